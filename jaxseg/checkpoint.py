@@ -1,0 +1,200 @@
+"""Saving a run, finding the newest state that can be read, and opening a finished run. The only door to Orbax.
+
+    WORKDIR/checkpoints/STEP/{state,config}     state: the arrays of a TrainState; config: the run's Config as JSON
+
+A save is asynchronous and atomic: a process killed in the middle of it leaves a directory that is ignored.
+"""
+
+import math
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import jax
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+from orbax.checkpoint.checkpoint_managers import (
+    AnyPreservationPolicy,
+    BestN,
+    LatestN,
+)
+
+from jaxseg import config as configs
+from jaxseg import sharding, step
+from jaxseg.config import Config
+from jaxseg.errors import UserError
+
+METRIC = "miou"
+"""The validation metric that decides which checkpoint is the best."""
+
+
+class Checkpoints:
+    """The checkpoints of one run; use it as a context manager, so that a last save is finished."""
+
+    def __init__(self, workdir: Path, *, keep: int = 1) -> None:
+        """Opens (and creates) `workdir`/checkpoints, keeping the newest `keep` and the best."""
+        self._manager = ocp.CheckpointManager(
+            (workdir / "checkpoints").absolute(),
+            options=ocp.CheckpointManagerOptions(
+                best_fn=_score,
+                preservation_policy=AnyPreservationPolicy(
+                    [
+                        LatestN(max(1, keep)),
+                        BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False),
+                    ]
+                ),
+            ),
+            item_names=("state", "config"),
+        )
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Waits for the last save."""
+        self._manager.close()
+
+    def save(self, state: step.TrainState, config: Config, miou: float | None) -> None:
+        """Starts to save `state` under its own step; returns while the arrays are being written.
+
+        Args:
+            state: The state; its arrays may be donated as soon as this returns.
+            config: The run.
+            miou: Validation mIoU of this very state, or None if it was not validated.
+        """
+        number = int(state.step)
+        if number in self._manager.all_steps():
+            return
+        saved = self._manager.save(
+            number,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state),
+                config=ocp.args.JsonSave(configs.to_json(config)),
+            ),
+            metrics=None if miou is None or not math.isfinite(miou) else {METRIC: float(miou)},
+            force=True,
+        )
+        if not saved:
+            raise RuntimeError(f"Orbax did not save step {number}.")
+
+    def restore_newest(self, abstract_state: step.TrainState) -> tuple[step.TrainState | None, list[str]]:
+        """The newest state that can be read, or None if there is no checkpoint, and what was skipped.
+
+        A damaged checkpoint is left where it is, named in the second result, and the one before it is tried. All
+        processes take the same one.
+
+        Args:
+            abstract_state: Shapes, dtypes and placements to restore to.
+
+        Raises:
+            UserError: There are checkpoints and none of them can be read.
+        """
+        skipped: list[str] = []
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for number in steps:
+            state, fault = None, ""
+            try:
+                state = self._restore(number, abstract_state)
+            except Exception as error:  # noqa: BLE001  Orbax raises no common type for damage
+                fault = _first_line(error)
+            if _everywhere(state is not None):
+                return state, skipped
+            skipped.append(f"checkpoint {number} cannot be read ({fault or 'on another process'})")
+        if steps:
+            raise UserError(
+                f"None of the checkpoints {steps} in {self._manager.directory} can be read: " + "; ".join(skipped)
+                + ". Remove the folder to start again, or give another --workdir."
+            )
+        return None, skipped
+
+    def stored_config(self) -> Config | None:
+        """The config of the newest checkpoint whose config can be read; None if there is none."""
+        for number in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                return self._config(number)
+            except UserError:
+                raise
+            except Exception:  # noqa: BLE001, S112  damage: the same config stands in the one before
+                continue
+        return None
+
+    def choose(self, which: str) -> int:
+        """The step that `best`, `latest` or a number names.
+
+        Raises:
+            UserError: There is no such checkpoint.
+        """
+        steps = sorted(self._manager.all_steps())
+        if not steps:
+            raise UserError(f"No checkpoint in {self._manager.directory}. Train first, or give another run.")
+        best = self._manager.best_step()
+        if which == "best":
+            return steps[-1] if best is None else int(best)
+        if which == "latest":
+            return int(steps[-1])
+        if which.isdigit() and int(which) in steps:
+            return int(which)
+        raise UserError(f"No checkpoint {which!r} in {self._manager.directory}: give best, latest or one of {steps}.")
+
+    def _config(self, number: int) -> Config:
+        stored = self._manager.restore(number, args=ocp.args.Composite(config=ocp.args.JsonRestore()))
+        config = configs.from_json(stored["config"])
+        if not isinstance(config, Config):
+            raise UserError(f"Checkpoint {number} in {self._manager.directory} holds no Config.")
+        return config
+
+    def _restore(self, number: int, abstract_state: step.TrainState) -> step.TrainState:
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state))
+        state = self._manager.restore(number, args=args)["state"]
+        jax.block_until_ready(state)
+        return state  # type: ignore[no-any-return]
+
+
+def reopen(workdir: Path, mesh_shape: sharding.MeshShape, which: str = "best") -> tuple[Config, step.TrainState]:
+    """The config and the state of a run, placed on the devices at hand.
+
+    Args:
+        workdir: The run's folder.
+        mesh_shape: Mesh to place the state on; it need not be the one of the training.
+        which: `best`, `latest` or a step.
+
+    Raises:
+        UserError: There is no such run or checkpoint, or it cannot be read.
+    """
+    if not (workdir / "checkpoints").is_dir():
+        raise UserError(f"{workdir} is no run: it has no folder checkpoints. Give the --workdir of a training.")
+    with Checkpoints(workdir) as checkpoints:
+        number = checkpoints.choose(which)
+        try:
+            config = checkpoints._config(number)
+            bands = len(config.data.source.bands)
+            abstract = step.abstract_state(config, bands, sharding.make_mesh(mesh_shape))
+            return config, checkpoints._restore(number, abstract)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"Checkpoint {number} in {workdir} cannot be read: {_first_line(error)}. Choose another with --step."
+            ) from error
+
+
+def _score(metrics: Any) -> float:
+    return float(metrics[METRIC])
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:160] if lines else ''}"
+
+
+def _everywhere(condition: bool) -> bool:
+    """Whether `condition` holds on all processes."""
+    if jax.process_count() == 1:
+        return condition
+    return bool(multihost_utils.process_allgather(condition).all())

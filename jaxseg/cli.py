@@ -1,0 +1,171 @@
+"""The command line: `jaxseg train` (which `train.py` is, too) and `jaxseg evaluate`.
+
+A user's mistake ends with one short message and exit code 2; SIGTERM and Ctrl-C with a saved state and 130.
+"""
+
+import dataclasses
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import absl.logging
+import jax
+import tyro
+from rich.console import Console
+
+from jaxseg import config as configs
+from jaxseg import evaluation, metrics, training
+from jaxseg.errors import UserError
+from jaxseg.sharding import MeshShape
+
+INTERRUPTED = 130
+MISTAKE = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainFlags:
+    """Train a network: python train.py --config configs/deeplab.py [--config.optimizer.learning-rate 0.01 ...].
+
+    Started again with the same workdir, it continues. `--config PATH --help` lists every field of that config.
+
+    Attributes:
+        config: Path of the config file.
+        workdir: Where checkpoints, metrics and pictures go; default runs/NAME-OF-THE-CONFIG-FILE.
+        distributed: Whether to join the other processes of this job (jax.distributed.initialize).
+    """
+
+    config: str
+    workdir: Path | None = None
+    distributed: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateFlags:
+    """Evaluate a run: jaxseg evaluate runs/deeplab.
+
+    Attributes:
+        run: The workdir of the training.
+        split: Which part of the data.
+        step: best, latest, or the step of a checkpoint.
+        baseline: Whether to fit and show the per-pixel baseline too.
+        mesh: Devices along each axis.
+        distributed: Whether to join the other processes of this job (jax.distributed.initialize).
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    split: Literal["test", "validation", "train"] = "test"
+    step: str = "best"
+    baseline: bool = True
+    mesh: MeshShape = MeshShape()
+    distributed: bool = False
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    commands = {"train": train, "evaluate": evaluate}
+    if command in commands:
+        commands[command](rest)
+    else:
+        console = Console(stderr=command not in ("-h", "--help"))
+        console.print("usage: jaxseg train --config CONFIG.py ...\n       jaxseg evaluate RUN ...")
+        console.print("`jaxseg train --help` and `jaxseg evaluate --help` say more.", highlight=False)
+        sys.exit(0 if command in ("-h", "--help") else MISTAKE)
+
+
+def train(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg train`, and `python train.py`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # What begins with --config. belongs to the config file, whose fields are not known before it is read.
+    path = _value(arguments, "--config")
+    with _Mistakes():
+        if path is None or not {"-h", "--help"}.isdisjoint(arguments):
+            if path is None:
+                tyro.cli(TrainFlags, args=arguments, prog="train.py")
+            configs.override(configs.load(str(path)), ["--help"], f"train.py --config {path}")
+        own, fields = _divided(arguments)
+        flags = tyro.cli(TrainFlags, args=own, prog="train.py")
+        _start(flags.distributed)
+        config = configs.override(configs.load(flags.config), fields, "train.py")
+        workdir = flags.workdir or Path("runs") / Path(flags.config).stem
+        training.train(config, workdir)
+
+
+def evaluate(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg evaluate`."""
+    with _Mistakes():
+        flags = tyro.cli(EvaluateFlags, args=arguments, prog="jaxseg evaluate")
+        _start(flags.distributed)
+        result, baseline, folder = evaluation.evaluate(
+            flags.run,
+            flags.split,
+            which=flags.step,
+            mesh_shape=flags.mesh,
+            baseline=flags.baseline,
+        )
+        if jax.process_index() == 0:
+            console = Console()
+            metrics.print_scores(console, result.scores, title=f"{flags.run}, {flags.split} split")
+            if baseline is not None:
+                console.print(
+                    f"A Gaussian classifier of single pixels reaches mIoU {baseline.scores.miou:.4f}; context buys "
+                    f"{result.scores.miou - baseline.scores.miou:+.4f}.",
+                    highlight=False,
+                )
+            console.print(f"Tables and pictures: {folder}", highlight=False)
+
+
+class _Mistakes:
+    """Turns the errors that explain themselves into a message and an exit code."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        console = Console(stderr=True, highlight=False)
+        if isinstance(error, UserError):
+            console.print("Error:", style="bold red", end=" ")
+            console.print(str(error), markup=False)
+            sys.exit(MISTAKE)
+        if isinstance(error, training.Interrupted):
+            console.print(str(error), markup=False)
+            sys.exit(INTERRUPTED)
+        if isinstance(error, KeyboardInterrupt):
+            console.print("Interrupted before the first step; nothing was lost.")
+            sys.exit(INTERRUPTED)
+
+
+def _start(distributed: bool) -> None:
+    """What has to happen before the first array: quiet libraries, compilation cache, other processes."""
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jaxseg" / "xla"
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    if distributed:
+        jax.distributed.initialize()
+
+
+def _value(arguments: list[str], flag: str) -> str | None:
+    for number, argument in enumerate(arguments):
+        if argument == flag and number + 1 < len(arguments):
+            return arguments[number + 1]
+        if argument.startswith(flag + "="):
+            return argument.partition("=")[2]
+    return None
+
+
+def _divided(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The flags of the command itself, and those of the config's fields."""
+    own: list[str] = []
+    fields: list[str] = []
+    target = own
+    for argument in arguments:
+        if argument.startswith("--"):
+            is_field = argument.startswith(("--config.", "--no-config.", "--config-"))
+            target = fields if is_field else own
+        target.append(argument)
+    return own, fields

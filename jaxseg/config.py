@@ -1,0 +1,217 @@
+"""`Config`: everything that decides a run, as one frozen value; reading it from a file, flags and JSON.
+
+A config file defines `get_config() -> Config` and builds plain objects; there are no names to look up. Flags change
+its fields by their dotted names: `--config.model.backbone resnet101`.
+"""
+
+import dataclasses
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import tyro
+
+from jaxseg.data import Data
+from jaxseg.errors import UserError
+from jaxseg.losses import CrossEntropy, Loss
+from jaxseg.optimizer import Optimizer
+from jaxseg.pretrained import Pretrained
+from jaxseg.sharding import MeshShape
+from jaxseg.transforms import Augment, Preprocess, Standardize
+
+FREE_ON_RESUME = (
+    "num_steps",
+    "log_every",
+    "eval_every",
+    "save_every",
+    "keep",
+    "mesh",
+    "data.threads",
+)
+"""Fields that may differ when a run continues; any other difference would make it another run."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything that decides a run's outcome.
+
+    Attributes:
+        model: The network.
+        data: What is read and how it is cut into batches.
+        preprocess: Radiometry, in order; the same in training, evaluation and prediction.
+        augment: Random changes of the training batches, in order.
+        loss: Losses by the name they are logged under; their weighted sum is trained.
+        aux_weight: Factor of the same losses on every auxiliary head.
+        optimizer: How parameters follow their gradients.
+        num_steps: Updates in the whole run.
+        accumulate: Slices that a batch is cut into to save memory; gradients are averaged, batch statistics are per
+            slice.
+        seed: Decides initial parameters, order of the data, augmentation and dropout.
+        pretrained: Weights of other frameworks to start from.
+        init_from: Folder of another run whose parameters to start from.
+        mesh: Devices along each axis.
+        log_every: Steps between two lines of the log.
+        eval_every: Steps between two validations; the last step validates too.
+        save_every: Steps between two checkpoints; the last step saves too.
+        keep: Newest checkpoints that are kept, besides the best.
+    """
+
+    model: nn.Module
+    data: Data
+    preprocess: tuple[Preprocess, ...] = (Standardize(),)
+    augment: tuple[Augment, ...] = ()
+    loss: dict[str, Loss] = dataclasses.field(default_factory=lambda: {"ce": CrossEntropy()})
+    aux_weight: float = 0.4
+    optimizer: Optimizer = Optimizer()
+    num_steps: int = 1000
+    accumulate: int = 1
+    seed: int = 0
+    pretrained: Pretrained = Pretrained()
+    init_from: str | None = None
+    mesh: MeshShape = MeshShape()
+    log_every: int = 10
+    eval_every: int = 500
+    save_every: int = 500
+    keep: int = 2
+
+
+def load(path: str, module_name: str = "jaxseg_config") -> Config:
+    """The `Config` that the file at `path` builds.
+
+    Raises:
+        UserError: The file is missing, cannot be run, or has no `get_config() -> Config`.
+    """
+    file = Path(path)
+    if not file.is_file():
+        folder = file.parent if file.parent.is_dir() else Path("configs")
+        known = ", ".join(sorted(str(other) for other in folder.glob("*.py"))) or "none here"
+        raise UserError(f"Config file {path} does not exist. Config files in {folder}: {known}.")
+    spec = importlib.util.spec_from_file_location(module_name, file)
+    if spec is None or spec.loader is None:
+        raise UserError(f"Config file {path} is no Python file: give a path that ends in .py.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # tyro resolves annotations through it
+    spec.loader.exec_module(module)
+    config = module.get_config() if hasattr(module, "get_config") else None
+    if not isinstance(config, Config):
+        raise UserError(f"Config file {path} must define get_config() that returns a jaxseg.config.Config.")
+    return config
+
+
+def override(config: Config, flags: list[str], program: str) -> Config:
+    """`config` with fields replaced by flags like `--config.model.backbone resnet101`.
+
+    Unknown flags and wrong values end the program with an explanation; `--help` prints every field.
+    """
+    wrapper = dataclasses.make_dataclass(
+        "Flags", [("config", Config, dataclasses.field(default=config))], frozen=True
+    )
+    wrapper.__doc__ = "Fields of the config file; each flag replaces one."
+    flagged: Any = tyro.cli(wrapper, args=flags, prog=program)
+    return flagged.config  # type: ignore[no-any-return]
+
+
+def to_json(config: Any) -> Any:
+    """Dataclasses -> dicts with a `class` entry, tuples -> lists; numbers, strings, None and bool as they are.
+
+    Raises:
+        UserError: A value is of another kind, or its class is not jaxseg's and could not be rebuilt safely.
+    """
+    if config is None or isinstance(config, str | bool | int | float):
+        return config
+    if isinstance(config, dict):
+        return {name: to_json(value) for name, value in config.items()}
+    if isinstance(config, tuple | list):
+        return [to_json(value) for value in config]
+    kind = type(config)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if not dataclasses.is_dataclass(config) or not kind.__module__.startswith("jaxseg."):
+        raise UserError(
+            f"A config holds {name}, which a checkpoint could not rebuild. Use plain values and dataclasses of jaxseg."
+        )
+    fields = {field.name: to_json(getattr(config, field.name)) for field in _fields(kind)}
+    return {"class": name} | fields
+
+
+def from_json(value: Any) -> Any:
+    """The inverse of `to_json`; builds dataclasses of jaxseg only, whatever the JSON says.
+
+    Raises:
+        UserError: A class is unknown, not jaxseg's, or has no such fields.
+    """
+    if isinstance(value, list):
+        return tuple(from_json(item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    values = {name: from_json(item) for name, item in value.items() if name != "class"}
+    if "class" not in value:
+        return values
+    module_name, _, class_name = str(value["class"]).rpartition(".")
+    if not module_name.startswith("jaxseg."):
+        raise UserError(f"Stored config names {value['class']}: only classes of jaxseg are built.")
+    try:
+        kind = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"Stored config names {value['class']}, which this version of jaxseg does not have: {error}. Use the "
+            "version that wrote the run."
+        ) from error
+    unknown = set(values) - {field.name for field in _fields(kind)}
+    if unknown:
+        raise UserError(
+            f"Stored config gives {class_name} the field(s) {', '.join(sorted(unknown))}, which this version of jaxseg "
+            "does not have. Use the version that wrote the run."
+        )
+    return kind(**values)
+
+
+def differences(stored: Config, given: Config) -> list[str]:
+    """Lines `field: stored -> given` for every field that differs and must not differ on resume."""
+    old, new = _flat(to_json(stored)), _flat(to_json(given))
+    lines = []
+    for name in sorted(old.keys() | new.keys()):
+        free = any(name == field or name.startswith(field + ".") for field in FREE_ON_RESUME)
+        if not free and old.get(name) != new.get(name):
+            lines.append(f"{name}: {old.get(name, 'absent')} -> {new.get(name, 'absent')}")
+    return lines
+
+
+def pretty(config: Config) -> list[str]:
+    """The config as one line per field, such as `num_steps = 1000`."""
+    lines = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        lines.append(f"{field.name} = {_shown(value)}")
+    return lines
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "(" + ", ".join(_shown(item) for item in value) + ")"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {_shown(item)}" for name, item in value.items()) + "}"
+    if not dataclasses.is_dataclass(value):
+        return repr(value)
+    given = [(field.name, getattr(value, field.name)) for field in _fields(type(value))]
+    return f"{type(value).__name__}(" + ", ".join(f"{n}={_shown(v)}" for n, v in given) + ")"
+
+
+def _fields(kind: type) -> list[dataclasses.Field[Any]]:
+    # Linen adds `parent` and `name` to every module; they say where it stands in another one, not what it is.
+    linen = {"parent", "name"} if issubclass(kind, nn.Module) else set()
+    return [field for field in dataclasses.fields(kind) if field.name not in linen]
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts and lists of dicts -> {dotted name: leaf}; a list of plain values is one leaf."""
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        value = {str(index): item for index, item in enumerate(value)}
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for name, item in value.items():
+        flat |= _flat(item, f"{prefix}.{name}" if prefix else name)
+    return flat

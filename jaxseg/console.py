@@ -1,0 +1,154 @@
+"""The screen: one console, one look of a progress bar, and logs that do not tear the bar.
+
+It lies below every room that shows something. On a terminal a bar stays at the bottom and the rest
+scrolls above it; anywhere else (a file, a pipe, a batch system) there are only plain lines.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TextIO, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Column
+from rich.text import Text
+
+T = TypeVar("T")
+
+SECONDS_BETWEEN_PLAIN_LINES = 10.0
+
+
+def make_console(file: TextIO | None = None) -> Console:
+    """The console of the library: as wide as the terminal, or 100 columns where there is none.
+
+    Args:
+        file: Where to write; standard output if None.
+    """
+    width = None if Console(file=file).is_terminal else 100
+    return Console(file=file, width=width, highlight=False, markup=False, emoji=False)
+
+
+def say(console: Console, text: str) -> None:
+    """Shows one line as it is; only a terminal wraps it."""
+    console.print(Text(text), soft_wrap=not console.is_terminal)
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds as `1:02:03`."""
+    minutes, second = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
+
+
+def progress_bar(console: Console) -> Progress:
+    """A bar whose tasks have a description, a count and a `note`; disabled without a terminal."""
+    one_line = Column(no_wrap=True, overflow="ellipsis")
+    return Progress(
+        TextColumn("{task.description}", table_column=one_line, markup=False),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}", table_column=one_line, markup=False),
+        console=console,
+        expand=True,
+        disable=console.quiet or not console.is_terminal or console.is_dumb_terminal,
+    )
+
+
+def track(
+    items: Iterable[T],
+    what: str,
+    *,
+    total: int | None = None,
+    console: Console,
+    progress: Progress | None = None,
+) -> Iterator[T]:
+    """Yields the items and shows how many are done: a bar on a terminal, else now and then a line.
+
+    Args:
+        items: Anything to loop over.
+        what: One or two words, such as "validation".
+        total: How many items there are, if known.
+        console: Where to show it.
+        progress: A running `progress_bar` to show it in; its own if None.
+    """
+    bar = progress_bar(console) if progress is None else progress
+    if bar.disable:
+        yield from _told_in_lines(items, what, total, console)
+        return
+    with LogsAboveTheBar(console):
+        if progress is None:
+            bar.start()
+        task = bar.add_task(what, total=total, note="")
+        started = time.monotonic()
+        try:
+            for done, item in enumerate(items):
+                if done and total:
+                    left = (time.monotonic() - started) / done * (total - done)
+                    bar.update(task, completed=done, note=f"ETA {clock(left)}")
+                else:
+                    bar.update(task, completed=done)
+                yield item
+        finally:
+            bar.remove_task(task)
+            if progress is None:
+                bar.stop()
+
+
+def _told_in_lines(
+    items: Iterable[T], what: str, total: int | None, console: Console
+) -> Iterator[T]:
+    told = started = time.monotonic()
+    say(console, f"{what} ..." if total is None else f"{what} of {total} ...")
+    for done, item in enumerate(items):
+        now = time.monotonic()
+        if now - told > SECONDS_BETWEEN_PLAIN_LINES:
+            told = now
+            eta = (
+                f"  ETA {clock((now - started) / done * (total - done))}" if total and done else ""
+            )
+            say(console, f"{what} {done}{f'/{total}' if total else ''}{eta}")
+        yield item
+
+
+class LogsAboveTheBar(logging.Handler):
+    """Sends log records through the console while a bar is shown.
+
+    Python's and absl's handlers hold the terminal itself, past rich's redirection, and would write
+    into the bar. They are set aside on `with`, and put back after it. What C++ code (XLA) writes
+    to the process's stderr is out of Python's reach and may leave one torn line.
+    """
+
+    def __init__(self, console: Console) -> None:
+        """Prepares; nothing is replaced before `with`."""
+        super().__init__()
+        self._console = console
+        self._aside: list[logging.Handler] = []
+
+    def __enter__(self) -> None:
+        """Takes the place of the handlers that write to the terminal."""
+        root = logging.getLogger()
+        if any(isinstance(handler, LogsAboveTheBar) for handler in root.handlers):
+            return
+        self._aside = [handler for handler in root.handlers if _writes_to_terminal(handler)]
+        for handler in self._aside:
+            root.removeHandler(handler)
+        root.addHandler(self)
+
+    def __exit__(self, *_: object) -> None:
+        """Puts them back."""
+        root = logging.getLogger()
+        root.removeHandler(self)
+        for handler in self._aside:
+            root.addHandler(handler)
+        self._aside = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Shows the record as one dim line."""
+        text = f"{record.levelname.lower()} from {record.name}: {record.getMessage()}"
+        self._console.print(Text(text, style="dim"))
+
+
+def _writes_to_terminal(handler: logging.Handler) -> bool:
+    stream = getattr(getattr(handler, "python_handler", handler), "stream", None)  # absl wraps one
+    return stream in (sys.stderr, sys.stdout, sys.__stderr__, sys.__stdout__) and stream is not None

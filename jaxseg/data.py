@@ -1,0 +1,195 @@
+"""Batch number N of a source: which windows, in which order, on which process. The only door to Grain.
+
+The order is a pure function of (seed, step), so nothing of the pipeline is stored and a run continues under other
+thread, device or host counts. The host reads, cuts and stacks raw sensor numbers; everything else happens in the step.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import grain
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxseg import border_weights
+from jaxseg.batch import IGNORE, Sample, Scenes, Source, Window
+from jaxseg.errors import UserError
+
+STATISTICS_WINDOWS = 256
+"""Windows that measured statistics look at, evenly spaced over the training split."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What is read, and how it is cut into batches.
+
+    Attributes:
+        source: The labelled collection.
+        crop: Rows and columns of a training window.
+        batch_size: Windows per step, over all devices and processes.
+        evaluation_crop: Rows and columns of the windows that tile a scene in evaluation; 0 = `crop`.
+        pad: Whether scenes smaller than `crop` are padded with invalid pixels (an error otherwise).
+        separation: Whether `separation`, which the edge-weighted loss needs, is computed from the object ids.
+        threads: Reading threads of each process; changes no result.
+    """
+
+    source: Source
+    crop: int = 256
+    batch_size: int = 16
+    evaluation_crop: int = 0
+    pad: bool = False
+    separation: bool = False
+    threads: int = 8
+
+
+def training_batches(
+    data: Data, *, seed: int, positions: list[int], first: int, last: int
+) -> Iterator[Sample]:
+    """Batches of the steps `first` to `last - 1`: shuffled windows at random offsets, epoch after epoch.
+
+    A scene contributes one window per `crop` x `crop` of its area and epoch.
+
+    Args:
+        data: What to read.
+        seed: Decides order and offsets.
+        positions: Which positions of each global batch this process reads.
+        first: First step.
+        last: One past the last step.
+
+    Raises:
+        UserError: The split is empty, a scene is smaller than the crop, or a file cannot be read.
+    """
+    scenes = data.source.scenes("train")
+    cells = _training_cells(scenes, data)
+    order = grain.MapDataset.range(len(cells)).seed(seed).shuffle().repeat()
+
+    def read(index: int) -> Sample:
+        step, place = divmod(index, len(positions))
+        number = step * data.batch_size + positions[place]
+        scene = int(cells[order[number]])
+        random = np.random.default_rng((seed, number))
+        height, width = scenes.size(scene)
+        y = int(random.integers(max(0, height - data.crop) + 1))
+        x = int(random.integers(max(0, width - data.crop) + 1))
+        return read_window(scenes, scene, Window(y, x, data.crop, data.crop), data)
+
+    local = grain.MapDataset.range(first * len(positions), last * len(positions))
+    options = grain.ReadOptions(num_threads=data.threads, prefetch_buffer_size=4 * data.batch_size)
+    return iter(local.map(read).batch(len(positions)).to_iter_dataset(options))
+
+
+def evaluation_windows(scenes: Scenes, data: Data) -> list[tuple[int, Window]]:
+    """Non-overlapping windows that cover every scene once; those at the far edges reach beyond their scene."""
+    size = data.evaluation_crop or data.crop
+    return [
+        (index, Window(y, x, size, size))
+        for index in range(len(scenes))
+        for y in range(0, scenes.size(index)[0], size)
+        for x in range(0, scenes.size(index)[1], size)
+    ]
+
+
+def evaluation_batches(
+    scenes: Scenes, windows: list[tuple[int, Window]], data: Data, *, positions: list[int]
+) -> Iterator[Sample]:
+    """The batches of `windows` in order, the last one filled up with wholly invalid windows."""
+
+    def read(index: int) -> Sample:
+        batch, place = divmod(index, len(positions))
+        number = batch * data.batch_size + positions[place]
+        scene, window = windows[min(number, len(windows) - 1)]
+        sample = read_window(scenes, scene, window, data)
+        if number >= len(windows):
+            sample["valid"] = np.zeros_like(sample["valid"])
+        return sample
+
+    batches = -(-len(windows) // data.batch_size)
+    options = grain.ReadOptions(num_threads=data.threads, prefetch_buffer_size=4 * data.batch_size)
+    local = grain.MapDataset.range(batches * len(positions))
+    return iter(local.map(read).batch(len(positions)).to_iter_dataset(options))
+
+
+def read_window(scenes: Scenes, scene: int, window: Window, data: Data) -> Sample:
+    """One window; what reaches beyond the scene is invalid. Instances become `separation` where that is asked for.
+
+    Raises:
+        UserError: Separation is asked for and the source knows no objects.
+    """
+    height, width = scenes.size(scene)
+    # Objects just outside of the window count too, so the distances are taken with a margin around it.
+    margin = border_weights.LIMIT if data.separation else 0
+    top, left = max(0, window.y - margin), max(0, window.x - margin)
+    bottom = min(height, window.y + window.height + margin)
+    right = min(width, window.x + window.width + margin)
+    sample = dict(scenes.read(scene, Window(top, left, bottom - top, right - left)))
+    instance = sample.pop("instance", None)
+    if data.separation:
+        if instance is None:
+            raise UserError(
+                f"{scenes.name(scene)}: the source gives no object ids, which separation (the edge-weighted loss) "
+                "needs. Give instances, or use CrossEntropy without --config.data.separation."
+            )
+        sample["separation"] = border_weights.separation(instance)
+    inner = (slice(window.y - top, None), slice(window.x - left, None))
+    fill = {"image": 0, "label": IGNORE, "valid": False, "separation": np.inf}
+    return {
+        name: _fit(array[inner], window.height, window.width, fill[name])
+        for name, array in sample.items()
+    }
+
+
+def _fit(array: NDArray[np.generic], height: int, width: int, fill: float) -> NDArray[np.generic]:
+    """Cuts or pads the first two axes to (height, width)."""
+    array = array[:height, :width]
+    missing = [(0, height - array.shape[0]), (0, width - array.shape[1])]
+    if not any(after for _, after in missing):
+        return array
+    return np.pad(array, missing + [(0, 0)] * (array.ndim - 2), constant_values=fill)
+
+
+def _training_cells(scenes: Scenes, data: Data) -> NDArray[np.int64]:
+    """The scene of each training window of one epoch."""
+    if len(scenes) == 0:
+        raise UserError("The training split holds no scene. Check the source's paths and split.")
+    counts = np.empty(len(scenes), np.int64)
+    for index in range(len(scenes)):
+        height, width = scenes.size(index)
+        if min(height, width) < data.crop and not data.pad:
+            raise UserError(
+                f"{scenes.name(index)} has {height} x {width} pixels, smaller than the crop of {data.crop}. Use "
+                f"--config.data.crop {min(height, width)} or less, or --config.data.pad True to pad with no data."
+            )
+        counts[index] = -(-height // data.crop) * -(-width // data.crop)
+    return np.repeat(np.arange(len(scenes)), counts)
+
+
+def statistics(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each band over the valid pixels of at most 256 training windows.
+
+    Raises:
+        UserError: No valid pixel was found.
+    """
+    scenes = data.source.scenes("train")
+    _training_cells(scenes, data)
+    chosen = np.unique(np.linspace(0, len(scenes) - 1, STATISTICS_WINDOWS).astype(int))
+    count, total, square = 0, np.zeros(1), np.zeros(1)
+    for index in chosen:
+        height, width = scenes.size(index)
+        window = Window(
+            max(0, height - data.crop) // 2,
+            max(0, width - data.crop) // 2,
+            min(data.crop, height),
+            min(data.crop, width),
+        )
+        sample = scenes.read(int(index), window)
+        pixels = sample["image"][sample["valid"].astype(bool)].astype(np.float64)
+        count, total, square = count + len(pixels), total + pixels.sum(0), square + (pixels**2).sum(0)
+    if count == 0:
+        raise UserError(
+            f"No valid pixel in {len(chosen)} training window(s): nothing to measure mean and standard deviation on. "
+            "Check the nodata value of the source."
+        )
+    mean = total / count
+    std = np.sqrt(np.maximum(square / count - mean**2, 1e-12))
+    # Six digits are plenty, and read well in a printed config.
+    return tuple(float(f"{m:.6g}") for m in mean), tuple(float(f"{s:.6g}") for s in std)

@@ -1,0 +1,1 @@
+"""Labelled collections: one file each, a frozen dataclass that fulfils `jaxseg.batch.Source`."""

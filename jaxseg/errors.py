@@ -1,0 +1,5 @@
+"""The error a user can provoke: what was given, what is allowed, what to do."""
+
+
+class UserError(ValueError):
+    """A mistake that its message explains completely; the command line prints it without a traceback."""

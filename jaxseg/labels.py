@@ -1,0 +1,126 @@
+"""What the numbers or colours of a mask file mean: a table from mask value to class id.
+
+The world stores masks as ids with gaps, as floats that hold ids, as palette pictures and as RGB colours. All of them
+become uint8 class ids 0..K-1, IGNORE where a value says nothing, and an error where a value is not in the table.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxseg.batch import IGNORE
+from jaxseg.errors import UserError
+
+MAX_CLASSES = 254
+"""255 is IGNORE and 254 marks a value that the table does not know."""
+
+_UNKNOWN = 254
+_MAX_SPAN = 2**24
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTable:
+    """The class of every known mask value.
+
+    Attributes:
+        lowest: The smallest known value less one, to which smaller ones are clipped.
+        table: Class id of `lowest + i`; IGNORE, or 254 for a value between that is not known.
+    """
+
+    lowest: int
+    table: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, values: Sequence[int], ignored: Sequence[int]) -> "LabelTable":
+        """The table in which `values[k]` is class k and every value of `ignored` is IGNORE.
+
+        Raises:
+            UserError: A value stands twice, or the values lie more than 2**24 apart.
+        """
+        known = [*values, *ignored]
+        twice = sorted({value for value in known if known.count(value) > 1})
+        if twice:
+            raise UserError(f"Mask value {twice[0]} is given twice. Give each value one meaning.")
+        lowest, highest = min(known) - 1, max(known) + 1
+        if highest - lowest > _MAX_SPAN:
+            raise UserError(f"Mask values {min(known)} and {max(known)} lie more than 2**24 apart.")
+        table = np.full(highest - lowest + 1, _UNKNOWN, np.uint8)
+        table[np.asarray(ignored, np.int64) - lowest] = IGNORE
+        table[np.asarray(values, np.int64) - lowest] = np.arange(len(values))
+        return cls(lowest, table)
+
+    def __contains__(self, value: float) -> bool:
+        """Whether the value is a class (an ignored value is none)."""
+        position = value - self.lowest
+        inside = position == int(position) and 0 <= position < len(self.table)
+        return inside and self.table[int(position)] < _UNKNOWN
+
+    def classes(
+        self, values: NDArray[np.generic], known: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.uint8]:
+        """The class ids of mask values.
+
+        Args:
+            values: (h, w) numbers of any real type; floats have to hold integers.
+            known: (h, w), False where the mask says nothing, whatever the number; None = everywhere.
+
+        Raises:
+            UnknownValue: A value is not in the table, or no integer.
+        """
+        wide = np.int64 if values.dtype.itemsize > 2 else np.int32
+        if values.dtype.kind == "f":
+            missing = np.isnan(values)
+            known = ~missing if known is None else known & ~missing
+            integers = np.where(known, values, self.lowest + 1)
+            broken = integers != np.rint(integers)
+            if broken.any():
+                raise UnknownValue.first(values, broken)
+            # Clipped before the cast: a float may be larger than any integer.
+            indices = np.clip(integers, self.lowest, self.lowest + len(self.table) - 1).astype(wide)
+        else:
+            indices = np.clip(
+                values.astype(wide), self.lowest, self.lowest + len(self.table) - 1
+            )
+        labels: NDArray[np.uint8] = self.table[indices - self.lowest]
+        if known is not None:
+            labels[~known] = IGNORE
+        unknown = labels == _UNKNOWN
+        if unknown.any():
+            raise UnknownValue.first(values, unknown)
+        return labels
+
+
+class UnknownValue(Exception):  # noqa: N818  (always caught, and told to the user with the file's name)
+    """A mask holds a value that its table does not know.
+
+    Attributes:
+        value: The value that comes first in reading order.
+        count: How many pixels hold it.
+        row: Row of its first pixel.
+        column: Column of its first pixel.
+    """
+
+    def __init__(self, value: float, count: int, row: int, column: int) -> None:
+        """Keeps what was found."""
+        super().__init__(f"{value} at row {row}, column {column}")
+        self.value, self.count, self.row, self.column = value, count, row, column
+
+    @classmethod
+    def first(cls, values: NDArray[np.generic], where: NDArray[np.bool_]) -> "UnknownValue":
+        """The first of the values at the marked pixels."""
+        row, column = (int(axis[0]) for axis in np.nonzero(where))
+        value = values[row, column]
+        return cls(value.item(), int((values == value)[where].sum()), row, column)
+
+
+def packed(rgb: NDArray[np.generic]) -> NDArray[np.int32]:
+    """(..., 3) RGB colours of 8 bits -> (...) one number each, red highest."""
+    red, green, blue = (rgb[..., band].astype(np.int32) for band in range(3))
+    return (red << 16) | (green << 8) | blue
+
+
+def unpacked(number: int) -> tuple[int, int, int]:
+    """The colour that `packed` made this number of."""
+    return number >> 16, number >> 8 & 255, number & 255

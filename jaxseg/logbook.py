@@ -1,0 +1,238 @@
+"""What a run tells, live and later: console, progress bar, metrics.jsonl, TensorBoard.
+
+Only process 0 has an active logbook; elsewhere every method returns at once and writes nothing.
+
+    WORKDIR/metrics.jsonl   one JSON object a line: step, time (Unix seconds), kind, then the numbers
+    WORKDIR/tensorboard/    the same numbers as scalars `kind/name`, and images
+
+A number that is not finite is null in metrics.jsonl and missing in TensorBoard. A run that resumes
+at step S first drops the lines after S, and one torn by a kill, so that the file is one history of
+the run; TensorBoard is told to forget the same steps.
+"""
+
+import json
+import math
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self, SupportsFloat, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.box import ROUNDED
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import TaskID
+from rich.table import Table
+from rich.text import Text
+from tensorboardX import SummaryWriter
+
+from jaxseg.console import LogsAboveTheBar, clock, make_console, progress_bar, say, track
+
+T = TypeVar("T")
+
+_SHOWN = {  # what the console shows of the numbers, in this order; the files get all of them
+    "loss": "loss {:.4f}",
+    "miou": "mIoU {:.1%}",
+    "mean_f1": "mean F1 {:.1%}",
+    "overall_accuracy": "OA {:.1%}",
+    "average_accuracy": "AA {:.1%}",
+    "kappa": "kappa {:.3f}",
+    "images_per_second": "{:,.1f} images/s",
+    "waiting": "waiting {:.0%}",
+}
+
+
+class Logbook:
+    """A context manager that tells one training run; see the top of this file for what goes where.
+
+    Attributes:
+        console: For tables that belong between the lines; quiet if the logbook is not active.
+    """
+
+    def __init__(
+        self,
+        workdir: Path,
+        *,
+        total_steps: int,
+        start_step: int = 0,
+        active: bool = True,
+        console: Console | None = None,
+    ) -> None:
+        """Prepares a logbook; nothing is written before `with`.
+
+        Args:
+            workdir: The run's folder; created if it is missing.
+            total_steps: Where the run ends.
+            start_step: Steps already done, 0 for a new run; lines of an older try after it go.
+            active: False for every process but the first.
+            console: Where to write; `make_console()` if None.
+        """
+        self.console = console or make_console()
+        self.console.quiet = self.console.quiet or not active
+        self._workdir = workdir
+        self._total = total_steps
+        self._step = start_step
+        self._active = active
+        self._train: dict[str, float] = {}
+        self._miou = math.nan
+        self._marks: deque[tuple[float, int]] = deque(maxlen=50)
+        self._progress = progress_bar(self.console)
+        self._bar: TaskID | None = None
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Opens the files and shows the bar."""
+        if not self._active:
+            return self
+        self._workdir.mkdir(parents=True, exist_ok=True)
+        path = self._workdir / "metrics.jsonl"
+        _drop_lines_after(path, self._step)
+        self._lines = self._open.enter_context(path.open("a", encoding="utf-8", buffering=1))
+        events = str(self._workdir / "tensorboard")
+        self._events = SummaryWriter(events, purge_step=self._step + 1, flush_secs=10)
+        self._open.callback(self._events.close)
+        if not self._progress.disable:
+            self._open.enter_context(LogsAboveTheBar(self.console))
+            self._open.enter_context(self._progress)
+            self._bar = self._progress.add_task(
+                "train", total=self._total, completed=self._step, note="starting"
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves the bar as it stands and closes the files, also after an error."""
+        self._open.close()
+
+    def say(self, text: str) -> None:
+        """Shows one line."""
+        say(self.console, text)
+
+    def doing(self, what: str) -> None:
+        """Shows what takes a while now, such as "compiling": in the bar, or as a line without one."""
+        if self._bar is None:
+            self.say(f"{what} ...")
+        else:
+            self._progress.update(self._bar, note=what)
+
+    def summary(self, facts: Mapping[str, object], *, title: str = "jaxseg") -> None:
+        """Shows what is about to happen: one row per fact, such as devices, parameters, data."""
+        if not self.console.is_terminal:
+            width = max(map(len, facts), default=0)
+            for name, value in facts.items():
+                self.say(f"{name:<{width}}  {value}")
+            return
+        rows = Table.grid(padding=(0, 2))
+        rows.add_column(style="bold", no_wrap=True)
+        rows.add_column(overflow="fold")
+        for name, value in facts.items():
+            rows.add_row(Text(name), Text(str(value)))
+        heading = Text(f" {title} ", style="bold")
+        panel = Panel(rows, title=heading, title_align="left", box=ROUNDED, expand=False)
+        self.console.print(panel, width=min(100, self.console.width))
+
+    def advance(self, step: int) -> None:
+        """Moves the bar to `step` steps done; cheap enough for every step."""
+        self._step = step
+        if self._bar is not None:
+            self._progress.update(self._bar, completed=step, note=self._note())
+
+    def training(self, step: int, values: Mapping[str, SupportsFloat]) -> None:
+        """Records the numbers of a logging step.
+
+        Args:
+            step: Steps done when the numbers were taken.
+            values: Any names; the console knows `loss`, `miou`, `images_per_second`, and `waiting`,
+                the share (0..1) of the time since the last call that went into waiting for data.
+        """
+        if not self._active:
+            return
+        self._train = self._write("train", step, values)
+        self._marks.append((time.monotonic(), step))
+        self.advance(max(step, self._step))
+        if self._bar is None:
+            self.say("  ".join([f"step {step}/{self._total}", *self._parts()]))
+
+    def validation(self, step: int, values: Mapping[str, SupportsFloat]) -> None:
+        """Records the numbers of an evaluation after `step` steps, such as `Scores.summary()`."""
+        if not self._active:
+            return
+        numbers = self._write("validation", step, values)
+        self._miou = numbers.get("miou", math.nan)
+        self._events.flush()
+        self.say("  ".join([f"step {step}/{self._total}", "validation", *_shown(numbers)]))
+
+    def image(self, step: int, tag: str, image: NDArray[np.uint8]) -> None:
+        """Sends one (H, W, 3) uint8 picture to TensorBoard."""
+        if self._active:
+            self._events.add_image(tag, image, step, dataformats="HWC")
+
+    def track(self, items: Iterable[T], what: str, *, total: int | None = None) -> Iterator[T]:
+        """Like `console.track`, as a second line of the run's own bar."""
+        progress = None if self._bar is None else self._progress
+        return track(items, what, total=total, console=self.console, progress=progress)
+
+    def _write(self, kind: str, step: int, values: Mapping[str, SupportsFloat]) -> dict[str, float]:
+        numbers = {name: float(value) for name, value in values.items()}
+        finite = {name: v if math.isfinite(v) else None for name, v in numbers.items()}
+        line = {"step": step, "time": round(time.time(), 3), "kind": kind, **finite}
+        self._lines.write(json.dumps(line, allow_nan=False) + "\n")
+        for name, number in finite.items():
+            if number is not None:
+                self._events.add_scalar(f"{kind}/{name}", number, step)
+        return numbers
+
+    def _parts(self) -> list[str]:
+        parts = _shown(self._train)
+        if "miou" not in self._train and not math.isnan(self._miou):
+            parts.insert(1, f"val mIoU {self._miou:.1%}")
+        left = seconds_left(self._marks, self._step, self._total)
+        return parts if left is None else [*parts, f"ETA {clock(left)}"]
+
+    def _note(self) -> str:
+        parts = self._parts()
+        room = self.console.width - len(f"train {self._total}/{self._total}") - 14  # 10 for the bar
+        while len(parts) > 2 and len("  ".join(parts)) > room:
+            parts.pop(-2)  # the loss and the ETA stay longest
+        return "  ".join(parts)
+
+
+def seconds_left(marks: Iterable[tuple[float, int]], step: int, total: int) -> float | None:
+    """The time to the end at the pace of the marks, pauses for evaluation included.
+
+    Args:
+        marks: (seconds, steps done) in order, taken at the logging steps.
+        step: Steps done now.
+        total: Where the run ends.
+
+    Returns:
+        Seconds, or None before the second mark.
+    """
+    known = list(marks)
+    if len(known) < 2 or known[-1][1] <= known[0][1]:
+        return None
+    pace = (known[-1][0] - known[0][0]) / (known[-1][1] - known[0][1])
+    return max(0.0, (total - step) * pace)
+
+
+def _shown(numbers: Mapping[str, float]) -> list[str]:
+    return [form.format(numbers[name]) for name, form in _SHOWN.items() if name in numbers]
+
+
+def _drop_lines_after(path: Path, step: int) -> None:
+    """Keeps the whole lines of steps up to `step`; the file is replaced in one move."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue  # torn by a kill
+        if record["step"] <= step:
+            kept.append(line + "\n")
+    new = path.with_suffix(".jsonl.new")
+    new.write_text("".join(kept), encoding="utf-8")
+    new.replace(path)

@@ -1,0 +1,137 @@
+"""DeepLabV3: atrous convolutions see far without losing resolution, and a pyramid of them sees objects at all scales.
+
+                               ┌ 1x1 ────────────────┐
+    (B,H,W,C) ─ ResNet, /8 ────┼ 3x3, three rates ───┼ concat ─ 1x1 ─ 3x3 ─ 1x1 ─ resize ─ (B,H,W,K)
+                  │            └ image mean ─ 1x1 ───┘
+                  └ layer3 ─ auxiliary head (training only)
+
+Source: Chen, Papandreou, Schroff, Adam, Rethinking Atrous Convolution for Semantic Image Segmentation, 2017,
+arXiv:1706.05587, in the form of torchvision's deeplabv3_resnet50, against which outputs were checked.
+
+Differences from the paper, all torchvision's: a 3x3 convolution between pyramid and logits; dropout 0.5 after the
+pyramid; no multi-grid by default, and then atrous rates start one block late (`ResNet.rates`); an auxiliary head on layer3.
+The paper's own: `multi_grid=(1, 2, 4)`, `output_stride=16` in training.
+"""
+
+import functools
+from typing import Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from jaxseg.models.layers import BatchNorm, Conv, Dtype, LayerOf, resize
+from jaxseg.models.resnet import Backbone, ResNet
+
+
+class DeepLabV3(nn.Module):
+    """(B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
+
+    Attributes:
+        num_classes: K.
+        backbone: The ResNet to use.
+        output_stride: Ratio of the image's size to that of the features; 8 is finer and 3 to 4 times the work of 16.
+        atrous_rates: Rates of the pyramid's 3x3 convolutions; None = 12, 24, 36 at stride 8 and 6, 12, 18 at 16.
+        multi_grid: Factors of the rates in layer4; the paper's best is (1, 2, 4).
+        aux_head: Whether to add logits from layer3, sown as `aux_logits`, for an auxiliary loss.
+        dropout: Share of the pyramid's features dropped in training; needs the rng `dropout`.
+        dtype: What is computed in; parameters, batch statistics and logits are float32.
+        remat: Whether to compute ResNet blocks anew in the backward pass: less memory, a quarter more work.
+    """
+
+    num_classes: int
+    backbone: Backbone = "resnet50"
+    output_stride: Literal[8, 16] = 8
+    atrous_rates: tuple[int, int, int] | None = None
+    multi_grid: tuple[int, int, int] = (1, 1, 1)
+    aux_head: bool = False
+    dropout: float = 0.5
+    dtype: Dtype = "float32"
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, image: Array, *, train: bool) -> Array:
+        """Logits of each pixel; any H and W.
+
+        The pyramid's image mean spans the whole input: logits of a tile and of the whole scene differ by design.
+
+        Args:
+            image: (B, H, W, C) float32.
+            train: Whether batch normalisation uses the batch's statistics and dropout drops.
+
+        Returns:
+            (B, H, W, K) float32 logits.
+        """
+        conv = functools.partial(Conv, dtype=self.dtype)
+        norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
+        size = image.shape[1], image.shape[2]
+        rates = self.atrous_rates or ((12, 24, 36) if self.output_stride == 8 else (6, 12, 18))
+        backbone = ResNet(
+            self.backbone, self.output_stride, self.multi_grid, self.dtype, self.remat, name="backbone"
+        )
+
+        *_, layer3, layer4 = backbone(image, train=train)  # (B, H/8, W/8, 1024), (B, H/8, W/8, 2048)
+        x = AtrousPyramid(rates, conv, norm, name="pyramid")(layer4)  # (B, H/8, W/8, 256)
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = conv(256, name="head_conv")(x)
+        x = nn.relu(norm(name="head_norm")(x))
+        x = conv(self.num_classes, kernel_size=1, use_bias=True, name="head")(x)  # (B, H/8, W/8, K)
+        logits = resize(x.astype(jnp.float32), size)  # (B, H, W, K)
+
+        if self.aux_head:
+            x = AuxHead(self.num_classes, conv, norm, name="aux_head")(layer3, train=train)
+            if not self.is_initializing():  # else `init` would return logits among the variables
+                self.sow("aux_logits", "layer3", resize(x.astype(jnp.float32), size))
+        return logits
+
+
+class AtrousPyramid(nn.Module):
+    """Atrous spatial pyramid pooling: what surrounds a pixel, seen at five scales.
+
+    Attributes:
+        rates: Atrous rates of the 3x3 branches.
+        conv: Makes a convolution.
+        norm: Makes a normalisation.
+        features: Channels of each branch and of the result.
+    """
+
+    rates: tuple[int, ...]
+    conv: LayerOf
+    norm: LayerOf
+    features: int = 256
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """(B, h, w, C) -> (B, h, w, features)."""
+        point = functools.partial(self.conv, self.features, kernel_size=1)
+        branches = [nn.relu(self.norm(name="point_norm")(point(name="point")(x)))]
+        for i, rate in enumerate(self.rates, start=1):
+            y = self.conv(self.features, dilation=rate, name=f"atrous{i}")(x)
+            branches.append(nn.relu(self.norm(name=f"atrous{i}_norm")(y)))
+        mean = x.mean(axis=(1, 2), keepdims=True, dtype=jnp.float32)  # (B, 1, 1, C)
+        y = nn.relu(self.norm(name="image_norm")(point(name="image")(mean)))
+        branches.append(jnp.broadcast_to(y, (*x.shape[:3], self.features)))
+        x = point(name="project")(jnp.concatenate(branches, axis=-1))  # (B, h, w, features)
+        return nn.relu(self.norm(name="project_norm")(x))
+
+
+class AuxHead(nn.Module):
+    """torchvision's FCN head: 3x3 to a quarter of the channels, dropout 0.1, 1x1 to classes.
+
+    Attributes:
+        outputs: K.
+        conv: Makes a convolution.
+        norm: Makes a normalisation.
+    """
+
+    outputs: int
+    conv: LayerOf
+    norm: LayerOf
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """(B, h, w, C) -> (B, h, w, K)."""
+        x = self.conv(x.shape[-1] // 4, name="conv")(x)
+        x = nn.relu(self.norm(name="norm")(x))
+        x = nn.Dropout(0.1, deterministic=not train)(x)
+        return self.conv(self.outputs, kernel_size=1, use_bias=True, name="head")(x)

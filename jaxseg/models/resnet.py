@@ -1,0 +1,168 @@
+"""ResNet: deep because each block only learns what to add to its input; here with its strides traded for atrous rates.
+
+    (B,H,W,C) ─ 7x7/2 ─ max 3x3/2 ─ layer1 ─ layer2 /2 ─ layer3 (/2) ─ layer4 (/2) ─ features of the four layers
+
+    basic block:  x ─ 3x3 ─ 3x3 ─ + x         bottleneck:  x ─ 1x1 ─ 3x3 ─ 1x1 x 4 ─ + x
+
+Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, arXiv:1512.03385; atrous rates: Chen et al.,
+arXiv:1706.05587. Checked against torchvision's resnet and deeplabv3.
+
+Differences from the paper: none but torchvision's: a bottleneck's stride sits in its 3x3 convolution ("ResNet v1.5"),
+and no average pooling and classifier follow. Which atrous rates replace strides says `ResNet.rates`.
+"""
+
+import functools
+from typing import Literal
+
+import flax.linen as nn
+from jax import Array
+
+from jaxseg.models.layers import BatchNorm, Conv, Dtype, LayerOf, max_pool3x3
+
+Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
+"""The depths torchvision has weights for, without ResNet-152."""
+
+
+class ResNet(nn.Module):
+    """(B, H, W, C) -> features of layer1..4 at strides 4, 8, 16, 32, or fewer with atrous convolutions.
+
+    Attributes:
+        backbone: Depth and kind of block.
+        output_stride: Ratio of the image's size to that of the last features; strides beyond it become atrous rates.
+        multi_grid: Factors of the rates of the blocks in layer4; (1, 1, 1) = torchvision's rates.
+        dtype: What is computed in.
+        remat: Whether to compute blocks anew in the backward pass: less memory, more work.
+    """
+
+    backbone: Backbone
+    output_stride: Literal[8, 16, 32] = 32
+    multi_grid: tuple[int, int, int] = (1, 1, 1)
+    dtype: Dtype = "float32"
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, image: Array, *, train: bool) -> tuple[Array, Array, Array, Array]:
+        """Features of the four layers, finest first.
+
+        Args:
+            image: (B, H, W, C).
+            train: Whether batch normalisation uses the batch's statistics and updates the running ones.
+
+        Returns:
+            (B, H/4, W/4, F), (B, H/8, W/8, 2F), (B, H/s, W/s, 4F), (B, H/s, W/s, 8F), sizes rounded up at each stride;
+            F is 64 for basic blocks and 256 for bottlenecks.
+        """
+        conv = functools.partial(Conv, dtype=self.dtype)
+        norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
+        kind: type[nn.Module] = Bottleneck if self.backbone in ("resnet50", "resnet101") else BasicBlock
+        block = functools.partial(nn.remat(kind) if self.remat else kind, conv=conv, norm=norm)
+
+        x = conv(64, kernel_size=7, stride=2, name="conv1")(image)  # (B, H/2, W/2, 64)
+        x = max_pool3x3(nn.relu(norm(name="norm1")(x)))  # (B, H/4, W/4, 64)
+        layers = []
+        for layer, (stride, rates) in enumerate(self.rates(), start=1):
+            for unit, rate in enumerate(rates):
+                x = block(
+                    32 * 2**layer,
+                    stride=stride if unit == 0 else 1,
+                    rate=rate,
+                    project=unit == 0 and (layer > 1 or kind is Bottleneck),
+                    name=f"layer{layer}_{unit}",
+                )(x)
+            layers.append(x)
+        return layers[0], layers[1], layers[2], layers[3]
+
+    @nn.nowrap
+    def rates(self) -> list[tuple[int, tuple[int, ...]]]:
+        """Stride of each layer and atrous rate of each of its blocks.
+
+        A stride that would exceed `output_stride` becomes 1 and doubles the layer's rate. With multi_grid (1, 1, 1) the
+        first block of such a layer keeps the rate of the layer before, as in torchvision: 1,2,2,... then 2,4,4 at
+        stride 8, and 1,2,2 in layer4 at stride 16. With any other multi_grid, as in the paper, every block of such
+        a layer has the layer's rate, times `multi_grid` in layer4: 2,2,2,... then 4,8,16 at stride 8 for (1, 2, 4),
+        and 2,4,8 in layer4 at stride 16. ResNet-18's layer4 has two blocks and uses the first two factors.
+        """
+        depths = {
+            "resnet18": (2, 2, 2, 2),
+            "resnet34": (3, 4, 6, 3),
+            "resnet50": (3, 4, 6, 3),
+            "resnet101": (3, 4, 23, 3),
+        }[self.backbone]
+        plan = []
+        reached, rate = 4, 1
+        for layer, depth in enumerate(depths, start=1):
+            before, stride = rate, 1 if layer == 1 else 2
+            if reached * stride > self.output_stride:
+                stride, rate = 1, rate * 2
+            reached *= stride
+            rates = [rate] * depth
+            if self.multi_grid == (1, 1, 1):
+                rates[0] = before
+            elif layer == 4:
+                rates = [rate * factor for factor in self.multi_grid[:depth]]
+            plan.append((stride, tuple(rates)))
+        return plan
+
+
+class Bottleneck(nn.Module):
+    """1x1 to `features`, 3x3, 1x1 to four times as many, plus the input.
+
+    Attributes:
+        features: Channels inside; (B, H, W, C) -> (B, H/stride, W/stride, 4 features).
+        conv: Makes a convolution.
+        norm: Makes a normalisation.
+        stride: Stride of the 3x3 convolution.
+        rate: Atrous rate of the 3x3 convolution.
+        project: Whether the input passes a strided 1x1 convolution, because its shape differs from the output's.
+    """
+
+    features: int
+    conv: LayerOf
+    norm: LayerOf
+    stride: int = 1
+    rate: int = 1
+    project: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """(B, H, W, C) -> (B, H/stride, W/stride, 4 features)."""
+        y = self.conv(self.features, kernel_size=1, name="conv1")(x)
+        y = nn.relu(self.norm(name="norm1")(y))
+        y = self.conv(self.features, stride=self.stride, dilation=self.rate, name="conv2")(y)
+        y = nn.relu(self.norm(name="norm2")(y))
+        y = self.norm(name="norm3")(self.conv(4 * self.features, kernel_size=1, name="conv3")(y))
+        if self.project:
+            x = self.conv(4 * self.features, kernel_size=1, stride=self.stride, name="project")(x)
+            x = self.norm(name="project_norm")(x)
+        return nn.relu(y + x)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions, plus the input; both carry the atrous rate.
+
+    Attributes:
+        features: Channels; (B, H, W, C) -> (B, H/stride, W/stride, features).
+        conv: Makes a convolution.
+        norm: Makes a normalisation.
+        stride: Stride of the first convolution.
+        rate: Atrous rate of both.
+        project: Whether the input passes a strided 1x1 convolution, because its shape differs from the output's.
+    """
+
+    features: int
+    conv: LayerOf
+    norm: LayerOf
+    stride: int = 1
+    rate: int = 1
+    project: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """(B, H, W, C) -> (B, H/stride, W/stride, features)."""
+        y = self.conv(self.features, stride=self.stride, dilation=self.rate, name="conv1")(x)
+        y = nn.relu(self.norm(name="norm1")(y))
+        y = self.norm(name="norm2")(self.conv(self.features, dilation=self.rate, name="conv2")(y))
+        if self.project:
+            x = self.conv(self.features, kernel_size=1, stride=self.stride, name="project")(x)
+            x = self.norm(name="project_norm")(x)
+        return nn.relu(y + x)

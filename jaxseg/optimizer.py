@@ -1,0 +1,81 @@
+"""The optimizer and its learning-rate schedule, described by values and built from Optax."""
+
+import dataclasses
+from typing import Any, Literal
+
+import jax
+import optax
+
+from jaxseg.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """How parameters follow their gradients.
+
+    Attributes:
+        learning_rate: Peak learning rate.
+        name: `sgd` (with momentum; decay is part of the gradient, as in PyTorch) or `adamw` (decoupled decay).
+        schedule: `constant`, `poly` ((1 - t)^power, DeepLab and PSPNet) or `cosine`, over the whole run.
+        power: Exponent of `poly`.
+        warmup: Steps of linear rise from zero to the peak; the schedule spans the rest.
+        momentum: Momentum of `sgd`.
+        nesterov: Whether `sgd` looks ahead.
+        weight_decay: Decay of kernels; biases and normalisation parameters never decay.
+        clip: Largest global norm of the gradient; None = unlimited.
+        ema: Decay of the exponential moving average of the parameters that evaluation uses; None = no average.
+    """
+
+    learning_rate: float = 1e-3
+    name: Literal["sgd", "adamw"] = "adamw"
+    schedule: Literal["constant", "poly", "cosine"] = "poly"
+    power: float = 0.9
+    warmup: int = 0
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    clip: float | None = None
+    ema: float | None = None
+
+
+def learning_rate(optimizer: Optimizer, num_steps: int) -> optax.Schedule:
+    """step -> learning rate, over a run of `num_steps` steps.
+
+    Raises:
+        UserError: The warm-up is as long as the run.
+    """
+    rest = num_steps - optimizer.warmup
+    if optimizer.warmup < 0 or rest <= 0:
+        raise UserError(
+            f"Warm-up of {optimizer.warmup} steps in a run of {num_steps}: give 0 to {num_steps - 1}."
+        )
+    peak = optimizer.learning_rate
+    schedule = {
+        "constant": lambda: optax.constant_schedule(peak),
+        "poly": lambda: optax.polynomial_schedule(peak, 0.0, optimizer.power, rest),
+        "cosine": lambda: optax.cosine_decay_schedule(peak, rest),
+    }[optimizer.schedule]()
+    if optimizer.warmup == 0:
+        return schedule
+    # Starts at peak / warmup, not at zero: a first step that does nothing would be wasted.
+    rise = optax.linear_schedule(peak / optimizer.warmup, peak, optimizer.warmup)
+    return optax.join_schedules([rise, schedule], [optimizer.warmup])
+
+
+def decays(params: Any) -> Any:
+    """True for kernels (two axes or more), False for biases, scales and offsets."""
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+
+
+def make_optimizer(optimizer: Optimizer, num_steps: int) -> optax.GradientTransformation:
+    """The Optax transformation that `optimizer` describes."""
+    rate = learning_rate(optimizer, num_steps)
+    chain = [] if optimizer.clip is None else [optax.clip_by_global_norm(optimizer.clip)]
+    if optimizer.name == "sgd":
+        chain += [
+            optax.add_decayed_weights(optimizer.weight_decay, mask=decays),
+            optax.sgd(rate, momentum=optimizer.momentum, nesterov=optimizer.nesterov),
+        ]
+    else:
+        chain.append(optax.adamw(rate, weight_decay=optimizer.weight_decay, mask=decays))
+    return optax.chain(*chain)

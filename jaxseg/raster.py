@@ -1,0 +1,224 @@
+"""Pixels and facts of image files, read by windows: GeoTIFF, PNG, JPEG and whatever else GDAL opens.
+
+The only door to rasterio. Every function is safe to call from many threads at once: open files are kept in one pool
+and lent to one thread at a time, so that a second window of a file costs no second opening.
+"""
+
+import os
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+
+from jaxseg.batch import Window
+from jaxseg.errors import UserError
+
+OPEN_FILES = 256
+"""How many files stay open for their next window; systems commonly allow a process 1024."""
+
+_GDAL = {
+    # A cut-off JPEG or PNG is an error; by GDAL's defaults it reads as gray or black below the cut.
+    "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE",
+    "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
+    # Opening one file of a folder of a million must not list the folder; side-car files are still found.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
+}
+
+# A photograph has no coordinates; that is no reason to warn.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about its pixels.
+
+    Attributes:
+        path: The file.
+        height: Rows.
+        width: Columns.
+        dtype: Type of the numbers, equal in all bands.
+        descriptions: Each band's name, or None.
+        nodata: Each band's tagged number for "no data" (may be NaN), or None.
+        alpha: Number of the band that is tagged as opacity (bands count from 1), or None.
+        masked: Whether the file has a validity mask beside its numbers: alpha, internal or side-car.
+        palette: (256, 3) uint8 RGB colours that the numbers of a one-band picture point to, or None.
+        crs: Coordinate reference system, or None.
+        transform: (column, row) -> (x, y) in the CRS; the identity without georeference.
+    """
+
+    path: str
+    height: int
+    width: int
+    dtype: np.dtype[np.generic]
+    descriptions: tuple[str | None, ...]
+    nodata: tuple[float | None, ...]
+    alpha: int | None
+    masked: bool
+    palette: NDArray[np.uint8] | None
+    crs: CRS | None
+    transform: Affine
+
+    @property
+    def bands(self) -> int:
+        """Number of bands, opacity included."""
+        return len(self.descriptions)
+
+
+def header(path: str) -> Header:
+    """The facts of a file; no pixel is read.
+
+    Raises:
+        UserError: There is no such file, or it is damaged or no image.
+    """
+    with _lent(path) as file:
+        types = sorted(set(file.dtypes))
+        if len(types) > 1:
+            raise UserError(
+                f"{path}: its bands have different types ({', '.join(types)}). Write them with one."
+            )
+        alpha = [
+            number
+            for number, meaning in enumerate(file.colorinterp, start=1)
+            if meaning is ColorInterp.alpha
+        ]
+        return Header(
+            path=path,
+            height=file.height,
+            width=file.width,
+            dtype=np.dtype(types[0]),
+            descriptions=tuple(file.descriptions),
+            nodata=tuple(file.nodatavals),
+            alpha=alpha[0] if alpha else None,
+            masked=any(MaskFlags.per_dataset in flags for flags in file.mask_flag_enums),
+            palette=_palette(file),
+            crs=file.crs,
+            transform=file.transform,
+        )
+
+
+def read(path: str, window: Window, *, bands: Sequence[int] | None = None) -> NDArray[np.generic]:
+    """The window's numbers, (h, w, C) in the file's own type.
+
+    Args:
+        path: The file.
+        window: Which pixels; has to lie inside the file.
+        bands: Which bands, counted from 1; None = all.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    with _lent(path) as file:
+        _check_inside(file, window)
+        pixels = file.read(None if bands is None else list(bands), window=_rectangle(window))
+    return np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
+
+
+def read_mask(path: str, window: Window) -> NDArray[np.bool_]:
+    """The window's validity, (h, w), by the mask a file has beside its numbers; see `Header.masked`.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    with _lent(path) as file:
+        _check_inside(file, window)
+        mask: NDArray[np.uint8] = file.read_masks(1, window=_rectangle(window))
+    return mask > 0
+
+
+def _rectangle(window: Window) -> rasterio.windows.Window:
+    return rasterio.windows.Window(window.x, window.y, window.width, window.height)
+
+
+def _check_inside(file: rasterio.DatasetReader, window: Window) -> None:
+    bottom, right = window.y + window.height, window.x + window.width
+    if min(window) < 0 or bottom > file.height or right > file.width:
+        raise ValueError(f"{window} leaves {file.name} of {file.height} x {file.width} pixels.")
+
+
+def _palette(file: rasterio.DatasetReader) -> NDArray[np.uint8] | None:
+    if file.colorinterp[0] is not ColorInterp.palette:
+        return None
+    palette = np.zeros((256, 3), np.uint8)
+    for number, color in file.colormap(1).items():
+        if number < len(palette):
+            palette[number] = color[:3]
+    return palette
+
+
+@contextmanager
+def _lent(path: str) -> Iterator[rasterio.DatasetReader]:
+    """The open file, for one thread alone; GDAL's complaints become errors a user understands."""
+    with rasterio.Env(**_GDAL):
+        try:
+            status = os.stat(path)  # noqa: PTH116  (a Path costs more than the call)
+            key = (path, status.st_mtime_ns, status.st_size)
+            file = _POOL.take(key) or rasterio.open(path)
+            yield file
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file. Check the path.") from None
+        except (RasterioIOError, OSError) as error:
+            # The file stays out of the pool: the next reader opens it afresh.
+            reason = str(error.__cause__ or error).replace(path, Path(path).name).rstrip(".")
+            raise UserError(
+                f"Cannot read {path}: {reason}. The file is damaged or no image: fetch it again or remove it."
+            ) from error
+        _POOL.give_back(key, file)
+
+
+_Key = tuple[str, int, int]
+
+
+class _Pool:
+    """Idle open files by path, time and size; those that were unused for longest are closed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: OrderedDict[_Key, list[rasterio.DatasetReader]] = OrderedDict()
+        self._count = 0
+
+    def take(self, key: _Key) -> rasterio.DatasetReader | None:
+        with self._lock:
+            files = self._idle.get(key)
+            if not files:
+                return None
+            self._count -= 1
+            file = files.pop()
+            if not files:
+                del self._idle[key]
+            return file
+
+    def give_back(self, key: _Key, file: rasterio.DatasetReader) -> None:
+        surplus: list[rasterio.DatasetReader] = []
+        with self._lock:
+            self._idle.setdefault(key, []).append(file)
+            self._idle.move_to_end(key)
+            self._count += 1
+            while self._count > OPEN_FILES:
+                _, files = self._idle.popitem(last=False)
+                self._count -= len(files)
+                surplus += files
+        for old in surplus:
+            old.close()
+
+
+def _forget_after_fork() -> None:
+    """A forked process shares its parent's file positions: it may neither use nor close its files."""
+    global _POOL
+    _OF_PARENTS.append(_POOL)
+    _POOL = _Pool()
+
+
+_POOL = _Pool()
+_OF_PARENTS: list[_Pool] = []
+os.register_at_fork(after_in_child=_forget_after_fork)

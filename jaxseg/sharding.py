@@ -1,0 +1,117 @@
+"""Where arrays live: one mesh of three named axes, and the placement of batches and states on it.
+
+This is the only file that knows devices. `data` and `fsdp` both cut the batch; `fsdp` also cuts the large parameters;
+`space` cuts the rows of every image, and XLA exchanges the halos of convolutions by itself.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jaxseg.errors import UserError
+
+AXES = ("data", "fsdp", "space")
+SMALL = 2**14
+"""Leaves of fewer elements are replicated: gathering them costs more than storing them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshShape:
+    """How many devices stand along each axis of the mesh.
+
+    Attributes:
+        data: Devices that each take a part of the batch; -1 = all that the other two axes leave.
+        fsdp: Devices that take a part of the batch and of every large parameter, gradient and optimizer moment.
+        space: Devices that each take a band of rows of every image, for images too large for one device.
+    """
+
+    data: int = -1
+    fsdp: int = 1
+    space: int = 1
+
+
+def make_mesh(shape: MeshShape, devices: list[jax.Device] | None = None) -> Mesh:
+    """The mesh of `shape` over `devices` (default: all devices of all processes).
+
+    Raises:
+        UserError: The axes do not multiply to the number of devices.
+    """
+    devices = jax.devices() if devices is None else devices
+    count = len(devices)
+    sizes = [shape.data, shape.fsdp, shape.space]
+    if shape.data == -1:
+        sizes[0] = count // max(1, shape.fsdp * shape.space)
+    if min(sizes) < 1 or math.prod(sizes) != count:
+        raise UserError(
+            f"Mesh data={shape.data}, fsdp={shape.fsdp}, space={shape.space} on {count} device(s): the three must be "
+            f"positive and multiply to {count}. Use data=-1 (whatever is left) and divisors of {count} for the others."
+        )
+    # Explicit axes (the default of make_mesh) break the gradient of convolutions over sharded rows.
+    return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Placement of every (B, H, W, ...) array: batch over `data` and `fsdp`, rows over `space`."""
+    return NamedSharding(mesh, PartitionSpec(("data", "fsdp"), "space"))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Placement of what every device holds whole."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def state_shardings(mesh: Mesh, abstract_state: Any) -> Any:
+    """A NamedSharding for every leaf: large ones cut along their largest axis that `fsdp` divides.
+
+    The rule looks at shapes only, so optimizer moments and averages follow their parameters.
+    """
+    parts = mesh.shape["fsdp"]
+
+    def placement(leaf: Any) -> NamedSharding:
+        axes = [axis for axis, size in enumerate(leaf.shape) if size % parts == 0]
+        if parts == 1 or math.prod(leaf.shape) < SMALL or not axes:
+            return replicated(mesh)
+        cut = max(axes, key=lambda axis: leaf.shape[axis])
+        return NamedSharding(mesh, PartitionSpec(*[None] * cut, "fsdp"))
+
+    return jax.tree.map(placement, abstract_state)
+
+
+def check_batch(mesh: Mesh, batch_size: int, height: int) -> None:
+    """Refuses a batch that the mesh cannot cut evenly.
+
+    Raises:
+        UserError: `batch_size` is no multiple of data * fsdp, or `height` none of space, or the rows of one image
+            would lie in two processes.
+    """
+    parts = mesh.shape["data"] * mesh.shape["fsdp"]
+    space = mesh.shape["space"]
+    if batch_size % parts:
+        raise UserError(
+            f"Batch of {batch_size} over {parts} devices (data x fsdp): give a multiple of {parts}, for example "
+            f"--config.data.batch-size {math.ceil(batch_size / parts) * parts}, or a mesh with fewer of them."
+        )
+    if height % space:
+        raise UserError(
+            f"Windows of {height} rows over {space} devices (space): give a multiple of {space}."
+        )
+    if jax.local_device_count() % space:
+        raise UserError(
+            f"space={space} with {jax.local_device_count()} device(s) per process: the rows of an image must stay in "
+            "one process. Use a divisor of the devices per process."
+        )
+
+
+def local_positions(mesh: Mesh, batch_size: int) -> list[int]:
+    """Which positions of the global batch this process has to load, in ascending order."""
+    indices = batch_sharding(mesh).addressable_devices_indices_map((batch_size, mesh.shape["space"]))
+    return sorted({i for index in indices.values() for i in range(*index[0].indices(batch_size))})
+
+
+def place_batch(mesh: Mesh, local_batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    """Puts this process's part of a batch on its devices; the result is the global batch."""
+    return jax.make_array_from_process_local_data(batch_sharding(mesh), local_batch)

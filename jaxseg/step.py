@@ -1,0 +1,235 @@
+"""The pure functions that are jitted: a state and a batch in, a state and numbers out.
+
+What is sharded is decided by the placements of the arguments; nothing here names a device. Batch statistics and losses
+are sums over the global batch because the arrays are global.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import chex
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from jaxseg import optimizer as optimizers
+from jaxseg import sharding, transforms
+from jaxseg.batch import IGNORE
+from jaxseg.config import Config
+from jaxseg.metrics import confusion_matrix
+
+Batch = dict[str, jax.Array]
+Metrics = dict[str, jax.Array]
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """Everything a run carries from step to step: arrays only.
+
+    Attributes:
+        step: () int32, the number of updates made.
+        params: Trainable parameters, float32.
+        batch_stats: Running statistics of the normalisations, float32.
+        opt_state: The optimizer's moments.
+        ema: Moving average of `params`; None where the optimizer has no `ema`.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    ema: Any
+
+
+def init_state(config: Config, bands: int, mesh: Mesh) -> TrainState:
+    """A fresh state, every leaf born on its place of the mesh.
+
+    The numbers depend on the seed alone, not on the mesh.
+
+    Args:
+        config: The run.
+        bands: Number of bands the source delivers.
+        mesh: Where the state will live.
+    """
+    create = _creator(config, bands)
+    placements = sharding.state_shardings(mesh, jax.eval_shape(create))
+    return jax.jit(create, out_shardings=placements)()
+
+
+def abstract_state(config: Config, bands: int, mesh: Mesh) -> TrainState:
+    """Shapes, dtypes and placements of `init_state`'s result, without computing anything."""
+    abstract = jax.eval_shape(_creator(config, bands))
+    return jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+        abstract,
+        sharding.state_shardings(mesh, abstract),
+    )
+
+
+def _creator(config: Config, bands: int) -> Callable[[], TrainState]:
+    size = min(config.data.crop, 64)  # the shapes of parameters do not depend on the size of the image
+    raw = jax.ShapeDtypeStruct((1, size, size, bands), jnp.float32)
+    mask = jax.ShapeDtypeStruct((1, size, size), jnp.bool)
+    image = jax.eval_shape(lambda x, m: transforms.preprocess(x, m, config.preprocess), raw, mask)
+    tx = optimizers.make_optimizer(config.optimizer, config.num_steps)
+
+    def create() -> TrainState:
+        # `rbg` compiles to one instruction per leaf; threefry would take a minute of compilation for a ResNet-50.
+        key = jax.random.key(config.seed, impl="rbg")
+        variables = config.model.init(
+            {"params": key, "dropout": key}, jnp.zeros(image.shape), train=False
+        )
+        params = variables["params"]
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            batch_stats=variables.get("batch_stats", {}),
+            opt_state=tx.init(params),
+            ema=None if config.optimizer.ema is None else params,
+        )
+
+    return create
+
+
+def make_train_step(
+    config: Config, mesh: Mesh
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """The training step: preprocess, augment, forward, losses, backward, update.
+
+    Its metrics are the total `loss`, every `loss/NAME`, `grad_norm`, `learning_rate` (scalars, float32) and `confusion`
+    (K, K) int32 of the augmented batch.
+    """
+    tx = optimizers.make_optimizer(config.optimizer, config.num_steps)
+    rate = optimizers.learning_rate(config.optimizer, config.num_steps)
+
+    def objective(
+        params: Any, batch_stats: Any, batch: Batch, key: jax.Array
+    ) -> tuple[jax.Array, tuple[Any, Metrics]]:
+        logits, updates = config.model.apply(
+            {"params": params, "batch_stats": batch_stats},
+            batch["image"],
+            train=True,
+            mutable=["batch_stats", "aux_logits"],
+            rngs={"dropout": key},
+        )
+        valid = _counted(batch)
+        terms = {name: loss(logits, batch, valid) for name, loss in config.loss.items()}
+        total = sum((config.loss[name].weight * value for name, value in terms.items()), jnp.float32(0))
+        for number, aux in enumerate(jax.tree.leaves(updates.get("aux_logits", {}))):
+            values = [loss.weight * loss(aux, batch, valid) for loss in config.loss.values()]
+            terms[f"aux{number}"] = sum(values, jnp.float32(0))
+            total += config.aux_weight * terms[f"aux{number}"]
+        metrics = {f"loss/{name}": value for name, value in terms.items()} | {"loss": total}
+        prediction = jnp.argmax(logits, -1)
+        metrics["confusion"] = confusion_matrix(
+            prediction, batch["label"], valid, num_classes=logits.shape[-1]
+        )
+        return total, (updates.get("batch_stats", {}), metrics)
+
+    gradient = jax.grad(objective, has_aux=True)
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        augment_key, dropout_key = jax.random.split(key)
+        batch = _prepare(config, batch)
+        batch = transforms.augment(augment_key, batch, config.augment)
+        batch = jax.lax.with_sharding_constraint(batch, sharding.batch_sharding(mesh))
+        grads, (batch_stats, metrics) = _accumulated(
+            gradient, state, batch, dropout_key, config.accumulate
+        )
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = state.ema
+        if config.optimizer.ema is not None:
+            # The young average follows fast, or it would remember the random start for thousands of steps.
+            decay = jnp.minimum(config.optimizer.ema, (1.0 + state.step) / (10.0 + state.step))
+            ema = optax.incremental_update(params, ema, 1.0 - decay)
+        metrics |= {"grad_norm": optax.global_norm(grads), "learning_rate": rate(state.step)}
+        state = TrainState(state.step + 1, params, batch_stats, opt_state, ema)
+        return state, metrics
+
+    return train_step
+
+
+def make_eval_step(config: Config) -> Callable[[Any, Batch], Metrics]:
+    """The evaluation step `(variables, batch) -> results`, with `variables` as `inference_variables` gives them.
+
+    Results: `confusion` (K, K) int32 of the whole batch, `prediction` (B, H, W) uint8, and per window `correct` and
+    `counted` (B,) int32 pixels.
+    """
+
+    def eval_step(variables: Any, batch: Batch) -> Metrics:
+        batch = _prepare(config, batch)
+        logits = config.model.apply(variables, batch["image"], train=False)
+        chex.assert_shape(logits, (*batch["label"].shape, None))
+        prediction = jnp.argmax(logits, -1)
+        counted = _counted(batch)
+        right = counted & (prediction == batch["label"])
+        return {
+            "confusion": confusion_matrix(
+                prediction, batch["label"], counted, num_classes=logits.shape[-1]
+            ),
+            "prediction": prediction.astype(jnp.uint8),
+            "correct": right.sum((1, 2), dtype=jnp.int32),
+            "counted": counted.sum((1, 2), dtype=jnp.int32),
+        }
+
+    return eval_step
+
+
+def inference_variables(state: TrainState) -> dict[str, Any]:
+    """The variables that evaluation and prediction use: the moving average where there is one."""
+    params = state.params if state.ema is None else state.ema
+    return {"params": params, "batch_stats": state.batch_stats}
+
+
+def count_parameters(params: Any) -> int:
+    """Number of trainable numbers."""
+    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))
+
+
+def _prepare(config: Config, batch: Batch) -> Batch:
+    """Checks what enters and applies the radiometry."""
+    size = batch["label"].shape
+    chex.assert_shape(batch["image"], (*size, None))
+    chex.assert_shape(batch["valid"], size)
+    image = transforms.preprocess(batch["image"], batch["valid"], config.preprocess)
+    return batch | {"image": image}
+
+
+def _counted(batch: Batch) -> jax.Array:
+    return batch["valid"] & (batch["label"] != IGNORE)
+
+
+def _accumulated(
+    gradient: Callable[..., tuple[Any, tuple[Any, Metrics]]],
+    state: TrainState,
+    batch: Batch,
+    key: jax.Array,
+    parts: int,
+) -> tuple[Any, tuple[Any, Metrics]]:
+    """Mean gradient over `parts` slices of the batch, computed one after the other to save memory."""
+    if parts == 1:
+        return gradient(state.params, state.batch_stats, batch, key)
+
+    def split(array: jax.Array) -> jax.Array:
+        # Every device keeps its own samples: slice number is the inner, not the outer part of the batch axis.
+        return jnp.moveaxis(array.reshape(array.shape[0] // parts, parts, *array.shape[1:]), 1, 0)
+
+    def one(carry: tuple[Any, Any], inputs: tuple[jax.Array, Batch]) -> tuple[Any, Metrics]:
+        total, batch_stats = carry
+        number, piece = inputs
+        grads, (batch_stats, metrics) = gradient(
+            state.params, batch_stats, piece, jax.random.fold_in(key, number)
+        )
+        return (jax.tree.map(jnp.add, total, grads), batch_stats), metrics
+
+    zeros = jax.tree.map(jnp.zeros_like, state.params)
+    (grads, batch_stats), metrics = jax.lax.scan(
+        one, (zeros, state.batch_stats), (jnp.arange(parts), jax.tree.map(split, batch))
+    )
+    confusion = metrics.pop("confusion").sum(0)
+    metrics = jax.tree.map(lambda values: values.mean(0), metrics) | {"confusion": confusion}
+    return jax.tree.map(lambda leaf: leaf / parts, grads), (batch_stats, metrics)

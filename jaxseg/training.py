@@ -1,0 +1,346 @@
+"""Training a network: `train(config, workdir)`, the whole loop from top to bottom.
+
+A run is a pure function of its config: killed at any moment and started again, it ends with the same numbers.
+"""
+
+import dataclasses
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from jaxseg import checkpoint, evaluation, sharding
+from jaxseg import config as configs
+from jaxseg import data as pipeline
+from jaxseg.batch import Sample
+from jaxseg.checkpoint import Checkpoints
+from jaxseg.config import Config
+from jaxseg.errors import UserError
+from jaxseg.logbook import Logbook
+from jaxseg.metrics import scores
+from jaxseg.step import TrainState, abstract_state, count_parameters, init_state, make_train_step
+from jaxseg.transforms import Standardize
+
+AHEAD = 2
+"""Steps that the host may be ahead of the devices; more would only hold more batches in their memory."""
+
+Row = dict[str, float]
+
+
+class Interrupted(Exception):  # noqa: N818  it is no error: the state is saved
+    """The run was asked to stop; its state is saved and the same command continues it."""
+
+
+def train(config: Config, workdir: Path) -> TrainState:
+    """Trains to the end of `config`, continuing what `workdir` holds.
+
+    Args:
+        config: Everything that decides the run.
+        workdir: Where checkpoints, metrics and events go.
+
+    Returns:
+        The final state.
+
+    Raises:
+        UserError: Config, data or workdir do not fit each other, or a number became non-finite.
+        Interrupted: SIGTERM or Ctrl-C came during the loop; the state is saved.
+    """
+    # 1 mesh
+    mesh = sharding.make_mesh(config.mesh)
+    sharding.check_batch(mesh, config.data.batch_size, config.data.crop)
+    positions = sharding.local_positions(mesh, config.data.batch_size)
+
+    with Checkpoints(workdir, keep=config.keep) as checkpoints:
+        # 2 sources, and what the config leaves to be measured on them
+        config = _measured(config)
+        check(config)
+        source = config.data.source
+
+        # 3 abstract state; 4 resume: this workdir, else other weights, else scratch
+        abstract = abstract_state(config, len(source.bands), mesh)
+        _refuse_changes(checkpoints.stored_config(), config, workdir)
+        state, skipped = checkpoints.restore_newest(abstract)
+        origin = "continued from the newest checkpoint"
+        if state is None:
+            state, origin = _initialised(config, mesh)
+        first = int(state.step)
+        chief = jax.process_index() == 0
+        with Logbook(workdir, total_steps=config.num_steps, start_step=first, active=chief) as log:
+            for line in skipped:
+                log.say(f"Skipped: {line}.")
+            if first >= config.num_steps:
+                log.say(
+                    f"{workdir} is complete: {first} of {config.num_steps} steps. Evaluate it with "
+                    f"`jaxseg evaluate {workdir}`, or raise --config.num-steps."
+                )
+                return state
+
+            # 5 say what is about to happen
+            for line in configs.pretty(config):
+                log.say(line)
+            log.summary(_summary(config, state, mesh, workdir, origin))
+
+            # 6 compile
+            log.doing("compiling")
+            started = time.perf_counter()
+            batches = _on_devices(
+                pipeline.training_batches(
+                    config.data,
+                    seed=config.seed,
+                    positions=positions,
+                    first=first,
+                    last=config.num_steps,
+                ),
+                mesh,
+            )
+            batch = next(batches)
+            train_step = _compiled(config, mesh, abstract, state, batch)
+            validate = evaluation.Evaluator(config, mesh, "validation")
+            log.say(f"Compiled the training step in {time.perf_counter() - started:.0f} s.")
+
+            # 7 the loop
+            steps = _Steps(config, source.classes)
+            with _stop_requests() as stop_requested:
+                for number in range(first + 1, config.num_steps + 1):
+                    state, metrics = train_step(state, batch)
+                    # The log of the steps before is fetched while this one runs: nothing waits.
+                    if (number - 1) % config.log_every == 0:
+                        steps.write(log)
+                    steps.add(number, metrics)
+                    log.advance(number)
+                    last = number == config.num_steps
+                    if not last:
+                        batch = steps.next_batch(batches)
+                    stop = stop_requested(number)
+                    miou = None
+                    if number % config.eval_every == 0 or last:
+                        steps.write(log)
+                        log.doing("validating")
+                        result = validate(state)
+                        miou = result.scores.miou
+                        log.validation(number, result.scores.summary())
+                        for name, picture in validate.snapshots(state).items():
+                            log.image(number, name, picture)
+                    if number % config.save_every == 0 or last or stop:
+                        steps.write(log)
+                        checkpoints.save(state, config, miou)
+                    steps.resume_clock()
+                    if stop and not last:
+                        raise Interrupted(
+                            f"Stopped at step {number}; the state is saved in {workdir}. The same command continues it."
+                        )
+    # 8 leaving the block of checkpoints has waited for the last save
+    return state
+
+
+def check(config: Config) -> None:
+    """Refuses a config whose parts do not fit each other.
+
+    Raises:
+        UserError: It says which parts, and what to change.
+    """
+    classes = config.data.source.classes
+    outputs = getattr(config.model, "num_classes", len(classes))
+    if outputs != len(classes):
+        raise UserError(
+            f"The network has {outputs} classes and the source {len(classes)} ({', '.join(classes)}). "
+            f"Use --config.model.num-classes {len(classes)}."
+        )
+    if not config.loss:
+        raise UserError("The config has no loss. Give one, for example loss={'ce': CrossEntropy()}.")
+    if config.data.batch_size % config.accumulate:
+        raise UserError(
+            f"A batch of {config.data.batch_size} cannot be cut into {config.accumulate} equal slices: "
+            "--config.accumulate must divide --config.data.batch-size."
+        )
+    for name in ("num_steps", "log_every", "eval_every", "save_every", "keep", "accumulate"):
+        if getattr(config, name) < 1:
+            raise UserError(f"{name} is {getattr(config, name)}: it must be 1 or more.")
+
+
+class _Steps:
+    """The steps since the last line of the log: their metrics on the devices, and where the time went."""
+
+    def __init__(self, config: Config, classes: tuple[str, ...]) -> None:
+        self._batch_size = config.data.batch_size
+        self._classes = classes
+        self._steps: list[tuple[int, dict[str, jax.Array]]] = []
+        self._waited = 0.0
+        self._worked = 0.0
+        self._since = time.perf_counter()
+
+    def add(self, number: int, metrics: dict[str, jax.Array]) -> None:
+        self._steps.append((number, metrics))
+
+    def next_batch(self, batches: Iterator[dict[str, jax.Array]]) -> dict[str, jax.Array]:
+        if len(self._steps) >= AHEAD:
+            jax.block_until_ready(self._steps[-AHEAD][1])
+        started = time.perf_counter()
+        batch = next(batches)
+        self._waited += time.perf_counter() - started
+        return batch
+
+    def write(self, log: Logbook) -> None:
+        """Fetches and logs what has gathered; does nothing where there is nothing."""
+        if not self._steps:
+            return
+        row = _means(self._steps, self._classes)
+        now = time.perf_counter()
+        self._worked += now - self._since
+        self._since = now
+        row["images_per_second"] = len(self._steps) * self._batch_size / max(self._worked, 1e-9)
+        row["waiting"] = self._waited / max(self._worked, 1e-9)
+        log.training(self._steps[-1][0], row)
+        self._steps, self._waited, self._worked = [], 0.0, 0.0
+
+    def resume_clock(self) -> None:
+        """Leaves out of the rates what validation and saving took."""
+        if not self._steps:
+            self._since = time.perf_counter()
+
+
+def _means(steps: list[tuple[int, dict[str, jax.Array]]], classes: tuple[str, ...]) -> Row:
+    """Means over the steps; mIoU of all their pixels together.
+
+    Raises:
+        UserError: A loss or the gradient's norm is not finite.
+    """
+    fetched = [(number, jax.device_get(metrics)) for number, metrics in steps]
+    for number, metrics in fetched:
+        for name in sorted(metrics, key=lambda name: not name.startswith("loss/")):
+            if not np.isfinite(metrics[name]).all():
+                raise UserError(
+                    f"{name} is {float(metrics[name])} at step {number}. Nothing after the last checkpoint is kept. "
+                    "Lower --config.optimizer.learning-rate, clip with --config.optimizer.clip 1.0, or look for "
+                    "invalid numbers in the images that are not marked as nodata."
+                )
+    confusion = sum(metrics.pop("confusion").astype(np.int64) for _, metrics in fetched)
+    row = {name: float(np.mean([metrics[name] for _, metrics in fetched])) for name in fetched[0][1]}
+    miou = scores(np.asarray(confusion), classes).miou
+    return row if math.isnan(miou) else row | {"miou": miou}
+
+
+def _compiled(
+    config: Config, mesh: Mesh, abstract: TrainState, state: TrainState, batch: dict[str, jax.Array]
+) -> Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]:
+    """The training step as one executable: a batch of another shape is an error, never a recompilation."""
+    placements = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    step = jax.jit(
+        make_train_step(config, mesh),
+        donate_argnums=0,
+        in_shardings=(placements, sharding.batch_sharding(mesh)),
+        out_shardings=(placements, sharding.replicated(mesh)),
+    )
+    return step.lower(state, batch).compile()
+
+
+def _on_devices(batches: Iterator[Sample], mesh: Mesh) -> Iterator[dict[str, jax.Array]]:
+    """Places batches on the devices, one ahead of the one that is handed out."""
+    placed = None
+    for batch in batches:
+        upcoming = sharding.place_batch(mesh, batch)
+        if placed is not None:
+            yield placed
+        placed = upcoming
+    if placed is not None:
+        yield placed
+
+
+def _measured(config: Config) -> Config:
+    """Fills in the statistics that a `Standardize` without numbers leaves to the data."""
+    if not any(isinstance(step, Standardize) and not step.mean for step in config.preprocess):
+        return config
+    first, *rest = config.preprocess
+    if not isinstance(first, Standardize) or any(isinstance(s, Standardize) and not s.mean for s in rest):
+        raise UserError(
+            "Only a Standardize that comes first can be measured on the data. Give the later one its mean and std."
+        )
+    mean, std = pipeline.statistics(config.data)
+    return dataclasses.replace(config, preprocess=(Standardize(mean, std), *rest))
+
+
+def _refuse_changes(stored: Config | None, given: Config, workdir: Path) -> None:
+    if stored is not None and (changed := configs.differences(stored, given)):
+        raise UserError(
+            f"{workdir} holds a run of another config. It differs in (stored -> given):\n  "
+            + "\n  ".join(changed)
+            + "\nGive the same config to continue the run, or another --workdir to start a new one."
+        )
+
+
+def _initialised(config: Config, mesh: Mesh) -> tuple[TrainState, str]:
+    """A new state, with the parameters of another run or framework where the config names one."""
+    state = init_state(config, len(config.data.source.bands), mesh)
+    if config.init_from is not None:
+        _, other = checkpoint.reopen(Path(config.init_from), config.mesh)
+        weights = (other.params if other.ema is None else other.ema, other.batch_stats)
+        origin = f"from the run {config.init_from}"
+    elif config.pretrained.path is not None:
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        variables = config.pretrained.into(config.model, jax.device_get(variables))
+        weights = (variables["params"], variables["batch_stats"])
+        origin = f"from {config.pretrained.path} ({config.pretrained.part})"
+    else:
+        return state, f"from scratch, seed {config.seed}"
+    ours = (state.params, state.batch_stats)
+    if jax.tree.map(np.shape, weights) != jax.tree.map(np.shape, ours):
+        raise UserError(
+            f"{origin}: its network is not this config's network. Use the same model, or train from scratch."
+        )
+    params, batch_stats = jax.tree.map(
+        lambda new, old: jax.device_put(np.asarray(new, old.dtype), old.sharding), weights, ours
+    )
+    ema = None if state.ema is None else jax.tree.map(lambda leaf: leaf.copy(), params)
+    return state.replace(params=params, batch_stats=batch_stats, ema=ema), origin
+
+
+def _summary(
+    config: Config, state: TrainState, mesh: Mesh, workdir: Path, origin: str
+) -> dict[str, str]:
+    data = config.data
+    device = jax.devices()[0]
+    return {
+        "devices": f"{jax.device_count()} x {device.device_kind} in {jax.process_count()} process(es)",
+        "mesh": ", ".join(f"{name} {size}" for name, size in mesh.shape.items()),
+        "network": f"{type(config.model).__name__}, {count_parameters(state.params):,} parameters",
+        "weights": origin,
+        "data": f"{type(data.source).__name__}: {len(data.source.scenes('train'))} training scenes, "
+        f"{len(data.source.bands)} bands, {len(data.source.classes)} classes",
+        "batch": f"{data.batch_size} windows of {data.crop} x {data.crop} pixels",
+        "steps": f"{int(state.step)} to {config.num_steps}",
+        "workdir": str(workdir),
+    }
+
+
+@contextmanager
+def _stop_requests() -> Iterator[Callable[[int], bool]]:
+    """Yields `stop_requested(step)`: whether SIGTERM or Ctrl-C came; all processes agree on the step.
+
+    A second Ctrl-C stops at once.
+    """
+    if jax.process_count() > 1:
+        # JAX itself listens for SIGTERM there, and synchronises the step.
+        yield multihost_utils.reached_preemption_sync_point
+        return
+    seen: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if seen and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        seen.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda step: bool(seen)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,191 @@
+"""Radiometry and augmentation: pure jnp functions inside the jitted step, described by frozen dataclasses.
+
+`preprocess` objects map image -> image and are deterministic: the same in training, evaluation and prediction.
+`augment` objects map (key, batch) -> batch and see the preprocessed float32 image; what moves pixels moves image,
+label, valid and separation alike. Bands are the last axis; a config holds a tuple of each kind, applied in order.
+"""
+
+import dataclasses
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+
+from jaxseg.batch import IGNORE
+from jaxseg.errors import UserError
+
+Batch = dict[str, jax.Array]
+
+
+@runtime_checkable
+class Preprocess(Protocol):
+    """Radiometry: (B, H, W, C) float32 -> (B, H, W, C') float32."""
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """The image in the numbers that the network sees."""
+
+
+@runtime_checkable
+class Augment(Protocol):
+    """Augmentation: one random key and a batch -> a batch."""
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        """The augmented batch."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Standardize:
+    """(image - mean) / std for each band.
+
+    Attributes:
+        mean: Mean of each band in raw sensor units; empty = measured on valid training pixels when a run starts.
+        std: Standard deviation of each band, likewise.
+    """
+
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """See the class."""
+        bands = image.shape[-1]
+        if len(self.mean) != bands or len(self.std) != bands:
+            raise UserError(
+                f"Standardize has {len(self.mean)} means and {len(self.std)} standard deviations for images of "
+                f"{bands} band(s). Give one of each per band, or none to have them measured."
+            )
+        return (image - jnp.asarray(self.mean)) / jnp.asarray(self.std)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dihedral:
+    """One of the eight symmetries of the square for each image (the four that keep the shape, if it is no square)."""
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        """See the class."""
+        size, height, width = batch["label"].shape
+        upside, mirror, turn = jax.random.bernoulli(key, 0.5, (3, size))
+
+        def apply(array: jax.Array) -> jax.Array:
+            def choose(mask: jax.Array, changed: jax.Array, kept: jax.Array) -> jax.Array:
+                return jnp.where(mask.reshape(-1, *[1] * (array.ndim - 1)), changed, kept)
+
+            array = choose(upside, array[:, ::-1], array)
+            array = choose(mirror, array[:, :, ::-1], array)
+            return choose(turn, array.swapaxes(1, 2), array) if height == width else array
+
+        return {name: apply(array) for name, array in batch.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class ScaleCrop:
+    """Zooms each image by a random factor and cuts a random square of `size` pixels out of it.
+
+    The image is sampled bilinearly, and averaged over the footprint of an output pixel when it shrinks; label, valid
+    and separation are sampled at the nearest pixel. What lies outside of the window read is invalid. The distances in
+    `separation` are not rescaled: a zoomed border keeps its weight.
+
+    Attributes:
+        size: Rows and columns that leave; 0 = as many as enter.
+        low: Smallest zoom; 0.5 shows twice the ground.
+        high: Largest zoom.
+    """
+
+    size: int = 0
+    low: float = 1.0
+    high: float = 1.0
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        """See the class."""
+        count, height, width = batch["label"].shape
+        zoom_key, row_key, column_key = jax.random.split(key, 3)
+        zoom = jax.random.uniform(zoom_key, (count,), minval=self.low, maxval=self.high)
+
+        def positions(axis_key: jax.Array, length: int) -> jax.Array:
+            """(B, size) source coordinates, in pixels, of the output's rows or columns."""
+            size = self.size or length
+            extent = size / zoom
+            start = jax.random.uniform(axis_key, (count,)) * (length - extent)
+            # At zoom 1 the pixels are copied, not blended, so starts are whole pixels.
+            start = jnp.where(zoom == 1.0, jnp.round(start), start)
+            return start[:, None] + (jnp.arange(size) + 0.5) / zoom[:, None] - 0.5
+
+        rows, columns = positions(row_key, height), positions(column_key, width)
+
+        def weights(centres: jax.Array, length: int) -> jax.Array:
+            """(B, size, length) interpolation matrix: a triangle as wide as the larger of the two pixels."""
+            reach = jnp.maximum(1.0, 1.0 / zoom)[:, None, None]
+            weight = jnp.maximum(0.0, 1.0 - jnp.abs(centres[..., None] - jnp.arange(length)) / reach)
+            return weight / jnp.maximum(weight.sum(-1, keepdims=True), 1e-6)
+
+        def nearest(array: jax.Array) -> jax.Array:
+            row = jnp.clip(jnp.round(rows), 0, height - 1).astype(jnp.int32)
+            column = jnp.clip(jnp.round(columns), 0, width - 1).astype(jnp.int32)
+            return jax.vmap(lambda a, r, c: a[r][:, c])(array, row, column)
+
+        inside_rows = (rows > -0.5) & (rows < height - 0.5)
+        inside_columns = (columns > -0.5) & (columns < width - 0.5)
+        inside = inside_rows[:, :, None] & inside_columns[:, None, :]
+        out = {name: nearest(array) for name, array in batch.items() if name != "image"}
+        out["image"] = jnp.einsum(
+            "byh,bhwc,bxw->byxc", weights(rows, height), batch["image"], weights(columns, width)
+        )
+        out["valid"] = out["valid"] & inside
+        out["label"] = jnp.where(inside, out["label"], IGNORE)
+        return out
+
+
+@dataclasses.dataclass(frozen=True)
+class Brightness:
+    """One random gain and offset per image, as another sun or another atmosphere gives.
+
+    Attributes:
+        gain: Standard deviation of the gain around 1.
+        offset: Standard deviation of the offset, in units of the preprocessed image.
+    """
+
+    gain: float = 0.1
+    offset: float = 0.1
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        """See the class."""
+        draw = jax.random.normal(key, (2, batch["image"].shape[0], 1, 1, 1))
+        return batch | {"image": batch["image"] * (1 + self.gain * draw[0]) + self.offset * draw[1]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Noise:
+    """Independent Gaussian noise on every pixel and band.
+
+    Attributes:
+        std: Standard deviation in units of the preprocessed image.
+    """
+
+    std: float = 0.05
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        """See the class."""
+        image = batch["image"]
+        return batch | {"image": image + self.std * jax.random.normal(key, image.shape)}
+
+
+def preprocess(image: jax.Array, valid: jax.Array, steps: tuple[Preprocess, ...]) -> jax.Array:
+    """Raw sensor numbers -> what the network sees: float32, and 0 wherever the sensor has no data.
+
+    Args:
+        image: (B, H, W, C) in any real dtype; NaN allowed where invalid.
+        valid: (B, H, W) bool.
+        steps: Radiometry, in order.
+    """
+    mask = valid[..., None]
+    image = jnp.where(mask, image.astype(jnp.float32), 0.0)
+    for step in steps:
+        image = step(image)
+    return jnp.where(mask, image, 0.0)
+
+
+def augment(key: jax.Array, batch: Batch, steps: tuple[Augment, ...]) -> Batch:
+    """Applies `steps` in order, each with its own key, and blanks invalid pixels again."""
+    for number, step in enumerate(steps):
+        batch = step(jax.random.fold_in(key, number), batch)
+    return batch | {"image": jnp.where(batch["valid"][..., None], batch["image"], 0.0)}
+

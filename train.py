@@ -1,0 +1,6 @@
+"""Train a network: python train.py --config configs/deeplab.py [--config.model.backbone resnet50 ...]."""
+
+from jaxseg.cli import train
+
+if __name__ == "__main__":
+    train()
