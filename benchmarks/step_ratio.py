@@ -98,7 +98,9 @@ def our_training(
 ) -> Step:
     """One jitted step with donated state."""
 
-    def loss(params: Any, stats: Any, key: jax.Array) -> tuple[jax.Array, Any]:
+    def loss(
+        params: Any, stats: Any, image: jax.Array, label: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, Any]:
         logits, updates = model.apply(
             {"params": params, "batch_stats": stats},
             image,
@@ -112,9 +114,8 @@ def our_training(
 
     @partial(jax.jit, donate_argnums=0)
     def update(state: Any, image: jax.Array, label: jax.Array, key: jax.Array) -> Any:
-        del image, label
         params, stats, velocity = state
-        grads, stats = jax.grad(loss, has_aux=True)(params, stats, key)
+        grads, stats = jax.grad(loss, has_aux=True)(params, stats, image, label, key)
         velocity = jax.tree.map(lambda v, g: MOMENTUM * v + g, velocity, grads)
         params = jax.tree.map(lambda p, v: p - LEARNING_RATE * v, params, velocity)
         return params, stats, velocity

@@ -8,6 +8,7 @@ import dataclasses
 import importlib
 import importlib.util
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -180,11 +181,11 @@ def differences(stored: Config, given: Config) -> list[str]:
 
 
 def pretty(config: Config) -> list[str]:
-    """The config as one line per field, such as `num_steps = 1000`."""
+    """The config as lines of at most 98 columns, such as `num_steps = 1000`."""
     lines = []
     for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        lines.append(f"{field.name} = {_shown(value)}")
+        line = f"{field.name} = {_shown(getattr(config, field.name))}"
+        lines += textwrap.wrap(line, 98, subsequent_indent="    ", break_long_words=False)
     return lines
 
 

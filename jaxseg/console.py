@@ -47,7 +47,7 @@ def progress_bar(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}", table_column=one_line, markup=False),
         BarColumn(bar_width=None),
-        MofNCompleteColumn(),
+        MofNCompleteColumn(table_column=one_line),
         TextColumn("{task.fields[note]}", table_column=one_line, markup=False),
         console=console,
         expand=True,

@@ -56,16 +56,19 @@ class Evaluator:
         Raises:
             UserError: The split is missing or empty, or its windows do not fit the mesh.
         """
-        self._config = config
+        # The result does not depend on the size of a batch, so it grows to what the mesh can cut.
+        parts = mesh.shape["data"] * mesh.shape["fsdp"]
+        size = -(-config.data.batch_size // parts) * parts
+        self._data = dataclasses.replace(config.data, batch_size=size, separation=False)
         self._mesh = mesh
         self._source = config.data.source
         self._scenes = self._source.scenes(split)
-        self._windows = pipeline.evaluation_windows(self._scenes, config.data)
+        self._windows = pipeline.evaluation_windows(self._scenes, self._data)
         if not self._windows:
             raise UserError(f"The split {split} holds no scene. Check the source's paths and split.")
         height = config.data.evaluation_crop or config.data.crop
-        sharding.check_batch(mesh, config.data.batch_size, height)
-        self._positions = sharding.local_positions(mesh, config.data.batch_size)
+        sharding.check_batch(mesh, size, height)
+        self._positions = sharding.local_positions(mesh, size)
         self._step = jax.jit(make_eval_step(config))
 
     def __call__(self, state: TrainState) -> Evaluation:
@@ -91,9 +94,7 @@ class Evaluator:
             prediction = _whole(results["prediction"])
             for row in prediction[: len(chosen) - len(tiles)]:
                 scene, window = chosen[len(tiles)]
-                sample = pipeline.read_window(
-                    self._scenes, scene, window, dataclasses.replace(self._config.data, separation=False)
-                )
+                sample = pipeline.read_window(self._scenes, scene, window, self._data)
                 tiles.append(self._tile(scene, window, sample, row))
         return tiles
 
@@ -101,7 +102,8 @@ class Evaluator:
         """The same few windows every time, so that one sees them change: name -> (H, W, 3) uint8."""
         numbers = np.unique(np.linspace(0, len(self._windows) - 1, count).astype(int))
         tiles = self.tiles(state, [int(number) for number in numbers])
-        return {f"validation/{tile.name}": self._panel(tile) for tile in tiles}
+        colors = self._source.colors
+        return {f"validation/{tile.name}": pictures.panel_array(tile, colors) for tile in tiles}
 
     def _tile(
         self, scene: int, window: Window, sample: Sample, prediction: NDArray[np.uint8]
@@ -121,9 +123,8 @@ class Evaluator:
         self, state: TrainState, windows: list[tuple[int, Window]]
     ) -> Iterator[tuple[Sample, dict[str, jax.Array]]]:
         variables = inference_variables(state)
-        data = dataclasses.replace(self._config.data, separation=False)
         batches = pipeline.evaluation_batches(
-            self._scenes, windows, data, positions=self._positions
+            self._scenes, windows, self._data, positions=self._positions
         )
         for batch in batches:
             yield batch, self._step(variables, sharding.place_batch(self._mesh, batch))

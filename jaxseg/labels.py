@@ -1,7 +1,8 @@
 """What the numbers or colours of a mask file mean: a table from mask value to class id.
 
-The world stores masks as ids with gaps, as floats that hold ids, as palette pictures and as RGB colours. All of them
-become uint8 class ids 0..K-1, IGNORE where a value says nothing, and an error where a value is not in the table.
+The world stores masks as ids with gaps, as floats that hold ids, as palette pictures and as RGB
+colours. All of them become uint8 class ids 0..K-1, IGNORE where a value says nothing, and an error
+where a value is not in the table.
 """
 
 from collections.abc import Sequence
@@ -37,25 +38,27 @@ class LabelTable:
         """The table in which `values[k]` is class k and every value of `ignored` is IGNORE.
 
         Raises:
-            UserError: A value stands twice, or the values lie more than 2**24 apart.
+            UserError: A value stands twice, or the values lie 2**24 or more apart.
         """
         known = [*values, *ignored]
         twice = sorted({value for value in known if known.count(value) > 1})
         if twice:
             raise UserError(f"Mask value {twice[0]} is given twice. Give each value one meaning.")
         lowest, highest = min(known) - 1, max(known) + 1
-        if highest - lowest > _MAX_SPAN:
-            raise UserError(f"Mask values {min(known)} and {max(known)} lie more than 2**24 apart.")
+        if max(known) - min(known) >= _MAX_SPAN:
+            raise UserError(f"Mask values {min(known)} and {max(known)} lie 2**24 or more apart.")
         table = np.full(highest - lowest + 1, _UNKNOWN, np.uint8)
         table[np.asarray(ignored, np.int64) - lowest] = IGNORE
         table[np.asarray(values, np.int64) - lowest] = np.arange(len(values))
         return cls(lowest, table)
 
-    def __contains__(self, value: float) -> bool:
-        """Whether the value is a class (an ignored value is none)."""
+    def class_of(self, value: float) -> int | None:
+        """The class of one value; None if it is ignored or not known."""
         position = value - self.lowest
-        inside = position == int(position) and 0 <= position < len(self.table)
-        return inside and self.table[int(position)] < _UNKNOWN
+        if position != int(position) or not 0 <= position < len(self.table):
+            return None
+        label = int(self.table[int(position)])
+        return label if label < _UNKNOWN else None
 
     def classes(
         self, values: NDArray[np.generic], known: NDArray[np.bool_] | None = None
@@ -64,12 +67,12 @@ class LabelTable:
 
         Args:
             values: (h, w) numbers of any real type; floats have to hold integers.
-            known: (h, w), False where the mask says nothing, whatever the number; None = everywhere.
+            known: (h, w), False where the mask says nothing, whatever the number; None = all are.
 
         Raises:
             UnknownValue: A value is not in the table, or no integer.
         """
-        wide = np.int64 if values.dtype.itemsize > 2 else np.int32
+        highest = self.lowest + len(self.table) - 1
         if values.dtype.kind == "f":
             missing = np.isnan(values)
             known = ~missing if known is None else known & ~missing
@@ -78,11 +81,9 @@ class LabelTable:
             if broken.any():
                 raise UnknownValue.first(values, broken)
             # Clipped before the cast: a float may be larger than any integer.
-            indices = np.clip(integers, self.lowest, self.lowest + len(self.table) - 1).astype(wide)
+            indices = np.clip(integers, self.lowest, highest).astype(np.int64)
         else:
-            indices = np.clip(
-                values.astype(wide), self.lowest, self.lowest + len(self.table) - 1
-            )
+            indices = np.clip(values.astype(np.int64), self.lowest, highest)
         labels: NDArray[np.uint8] = self.table[indices - self.lowest]
         if known is not None:
             labels[~known] = IGNORE

@@ -2,7 +2,7 @@
 
 Only process 0 has an active logbook; elsewhere every method returns at once and writes nothing.
 
-    WORKDIR/metrics.jsonl   one JSON object a line: step, time (Unix seconds), kind, then the numbers
+    WORKDIR/metrics.jsonl   one JSON object a line: step, time (Unix seconds), kind, the numbers
     WORKDIR/tensorboard/    the same numbers as scalars `kind/name`, and images
 
 A number that is not finite is null in metrics.jsonl and missing in TensorBoard. A run that resumes
@@ -14,7 +14,7 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self, SupportsFloat, TypeVar
@@ -27,21 +27,22 @@ from rich.panel import Panel
 from rich.progress import TaskID
 from rich.table import Table
 from rich.text import Text
-from tensorboardX import SummaryWriter
+from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
 
 from jaxseg.console import LogsAboveTheBar, clock, make_console, progress_bar, say, track
 
 T = TypeVar("T")
 
-_SHOWN = {  # what the console shows of the numbers, in this order; the files get all of them
-    "loss": "loss {:.4f}",
-    "miou": "mIoU {:.1%}",
-    "mean_f1": "mean F1 {:.1%}",
-    "overall_accuracy": "OA {:.1%}",
-    "average_accuracy": "AA {:.1%}",
-    "kappa": "kappa {:.3f}",
-    "images_per_second": "{:,.1f} images/s",
-    "waiting": "waiting {:.0%}",
+# What the console shows of the numbers, in this order; the files get all of them.
+_SHOWN: dict[str, Callable[[float], str]] = {
+    "loss": "loss {:.4f}".format,
+    "miou": "mIoU {:.1%}".format,
+    "mean_f1": "mean F1 {:.1%}".format,
+    "overall_accuracy": "OA {:.1%}".format,
+    "average_accuracy": "AA {:.1%}".format,
+    "kappa": "kappa {:.3f}".format,
+    "images_per_second": lambda rate: f"{rate:,.{1 if rate < 100 else 0}f} images/s",
+    "waiting": "waiting {:.0%}".format,
 }
 
 
@@ -111,7 +112,7 @@ class Logbook:
         say(self.console, text)
 
     def doing(self, what: str) -> None:
-        """Shows what takes a while now, such as "compiling": in the bar, or as a line without one."""
+        """Shows what takes a while now, such as "compiling": in the bar, else as a line."""
         if self._bar is None:
             self.say(f"{what} ...")
         else:
@@ -129,7 +130,7 @@ class Logbook:
         rows.add_column(overflow="fold")
         for name, value in facts.items():
             rows.add_row(Text(name), Text(str(value)))
-        heading = Text(f" {title} ", style="bold")
+        heading = Text(title, style="bold")
         panel = Panel(rows, title=heading, title_align="left", box=ROUNDED, expand=False)
         self.console.print(panel, width=min(100, self.console.width))
 
@@ -193,7 +194,8 @@ class Logbook:
 
     def _note(self) -> str:
         parts = self._parts()
-        room = self.console.width - len(f"train {self._total}/{self._total}") - 14  # 10 for the bar
+        rest = len(f"validation {self._total}/{self._total} ") + 8  # at least 8 for the bar itself
+        room = self.console.width - rest
         while len(parts) > 2 and len("  ".join(parts)) > room:
             parts.pop(-2)  # the loss and the ETA stay longest
         return "  ".join(parts)
@@ -218,7 +220,7 @@ def seconds_left(marks: Iterable[tuple[float, int]], step: int, total: int) -> f
 
 
 def _shown(numbers: Mapping[str, float]) -> list[str]:
-    return [form.format(numbers[name]) for name, form in _SHOWN.items() if name in numbers]
+    return [show(numbers[name]) for name, show in _SHOWN.items() if name in numbers]
 
 
 def _drop_lines_after(path: Path, step: int) -> None:

@@ -24,6 +24,7 @@ and named in `Scores.absent`. A class that is only predicted is an error and cou
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -144,7 +145,7 @@ class Scores:
         """The six numbers about all classes, by field name."""
         return {name: getattr(self, name) for name in _SUMMARY}
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dump`: the summary, `absent`, `per_class`; NaN becomes None."""
         per_class: dict[str, object] = {}
         for k, name in enumerate(self.classes):

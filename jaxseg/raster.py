@@ -1,7 +1,8 @@
-"""Pixels and facts of image files, read by windows: GeoTIFF, PNG, JPEG and whatever else GDAL opens.
+"""Pixels and facts of image files, read by windows: GeoTIFF, PNG, JPEG and what else GDAL opens.
 
-The only door to rasterio. Every function is safe to call from many threads at once: open files are kept in one pool
-and lent to one thread at a time, so that a second window of a file costs no second opening.
+The only door to rasterio. Every function is safe to call from many threads at once: open files are
+kept in one pool and lent to one thread at a time, so that a second window of a file costs no second
+opening.
 """
 
 import os
@@ -14,12 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rasterio
+import rasterio  # type: ignore[import-untyped]
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.crs import CRS
-from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.crs import CRS  # type: ignore[import-untyped]
+from rasterio.enums import ColorInterp, MaskFlags  # type: ignore[import-untyped]
+from rasterio.errors import (  # type: ignore[import-untyped]
+    NotGeoreferencedWarning,
+    RasterioIOError,
+)
 
 from jaxseg.batch import Window
 from jaxseg.errors import UserError
@@ -31,7 +35,7 @@ _GDAL = {
     # A cut-off JPEG or PNG is an error; by GDAL's defaults it reads as gray or black below the cut.
     "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE",
     "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
-    # Opening one file of a folder of a million must not list the folder; side-car files are still found.
+    # Opening one file of a million must not list their folder; side-car files are still found.
     "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
 }
 
@@ -48,11 +52,11 @@ class Header:
         height: Rows.
         width: Columns.
         dtype: Type of the numbers, equal in all bands.
-        descriptions: Each band's name, or None.
+        descriptions: Each band's name, by its description or as a colour of a picture, or None.
         nodata: Each band's tagged number for "no data" (may be NaN), or None.
         alpha: Number of the band that is tagged as opacity (bands count from 1), or None.
-        masked: Whether the file has a validity mask beside its numbers: alpha, internal or side-car.
-        palette: (256, 3) uint8 RGB colours that the numbers of a one-band picture point to, or None.
+        masked: Whether it has a validity mask beside its numbers: alpha, internal or side-car.
+        palette: (256, 3) uint8 RGB colours that a one-band picture's numbers point to, or None.
         crs: Coordinate reference system, or None.
         transform: (column, row) -> (x, y) in the CRS; the identity without georeference.
     """
@@ -97,7 +101,7 @@ def header(path: str) -> Header:
             height=file.height,
             width=file.width,
             dtype=np.dtype(types[0]),
-            descriptions=tuple(file.descriptions),
+            descriptions=tuple(map(_name, file.descriptions, file.colorinterp)),
             nodata=tuple(file.nodatavals),
             alpha=alpha[0] if alpha else None,
             masked=any(MaskFlags.per_dataset in flags for flags in file.mask_flag_enums),
@@ -125,7 +129,7 @@ def read(path: str, window: Window, *, bands: Sequence[int] | None = None) -> ND
 
 
 def read_mask(path: str, window: Window) -> NDArray[np.bool_]:
-    """The window's validity, (h, w), by the mask a file has beside its numbers; see `Header.masked`.
+    """The window's validity, (h, w), by the mask beside a file's numbers; see `Header.masked`.
 
     Raises:
         UserError: The file cannot be read.
@@ -144,6 +148,11 @@ def _check_inside(file: rasterio.DatasetReader, window: Window) -> None:
     bottom, right = window.y + window.height, window.x + window.width
     if min(window) < 0 or bottom > file.height or right > file.width:
         raise ValueError(f"{window} leaves {file.name} of {file.height} x {file.width} pixels.")
+
+
+def _name(description: str | None, meaning: ColorInterp) -> str | None:
+    is_color = meaning in (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+    return description or (meaning.name if is_color else None)
 
 
 def _palette(file: rasterio.DatasetReader) -> NDArray[np.uint8] | None:
@@ -171,7 +180,8 @@ def _lent(path: str) -> Iterator[rasterio.DatasetReader]:
             # The file stays out of the pool: the next reader opens it afresh.
             reason = str(error.__cause__ or error).replace(path, Path(path).name).rstrip(".")
             raise UserError(
-                f"Cannot read {path}: {reason}. The file is damaged or no image: fetch it again or remove it."
+                f"Cannot read {path}: {reason}. The file is damaged or no image: fetch it again or "
+                "remove it."
             ) from error
         _POOL.give_back(key, file)
 
@@ -213,7 +223,7 @@ class _Pool:
 
 
 def _forget_after_fork() -> None:
-    """A forked process shares its parent's file positions: it may neither use nor close its files."""
+    """A forked process shares its parent's file positions: it may neither use nor close them."""
     global _POOL
     _OF_PARENTS.append(_POOL)
     _POOL = _Pool()

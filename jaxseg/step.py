@@ -146,7 +146,7 @@ def make_train_step(
             # The young average follows fast, or it would remember the random start for thousands of steps.
             decay = jnp.minimum(config.optimizer.ema, (1.0 + state.step) / (10.0 + state.step))
             ema = optax.incremental_update(params, ema, 1.0 - decay)
-        metrics |= {"grad_norm": optax.global_norm(grads), "learning_rate": rate(state.step)}
+        metrics |= {"grad_norm": optax.tree.norm(grads), "learning_rate": rate(state.step)}
         state = TrainState(state.step + 1, params, batch_stats, opt_state, ema)
         return state, metrics
 

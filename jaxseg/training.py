@@ -4,7 +4,6 @@ A run is a pure function of its config: killed at any moment and started again, 
 """
 
 import dataclasses
-import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -33,8 +32,6 @@ from jaxseg.transforms import Standardize
 AHEAD = 2
 """Steps that the host may be ahead of the devices; more would only hold more batches in their memory."""
 
-Row = dict[str, float]
-
 
 class Interrupted(Exception):  # noqa: N818  it is no error: the state is saved
     """The run was asked to stop; its state is saved and the same command continues it."""
@@ -61,7 +58,7 @@ def train(config: Config, workdir: Path) -> TrainState:
 
     with Checkpoints(workdir, keep=config.keep) as checkpoints:
         # 2 sources, and what the config leaves to be measured on them
-        config = _measured(config)
+        config = completed(config)
         check(config)
         source = config.data.source
 
@@ -123,23 +120,50 @@ def train(config: Config, workdir: Path) -> TrainState:
                     stop = stop_requested(number)
                     miou = None
                     if number % config.eval_every == 0 or last:
-                        steps.write(log)
+                        steps.check()
                         log.doing("validating")
                         result = validate(state)
                         miou = result.scores.miou
                         log.validation(number, result.scores.summary())
                         for name, picture in validate.snapshots(state).items():
                             log.image(number, name, picture)
+                        steps.skip_clock()
                     if number % config.save_every == 0 or last or stop:
-                        steps.write(log)
+                        steps.check()
                         checkpoints.save(state, config, miou)
-                    steps.resume_clock()
+                        steps.skip_clock()
+                    if last or stop:
+                        steps.write(log)
                     if stop and not last:
                         raise Interrupted(
                             f"Stopped at step {number}; the state is saved in {workdir}. The same command continues it."
                         )
     # 8 leaving the block of checkpoints has waited for the last save
     return state
+
+
+def completed(config: Config) -> Config:
+    """Fills in what a config leaves to the data: statistics of a `Standardize` without numbers, `num_classes` 0.
+
+    Raises:
+        UserError: The data are missing, or a `Standardize` that is not the first step has no numbers.
+    """
+    if getattr(config.model, "num_classes", None) == 0:
+        model = config.model.clone(num_classes=len(config.data.source.classes))
+        config = dataclasses.replace(config, model=model)
+    if not any(_unmeasured(step) for step in config.preprocess):
+        return config
+    first, *rest = config.preprocess
+    if not _unmeasured(first) or any(_unmeasured(step) for step in rest):
+        raise UserError(
+            "Only a Standardize that comes first can be measured on the data. Give the later one its mean and std."
+        )
+    mean, std = pipeline.statistics(config.data)
+    return dataclasses.replace(config, preprocess=(Standardize(mean, std), *rest))
+
+
+def _unmeasured(step: object) -> bool:
+    return isinstance(step, Standardize) and not step.mean
 
 
 def check(config: Config) -> None:
@@ -189,44 +213,44 @@ class _Steps:
         self._waited += time.perf_counter() - started
         return batch
 
+    def check(self) -> None:
+        """Waits for the steps so far.
+
+        Raises:
+            UserError: A loss or the gradient's norm is not finite.
+        """
+        for number, metrics in self._steps:
+            for name in sorted(metrics, key=lambda name: not name.startswith("loss/")):
+                if not np.isfinite(metrics[name]).all():
+                    raise UserError(
+                        f"{name} is {float(metrics[name])} at step {number}; nothing of it was saved. Lower "
+                        "--config.optimizer.learning-rate, clip with --config.optimizer.clip 1.0, or look for "
+                        "numbers in the images that should be marked as nodata."
+                    )
+        self._clock()
+
     def write(self, log: Logbook) -> None:
-        """Fetches and logs what has gathered; does nothing where there is nothing."""
+        """Checks, averages and logs what has gathered; does nothing where there is nothing."""
         if not self._steps:
             return
-        row = _means(self._steps, self._classes)
-        now = time.perf_counter()
-        self._worked += now - self._since
-        self._since = now
-        row["images_per_second"] = len(self._steps) * self._batch_size / max(self._worked, 1e-9)
+        self.check()
+        fetched = [jax.device_get(metrics) for _, metrics in self._steps]
+        confusion = sum(metrics.pop("confusion").astype(np.int64) for metrics in fetched)
+        row = {name: float(np.mean([m[name] for m in fetched])) for name in fetched[0]}
+        row["miou"] = scores(np.asarray(confusion), self._classes).miou
+        row["images_per_second"] = len(fetched) * self._batch_size / max(self._worked, 1e-9)
         row["waiting"] = self._waited / max(self._worked, 1e-9)
         log.training(self._steps[-1][0], row)
         self._steps, self._waited, self._worked = [], 0.0, 0.0
 
-    def resume_clock(self) -> None:
-        """Leaves out of the rates what validation and saving took."""
-        if not self._steps:
-            self._since = time.perf_counter()
+    def skip_clock(self) -> None:
+        """Leaves what happened since the last check, a validation or a save, out of the rates."""
+        self._since = time.perf_counter()
 
-
-def _means(steps: list[tuple[int, dict[str, jax.Array]]], classes: tuple[str, ...]) -> Row:
-    """Means over the steps; mIoU of all their pixels together.
-
-    Raises:
-        UserError: A loss or the gradient's norm is not finite.
-    """
-    fetched = [(number, jax.device_get(metrics)) for number, metrics in steps]
-    for number, metrics in fetched:
-        for name in sorted(metrics, key=lambda name: not name.startswith("loss/")):
-            if not np.isfinite(metrics[name]).all():
-                raise UserError(
-                    f"{name} is {float(metrics[name])} at step {number}. Nothing after the last checkpoint is kept. "
-                    "Lower --config.optimizer.learning-rate, clip with --config.optimizer.clip 1.0, or look for "
-                    "invalid numbers in the images that are not marked as nodata."
-                )
-    confusion = sum(metrics.pop("confusion").astype(np.int64) for _, metrics in fetched)
-    row = {name: float(np.mean([metrics[name] for _, metrics in fetched])) for name in fetched[0][1]}
-    miou = scores(np.asarray(confusion), classes).miou
-    return row if math.isnan(miou) else row | {"miou": miou}
+    def _clock(self) -> None:
+        now = time.perf_counter()
+        self._worked += now - self._since
+        self._since = now
 
 
 def _compiled(
@@ -253,19 +277,6 @@ def _on_devices(batches: Iterator[Sample], mesh: Mesh) -> Iterator[dict[str, jax
         placed = upcoming
     if placed is not None:
         yield placed
-
-
-def _measured(config: Config) -> Config:
-    """Fills in the statistics that a `Standardize` without numbers leaves to the data."""
-    if not any(isinstance(step, Standardize) and not step.mean for step in config.preprocess):
-        return config
-    first, *rest = config.preprocess
-    if not isinstance(first, Standardize) or any(isinstance(s, Standardize) and not s.mean for s in rest):
-        raise UserError(
-            "Only a Standardize that comes first can be measured on the data. Give the later one its mean and std."
-        )
-    mean, std = pipeline.statistics(config.data)
-    return dataclasses.replace(config, preprocess=(Standardize(mean, std), *rest))
 
 
 def _refuse_changes(stored: Config | None, given: Config, workdir: Path) -> None:

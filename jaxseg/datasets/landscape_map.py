@@ -1,20 +1,21 @@
-"""The label map of `landscape`: one drawn tile of countryside with object ids, before any sensor sees it.
+"""The label map of `landscape`: a tile of countryside with object ids, before any sensor sees it.
 
-    terrain -> river in its valley -> villages and roads -> lakes -> forest -> parcels, hedges, tracks
+    terrain -> river in its valley -> villages, roads -> lakes -> forest -> parcels, hedges, tracks
 
-Every class shares all that one pixel can show with a second class (`PAIRS`): what differs is size, shape,
-neighbourhood and the pattern of `Ground.texture`. Lengths are pixels of `GSD` metres.
+To optical sensors every class shares all that one pixel can show with a second class (`PAIRS`):
+what differs is size, shape, neighbourhood and the pattern of `Ground.texture`. Lengths are pixels
+of `GSD` metres.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from jaxseg.datasets.landscape_shapes import (
     SIZE,
     YX,
-    Cells,
     Float,
     Int,
     Mask,
@@ -23,13 +24,12 @@ from jaxseg.datasets.landscape_shapes import (
     fractal,
     gaussian_fields,
     meander,
-    rectangle,
     regions,
     relief,
-    road,
     strips,
     voronoi,
 )
+from jaxseg.datasets.landscape_villages import draw_buildings, draw_roads
 
 SPLITS = ("train", "validation", "test")
 
@@ -50,11 +50,17 @@ CLASSES = (
 )
 LAKE, RIVER, FOREST, HEDGE, CROPLAND, MEADOW, ORCHARD, GARDEN, ROAD, BUILDING = range(10)
 
-SURFACES = ("water", "wood", "field", "grove", "sealed")
-"""What a pixel is made of: surface s is the only thing a sensor knows of classes 2s and 2s + 1."""
+PAIRS = (
+    ("lake", "river"),
+    ("forest", "hedge"),
+    ("cropland", "meadow"),
+    ("orchard", "garden"),
+    ("road", "building"),
+)
+"""Classes with identical pixel distributions to optical sensors: only context tells them apart.
 
-PAIRS = tuple((CLASSES[2 * s], CLASSES[2 * s + 1]) for s in range(len(SURFACES)))
-"""Classes with identical pixel distributions in every sensor: only context tells them apart."""
+Radars see buildings but cannot tell roads from water: `landscape_sensors.look_alikes` says it all.
+"""
 
 INCONSPICUOUS = ("hedge", "road", "building")
 """Classes of one to three pixels' width, or of few pixels per object."""
@@ -65,35 +71,25 @@ class Ground(NamedTuple):
 
     Attributes:
         label: uint8 class ids; every pixel has one.
-        instance: int32 object ids from 1, for parcels of cropland, meadow and orchard, and for buildings;
+        instance: int32 object ids from 1: parcels of cropland, meadow and orchard, and buildings;
             0 elsewhere.
         cell: int32; pixels of one cell share a state (crop, stand, roof material, turbidity).
         texture: float32, each pixel N(0, 1): rows, crowns and blotches, by class.
-        relief: float32, each pixel N(0, 1): how far the slope faces the sun or the radar; independent of
-            the label map.
+        relief: float32, each pixel N(0, 1): how far the slope faces the sun or the radar;
+            independent of the label map.
     """
 
-    label: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+    label: NDArray[np.uint8]
     instance: Int
     cell: Int
     texture: Float
     relief: Float
 
 
-class _Network(NamedTuple):
-    """Roads and the villages on them: curves, their pixels and distances."""
-
-    streets: list[Float]
-    road: Mask
-    to_street: Float
-    centres: list[tuple[float, float, float]]  # y, x, radius
-    outside: Float  # distance to the nearest village's or farm's edge, negative inside
-
-
 class _Fields(NamedTuple):
     """The parcels everywhere, as if nothing else were there, and the lines between them."""
 
-    label: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+    label: NDArray[np.uint8]
     parcel: Int
     copse: Mask
     hedge: Mask
@@ -105,18 +101,18 @@ class _Fields(NamedTuple):
 def draw(seed: int, split: str, index: int) -> Ground:
     """The tile `index` of a split; the same whatever the number of tiles and the sensor."""
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
-    terrain, ragged = gaussian_fields(rng, fractal(2.0, 200))
+    terrain, ragged = gaussian_fields(rng, fractal(2.1, 200, 5))
     warp = gaussian_fields(rng, fractal(2.0, 110, 9))
     river, to_river = _river(rng, warp[0])
     terrain -= 1.5 * np.exp(-((to_river / 45) ** 2))
-    network = _network(rng, terrain, to_river)
+    network = draw_roads(rng, terrain, to_river)
     lake = _lakes(rng, terrain, warp[1], np.minimum(to_river, network.to_street) - 7)
     water = river | lake
-    building, to_building = _buildings(rng, network, water)
+    building, to_building = draw_buildings(rng, network, water)
     fields = _fields(rng, warp, to_river + 9 * ragged, network.outside)
 
-    score = terrain + 0.35 * ragged
-    forest = score > np.quantile(score, 1 - rng.uniform(0.08, 0.34))
+    score = terrain + 0.4 * ragged
+    forest = score > np.quantile(score, 1 - rng.uniform(0.06, 0.3))
     garden = (to_building < 6.5 + 1.5 * ragged) & ~water
     wood = (forest | (fields.copse & (to_river > 14))) & (network.outside > 5) & ~garden & ~water
     free = ~(wood | garden | water)
@@ -155,53 +151,17 @@ def _river(rng: Rng, wave: Float) -> tuple[Mask, Float]:
     return bank < 0, np.maximum(bank, 0)
 
 
-def _network(rng: Rng, terrain: Float, to_river: Float) -> _Network:
-    """One or two villages on low ground off the river, main roads to each other and out of the tile."""
-    centres: list[tuple[float, float, float]] = []
-    places = rng.uniform(0.14 * SIZE, 0.86 * SIZE, (60, 2))
-    height = terrain[tuple(places.astype(int).T)] + rng.normal(0, 0.5, 60)
-    for y, x in places[np.argsort(height)]:
-        apart = all(np.hypot(y - other[0], x - other[1]) > 105 for other in centres)
-        if apart and to_river[int(y), int(x)] > 22:
-            centres.append((float(y), float(x), float(rng.uniform(22, 42))))
-        if len(centres) == (1 if rng.random() < 0.3 else 2):
-            break
-    places = [np.array(centre[:2]) for centre in centres] or [np.array([SIZE / 2, SIZE / 2])]
-    turn = rng.uniform(0, 2 * np.pi)
-    main, lanes = [], []
-    for number, place in enumerate(places):
-        for angle in (turn, turn + np.pi + rng.normal(0, 0.5)) if number == 0 else (turn + 1.6,):
-            out = place + 1.3 * SIZE * np.array([np.sin(angle), np.cos(angle)])
-            main.append(road(rng, place, out, 0.16))
-    if len(places) > 1:
-        main.append(road(rng, places[0], places[1], 0.2))
-    for y, x, radius in centres:
-        for offset in rng.choice([0.5, 1.1, 1.6, 2.1, 2.6], 3, replace=False):
-            step = np.array([np.sin(turn + offset), np.cos(turn + offset)]) * radius
-            shift = rng.uniform(-0.4, 0.4, 2) * radius
-            lanes.append(road(rng, np.array([y, x]) + shift - step, [y, x] + shift + step, 0.15))
-    for _ in range(rng.integers(1, 4)):
-        y, x = (float(c) for c in rng.choice(main[rng.integers(len(main))]))
-        if 8 < y < SIZE - 8 and 8 < x < SIZE - 8:
-            centres.append((y, x, float(rng.uniform(8, 13))))
-    to_main, to_lane = distance_to(main), distance_to(lanes)
-    outside = np.full((SIZE, SIZE), 4 * SIZE, np.float32)
-    for y, x, radius in centres:
-        outside = np.minimum(outside, np.hypot(YX[0] - y, YX[1] - x) - radius)
-    paved = (to_main < rng.choice([1.3, 1.6, 1.9])) | (to_lane < rng.choice([0.8, 1.1]))
-    return _Network(main + lanes, paved, np.minimum(to_main, to_lane), centres, outside)
-
-
 def _lakes(rng: Rng, terrain: Float, wave: Float, room: Float) -> Mask:
     """Lakes in the lowest places with room for them: ovals with bays."""
     lake = np.zeros((SIZE, SIZE), np.bool_)
     places = rng.uniform(10, SIZE - 10, (80, 2))
     order = np.argsort(terrain[tuple(places.astype(int).T)])
-    for _ in range(rng.choice([0, 1, 2, 3], p=[0.12, 0.33, 0.35, 0.2])):
-        radius, stretch = rng.uniform(11, 32), rng.uniform(1, 2.2)
+    for _ in range(rng.choice([0, 1, 2, 3], p=[0.08, 0.27, 0.4, 0.25])):
+        radius, stretch = rng.uniform(12, 34), rng.uniform(1, 2.2)
         angle = rng.uniform(0, np.pi)
-        for y, x in places[order]:
-            if room[int(y), int(x)] > 0.8 * radius * np.sqrt(stretch):
+        for trial, (y, x) in enumerate(np.tile(places[order], (3, 1))):
+            radius *= 0.7 if trial in (80, 160) else 1
+            if room[int(y), int(x)] > 0.75 * radius * np.sqrt(stretch):
                 dy, dx = YX[0] - y, YX[1] - x
                 along = (dx * np.cos(angle) + dy * np.sin(angle)) / np.sqrt(stretch)
                 across = (dy * np.cos(angle) - dx * np.sin(angle)) * np.sqrt(stretch)
@@ -210,35 +170,6 @@ def _lakes(rng: Rng, terrain: Float, wave: Float, room: Float) -> Mask:
                 room = np.minimum(room, np.hypot(dy, dx) - 1.6 * radius * np.sqrt(stretch))
                 break
     return lake
-
-
-def _buildings(rng: Rng, network: _Network, water: Mask) -> tuple[Int, Float]:
-    """Numbered rectangles along the streets of villages and farms, and the distance to the nearest."""
-    number = np.zeros((SIZE, SIZE), np.int32)
-    taken = water | (network.to_street < 2.6)
-    for street in network.streets:
-        walk = int(rng.integers(4, 20))
-        while walk < len(street) - 2:
-            y, x = street[walk]
-            tangent = street[walk + 1] - street[walk]
-            walk += int(rng.integers(13, 24))
-            if not (0 <= y < SIZE and 0 <= x < SIZE) or network.outside[int(y), int(x)] > 0:
-                continue
-            angle = float(np.arctan2(tangent[0], tangent[1]))
-            for side in (-1, 1):
-                large = rng.random() < 0.12
-                half = (rng.uniform(2.0, 3.9), rng.uniform(1.6, 2.9))
-                half = (half[0] * 1.8, half[1] * 1.8) if large else half
-                away = side * (3.2 + half[1] + rng.uniform(0, 2.5))
-                middle = np.array([y + away * np.cos(angle), x - away * np.sin(angle)])
-                turned = angle + rng.normal(0, 0.06)
-                window, wide = rectangle(middle, turned, (half[0] + 1.2, half[1] + 1.2))
-                if rng.random() < 0.2 or (taken[window] & wide).any():
-                    continue
-                taken[window] |= wide
-                window, inside = rectangle(middle, turned, half)
-                number[window][inside] = number.max() + 1
-    return number, distance_to([np.argwhere(number > 0).astype(np.float32)])
 
 
 def _fields(rng: Rng, warp: tuple[Float, Float], to_river: Float, outside: Float) -> _Fields:
@@ -254,8 +185,9 @@ def _fields(rng: Rng, warp: tuple[Float, Float], to_river: Float, outside: Float
         here = zones.cell == zone
         angle = rng.uniform(0, np.pi)
         y, x = YX[0][here] - SIZE / 2, YX[1][here] - SIZE / 2
-        across[here], along[here] = y * np.cos(angle) - x * np.sin(angle), (
-            x * np.cos(angle) + y * np.sin(angle)
+        across[here], along[here] = (
+            y * np.cos(angle) - x * np.sin(angle),
+            (x * np.cos(angle) + y * np.sin(angle)),
         )
         long_side, short_side = strips(rng, across[here], along[here], (20, 42), (48, 120))
         parcel[here] = long_side.cell + 2**16 * zone
@@ -272,23 +204,23 @@ def _fields(rng: Rng, warp: tuple[Float, Float], to_river: Float, outside: Float
     dice, tree = rng.random(number.size), rng.random(number.size)
     kind = np.where(dice < np.where(loose_parcel, 0.05, 0.68), CROPLAND, MEADOW)
     kind = np.where(tree < 0.05 + 0.3 * np.exp(-village / 35), ORCHARD, kind)
-    copse = rng.random(number.size) < 0.045
+    copse = rng.random(number.size) < 0.04
 
-    pair = np.minimum(irregular.cell, irregular.neighbour) * 71 + irregular.cell + irregular.neighbour
-    width = 0.5 + 1.1 * chance[(pair + 7) % 8191]
-    hedge = loose & (chance[pair % 8191] < 0.3) & (irregular.edge < width)
-    width = 0.5 + 1.1 * chance[(side + 7) % 8191]
-    hedge |= ~loose & (chance[side % 8191] < 0.26) & (side_edge < width)
-    hedge |= ~loose & (chance[end % 8191] < 0.16) & (end_edge < width)
+    pair = (
+        np.minimum(irregular.cell, irregular.neighbour) * 71 + irregular.cell + irregular.neighbour
+    )
+    width = 0.6 + 1.1 * chance[(pair + 7) % 8191]
+    hedge = loose & (chance[pair % 8191] < 0.4) & (irregular.edge < width)
+    width = 0.6 + 1.1 * chance[(side + 7) % 8191]
+    hedge |= ~loose & (chance[side % 8191] < 0.42) & (side_edge < width)
+    hedge |= ~loose & (chance[end % 8191] < 0.26) & (end_edge < width)
     track = ~loose & (chance[side % 8191] > 0.85) & (side_edge < 0.75)
     track |= ~loose & (chance[end % 8191] > 0.93) & (end_edge < 0.75)
-    return _Fields(
-        kind[owner].astype(np.uint8), parcel, copse[owner], hedge, track, across, along
-    )
+    return _Fields(kind[owner].astype(np.uint8), parcel, copse[owner], hedge, track, across, along)
 
 
-def _cells(rng: Rng, label: Int, instance: Int, warp: tuple[Float, Float]) -> Int:
-    """The pixels that share a state: an object, a stand, a garden plot, a stretch of road, a lake."""
+def _cells(rng: Rng, label: NDArray[np.uint8], instance: Int, warp: tuple[Float, Float]) -> Int:
+    """Pixels that share a state: an object, a stand, a garden plot, a stretch of road, a lake."""
     stand = voronoi(rng, 44, (8 * warp[0], 8 * warp[1])).cell
     plot = voronoi(rng, 13, (2 * warp[1], 2 * warp[0])).cell
     code = instance.copy()
@@ -299,8 +231,8 @@ def _cells(rng: Rng, label: Int, instance: Int, warp: tuple[Float, Float]) -> In
     return np.unique(code, return_inverse=True)[1].reshape(code.shape).astype(np.int32)
 
 
-def _texture(rng: Rng, label: Int, fields: _Fields) -> Float:
-    """Patterns with the same N(0, 1) in every pixel: rows against blotches, crown grids against grain."""
+def _texture(rng: Rng, label: NDArray[np.uint8], fields: _Fields) -> Float:
+    """Patterns, N(0, 1) in every pixel: rows against blotches, crown grids against grain."""
     blotch, swell = gaussian_fields(rng, fractal(1.0, 22, 5))
     grain, _ = gaussian_fields(rng, fractal(0.0, 20, 2.6))
     white = rng.standard_normal((SIZE, SIZE), dtype=np.float32)
@@ -311,8 +243,10 @@ def _texture(rng: Rng, label: Int, fields: _Fields) -> Float:
     texture = np.where(label <= RIVER, swell, white)
     texture = np.where((label == FOREST) | (label == HEDGE) | (label == GARDEN), grain, texture)
     texture = np.where(label == MEADOW, blotch, texture)
-    texture = np.where(label == CROPLAND, 0.9 * rows + np.sqrt(0.19) * white, texture)
-    texture = np.where(label == ORCHARD, 0.9 * crowns + np.sqrt(0.19) * white, texture)
+    clear = rng.uniform(0.6, 0.95, 4096).astype(np.float32)[owner]
+    blurred = np.sqrt(1 - clear**2) * white
+    texture = np.where(label == CROPLAND, clear * rows + blurred, texture)
+    texture = np.where(label == ORCHARD, clear * crowns + blurred, texture)
     return texture.astype(np.float32)
 
 

@@ -1,6 +1,6 @@
 """The forms a landscape is drawn with: random fields, cells, curves and rectangles, on one tile.
 
-Everything is a pure function of a `numpy.random.Generator`; lengths are pixels, coordinates are (y, x).
+Everything is a pure function of a `numpy.random.Generator`; lengths are pixels, coordinates (y, x).
 """
 
 from collections.abc import Sequence
@@ -43,8 +43,8 @@ class Cells(NamedTuple):
 def gaussian_fields(rng: Rng, spectrum: NDArray[np.float32 | np.complex64]) -> tuple[Float, Float]:
     """Two independent stationary fields, each pixel exactly N(0, 1).
 
-    Complex white noise is coloured in the frequency domain; real and imaginary part of the result are the
-    two fields.
+    Complex white noise is coloured in the frequency domain; real and imaginary part of the result
+    are the two fields.
 
     Args:
         rng: Source of the noise.
@@ -59,10 +59,10 @@ def gaussian_fields(rng: Rng, spectrum: NDArray[np.float32 | np.complex64]) -> t
 def fractal(slope: float, longest: float, shortest: float = 0.0) -> Float:
     """Transfer function f**-slope between two wavelengths in pixels, sum of squares 1."""
     frequency = np.hypot(*np.meshgrid(fft.fftfreq(TORUS), fft.fftfreq(TORUS), indexing="ij"))
-    frequency[0, 0] = np.inf
+    frequency[0, 0] = 1
     gain = np.maximum(frequency, 1 / longest) ** -slope * np.exp(-((frequency * shortest) ** 2))
     gain[0, 0] = 0
-    return (gain / np.sqrt(np.sum(gain**2))).astype(np.float32)
+    return np.asarray(gain / np.sqrt(np.sum(gain**2)), np.float32)
 
 
 @cache
@@ -70,7 +70,7 @@ def relief(slope: float, longest: float, shortest: float) -> NDArray[np.complex6
     """Transfer function of a fractal surface's slope towards the north-west, sum of squares 1."""
     y, x = np.meshgrid(fft.fftfreq(TORUS), fft.fftfreq(TORUS), indexing="ij")
     gain = 1j * (y + x) * fractal(slope, longest, shortest)
-    return (gain / np.sqrt(np.sum(np.abs(gain) ** 2))).astype(np.complex64)
+    return np.asarray(gain / np.sqrt(np.sum(np.abs(gain) ** 2)), np.complex64)
 
 
 def voronoi(rng: Rng, spacing: int, warp: tuple[Float, Float]) -> Cells:
@@ -82,7 +82,9 @@ def voronoi(rng: Rng, spacing: int, warp: tuple[Float, Float]) -> Cells:
         warp: Shift of every pixel in y and x before it looks for its point; bends the borders.
     """
     count = SIZE // spacing + 4
-    points = (np.mgrid[0:count, 0:count] - 1.5 + rng.uniform(-0.42, 0.42, (2, count, count))) * spacing
+    points = (
+        np.mgrid[0:count, 0:count] - 1.5 + rng.uniform(-0.42, 0.42, (2, count, count))
+    ) * spacing
     y, x = YX[0] + warp[0], YX[1] + warp[1]
     row = np.clip(np.rint(y / spacing + 1.5).astype(np.int32), 1, count - 2)
     column = np.clip(np.rint(x / spacing + 1.5).astype(np.int32), 1, count - 2)
@@ -116,8 +118,9 @@ def strips(
         lengths: Least and greatest length of a rectangle.
 
     Returns:
-        The rectangles as seen from their long sides, where `edge` and `neighbour` concern the next strip, and
-        as seen from their short sides. A `neighbour` here numbers the border, not the cell behind it.
+        The rectangles as seen from their long sides, where `edge` and `neighbour` concern the next
+        strip, and as seen from their short sides. A `neighbour` numbers the border, not the cell
+        behind it.
     """
     cuts = np.cumsum(rng.uniform(*widths, 4 * SIZE // int(widths[0]))) - 2 * SIZE
     strip = np.searchsorted(cuts, across)
@@ -144,10 +147,11 @@ def _nearest_cut(
 
 
 def meander(rng: Rng) -> Float:
-    """Points of a river, (N, 2), every half pixel: a sine-generated curve through the tile's middle.
+    """Points of a river, (N, 2), every half pixel: a sine-generated curve through the tile.
 
-    The direction swings sinusoidally along the path, as rivers' do (Langbein & Leopold, 1966), with a slow
-    drift, so that bends differ.
+    The direction swings sinusoidally along the path, with a slow drift, so that bends differ.
+
+    **Source:** Langbein and Leopold, River Meanders: Theory of Minimum Variance, USGS 1966.
     """
     distance = np.arange(-500, 500, 0.5)
     wavelength, swing = rng.uniform(90, 170), rng.uniform(0.5, 1.05)
@@ -176,7 +180,7 @@ def road(rng: Rng, start: NDArray[np.float64], end: NDArray[np.float64], bend: f
 
 
 def distance_to(points: Sequence[Float]) -> Float:
-    """Distance of every pixel to the nearest point of the curves; `4 SIZE` where there is no curve."""
+    """Distance of every pixel to the nearest point of the curves; `4 SIZE` without any curve."""
     away = np.ones((SIZE, SIZE), np.bool_)
     for curve in points:
         y, x = np.rint(curve).astype(np.int32).T
@@ -200,7 +204,10 @@ def rectangle(
     reach = int(np.ceil(np.hypot(*half)))
     low = np.maximum(np.rint(centre).astype(int) - reach, 0)
     high = np.minimum(np.rint(centre).astype(int) + reach + 1, SIZE)
-    window = (slice(int(low[0]), int(max(low[0], high[0]))), slice(int(low[1]), int(max(low[1], high[1]))))
+    window = (
+        slice(int(low[0]), int(max(low[0], high[0]))),
+        slice(int(low[1]), int(max(low[1], high[1]))),
+    )
     y, x = YX[0][window] - centre[0], YX[1][window] - centre[1]
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     return window, (np.abs(along) <= half[0]) & (np.abs(across) <= half[1])
@@ -224,4 +231,4 @@ def regions(parcel: Int) -> Int:
 def _walk(middle: NDArray[np.float64], heading: NDArray[np.float64], start: int) -> Float:
     steps = 0.5 * np.stack([np.sin(heading), np.cos(heading)], axis=-1)
     path = np.cumsum(steps, axis=0)
-    return (path - path[start] + middle).astype(np.float32)
+    return np.asarray(path - path[start] + middle, np.float32)

@@ -5,11 +5,17 @@
 A record is decoded whole and then cut, so tiles should be small (a few hundred pixels a side).
 """
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 
 from jaxseg.batch import Sample, Window
+from jaxseg.errors import UserError
 
 
 class Records(Protocol):
@@ -70,3 +76,23 @@ class TileScenes:
         rows = slice(window.y, window.y + window.height)
         columns = slice(window.x, window.x + window.width)
         return {field: pixels[rows, columns].copy() for field, pixels in sample.items()}
+
+
+def picture(data: bytes, name: str, *, mode: Literal["RGB", "L"] = "RGB") -> NDArray[np.uint8]:
+    """The pixels of an encoded picture, (H, W, 3) for RGB and (H, W) for L; no TensorFlow needed.
+
+    Args:
+        data: A JPEG, PNG or similar file.
+        name: What an error calls it.
+        mode: Whether colours, or the numbers of a one-band picture.
+
+    Raises:
+        UserError: The data are no picture, or cut off.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            # A palette picture's numbers are what L asks for; converting would give its colours.
+            numbers = image if image.mode == "P" and mode == "L" else image.convert(mode)
+            return np.array(numbers, np.uint8)
+    except (OSError, UnidentifiedImageError, SyntaxError) as error:
+        raise UserError(f"Cannot decode the picture of {name}: {error}. Fetch it again.") from error

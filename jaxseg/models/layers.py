@@ -32,9 +32,7 @@ LayerOf = Callable[..., Layer]
 """`functools.partial` of a module class, made once by a network and handed to its blocks."""
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
-"""Zeros before and after the rows, before and after the columns; negative numbers cut pixels off."""
-
-_LAYOUT = ("NHWC", "HWIO", "NHWC")
+"""Zeros before and after the rows, before and after the columns; negative: cut pixels off."""
 
 
 # -- convolution -----------------------------------------------------------------------------------
@@ -59,7 +57,7 @@ def conv2d(
     columns, left, right = _taps_that_touch(x.shape[2], kernel.shape[1], stride, dilation, padding)
     kernel, around = kernel[rows, columns], ((top, bottom), (left, right))
     if kernel.shape[:2] == (1, 1) and around == ((0, 0), (0, 0)):
-        return jnp.einsum("bhwc,cf->bhwf", x[:, ::stride, ::stride], kernel[0, 0])
+        return jnp.dot(x[:, ::stride, ::stride], kernel[0, 0])
     return _conv(x, kernel, stride, dilation, around)
 
 
@@ -81,16 +79,29 @@ def _taps_that_touch(
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _conv(x: Array, kernel: Array, stride: int, dilation: int, padding: Padding) -> Array:
+def _native(x: Array, kernel: Array, stride: int, dilation: int, padding: Padding) -> Array:
     return lax.conv_general_dilated(
         x,
         kernel,
         (stride, stride),
         padding,
         rhs_dilation=(dilation, dilation),
-        dimension_numbers=_LAYOUT,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _conv(x: Array, kernel: Array, stride: int, dilation: int, padding: Padding) -> Array:
+    def native(x: Array, kernel: Array) -> Array:
+        return _native(x, kernel, stride, dilation, padding)
+
+    def tap_by_tap(x: Array, kernel: Array) -> Array:
+        return _tap_by_tap(x, kernel, dilation, padding)
+
+    if not _mostly_padding(x.shape, kernel.shape, stride, dilation, padding):
+        return native(x, kernel)
+    y: Array = lax.platform_dependent(x, kernel, cpu=tap_by_tap, default=native)
+    return y
 
 
 def _conv_forward(
@@ -103,12 +114,17 @@ def _conv_backward(
     stride: int, dilation: int, padding: Padding, saved: tuple[Array, Array], g: Array
 ) -> tuple[Array, Array]:
     def native(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
-        plain = functools.partial(_conv.fun, stride=stride, dilation=dilation, padding=padding)
+        plain = functools.partial(_native, stride=stride, dilation=dilation, padding=padding)
         dx, dkernel = jax.vjp(plain, x, kernel)[1](g)
         return dx, dkernel
 
     def quick(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
-        dx = _input_gradient(kernel, g, dilation, padding) if stride == 1 else native(x, kernel, g)[0]
+        if _mostly_padding(x.shape, kernel.shape, stride, dilation, padding):
+            by_tap = functools.partial(_tap_by_tap, dilation=dilation, padding=padding)
+            dx, dkernel = jax.vjp(by_tap, x, kernel)[1](g)
+            return dx, dkernel
+        strided = stride != 1
+        dx = native(x, kernel, g)[0] if strided else _input_gradient(kernel, g, dilation, padding)
         return dx, _kernel_gradient(x, kernel, g, stride, dilation, padding)
 
     gradients: tuple[Array, Array] = lax.platform_dependent(*saved, g, cpu=quick, default=native)
@@ -116,6 +132,48 @@ def _conv_backward(
 
 
 _conv.defvjp(_conv_forward, _conv_backward)
+
+
+def _live_outputs(
+    pixels: int, taps: int, dilation: int, padding: tuple[int, int]
+) -> list[tuple[int, int]]:
+    """Stride 1: for each tap the range of outputs for which it meets a pixel and not padding."""
+    outputs = pixels + sum(padding) - dilation * (taps - 1)
+    shifts = [tap * dilation - padding[0] for tap in range(taps)]
+    return [(max(0, -shift), min(outputs, pixels - shift)) for shift in shifts]
+
+
+def _mostly_padding(
+    image: tuple[int, ...], kernel: tuple[int, ...], stride: int, dilation: int, padding: Padding
+) -> bool:
+    """Whether a fifth of the products or more are with zeros, as at rates of 12 and 24 on 32 rows."""
+    if stride != 1:
+        return False
+    share = 1.0
+    for axis in (0, 1):
+        ranges = _live_outputs(image[1 + axis], kernel[axis], dilation, padding[axis])
+        outputs = image[1 + axis] + sum(padding[axis]) - dilation * (kernel[axis] - 1)
+        share *= sum(max(0, stop - start) for start, stop in ranges) / (outputs * kernel[axis])
+    return share <= 0.8
+
+
+def _tap_by_tap(x: Array, kernel: Array, dilation: int, padding: Padding) -> Array:
+    """Stride 1: one matrix product per tap, of only those pixels that it meets."""
+    _, h, w, _ = x.shape
+    rows = _live_outputs(h, kernel.shape[0], dilation, padding[0])
+    columns = _live_outputs(w, kernel.shape[1], dilation, padding[1])
+    height = h + sum(padding[0]) - dilation * (kernel.shape[0] - 1)
+    width = w + sum(padding[1]) - dilation * (kernel.shape[1] - 1)
+    total = jnp.zeros((x.shape[0], height, width, kernel.shape[3]), x.dtype)
+    for i, (top, bottom) in enumerate(rows):
+        for j, (left, right) in enumerate(columns):
+            if bottom <= top or right <= left:
+                continue
+            y, z = i * dilation - padding[0][0], j * dilation - padding[1][0]
+            part = jnp.dot(x[:, top + y : bottom + y, left + z : right + z], kernel[i, j])
+            frame = ((0, 0), (top, height - bottom), (left, width - right), (0, 0))
+            total += jnp.pad(part, frame)
+    return total
 
 
 def _input_gradient(kernel: Array, g: Array, dilation: int, padding: Padding) -> Array:
@@ -129,33 +187,39 @@ def _input_gradient(kernel: Array, g: Array, dilation: int, padding: Padding) ->
 def _kernel_gradient(
     x: Array, kernel: Array, g: Array, stride: int, dilation: int, padding: Padding
 ) -> Array:
-    """Strip by strip of output rows: gather the taps' columns, one matrix product, add.
+    """Strip by strip of output rows: lay the taps' pixels side by side, one matrix product, add.
 
     A strip and its columns stay in the cache, which XLA:CPU's own formulation does not care for.
     """
     kh, kw, c, f = kernel.shape
     b, h, w, _ = g.shape
-    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (*padding[0], 0), (*padding[1], 0), (0, 0, 0)))
+    x = jnp.pad(x, ((0, 0), _grown(padding[0]), _grown(padding[1]), (0, 0)))
+    x = x[:, max(0, -padding[0][0]) :, max(0, -padding[1][0]) :]
     rows = _rows_of_a_strip(h, b * w * (kh * kw * c + f) * 4)
     reach = (rows - 1) * stride + 1
 
-    def add_strip(y: Array, total: Array) -> Array:
+    def add_strip(number: Array, total: Array) -> Array:
+        first = number * rows * stride
         columns = []
         for i in range(kh):
-            strip = lax.dynamic_slice_in_dim(x, y * rows * stride + i * dilation, reach, 1)[:, ::stride]
-            columns += [
-                strip[:, :, j * dilation : j * dilation + (w - 1) * stride + 1 : stride]
-                for j in range(kw)
-            ]
+            strip = lax.dynamic_slice_in_dim(x, first + i * dilation, reach, axis=1)[:, ::stride]
+            lefts = [j * dilation for j in range(kw)]
+            columns += [strip[:, :, left : left + (w - 1) * stride + 1 : stride] for left in lefts]
         taps = jnp.concatenate(columns, axis=3).reshape(-1, kh * kw * c)
-        out = lax.dynamic_slice_in_dim(g, y * rows, rows, 1).reshape(-1, f)
-        return total + jnp.einsum("pc,pf->cf", taps, out, preferred_element_type=jnp.float32)
+        out = lax.dynamic_slice_in_dim(g, number * rows, rows, axis=1).reshape(-1, f)
+        # The barrier makes XLA turn the smaller factor itself; its product of two turned factors is slow.
+        turned = lax.optimization_barrier(out.T)
+        return total + jnp.dot(turned, taps, preferred_element_type=jnp.float32)
 
-    total = lax.fori_loop(0, h // rows, add_strip, jnp.zeros((kh * kw * c, f), jnp.float32))
-    return total.reshape(kernel.shape).astype(kernel.dtype)
+    total = lax.fori_loop(0, h // rows, add_strip, jnp.zeros((f, kh * kw * c), jnp.float32))
+    return total.T.reshape(kernel.shape).astype(kernel.dtype)
 
 
-def _rows_of_a_strip(rows: int, bytes_per_row: int, cache: int = 2**20) -> int:
+def _grown(padding: tuple[int, int]) -> tuple[int, int]:
+    return max(0, padding[0]), max(0, padding[1])
+
+
+def _rows_of_a_strip(rows: int, bytes_per_row: int, cache: int = 4 * 2**20) -> int:
     """The largest divisor of `rows` whose strip fits the cache of a core, at least 1."""
     fits = [n for n in range(1, rows + 1) if rows % n == 0 and n * bytes_per_row <= cache]
     return max(fits, default=1)
@@ -170,15 +234,44 @@ def upconv2x2(x: Array, kernel: Array) -> Array:
     Windows do not overlap, so it is one matrix product and depth-to-space; that needs no halo
     where rows are sharded. `kernel` is (2, 2, C, F), `kernel[i, j]` makes output pixel (2y+i, 2x+j).
     """
-    b, h, w, _ = x.shape
-    y = jnp.einsum("bhwc,ijcf->bhiwjf", x, kernel)
-    return y.reshape(b, 2 * h, 2 * w, kernel.shape[3])
+    b, h, w, c = x.shape
+    f = kernel.shape[3]
+    # Written as rows times a matrix: left to itself, `einsum` transposes the features first.
+    y = jnp.dot(x, kernel.transpose(2, 0, 1, 3).reshape(c, 4 * f)).reshape(b, h, w, 2, 2, f)
+    return y.swapaxes(2, 3).reshape(b, 2 * h, 2 * w, f)
 
 
+@jax.custom_vjp
 def max_pool2x2(x: Array) -> Array:
-    """Maximum of 2x2 windows: (B, H, W, C) -> (B, H/2, W/2, C); H and W must be even."""
+    """Maximum of 2x2 windows: (B, H, W, C) -> (B, H/2, W/2, C); H and W must be even.
+
+    On ties the gradient goes to the first pixel in reading order, as PyTorch's does.
+    """
     b, h, w, c = x.shape
     return x.reshape(b, h // 2, 2, w // 2, 2, c).max(axis=(2, 4))
+
+
+def _max_pool2x2_forward(x: Array) -> tuple[Array, Array]:
+    return max_pool2x2(x), x
+
+
+def _max_pool2x2_backward(x: Array, g: Array) -> tuple[Array]:
+    # The winner is found by comparing the four pixels with one another. Comparing them with the maximum, as JAX's own
+    # gradient does, divides 0 by 0 where XLA computes `x` twice, in two fusions that round differently: seen on CPU.
+    b, h, w, c = x.shape
+    four = x.reshape(b, h // 2, 2, w // 2, 2, c)
+    left, right = four[:, :, :, :, 0], four[:, :, :, :, 1]  # (B, H/2, 2, W/2, C)
+    is_left = left >= right
+    row = jnp.where(is_left, left, right)
+    is_top = (row[:, :, 0] >= row[:, :, 1])[:, :, None]
+    wins = jnp.concatenate((is_top, ~is_top), axis=2)
+    zero = jnp.zeros((), g.dtype)
+    g = g[:, :, None]
+    pair = (jnp.where(wins & is_left, g, zero), jnp.where(wins & ~is_left, g, zero))
+    return (jnp.stack(pair, axis=4).reshape(x.shape),)
+
+
+max_pool2x2.defvjp(_max_pool2x2_forward, _max_pool2x2_backward)
 
 
 def max_pool3x3(x: Array) -> Array:

@@ -1,0 +1,196 @@
+"""The best mIoU that a classifier of single pixels can reach on `landscape`, from its densities.
+
+    python benchmarks/landscape_ceiling.py                 about 2 minutes on 2 cores
+
+1. *Shares.* The share of every class is measured on tiles that no split contains.
+2. *Posteriors.* Pixels are drawn from the known distribution of every surface. p(pixel | surface)
+   is exact for optical (a Gaussian mixture of log reflectances) and a quadrature over states for
+   the radars (Gamma and complex Wishart mixtures). For hyperspectral it is the density of the
+   state itself: who sees the noise-free abundances knows at least as much as who sees the
+   spectrum, so that number is an upper bound.
+3. *Decisions.* mIoU is a sum of fractions of what a rule decides, so the best rule is not the most
+   probable class: Frank-Wolfe steps from many starts seek the rule that maximises the mean IoU
+   itself; pixels of equal value may be split among classes at random. The problem is not concave:
+   the number is the best of all starts, which agree to three digits.
+"""
+
+import argparse
+import sys
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from jaxseg.datasets.landscape_map import CLASSES, draw
+from jaxseg.datasets.landscape_sensors import MATERIAL, coherency, wishart
+from jaxseg.datasets.landscape_surfaces import ENDMEMBERS, SENSORS, SURFACES, Sensor, Surface
+
+Floats = NDArray[np.float64]
+
+FRESH = 987_654_321
+"""Seed of the tiles that measure the shares of the classes; no dataset uses it."""
+
+LOGITS = np.array([1.0] * (len(ENDMEMBERS) - 1) + [0.0])
+"""Which numbers of a hyperspectral state but the first are logits."""
+
+
+def class_shares(tiles: int) -> Floats:
+    """Share of every class, (K,)."""
+    counts = sum(
+        np.bincount(draw(FRESH, "train", index).label.ravel(), minlength=len(CLASSES))
+        for index in range(tiles)
+    )
+    return np.asarray(counts / np.sum(counts))
+
+
+def sample_states(surface: Surface, count: int, rng: np.random.Generator) -> Floats:
+    """States of independent pixels of a surface, (count, D)."""
+    component = rng.choice(len(surface.shares), count, p=surface.shares)
+    values, vectors = np.linalg.eigh(surface.covariance())
+    root = vectors * np.sqrt(np.maximum(values, 0))
+    noise = rng.standard_normal((count, len(surface.texture))) @ root.T
+    return np.asarray(np.asarray(surface.means)[component] + noise)
+
+
+def gaussian_mixture(points: Floats, surface: Surface, frame: Floats) -> Floats:
+    """Log density of states, (N,), seen through a linear `frame` (D, D') that makes it proper."""
+    precision = np.linalg.inv(frame.T @ surface.covariance() @ frame)
+    terms = []
+    for share, mean in zip(surface.shares, surface.means, strict=True):
+        off = (points - np.asarray(mean)) @ frame
+        terms.append(np.log(share) - 0.5 * np.einsum("ni,ij,nj->n", off, precision, off))
+    return np.asarray(special.logsumexp(terms, axis=0) + 0.5 * np.linalg.slogdet(precision)[1])
+
+
+def nodes(surface: Surface, order: int) -> tuple[Floats, Floats]:
+    """Gauss-Hermite nodes (Q, D) and log weights (Q,) of a surface's state distribution."""
+    place, weight = np.polynomial.hermite_e.hermegauss(order)
+    size = len(surface.texture)
+    grid = np.stack(np.meshgrid(*[place] * size, indexing="ij"), -1).reshape(-1, size)
+    log_weight = np.sum(
+        np.stack(np.meshgrid(*[np.log(weight / weight.sum())] * size, indexing="ij"), -1), -1
+    ).ravel()
+    shift = grid @ np.linalg.cholesky(surface.covariance()).T
+    states = [np.asarray(mean) + shift for mean in surface.means]
+    weights = [np.log(share) + log_weight for share in surface.shares]
+    return np.concatenate(states), np.concatenate(weights)
+
+
+def pixels(
+    sensor: Sensor, surface: Surface, count: int, looks: int, rng: np.random.Generator
+) -> Floats:
+    """Independent pixels of a surface: states, or the linear power that radars make of them."""
+    state = sample_states(surface, count, rng)
+    if sensor == "sar":
+        return np.asarray(10 ** (state / 10) * rng.gamma(looks, 1 / looks, state.shape))
+    if sensor == "polsar":
+        return wishart((10 ** (state / 10)).astype(np.float32), looks, rng)[:, :5].astype(float)
+    return state
+
+
+def log_density(sensor: Sensor, points: Floats, surface: Surface, looks: int) -> Floats:
+    """Log p(pixel | surface), (N,), up to a constant per pixel."""
+    size = points.shape[1]
+    if sensor == "optical":
+        return gaussian_mixture(points, surface, np.eye(size))
+    if sensor == "hyperspectral":  # logits matter up to a common constant
+        return gaussian_mixture(points, surface, np.eye(size)[:, 1:] - np.eye(size)[:, :1] * LOGITS)
+    states, log_weights = nodes(surface, 14 if sensor == "sar" else 9)
+    power = 10 ** (states / 10)
+    if sensor == "sar":
+        linear, log_det = 1 / power, np.log(power).sum(-1)
+    else:
+        (t11, t22, t33), t12 = (part.T for part in coherency(power.astype(np.float32)))
+        det = t11 * t22 - np.abs(t12) ** 2
+        linear = np.stack(
+            [t22 / det, t11 / det, 1 / t33, -2 * t12.real / det, -2 * t12.imag / det], -1
+        )
+        log_det = np.log(det * t33)
+    parts = np.array_split(points, max(1, len(points) * len(states) // 5_000_000))
+    offset = log_weights - looks * log_det
+    return np.concatenate(
+        [special.logsumexp(offset - looks * part @ linear.T, axis=1) for part in parts]
+    )
+
+
+def posteriors(sensor: Sensor, shares: Floats, count: int, looks: int) -> tuple[Floats, Floats]:
+    """p(class | pixel), (N, K), of equally many pixels per surface, and their weights (N,)."""
+    rng = np.random.default_rng(0)
+    surfaces = list(SURFACES[sensor].values())
+    of_surface = np.bincount(MATERIAL, shares)
+    drawn = np.concatenate([pixels(sensor, surface, count, looks, rng) for surface in surfaces])
+    logs = [log_density(sensor, drawn, surface, looks) for surface in surfaces]
+    joint = np.stack(logs, axis=-1) + np.log(of_surface)
+    of_surface_given = np.exp(joint - special.logsumexp(joint, axis=-1, keepdims=True))
+    within = shares / of_surface[list(MATERIAL)]
+    return of_surface_given[:, MATERIAL] * within, np.repeat(of_surface / count, count)
+
+
+def best_miou(posterior: Floats, weight: Floats, shares: Floats, starts: int = 30) -> float:
+    """The greatest mean IoU over all rules pixel -> class, by Frank-Wolfe from many starts.
+
+    A rule acts through two numbers per class: TP_k, the mass it gets right, and Q_k, the mass it
+    calls k; IoU_k = TP_k / (P_k + Q_k - TP_k). The best answer to the gradient is one class per
+    pixel, and steps between rules are random mixtures of them.
+    """
+
+    def act(score: Floats) -> Floats:
+        choice = score.argmax(-1)
+        hit = weight * posterior[np.arange(len(choice)), choice]
+        size = len(shares)
+        return np.stack([np.bincount(choice, hit, size), np.bincount(choice, weight, size)])
+
+    def ious(state: Floats) -> Floats:
+        return np.asarray(state[..., 0, :] / (shares + state[..., 1, :] - state[..., 0, :]))
+
+    rng, best = np.random.default_rng(1), 0.0
+    steps = np.concatenate([[0], np.geomspace(1e-3, 1, 60)])[:, None, None]
+    for _ in range(starts):
+        state = act(posterior / shares ** rng.uniform(0, 1) * rng.uniform(0.5, 2, len(shares)))
+        for _ in range(40):
+            union = shares + state[1] - state[0]
+            toward = act(posterior * (1 / union + state[0] / union**2) - state[0] / union**2)
+            values = ious(state + steps * (toward - state)).mean(-1)
+            if values.max() < values[0] + 1e-6:
+                break
+            state = state + steps[values.argmax()] * (toward - state)
+        best = max(best, float(ious(state).mean()))
+    return best
+
+
+def separated(sensor: Sensor, shares: Floats) -> float:
+    """The same if every pixel told its surface without doubt: a bound that needs no density."""
+    kinds = list(dict.fromkeys(SURFACES[sensor].values()))
+    of_class = [kinds.index(list(SURFACES[sensor].values())[material]) for material in MATERIAL]
+    mass = np.bincount(of_class, shares)
+    posterior = np.where(np.arange(len(kinds))[:, None] == of_class, shares / mass[of_class], 0.0)
+    return best_miou(posterior, mass.astype(float), shares, starts=200)
+
+
+def main() -> None:
+    """Prints the shares and, per sensor, the ceiling."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--tiles", type=int, default=400, help="fresh tiles for the shares")
+    parser.add_argument("--pixels", type=int, default=20_000, help="pixels drawn per surface")
+    parser.add_argument("--looks", type=int, default=4, help="looks of the radars")
+    options = parser.parse_args()
+    start = time.perf_counter()
+    shares = class_shares(options.tiles)
+    for name, share in zip(CLASSES, shares, strict=True):
+        sys.stdout.write(f"{name:10s} {share:7.2%}\n")
+    for sensor in SENSORS:
+        posterior, weight = posteriors(sensor, shares, options.pixels, options.looks)
+        plain = np.eye(len(CLASSES))[posterior.argmax(-1)] * weight[:, None]
+        hits = (plain * posterior).sum(0)
+        most_probable = (hits / (shares + plain.sum(0) - hits)).mean()
+        ceiling = best_miou(posterior, weight, shares)
+        sys.stdout.write(
+            f"{sensor:14s} ceiling {ceiling:.3f}   most probable class {most_probable:.3f}   "
+            f"surfaces known {separated(sensor, shares):.3f}   "
+            f"({time.perf_counter() - start:.0f} s)\n"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""DeepLabV3 on the embedded optical landscape.
+
+    python train.py --config configs/deeplab.py
+    python train.py --config configs/deeplab.py --config.model.backbone resnet50
+"""
+
+from jaxseg.config import Config
+from jaxseg.data import Data
+from jaxseg.datasets.landscape import Landscape
+from jaxseg.losses import CrossEntropy
+from jaxseg.models.deeplab import DeepLabV3
+from jaxseg.optimizer import Optimizer
+from jaxseg.transforms import Brightness, Dihedral, Standardize
+
+
+def get_config() -> Config:
+    """DeepLabV3 with ResNet-18 at output stride 8 on 128 x 128 windows of four optical bands."""
+    return Config(
+        model=DeepLabV3(num_classes=10, backbone="resnet18", output_stride=8, dropout=0.1),
+        data=Data(source=Landscape(sensor="optical"), crop=128, batch_size=8, evaluation_crop=256),
+        preprocess=(Standardize(),),
+        augment=(Dihedral(), Brightness(gain=0.05, offset=0.05)),
+        loss={"ce": CrossEntropy()},
+        optimizer=Optimizer(learning_rate=1e-3, schedule="cosine", warmup=50, clip=1.0),
+        num_steps=300,
+        eval_every=150,
+        save_every=100,
+    )

@@ -1,0 +1,27 @@
+"""The lecture's U-Net on the embedded optical landscape.
+
+    python train.py --config configs/unet.py
+"""
+
+from jaxseg.config import Config
+from jaxseg.data import Data
+from jaxseg.datasets.landscape import Landscape
+from jaxseg.losses import CrossEntropy
+from jaxseg.models.unet import UNet
+from jaxseg.optimizer import Optimizer
+from jaxseg.transforms import Brightness, Dihedral, Standardize
+
+
+def get_config() -> Config:
+    """The lecture's U-Net with 16 features on 128 x 128 windows of four optical bands."""
+    return Config(
+        model=UNet(num_classes=10, features=16),
+        data=Data(source=Landscape(sensor="optical"), crop=128, batch_size=8, evaluation_crop=256),
+        preprocess=(Standardize(),),
+        augment=(Dihedral(), Brightness(gain=0.05, offset=0.05)),
+        loss={"ce": CrossEntropy()},
+        optimizer=Optimizer(learning_rate=2e-3, schedule="cosine", warmup=50, clip=1.0),
+        num_steps=700,
+        eval_every=350,
+        save_every=100,
+    )

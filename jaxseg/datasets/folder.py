@@ -1,0 +1,270 @@
+"""Your own data: a folder of images and a folder of masks, read by windows where they lie.
+
+    images/a.tif  +  masks/a.tif   ->  one scene "a"       (PNG, JPEG and other formats likewise)
+
+Nothing is converted or copied: opening a split reads the headers of its files, training reads
+windows. What a file cannot say (names of classes, meaning of mask values, how to split) are fields
+of `Folder`.
+"""
+
+import colorsys
+import dataclasses
+import functools
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxseg import raster
+from jaxseg.datasets import pairing
+from jaxseg.datasets.folder_index import indexed
+from jaxseg.datasets.folder_scenes import FolderScenes
+from jaxseg.datasets.pairing import FLAG, Place
+from jaxseg.errors import UserError
+from jaxseg.labels import MAX_CLASSES, LabelTable, packed
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Folder:
+    """A labelled collection of files; fulfils `jaxseg.batch.Source`.
+
+    A pixel is valid where the image has data: finite, not the nodata value, not transparent.
+
+    Attributes:
+        images: Folder or pattern ('scenes/**/*.tif') of the images; `{split}` in it stands for the
+            split's name.
+        masks: The same of the masks; empty = `instances` tells the class: no object or an object.
+        instances: The same of whole-number object ids, 0 = no object; empty = none are known.
+        image_suffix: What stems of images have beyond the scene's: '_S1' of a_S1.tif. Files without
+            it are left out.
+        mask_suffix: The same of masks: '_mask' of a_mask.tif.
+        instance_suffix: The same of object ids.
+        classes: Names of the classes.
+        ids: Mask value of each class; empty = 0, 1, 2, ...
+        mask_colors: RGB colour of each class if masks are colours (RGB or palette); empty = ids.
+        ignore_ids: Mask values without meaning.
+        ignore_colors: Colours without meaning.
+        mask_nodata: What the nodata value that a mask is tagged with means: `ignore` = nothing,
+            `keep` = an id like others.
+        map_colors: RGB colour of each class in maps; empty = `mask_colors`, else distinct hues.
+        band_numbers: Bands to read, counted from 1; empty = all but opacity. A near infrared band
+            tagged as opacity (GDAL tags the fourth of 8-bit files so) has to be named here.
+        band_names: Name of each band read; empty = as the file describes them, else band1, band2...
+        nodata: Number that means no data; None = by each file's own tag.
+        nodata_where: Whether the nodata value in `any_band` or only in `all_bands` makes a pixel
+            invalid. NaN and infinity in any band always do.
+        split_by: `files` = shares of the files in order of their names, so that neighbours stay
+            together; `columns`, `rows` = shares of every scene from left or top, for few or
+            overlapping scenes; `folders` = a folder per split, images/train or where `{split}`
+            stands; `lists` = text files.
+        fractions: Shares of train, validation and test; for `files`, `columns` and `rows`.
+        lists: Folder of train.txt, val.txt and test.txt with one stem a line; for `lists`.
+    """
+
+    images: str
+    masks: str = ""
+    instances: str = ""
+    image_suffix: str = ""
+    mask_suffix: str = ""
+    instance_suffix: str = ""
+    classes: tuple[str, ...]
+    ids: tuple[int, ...] = ()
+    mask_colors: tuple[tuple[int, int, int], ...] = ()
+    ignore_ids: tuple[int, ...] = ()
+    ignore_colors: tuple[tuple[int, int, int], ...] = ()
+    mask_nodata: Literal["ignore", "keep"] = "ignore"
+    map_colors: tuple[tuple[int, int, int], ...] = ()
+    band_numbers: tuple[int, ...] = ()
+    band_names: tuple[str, ...] = ()
+    nodata: float | None = None
+    nodata_where: Literal["any_band", "all_bands"] = "any_band"
+    split_by: Literal["files", "columns", "rows", "folders", "lists"] = "files"
+    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    lists: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuses fields that contradict each other; no file is looked at.
+
+        Raises:
+            UserError: A field's length or value does not fit.
+        """
+        count = len(self.classes)
+        if not 2 <= count <= MAX_CLASSES:
+            raise UserError(f"{FLAG}.classes names {count}: give 2 to {MAX_CLASSES}.")
+        if len(set(self.classes)) < count:
+            raise UserError(f"{FLAG}.classes names a class twice: {', '.join(self.classes)}.")
+        per_class = {
+            "ids": self.ids,
+            "mask_colors": self.mask_colors,
+            "map_colors": self.map_colors,
+        }
+        for field, values in per_class.items():
+            if values and len(values) != count:
+                raise UserError(
+                    f"{FLAG}.{field} has {len(values)} entries for {count} classes "
+                    f"({', '.join(self.classes)}). Give one each, in their order."
+                )
+        for color in (*self.mask_colors, *self.ignore_colors, *self.map_colors):
+            if not all(0 <= part <= 255 for part in color):
+                raise UserError(f"Colour {color}: red, green and blue have to be 0 to 255.")
+        told = (*self.mask_colors, *self.ignore_colors)
+        for color in told:
+            if told.count(color) > 1:
+                raise UserError(f"Mask colour {color} is given twice. Give each one meaning.")
+        if self.mask_colors and (self.ids or self.ignore_ids):
+            raise UserError(
+                f"{FLAG}.mask_colors is for colour masks, ids and ignore_ids for masks of ids: "
+                "empty one of them."
+            )
+        if self.ignore_colors and not self.mask_colors:
+            raise UserError(f"{FLAG}.ignore_colors needs mask_colors, one colour per class.")
+        if not self.masks and not (self.instances and count == 2):
+            raise UserError(
+                f"{FLAG}.masks is empty. Give masks, or instances and exactly two classes "
+                "(no object, object)."
+            )
+        if min(self.fractions) < 0 or abs(sum(self.fractions) - 1) > 1e-6:
+            raise UserError(
+                f"{FLAG}.fractions {self.fractions}: train, validation and test, none below 0, "
+                "together 1."
+            )
+        if self.band_numbers and min(self.band_numbers) < 1:
+            raise UserError(f"{FLAG}.band_numbers {self.band_numbers}: bands count from 1.")
+        self._table()
+
+    @property
+    def colors(self) -> tuple[tuple[int, int, int], ...]:
+        """One RGB colour per class."""
+        return self.map_colors or self.mask_colors or _hues(len(self.classes))
+
+    @functools.cached_property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands read, from the first image unless `band_names` says them.
+
+        Raises:
+            UserError: There is no image, it cannot be read, or the names do not fit its bands.
+        """
+        first = self._first
+        numbers = self._numbers
+        if self.band_names and len(self.band_names) != len(numbers):
+            raise UserError(
+                f"{FLAG}.band_names has {len(self.band_names)} entries, but {len(numbers)} band(s) "
+                f"are read of {first.path}."
+            )
+        return self.band_names or tuple(
+            first.descriptions[number - 1] or f"band{number}" for number in numbers
+        )
+
+    def scenes(self, split: str) -> FolderScenes:
+        """The scenes of `train`, `validation` or `test`; their headers are read once.
+
+        Raises:
+            UserError: Files are missing, unmatched, unreadable, or differ in size, place, bands
+                or type.
+        """
+        pairing.check_split(split)
+        if split not in self._splits:
+            self._splits[split] = self._index(split)
+        return self._splits[split]
+
+    def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Red, green and blue by name (or as Sentinel-2's), else bands 1 to 3, else 1 as gray."""
+        names = [name.lower() for name in self.bands]
+        for wanted in (("red", "green", "blue"), ("b04", "b03", "b02"), ("b4", "b3", "b2")):
+            if all(name in names for name in wanted):
+                chosen = [names.index(name) for name in wanted]
+                break
+        else:
+            chosen = [0, 1, 2] if len(names) >= 3 else [0, 0, 0]
+        return image[..., chosen].astype(np.float32)
+
+    def _index(self, split: str) -> FolderScenes:
+        places = self._places()
+        if self.split_by == "folders":
+            places = pairing.in_folders(places, split)
+        files = pairing.paired(places)
+        stems = list(files)
+        if self.split_by == "files":
+            stems = pairing.in_fraction(stems, split, self.fractions)
+        elif self.split_by == "lists":
+            stems = pairing.in_list(files, split, self.lists, self.image_suffix)
+        strip: tuple[Literal["columns", "rows"], tuple[float, float]] | None = None
+        if self.split_by == "columns" or self.split_by == "rows":
+            position = list(pairing.SPLITS).index(split)
+            strip = (
+                self.split_by,
+                (sum(self.fractions[:position]), sum(self.fractions[: position + 1])),
+            )
+        has_masks = bool(self.masks)
+        return indexed(
+            [
+                (
+                    files[stem][0],
+                    files[stem][1] if has_masks else "",
+                    files[stem][-1] if self.instances else "",
+                )
+                for stem in stems
+            ],
+            reference=self._first,
+            band_numbers=self._numbers,
+            table=self._table(),
+            classes=self.classes,
+            by_color=bool(self.mask_colors),
+            keep_mask_nodata=self.mask_nodata == "keep",
+            nodata=self.nodata,
+            nodata_in_all=self.nodata_where == "all_bands",
+            strip=strip,
+        )
+
+    def _places(self) -> list[Place]:
+        places = (
+            Place("images", self.images, self.image_suffix),
+            Place("masks", self.masks, self.mask_suffix),
+            Place("instances", self.instances, self.instance_suffix),
+        )
+        return [place for place in places if place.path]
+
+    def _table(self) -> LabelTable:
+        if self.mask_colors:
+            colors = packed(np.asarray(self.mask_colors)).tolist()
+            ignored = packed(np.asarray(self.ignore_colors).reshape(-1, 3)).tolist()
+            return LabelTable.of(colors, ignored)
+        return LabelTable.of(self.ids or range(len(self.classes)), self.ignore_ids)
+
+    @functools.cached_property
+    def _splits(self) -> dict[str, FolderScenes]:
+        return {}
+
+    @functools.cached_property
+    def _first(self) -> raster.Header:
+        """The header of the first image: what all others have to look like."""
+        places = self._places()
+        if self.split_by == "folders":
+            places = pairing.in_folders(places, "train")
+        header = raster.header(next(iter(pairing.paired(places).values()))[0])
+        if header.palette is not None:
+            raise UserError(
+                f"{header.path} is a palette picture: its numbers point to colours and measure "
+                "nothing. Convert it to RGB."
+            )
+        return header
+
+    @functools.cached_property
+    def _numbers(self) -> tuple[int, ...]:
+        first = self._first
+        if self.band_numbers and max(self.band_numbers) > first.bands:
+            raise UserError(
+                f"{FLAG}.band_numbers {self.band_numbers}: {first.path} has {first.bands} band(s)."
+            )
+        return self.band_numbers or tuple(
+            number for number in range(1, first.bands + 1) if number != first.alpha
+        )
+
+
+def _hues(count: int) -> tuple[tuple[int, int, int], ...]:
+    """Colours that differ: hues by the golden ratio, every other one darker."""
+    colors = (
+        colorsys.hsv_to_rgb(index * 0.618034 % 1, 0.75, (0.95, 0.65)[index % 2])
+        for index in range(count)
+    )
+    return tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colors)

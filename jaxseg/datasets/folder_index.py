@@ -1,0 +1,198 @@
+"""The index of a `Folder`: what the headers of its files promise, checked once before training.
+
+A wrong size, place, band count or type is told here, in seconds, instead of in the middle of a run.
+"""
+
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from jaxseg import raster
+from jaxseg.batch import Window
+from jaxseg.datasets.folder_scenes import Facts, FolderScenes, Scene
+from jaxseg.datasets.pairing import FLAG
+from jaxseg.errors import UserError
+from jaxseg.labels import LabelTable, packed
+
+HEADER_THREADS = 16
+"""Threads that read headers; they wait for disks, so more than there are cores."""
+
+_TELL_FROM = 1000
+_PIXEL_TOLERANCE = 0.1
+
+
+def indexed(
+    files: Sequence[tuple[str, str, str]],
+    *,
+    reference: raster.Header,
+    band_numbers: tuple[int, ...],
+    table: LabelTable,
+    classes: tuple[str, ...],
+    by_color: bool,
+    keep_mask_nodata: bool,
+    nodata: float | None,
+    nodata_in_all: bool,
+    strip: tuple[Literal["columns", "rows"], tuple[float, float]] | None,
+) -> FolderScenes:
+    """Reads and checks the headers of all files.
+
+    Args:
+        files: Image, mask and object map of each scene; empty = it has none.
+        reference: What every image has to agree with in bands and type.
+        band_numbers: Bands of the image to read, counted from 1.
+        table: Class of each mask value or packed colour.
+        classes: Names of the classes.
+        by_color: Whether masks hold colours.
+        keep_mask_nodata: Whether a mask's nodata value is an id like others.
+        nodata: The images' nodata number; None = by their tags.
+        nodata_in_all: Whether only the nodata value in all bands makes a pixel invalid.
+        strip: The part of every scene that belongs to the split, as shares of columns or rows.
+
+    Raises:
+        UserError: A header cannot be read or does not fit.
+    """
+    known: dict[Facts, Facts] = {}
+
+    def one(paths: tuple[str, str, str]) -> Scene:
+        image = raster.header(paths[0])
+        _check_image(image, reference)
+        tags = tuple(
+            image.nodata[number - 1] if nodata is None else nodata for number in band_numbers
+        )
+        masked = image.masked and image.alpha not in band_numbers
+        image_facts = Facts(_finite(tags), masked, b"", band_numbers)
+        mask_facts = object_facts = None
+        if paths[1]:
+            mask = raster.header(paths[1])
+            _check_pair(image, mask)
+            mask_facts = _mask_facts(mask, by_color=by_color, keep_nodata=keep_mask_nodata)
+            _check_mask_nodata(mask, mask_facts, table, classes, by_color=by_color)
+            mask_facts = known.setdefault(mask_facts, mask_facts)
+        if paths[2]:
+            objects = raster.header(paths[2])
+            _check_pair(image, objects)
+            object_facts = _object_facts(objects)
+            object_facts = known.setdefault(object_facts, object_facts)
+        image_facts = known.setdefault(image_facts, image_facts)
+        return Scene(*paths, image_facts, mask_facts, object_facts, _area(image, strip))
+
+    if len(files) > _TELL_FROM:
+        folder = Path(files[0][0]).parent
+        sys.stderr.write(f"Reading the headers of {len(files)} scenes in {folder} ...\n")
+    with ThreadPoolExecutor(HEADER_THREADS) as threads:
+        entries = list(threads.map(one, files))
+    return FolderScenes(entries, table, by_color, nodata_in_all)
+
+
+def _check_image(image: raster.Header, reference: raster.Header) -> None:
+    if image.palette is not None and reference.palette is None:
+        raise UserError(f"{image.path} is a palette picture, {reference.path} is none. Convert it.")
+    if (image.bands, image.dtype) != (reference.bands, reference.dtype):
+        raise UserError(
+            f"{image.path} has {image.bands} band(s) of {image.dtype}, {reference.path} has "
+            f"{reference.bands} of {reference.dtype}. All images of a source need the same: "
+            "convert or remove it."
+        )
+
+
+def _check_pair(image: raster.Header, other: raster.Header) -> None:
+    """Same size, same CRS and the same corners up to a tenth of a pixel, as far as both say."""
+    if (image.height, image.width) != (other.height, other.width):
+        raise UserError(
+            f"{other.path} has {other.height} x {other.width} pixels, its image {image.path} "
+            f"{image.height} x {image.width}. Bring both to one grid."
+        )
+    if image.crs is None or other.crs is None:
+        return
+    if image.crs != other.crs:
+        raise UserError(
+            f"{other.path} is in {other.crs}, its image {image.path} in {image.crs}. Bring both to "
+            "one grid."
+        )
+    grids = [np.reshape(tuple(header.transform), (3, 3)) for header in (image, other)]
+    right, bottom = image.width, image.height
+    corners = np.array([(0, right, 0, right), (0, 0, bottom, bottom), (1, 1, 1, 1)])
+    shift = np.abs(np.linalg.solve(*grids) @ corners - corners).max()
+    if shift > _PIXEL_TOLERANCE:
+        raise UserError(
+            f"{other.path} lies {shift:.3g} pixels off its image {image.path} by their "
+            "georeferences. Bring both to one grid."
+        )
+
+
+def _mask_facts(mask: raster.Header, *, by_color: bool, keep_nodata: bool) -> Facts:
+    numbers = tuple(number for number in range(1, mask.bands + 1) if number != mask.alpha)
+    if by_color and (len(numbers) not in (1, 3) or mask.dtype != np.uint8):
+        raise UserError(
+            f"{mask.path} has {len(numbers)} band(s) of {mask.dtype}; colour masks are RGB or "
+            f"palette pictures of 8 bits. If it holds ids, give {FLAG}.ids and no mask_colors."
+        )
+    if not by_color and len(numbers) != 1:
+        raise UserError(
+            f"{mask.path} has {len(numbers)} bands; a mask of ids has one. If it holds colours, "
+            f"give {FLAG}.mask_colors, one RGB colour per class."
+        )
+    tags: tuple[float | None, ...] = tuple(mask.nodata[number - 1] for number in numbers)
+    if keep_nodata:
+        tags = (None,) * len(numbers)
+    palette = mask.palette.tobytes() if by_color and mask.palette is not None else b""
+    return Facts(_finite(tags), mask.masked, palette, numbers)
+
+
+def _check_mask_nodata(
+    mask: raster.Header,
+    facts: Facts,
+    table: LabelTable,
+    classes: tuple[str, ...],
+    *,
+    by_color: bool,
+) -> None:
+    """A nodata tag that is also a class is a contradiction only the user can solve."""
+    tag = facts.nodata[0]
+    if tag is None:
+        return
+    value: float = tag
+    if by_color and len(facts.nodata) == 3:
+        value = packed(np.full(3, int(tag))).item()
+    elif facts.palette:
+        value = packed(np.frombuffer(facts.palette, np.uint8).reshape(-1, 3)[int(tag)]).item()
+    label = table.class_of(value)
+    if label is not None:
+        raise UserError(
+            f"{mask.path} tags {tag:g} as nodata, and {tag:g} is class {classes[label]!r}. Give "
+            f"{FLAG}.mask_nodata keep if it is the class, or {FLAG}.ids without it if it is not."
+        )
+
+
+def _object_facts(objects: raster.Header) -> Facts:
+    if objects.bands != 1 or objects.dtype.kind not in "iuf":
+        raise UserError(
+            f"{objects.path} has {objects.bands} band(s) of {objects.dtype}; object ids are one "
+            "band of whole numbers, 0 = no object."
+        )
+    return Facts(_finite(objects.nodata), objects.masked, b"", (1,))
+
+
+def _finite(tags: tuple[float | None, ...]) -> tuple[float | None, ...]:
+    return tuple(None if tag is None or not np.isfinite(tag) else tag for tag in tags)
+
+
+def _area(
+    image: raster.Header, strip: tuple[Literal["columns", "rows"], tuple[float, float]] | None
+) -> Window:
+    if strip is None:
+        return Window(0, 0, image.height, image.width)
+    axis, (before, after) = strip
+    length = image.width if axis == "columns" else image.height
+    first, last = round(length * before), round(length * after)
+    if first == last:
+        raise UserError(
+            f"{image.path}: {length} {axis} leave none to this split. Change {FLAG}.fractions."
+        )
+    if axis == "columns":
+        return Window(0, first, image.height, last - first)
+    return Window(first, 0, last - first, image.width)

@@ -1,0 +1,182 @@
+"""The scenes of a `Folder`: windows of images, masks and object maps.
+
+image file --bands--> image, valid          (nodata, NaN and transparency are invalid)
+mask file  --LabelTable--> label            (ids or colours; the mask's own nodata is IGNORE)
+object file --> instance
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxseg import raster
+from jaxseg.batch import Sample, Window
+from jaxseg.datasets.pairing import FLAG
+from jaxseg.errors import UserError
+from jaxseg.labels import LabelTable, UnknownValue, packed, unpacked
+
+
+class Facts(NamedTuple):
+    """What has to be known of a file to read it; equal facts of many files are kept once.
+
+    Attributes:
+        nodata: Nodata number of each band read, or None. NaN needs none: it is never data.
+        masked: Whether the file's own validity mask counts.
+        palette: 256 RGB colours of a palette picture as bytes, or empty.
+        numbers: Bands to read, counted from 1.
+    """
+
+    nodata: tuple[float | None, ...]
+    masked: bool
+    palette: bytes
+    numbers: tuple[int, ...]
+
+
+class Scene(NamedTuple):
+    """One entry of the index.
+
+    Attributes:
+        image: File of the image.
+        mask: File of the mask, or empty.
+        objects: File of the object ids, or empty.
+        image_facts: How to read the image.
+        mask_facts: How to read the mask.
+        object_facts: How to read the object ids.
+        area: The part of the files that belongs to the split.
+    """
+
+    image: str
+    mask: str
+    objects: str
+    image_facts: Facts
+    mask_facts: Facts | None
+    object_facts: Facts | None
+    area: Window
+
+
+@dataclass(frozen=True, eq=False)
+class FolderScenes:
+    """Fulfils `jaxseg.batch.Scenes` over files; holds paths and facts, never an open file.
+
+    Attributes:
+        entries: Files, facts and area of every scene.
+        table: Class of each mask value or packed colour.
+        by_color: Whether masks hold colours.
+        nodata_in_all: Whether only the nodata value in all bands makes a pixel invalid.
+    """
+
+    entries: Sequence[Scene]
+    table: LabelTable
+    by_color: bool
+    nodata_in_all: bool
+
+    def __len__(self) -> int:
+        """Number of scenes."""
+        return len(self.entries)
+
+    def name(self, index: int) -> str:
+        """The image's path."""
+        return self.entries[index].image
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width in pixels of the scene, or of its strip that belongs to the split."""
+        area = self.entries[index].area
+        return area.height, area.width
+
+    def read(self, index: int, window: Window) -> Sample:
+        """`image`, `label`, `valid` and, if known, `instance` of the window.
+
+        Raises:
+            UserError: A file cannot be read, or a mask holds a value that is no class.
+        """
+        scene = self.entries[index]
+        place = window._replace(y=window.y + scene.area.y, x=window.x + scene.area.x)
+        pixels = raster.read(scene.image, place, bands=scene.image_facts.numbers)
+        valid = self._valid(scene.image, scene.image_facts, place, pixels)
+        sample: Sample = {"image": pixels, "valid": valid}
+        if scene.object_facts is not None:
+            instance = _objects(scene.objects, scene.object_facts, place)
+            sample["instance"] = instance
+            sample["label"] = (instance > 0).astype(np.uint8)
+        if scene.mask_facts is not None:
+            sample["label"] = self._labels(scene.mask, scene.mask_facts, place)
+        return sample
+
+    def _valid(
+        self, path: str, facts: Facts, window: Window, pixels: NDArray[np.generic]
+    ) -> NDArray[np.bool_]:
+        if pixels.dtype.kind in "fc":
+            valid: NDArray[np.bool_] = np.isfinite(pixels).all(-1)
+        else:
+            valid = np.ones(pixels.shape[:2], bool)
+        missing = _is_nodata(pixels, facts.nodata)
+        if missing is not None:
+            valid &= ~(missing.all(-1) if self.nodata_in_all else missing.any(-1))
+        if facts.masked:
+            valid &= raster.read_mask(path, window)
+        return valid
+
+    def _labels(self, path: str, facts: Facts, window: Window) -> NDArray[np.uint8]:
+        values = raster.read(path, window, bands=facts.numbers)
+        known = np.ones(values.shape[:2], bool)
+        missing = _is_nodata(values, facts.nodata)
+        if missing is not None:
+            known &= ~missing.all(-1)
+        if facts.masked:
+            known &= raster.read_mask(path, window)
+        numbers: NDArray[np.generic] = values[..., 0]
+        if self.by_color and facts.palette:
+            palette = packed(np.frombuffer(facts.palette, np.uint8).reshape(-1, 3))
+            numbers = palette[values[..., 0].astype(np.intp)]
+        elif self.by_color:
+            numbers = packed(values if values.shape[-1] == 3 else values.repeat(3, axis=-1))
+        try:
+            return self.table.classes(numbers, known)
+        except UnknownValue as error:
+            row, column = error.row + window.y, error.column + window.x
+            raise UserError(self._complaint(path, error, row, column)) from None
+
+    def _complaint(self, path: str, error: UnknownValue, row: int, column: int) -> str:
+        where = f"first at row {row}, column {column}; {error.count} pixel(s) in this window"
+        if self.by_color:
+            return (
+                f"{path}: colour {unpacked(int(error.value))} is no class ({where}). Add it to "
+                f"{FLAG}.mask_colors with a class of its own, or to {FLAG}.ignore_colors. (JPEG "
+                "masks blur colours: use PNG.)"
+            )
+        if error.value != np.rint(error.value):
+            return f"{path}: {error.value:g} is no whole number, so no class ({where})."
+        return (
+            f"{path}: value {error.value:g} is no class ({where}). Add it to {FLAG}.ids with a "
+            f"class of its own, or to {FLAG}.ignore_ids."
+        )
+
+
+def _objects(path: str, facts: Facts, window: Window) -> NDArray[np.int32]:
+    values = raster.read(path, window, bands=facts.numbers)[..., 0]
+    missing = _is_nodata(values, facts.nodata)
+    blank = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+    if missing is not None:
+        blank |= missing
+    if facts.masked:
+        blank |= ~raster.read_mask(path, window)
+    ids = np.where(blank, 0, values)
+    if (ids != np.rint(ids)).any() or ids.min() < 0 or ids.max() > np.iinfo(np.int32).max:
+        raise UserError(f"{path}: object ids have to be whole numbers from 0 to 2**31 - 1.")
+    return ids.astype(np.int32)
+
+
+def _is_nodata(
+    values: NDArray[np.generic], nodata: tuple[float | None, ...]
+) -> NDArray[np.bool_] | None:
+    """(h, w, C) where each band holds its nodata number; None if no band has one."""
+    if all(number is None for number in nodata):
+        return None
+    missing = np.zeros(values.shape, bool)
+    for band, number in enumerate(nodata):
+        if number is not None:
+            missing[..., band] = values[..., band] == number
+    return missing

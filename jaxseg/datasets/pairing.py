@@ -1,0 +1,204 @@
+"""Which files form a scene and which scenes form a split: image, mask and object map share a stem.
+
+Nothing is opened here; files are listed, matched by name, and divided into train, validation and
+test.
+"""
+
+import glob
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxseg.errors import UserError
+
+FLAG = "--config.data.source"
+"""How the command line calls the source's fields."""
+
+EXTENSIONS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".img", ".bmp", ".gif")
+"""Files that a folder is searched for."""
+
+SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid"),
+    "test": ("test", "testing"),
+}
+"""The splits, and the names under which folders and lists of the world hold them."""
+
+MARK = "{split}"
+"""Stands in a path for the name of the split."""
+
+
+class Place(NamedTuple):
+    """Where files of one kind lie.
+
+    Attributes:
+        field: The field of the source that said so.
+        path: A folder, a file or a glob pattern.
+        suffix: What their stems have after the stem of the scene.
+    """
+
+    field: str
+    path: str
+    suffix: str
+
+
+def check_split(split: str) -> None:
+    """Refuses a split that is none.
+
+    Raises:
+        UserError: It is not one of `SPLITS`.
+    """
+    if split not in SPLITS:
+        raise UserError(f"Split {split!r}: has to be one of {', '.join(SPLITS)}.")
+
+
+def paired(places: Sequence[Place]) -> dict[str, tuple[str, ...]]:
+    """Stem -> the scene's file at every place, sorted by stem.
+
+    Raises:
+        UserError: A place holds no file, two files of one stem, or a file whose partner is missing.
+    """
+    listed = [_files(place) for place in places]
+    # Images and masks may share a folder: a file with a mask's suffix is no image.
+    for earlier, later in itertools.combinations(range(len(places)), 2):
+        suffix = places[later].suffix
+        if suffix and suffix.endswith(places[earlier].suffix):
+            taken = set(listed[later])
+            listed[earlier] = [path for path in listed[earlier] if path not in taken]
+    found = [_by_stem(place, files) for place, files in zip(places, listed, strict=True)]
+    for one, other in itertools.permutations(range(len(places)), 2):
+        missing = found[one].keys() - found[other].keys()
+        if missing:
+            stem = min(missing)
+            where = places[other]
+            raise UserError(
+                f"{len(missing)} of {len(found[one])} files of {places[one].field} have no partner "
+                f"in {where.field}; the first is {found[one][stem]}, for which {where.path} would "
+                f"hold {stem}{where.suffix}.*. Complete or remove it, or give {FLAG}.image_suffix "
+                f"or {FLAG}.mask_suffix if names differ at their end."
+            )
+    return {stem: tuple(files[stem] for files in found) for stem in sorted(found[0])}
+
+
+def in_folders(places: Sequence[Place], split: str) -> list[Place]:
+    """The places inside the split's own folders: `{split}` filled in, or a folder below.
+
+    Raises:
+        UserError: The split has no folder.
+    """
+    first = places[0].path if MARK in places[0].path else f"{places[0].path}/{MARK}"
+    for name in SPLITS[split]:
+        if _matches(first.replace(MARK, name)):
+            return [
+                place._replace(
+                    path=(place.path if MARK in place.path else f"{place.path}/{MARK}").replace(
+                        MARK, name
+                    )
+                )
+                for place in places
+            ]
+    raise UserError(
+        f"{places[0].field}: no folder {first.replace(MARK, SPLITS[split][0])} "
+        f"(nor {', '.join(SPLITS[split][1:])}) for the {split} split. Make it, or give "
+        f"{FLAG}.split_by files."
+    )
+
+
+def in_fraction(stems: Sequence[str], split: str, fractions: Sequence[float]) -> list[str]:
+    """The split's contiguous share of the stems, so that neighbours in name stay together.
+
+    Raises:
+        UserError: Its share is less than one file.
+    """
+    position = list(SPLITS).index(split)
+    first, last = (round(len(stems) * sum(fractions[:end])) for end in (position, position + 1))
+    if first == last:
+        raise UserError(
+            f"Fractions {tuple(fractions)} of {len(stems)} scene(s) leave none to {split}. Change "
+            f"{FLAG}.fractions, or cut every scene by {FLAG}.split_by columns."
+        )
+    return list(stems[first:last])
+
+
+def in_list(stems: Mapping[str, object], split: str, folder: str, suffix: str) -> list[str]:
+    """The stems that the split's text file names, one a line, with or without folder and extension.
+
+    Raises:
+        UserError: There is no such list, it is empty, or it names a scene that does not exist.
+    """
+    for name in SPLITS[split]:
+        path = Path(folder) / f"{name}.txt"
+        if path.is_file():
+            break
+    else:
+        names = " or ".join(f"{name}.txt" for name in SPLITS[split])
+        raise UserError(
+            f"{FLAG}.lists: {folder or 'no folder is given; it'} has no {names}. Write one stem a "
+            "line."
+        )
+    chosen = []
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        name = line.strip()
+        if not name:
+            continue
+        base = Path(name).name
+        if base.lower().endswith(EXTENSIONS):
+            base = base[: base.rindex(".")]
+        stem = base if base in stems else base.removesuffix(suffix)
+        if stem not in stems:
+            raise UserError(f"{path}, line {number}: there is no scene {name!r}. Correct the list.")
+        chosen.append(stem)
+    if not chosen:
+        raise UserError(f"{path} names no scene. Write one stem a line.")
+    return chosen
+
+
+def _files(place: Place) -> list[str]:
+    path = place.path
+    if Path(path).is_dir():
+        with os.scandir(path) as entries:
+            candidates = [entry.path for entry in entries if not entry.name.startswith(".")]
+    else:
+        candidates = _matches(path)
+        if not candidates:
+            is_pattern = glob.has_magic(path)
+            raise UserError(
+                f"{FLAG}.{place.field}: "
+                + (f"no file matches {path}." if is_pattern else f"there is no {path}.")
+                + " Give a folder, or a pattern such as 'folder/**/*.tif'."
+            )
+    files = sorted(
+        path
+        for path in candidates
+        if path.lower().endswith(EXTENSIONS) and _stem(path).endswith(place.suffix)
+    )
+    if not files:
+        ending = f" whose stem ends in {place.suffix!r}" if place.suffix else ""
+        raise UserError(
+            f"{FLAG}.{place.field}: {path} holds no image file{ending}. Searched for: "
+            f"{' '.join(EXTENSIONS)}."
+        )
+    return files
+
+
+def _matches(pattern: str) -> list[str]:
+    return glob.glob(pattern, recursive=True)  # noqa: PTH207  (a Path takes no absolute pattern)
+
+
+def _by_stem(place: Place, files: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for path in files:
+        stem = _stem(path).removesuffix(place.suffix)
+        if stem in found:
+            raise UserError(
+                f"{FLAG}.{place.field}: {found[stem]} and {path} have the same stem. Rename one: "
+                "images and masks are matched by it."
+            )
+        found[stem] = path
+    return found
+
+
+def _stem(path: str) -> str:
+    return os.path.basename(path).rpartition(".")[0]  # noqa: PTH119  (for millions of files)

@@ -1,0 +1,94 @@
+"""Configs: files, flags, JSON and what may differ on resume."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jaxseg import config as configs
+from jaxseg.config import Config
+from jaxseg.errors import UserError
+from jaxseg.losses import CrossEntropy
+
+SHIPPED = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_config_survives_json(path: Path) -> None:
+    config = configs.load(str(path))
+    stored = json.loads(json.dumps(configs.to_json(config)))
+    assert configs.from_json(stored) == config
+
+
+def test_flags_reach_every_depth(tiny: Path) -> None:
+    config = configs.load(str(tiny / "config.py"))
+    flags = [
+        *("--config.model.features", "8"),
+        *("--config.data.source.fractions", "0.6", "0.2", "0.2"),
+        *("--config.loss.ce.label-smoothing", "0.1"),
+        *("--config.augment.1.high", "2.0"),
+        *("--config.optimizer.ema", "None"),
+        *("--config.pretrained.path", "weights.npz"),
+        *("--config.mesh.fsdp", "2"),
+    ]
+    changed = configs.override(config, flags, "test")
+    assert changed.model.features == 8  # type: ignore[attr-defined]
+    assert changed.data.source.fractions == (0.6, 0.2, 0.2)  # type: ignore[attr-defined]
+    assert changed.loss["ce"] == CrossEntropy(label_smoothing=0.1)
+    assert changed.augment[1].high == 2.0  # type: ignore[attr-defined]
+    assert changed.optimizer.ema is None
+    assert changed.pretrained.path == "weights.npz"
+    assert changed.mesh.fsdp == 2
+
+
+def test_an_unknown_flag_is_refused_with_a_suggestion(
+    tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = configs.load(str(tiny / "config.py"))
+    with pytest.raises(SystemExit) as stopped:
+        configs.override(config, ["--config.model.featurs", "8"], "test")
+    assert stopped.value.code == 2
+    assert "--config.model.features" in capsys.readouterr().err
+
+
+def test_differences_name_the_fields_that_make_another_run(tiny: Path) -> None:
+    config = configs.load(str(tiny / "config.py"))
+    same = configs.override(config, ["--config.num-steps", "99", "--config.data.threads", "1"], "")
+    assert configs.differences(config, same) == []
+    flags = ["--config.seed", "1", "--config.loss.edge.w0", "5.0"]
+    assert configs.differences(config, configs.override(config, flags, "")) == [
+        "loss.edge.w0: 10.0 -> 5.0",
+        "seed: 0 -> 1",
+    ]
+
+
+def test_json_builds_classes_of_jaxseg_only() -> None:
+    with pytest.raises(UserError, match="only classes of jaxseg"):
+        configs.from_json({"class": "subprocess.Popen", "args": ["true"]})
+    with pytest.raises(UserError, match="does not have"):
+        configs.from_json({"class": "jaxseg.losses.NoSuchLoss"})
+    with pytest.raises(UserError, match="no_such_field"):
+        configs.from_json({"class": "jaxseg.losses.CrossEntropy", "no_such_field": 1})
+
+
+def test_json_refuses_what_it_could_not_rebuild() -> None:
+    with pytest.raises(UserError, match="could not rebuild"):
+        configs.to_json({"path": Path("somewhere")})
+
+
+def test_a_missing_config_file_is_answered_with_those_there_are() -> None:
+    with pytest.raises(UserError, match=r"configs/deeplab\.py"):
+        configs.load("configs/deeplap.py")
+
+
+def test_a_file_without_get_config_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.py").write_text("")
+    with pytest.raises(UserError, match=r"must define get_config\(\)"):
+        configs.load(str(tmp_path / "empty.py"))
+
+
+def test_pretty_fits_a_hundred_columns(tiny: Path) -> None:
+    config: Config = configs.load(str(tiny / "config.py"))
+    lines = configs.pretty(config)
+    assert any(line.startswith("num_steps = 12") for line in lines)
+    assert max(map(len, lines)) <= 100 or any("/" in line for line in lines)  # a path stays whole

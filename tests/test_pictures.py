@@ -1,0 +1,203 @@
+"""Pictures show what is there: nothing ignored looks like a class, nothing predicted is missing."""
+
+import dataclasses
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from jaxseg.batch import IGNORE
+from jaxseg.pictures import (
+    RIGHT,
+    STRIPES,
+    WRONG,
+    Tile,
+    colorize,
+    confusion_figure,
+    error_map,
+    figure_array,
+    panel,
+    panel_array,
+    stretch,
+    tiles_figure,
+)
+
+COLORS = ((10, 20, 30), (200, 0, 0), (0, 200, 0))
+CLASSES = ("land", "[water]", "ice")
+
+
+@pytest.fixture
+def tile() -> Tile:
+    """16 x 24: left half land, right half water; column 0 ignored, row 0 invalid, one error."""
+    label = np.zeros((16, 24), np.uint8)
+    label[:, 12:] = 1
+    prediction = label.copy()
+    prediction[8, 8] = 1
+    label[:, 0] = IGNORE
+    valid = np.ones((16, 24), bool)
+    valid[0] = False
+    rgb = np.full((16, 24, 3), 77, np.uint8)
+    return Tile("scene 1", rgb, label, prediction, valid)
+
+
+def colors_of(picture: NDArray[np.uint8]) -> set[tuple[int, ...]]:
+    """The colours that occur."""
+    return {tuple(color) for color in picture.reshape(-1, 3).tolist()}
+
+
+def test_the_stretch_maps_the_percentiles_of_the_valid_pixels_to_black_and_white() -> None:
+    rgb = np.zeros((10, 11, 3))
+    rgb[:, :10] = np.arange(100).reshape(10, 10, 1) * [1.0, 100.0, -1.0]
+    valid = np.ones((10, 11), bool)
+    valid[:, 10] = False
+    rgb[:, 10] = 1e9
+    rgb[0, 0] = np.nan
+    out = stretch(rgb, valid)
+    assert out.dtype == np.uint8
+    np.testing.assert_array_equal(out[9, 9], [255, 255, 0])
+    np.testing.assert_array_equal(out[0, 1], [0, 0, 255])
+    np.testing.assert_array_equal(out[..., 0], out[..., 1])
+    np.testing.assert_array_equal(out[0, 0], 0)
+    np.testing.assert_array_equal(out[:, 10], 0)
+    assert abs(int(out[5, 0, 0]) - 127) < 3
+
+
+def test_a_constant_band_is_grey_and_an_empty_tile_black() -> None:
+    assert stretch(np.full((4, 4, 3), 9.0), np.ones((4, 4), bool))[0, 0].tolist() == [128] * 3
+    assert stretch(np.full((4, 4, 3), np.nan), np.ones((4, 4), bool)).max() == 0
+
+
+def test_a_class_has_its_colour_and_what_is_no_class_is_black() -> None:
+    picture = colorize(np.array([[0, 2, IGNORE, 3]], np.uint8), COLORS)
+    assert picture[0].tolist() == [[10, 20, 30], [0, 200, 0], [0, 0, 0], [0, 0, 0]]
+    assert colorize(np.array([[-1]]), COLORS)[0].tolist() == [[0, 0, 0]]
+
+
+def test_the_error_map_is_grey_where_right_red_where_wrong_and_striped_where_nobody_counts(
+    tile: Tile,
+) -> None:
+    picture = error_map(tile)
+    assert tuple(picture[8, 8]) == WRONG
+    assert colors_of(picture[1:, 1:]) == {RIGHT, WRONG}
+    assert (picture[1:, 1:] == WRONG).all(axis=-1).sum() == 1
+    assert colors_of(picture[0]) == set(STRIPES)
+    assert colors_of(picture[:, 0]) == set(STRIPES)
+
+
+def test_a_panel_array_is_the_four_views_side_by_side(tile: Tile) -> None:
+    picture = panel_array(tile, COLORS, gap=2)
+    assert picture.shape == (16, 4 * 24 + 3 * 2, 3)
+    assert picture.dtype == np.uint8
+    image, reference, prediction, error = (picture[:, 26 * i : 26 * i + 24] for i in range(4))
+    np.testing.assert_array_equal(image, tile.rgb)
+    assert colors_of(picture[:, 24:26]) == {(255, 255, 255)}
+    assert tuple(reference[8, 8]) == COLORS[0]
+    assert tuple(prediction[8, 8]) == COLORS[1]
+    assert colors_of(reference[:, 0]) == set(STRIPES)
+    assert tuple(prediction[8, 0]) == COLORS[0]  # predicted though nobody labelled it
+    assert colors_of(prediction[0]) == set(STRIPES)
+    np.testing.assert_array_equal(error, error_map(tile))
+
+
+def legend_of(tiles: list[Tile]) -> list[str]:
+    """The words of a figure's legend."""
+    figure = tiles_figure(tiles, COLORS, CLASSES)
+    (legend,) = (part.legends[0] for part in figure.subfigs if part.legends)
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def test_the_legend_names_the_classes_that_occur_and_no_other(tile: Tile) -> None:
+    assert legend_of([tile]) == ["land", "[water]", "right", "wrong", "not counted"]
+
+
+def test_the_legend_names_a_class_that_is_only_predicted(tile: Tile) -> None:
+    predicted = tile.prediction.copy()
+    predicted[9, 9] = 2
+    everything = dataclasses.replace(
+        tile, label=predicted * 0, prediction=predicted, valid=np.ones_like(tile.valid)
+    )
+    assert legend_of([everything]) == ["land", "[water]", "ice", "right", "wrong"]
+
+
+def test_tiles_of_several_sizes_share_a_figure_in_which_nothing_overlaps(tile: Tile) -> None:
+    wide = dataclasses.replace(
+        tile,
+        name="a very long name of a scene " * 3,
+        rgb=tile.rgb[:8],
+        label=tile.label[:8],
+        prediction=tile.prediction[:8],
+        valid=tile.valid[:8],
+    )
+    figure = tiles_figure([tile, wide], COLORS, CLASSES)
+    assert figure_array(figure).shape[2] == 3
+    boxes = [axes.get_tightbbox() for part in figure.subfigs for axes in part.axes]
+    boxes += [part._suptitle.get_tightbbox() for part in figure.subfigs if part._suptitle]
+    boxes += [part.legends[0].get_tightbbox() for part in figure.subfigs if part.legends]
+    assert len(boxes) == 8 + 2 + 1
+    for number, box in enumerate(boxes):
+        assert box is not None
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= figure.bbox.width
+        assert box.y1 <= figure.bbox.height
+        for other in boxes[:number]:
+            assert other is not None
+            overlap = box.padded(-1.5).overlaps(other.padded(-1.5))
+            assert not overlap
+
+
+def test_a_tile_without_a_counted_pixel_is_drawn(tile: Tile) -> None:
+    figure = panel(dataclasses.replace(tile, valid=tile.valid & False), COLORS, CLASSES)
+    assert figure_array(figure).ndim == 3
+
+
+def test_no_tiles_are_refused() -> None:
+    with pytest.raises(ValueError, match="no tile"):
+        tiles_figure([], COLORS, CLASSES)
+
+
+@pytest.mark.parametrize("size", [2, 7, 30])
+def test_a_confusion_chart_labels_its_axes_and_keeps_everything_inside(size: int) -> None:
+    names = [f"land{k}" + "W" * (k % 3) * (size // 2) for k in range(size)]
+    confusion = np.diag(np.full(size, 9_600_000)) + np.eye(size, k=1, dtype=int) * 400_000
+    figure = confusion_figure(confusion, names)
+    picture = figure_array(figure)
+    axes, bar = figure.axes
+    assert axes.get_xlabel() == "predicted class"
+    assert axes.get_ylabel() == "reference class  (pixels)"
+    assert bar.get_ylabel() == "share of the reference class (%)"
+    assert [label.get_text() for label in axes.get_xticklabels()] == [
+        name if len(name) <= 28 else name[:27] + "…" for name in names
+    ]
+    for part in (axes, bar):
+        box = part.get_tightbbox()
+        assert box is not None
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= picture.shape[1]
+        assert box.y1 <= picture.shape[0]
+    cells = {text.get_position(): text.get_text() for text in axes.texts}
+    assert cells[1, 0] == ("4.0" if size <= 16 else "4")  # reference 0, predicted 1
+    assert cells[0, 1] == ""
+
+
+def test_a_class_that_is_not_in_the_reference_has_an_empty_row_not_zeros() -> None:
+    figure = confusion_figure(np.array([[3, 1], [0, 0]]), ("land", "water"))
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts == ["75.0", "25.0", "", ""]
+    rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert rows == ["land  (4)", "water  (0)"]
+
+
+def test_drawing_leaves_the_global_state_of_matplotlib_alone(tile: Tile) -> None:
+    before = dict(mpl.rcParams)
+    figure_array(panel(tile, COLORS, CLASSES))
+    assert dict(mpl.rcParams) == before
+
+
+def test_dollars_in_names_are_dollars_and_not_mathematics(tile: Tile) -> None:
+    named = dataclasses.replace(tile, name=r"s3/$bucket_{/$scene")
+    figure_array(panel(named, COLORS, (r"$\broken$", "b", "c")))
+    figure = confusion_figure(np.eye(2, dtype=int), (r"$\broken$", "$"))
+    figure_array(figure)
