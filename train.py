@@ -1,4 +1,4 @@
-"""Train a network: python train.py --config configs/deeplab.py [--config.model.backbone resnet50 ...]."""
+"""Train a network: python train.py --config configs/deeplab.py [--config.seed 1 ...]."""
 
 from jaxseg.cli import train
 

@@ -11,7 +11,7 @@
 3. *Decisions.* mIoU is a sum of fractions of what a rule decides, so the best rule is not the most
    probable class: Frank-Wolfe steps from many starts seek the rule that maximises the mean IoU
    itself; pixels of equal value may be split among classes at random. The problem is not concave:
-   the number is the best of all starts, which agree to three digits.
+   the number is the best of all starts, which agree to 0.001.
 """
 
 import argparse

@@ -50,7 +50,9 @@ def main() -> None:
     }
     for key, (title, ours, theirs, batch) in cases.items():
         if arguments.only in (None, key):
-            say(f"\n{title}, {batch} x {arguments.size} x {arguments.size} x 3, CPU seconds per step")
+            say(
+                f"\n{title}, {batch} x {arguments.size} x {arguments.size} x 3, CPU seconds per step"
+            )
             compare(ours, theirs, (batch, arguments.size, arguments.size, 3), arguments.rounds)
 
 

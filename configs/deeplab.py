@@ -1,7 +1,7 @@
 """DeepLabV3 on the embedded optical landscape.
 
-    python train.py --config configs/deeplab.py
-    python train.py --config configs/deeplab.py --config.model.backbone resnet50
+python train.py --config configs/deeplab.py
+python train.py --config configs/deeplab.py --config.model.backbone resnet50
 """
 
 from jaxseg.config import Config

@@ -1,6 +1,6 @@
 """The lecture's U-Net on the embedded optical landscape.
 
-    python train.py --config configs/unet.py
+python train.py --config configs/unet.py
 """
 
 from jaxseg.config import Config

@@ -1,7 +1,8 @@
 """What travels from a disk to the loss: scenes, windows of them, and batches.
 
-A *scene* is one co-registered image and label map of any size. A *source* is a frozen dataclass that a config
-holds; it opens the scenes of a split. The pipeline cuts windows from scenes and stacks them to batches:
+A *scene* is one co-registered image and label map of any size. A *source* is a frozen dataclass
+that a config holds; it opens the scenes of a split. The pipeline cuts windows from scenes and
+stacks them to batches:
 
     image       (B, H, W, C)  raw sensor numbers in the sensor's own dtype; never scaled on the host
     label       (B, H, W)     uint8 class ids 0..K-1, or IGNORE
@@ -46,7 +47,7 @@ class Scenes(Protocol):
         """Height and width of the scene in pixels; cheap, no pixel is read."""
 
     def read(self, index: int, window: Window) -> Sample:
-        """`image` (h, w, C), `label` (h, w) uint8, `valid` (h, w) bool, and `instance` (h, w) int32 if known.
+        """`image` (h, w, C), `label` uint8, `valid` bool, and `instance` int32 if known, all (h, w).
 
         Raises:
             UserError: The file cannot be read or holds a value that is no class.
@@ -82,4 +83,4 @@ class Source(Protocol):
         """
 
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
-        """(H, W, C) raw numbers -> (H, W, 3) float, any range: what a person looks at, before contrast stretch."""
+        """(H, W, C) raw numbers -> (H, W, 3) float: what a person sees, before any stretch."""

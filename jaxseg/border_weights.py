@@ -1,20 +1,22 @@
-"""Distances to the two nearest objects, the geometry behind the U-Net's border weights (NumPy, on the host)."""
+"""Distances to the two nearest objects, the geometry behind the U-Net's border weights."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 LIMIT = 64
-"""Distances in pixels are exact up to this; beyond it the border term is below 1e-16 for a sigma of 5."""
+"""Pixels up to which distances are exact; the border term is nothing beyond, for a sigma of 5."""
 
 
-def separation(instance: NDArray[np.integer], limit: int = LIMIT) -> NDArray[np.float32]:
+def separation(instance: NDArray[Any], limit: int = LIMIT) -> NDArray[np.float32]:
     """d1 + d2: the sum of each pixel's distances to the nearest and second nearest object.
 
-    Every object's distance transform is taken in its own bounding box widened by `limit`, so the cost grows with the
-    objects' neighbourhoods and not with objects times image. Source: Ronneberger et al., MICCAI 2015.
+    Every object's distance transform is taken in its own bounding box widened by `limit`, so the
+    cost grows with the objects' neighbourhoods and not with objects times image. Source:
+    Ronneberger et al., MICCAI 2015.
 
     Args:
         instance: (H, W) object ids; 0 or less = no object. Inside an object its own distance is 0.
@@ -26,7 +28,9 @@ def separation(instance: NDArray[np.integer], limit: int = LIMIT) -> NDArray[np.
     nearest = np.full(instance.shape, np.inf, np.float32)
     second = np.full(instance.shape, np.inf, np.float32)
     ids, compact = np.unique(np.maximum(instance, 0), return_inverse=True)
-    compact = compact.reshape(instance.shape) + (ids[0] != 0)  # 0 stays "no object" where every pixel has one
+    compact = compact.reshape(instance.shape) + (
+        ids[0] != 0
+    )  # 0 stays "no object" where every pixel has one
     reach = math.ceil(limit)
     for number, box in enumerate(ndimage.find_objects(compact), start=1):
         if box is None:

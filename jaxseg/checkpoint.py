@@ -1,14 +1,16 @@
-"""Saving a run, finding the newest state that can be read, and opening a finished run. The only door to Orbax.
+"""Saving a run, finding the newest state that can be read, opening a finished run: Orbax' door.
 
-    WORKDIR/checkpoints/STEP/{state,config}     state: the arrays of a TrainState; config: the run's Config as JSON
+    WORKDIR/checkpoints/STEP/state     the arrays of a TrainState
+    WORKDIR/checkpoints/STEP/config    the run's Config as JSON
 
-A save is asynchronous and atomic: a process killed in the middle of it leaves a directory that is ignored.
+A save is asynchronous and atomic: a process killed in the middle of it leaves a directory that is
+ignored.
 """
 
 import math
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import jax
 import orbax.checkpoint as ocp
@@ -83,11 +85,13 @@ class Checkpoints:
         if not saved:
             raise RuntimeError(f"Orbax did not save step {number}.")
 
-    def restore_newest(self, abstract_state: step.TrainState) -> tuple[step.TrainState | None, list[str]]:
-        """The newest state that can be read, or None if there is no checkpoint, and what was skipped.
+    def restore_newest(
+        self, abstract_state: step.TrainState
+    ) -> tuple[step.TrainState | None, list[str]]:
+        """The newest state that can be read, None where there is none at all, and what was skipped.
 
-        A damaged checkpoint is left where it is, named in the second result, and the one before it is tried. All
-        processes take the same one.
+        A damaged checkpoint is left where it is, named in the second result, and the one before it
+        is tried. All processes take the same one.
 
         Args:
             abstract_state: Shapes, dtypes and placements to restore to.
@@ -101,14 +105,15 @@ class Checkpoints:
             state, fault = None, ""
             try:
                 state = self._restore(number, abstract_state)
-            except Exception as error:  # noqa: BLE001  Orbax raises no common type for damage
+            except Exception as error:
                 fault = _first_line(error)
             if _everywhere(state is not None):
                 return state, skipped
             skipped.append(f"checkpoint {number} cannot be read ({fault or 'on another process'})")
         if steps:
             raise UserError(
-                f"None of the checkpoints {steps} in {self._manager.directory} can be read: " + "; ".join(skipped)
+                f"None of the checkpoints {steps} in {self._manager.directory} can be read: "
+                + "; ".join(skipped)
                 + ". Remove the folder to start again, or give another --workdir."
             )
         return None, skipped
@@ -120,7 +125,7 @@ class Checkpoints:
                 return self._config(number)
             except UserError:
                 raise
-            except Exception:  # noqa: BLE001, S112  damage: the same config stands in the one before
+            except Exception:
                 continue
         return None
 
@@ -132,7 +137,9 @@ class Checkpoints:
         """
         steps = sorted(self._manager.all_steps())
         if not steps:
-            raise UserError(f"No checkpoint in {self._manager.directory}. Train first, or give another run.")
+            raise UserError(
+                f"No checkpoint in {self._manager.directory}. Train first, or give another run."
+            )
         best = self._manager.best_step()
         if which == "best":
             return steps[-1] if best is None else int(best)
@@ -140,10 +147,15 @@ class Checkpoints:
             return int(steps[-1])
         if which.isdigit() and int(which) in steps:
             return int(which)
-        raise UserError(f"No checkpoint {which!r} in {self._manager.directory}: give best, latest or one of {steps}.")
+        raise UserError(
+            f"No checkpoint {which!r} in {self._manager.directory}: give best, latest or one of "
+            f"{steps}."
+        )
 
     def _config(self, number: int) -> Config:
-        stored = self._manager.restore(number, args=ocp.args.Composite(config=ocp.args.JsonRestore()))
+        stored = self._manager.restore(
+            number, args=ocp.args.Composite(config=ocp.args.JsonRestore())
+        )
         config = configs.from_json(stored["config"])
         if not isinstance(config, Config):
             raise UserError(f"Checkpoint {number} in {self._manager.directory} holds no Config.")
@@ -156,7 +168,9 @@ class Checkpoints:
         return state  # type: ignore[no-any-return]
 
 
-def reopen(workdir: Path, mesh_shape: sharding.MeshShape, which: str = "best") -> tuple[Config, step.TrainState]:
+def reopen(
+    workdir: Path, mesh_shape: sharding.MeshShape, which: str = "best"
+) -> tuple[Config, step.TrainState]:
     """The config and the state of a run, placed on the devices at hand.
 
     Args:
@@ -168,7 +182,9 @@ def reopen(workdir: Path, mesh_shape: sharding.MeshShape, which: str = "best") -
         UserError: There is no such run or checkpoint, or it cannot be read.
     """
     if not (workdir / "checkpoints").is_dir():
-        raise UserError(f"{workdir} is no run: it has no folder checkpoints. Give the --workdir of a training.")
+        raise UserError(
+            f"{workdir} is no run: it has no folder checkpoints. Give the --workdir of a training."
+        )
     with Checkpoints(workdir) as checkpoints:
         number = checkpoints.choose(which)
         try:
@@ -180,11 +196,12 @@ def reopen(workdir: Path, mesh_shape: sharding.MeshShape, which: str = "best") -
             raise
         except Exception as error:
             raise UserError(
-                f"Checkpoint {number} in {workdir} cannot be read: {_first_line(error)}. Choose another with --step."
+                f"Checkpoint {number} in {workdir} cannot be read: {_first_line(error)}. Choose "
+                "another with --step."
             ) from error
 
 
-def _score(metrics: Any) -> float:
+def _score(metrics: dict[str, float]) -> float:
     return float(metrics[METRIC])
 
 

@@ -1,6 +1,7 @@
 """The command line: `jaxseg train` (which `train.py` is, too) and `jaxseg evaluate`.
 
-A user's mistake ends with one short message and exit code 2; SIGTERM and Ctrl-C with a saved state and 130.
+A user's mistake ends with one short message and exit code 2; SIGTERM and Ctrl-C with a saved state
+and 130.
 """
 
 import dataclasses
@@ -26,9 +27,10 @@ MISTAKE = 2
 
 @dataclasses.dataclass(frozen=True)
 class TrainFlags:
-    """Train a network: python train.py --config configs/deeplab.py [--config.optimizer.learning-rate 0.01 ...].
+    """Train a network: python train.py --config configs/deeplab.py [--config.seed 1 ...].
 
-    Started again with the same workdir, it continues. `--config PATH --help` lists every field of that config.
+    Started again with the same workdir, it continues. `--config PATH --help` lists every field of
+    that config.
 
     Attributes:
         config: Path of the config file.
@@ -72,14 +74,17 @@ def main(arguments: list[str] | None = None) -> None:
     else:
         console = Console(stderr=command not in ("-h", "--help"))
         console.print("usage: jaxseg train --config CONFIG.py ...\n       jaxseg evaluate RUN ...")
-        console.print("`jaxseg train --help` and `jaxseg evaluate --help` say more.", highlight=False)
+        console.print(
+            "`jaxseg train --help` and `jaxseg evaluate --help` say more.", highlight=False
+        )
         sys.exit(0 if command in ("-h", "--help") else MISTAKE)
 
 
 def train(arguments: list[str] | None = None) -> None:
     """The command `jaxseg train`, and `python train.py`."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    # What begins with --config. belongs to the config file, whose fields are not known before it is read.
+    # What begins with --config. belongs to the config file, whose fields are not known before it
+    # is read.
     path = _value(arguments, "--config")
     with _Mistakes():
         if path is None or not {"-h", "--help"}.isdisjoint(arguments):
@@ -111,7 +116,8 @@ def evaluate(arguments: list[str] | None = None) -> None:
             metrics.print_scores(console, result.scores, title=f"{flags.run}, {flags.split} split")
             if baseline is not None:
                 console.print(
-                    f"A Gaussian classifier of single pixels reaches mIoU {baseline.scores.miou:.4f}; context buys "
+                    "A Gaussian classifier of single pixels reaches mIoU "
+                    f"{baseline.scores.miou:.4f}; context buys "
                     f"{result.scores.miou - baseline.scores.miou:+.4f}.",
                     highlight=False,
                 )
@@ -138,11 +144,11 @@ class _Mistakes:
 
 
 def _start(distributed: bool) -> None:
-    """What has to happen before the first array: quiet libraries, compilation cache, other processes."""
+    """What comes before the first array: quiet libraries, compilation cache, other processes."""
     absl.logging.set_verbosity(absl.logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jaxseg" / "xla"
-    if not jax.config.jax_compilation_cache_dir:
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     if distributed:

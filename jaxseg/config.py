@@ -1,7 +1,7 @@
-"""`Config`: everything that decides a run, as one frozen value; reading it from a file, flags and JSON.
+"""`Config`: everything that decides a run, as one frozen value, from a file, flags or JSON.
 
-A config file defines `get_config() -> Config` and builds plain objects; there are no names to look up. Flags change
-its fields by their dotted names: `--config.model.backbone resnet101`.
+A config file defines `get_config() -> Config` and builds plain objects; there are no names to look
+up. Flags change its fields by their dotted names: `--config.model.backbone resnet101`.
 """
 
 import dataclasses
@@ -22,6 +22,12 @@ from jaxseg.optimizer import Optimizer
 from jaxseg.pretrained import Pretrained
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms import Augment, Preprocess, Standardize
+
+Json = Any
+"""What the `json` module reads and writes."""
+
+Plain = Any
+"""A value that a config may hold: plain values, tuples, dicts and dataclasses of jaxseg."""
 
 FREE_ON_RESUME = (
     "num_steps",
@@ -48,8 +54,8 @@ class Config:
         aux_weight: Factor of the same losses on every auxiliary head.
         optimizer: How parameters follow their gradients.
         num_steps: Updates in the whole run.
-        accumulate: Slices that a batch is cut into to save memory; gradients are averaged, batch statistics are per
-            slice.
+        accumulate: Slices that a batch is cut into to save memory; gradients are averaged, batch
+            statistics are per slice.
         seed: Decides initial parameters, order of the data, augmentation and dropout.
         pretrained: Weights of other frameworks to start from.
         init_from: Folder of another run whose parameters to start from.
@@ -98,7 +104,9 @@ def load(path: str, module_name: str = "jaxseg_config") -> Config:
     spec.loader.exec_module(module)
     config = module.get_config() if hasattr(module, "get_config") else None
     if not isinstance(config, Config):
-        raise UserError(f"Config file {path} must define get_config() that returns a jaxseg.config.Config.")
+        raise UserError(
+            f"Config file {path} must define get_config() that returns a jaxseg.config.Config."
+        )
     return config
 
 
@@ -115,11 +123,12 @@ def override(config: Config, flags: list[str], program: str) -> Config:
     return flagged.config  # type: ignore[no-any-return]
 
 
-def to_json(config: Any) -> Any:
-    """Dataclasses -> dicts with a `class` entry, tuples -> lists; numbers, strings, None and bool as they are.
+def to_json(config: object) -> Json:
+    """Dataclasses -> dicts with a `class` entry, tuples -> lists; plain values as they are.
 
     Raises:
-        UserError: A value is of another kind, or its class is not jaxseg's and could not be rebuilt safely.
+        UserError: A value is of another kind, or its class is not jaxseg's and could not be rebuilt
+        safely.
     """
     if config is None or isinstance(config, str | bool | int | float):
         return config
@@ -131,13 +140,14 @@ def to_json(config: Any) -> Any:
     name = f"{kind.__module__}.{kind.__qualname__}"
     if not dataclasses.is_dataclass(config) or not kind.__module__.startswith("jaxseg."):
         raise UserError(
-            f"A config holds {name}, which a checkpoint could not rebuild. Use plain values and dataclasses of jaxseg."
+            f"A config holds {name}, which a checkpoint could not rebuild. Use plain values and "
+            "dataclasses of jaxseg."
         )
     fields = {field.name: to_json(getattr(config, field.name)) for field in _fields(kind)}
     return {"class": name} | fields
 
 
-def from_json(value: Any) -> Any:
+def from_json(value: Json) -> Plain:
     """The inverse of `to_json`; builds dataclasses of jaxseg only, whatever the JSON says.
 
     Raises:
@@ -157,13 +167,15 @@ def from_json(value: Any) -> Any:
         kind = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:
         raise UserError(
-            f"Stored config names {value['class']}, which this version of jaxseg does not have: {error}. Use the "
+            f"Stored config names {value['class']}, which this version of jaxseg does not have: "
+            f"{error}. Use the "
             "version that wrote the run."
         ) from error
     unknown = set(values) - {field.name for field in _fields(kind)}
     if unknown:
         raise UserError(
-            f"Stored config gives {class_name} the field(s) {', '.join(sorted(unknown))}, which this version of jaxseg "
+            f"Stored config gives {class_name} the field(s) {', '.join(sorted(unknown))}, which "
+            "this version of jaxseg "
             "does not have. Use the version that wrote the run."
         )
     return kind(**values)
@@ -189,7 +201,7 @@ def pretty(config: Config) -> list[str]:
     return lines
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, tuple):
         return "(" + ", ".join(_shown(item) for item in value) + ")"
     if isinstance(value, dict):
@@ -201,13 +213,14 @@ def _shown(value: Any) -> str:
 
 
 def _fields(kind: type) -> list[dataclasses.Field[Any]]:
-    # Linen adds `parent` and `name` to every module; they say where it stands in another one, not what it is.
+    # Linen adds `parent` and `name` to every module; they say where it stands in another one, not
+    # what it is.
     linen = {"parent", "name"} if issubclass(kind, nn.Module) else set()
     return [field for field in dataclasses.fields(kind) if field.name not in linen]
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts and lists of dicts -> {dotted name: leaf}; a list of plain values is one leaf."""
+def _flat(value: Json, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts and lists of dicts -> {dotted name: leaf}; a list of values is one leaf."""
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):
         value = {str(index): item for index, item in enumerate(value)}
     if not isinstance(value, dict):

@@ -1,7 +1,8 @@
-"""Batch number N of a source: which windows, in which order, on which process. The only door to Grain.
+"""Batch number N of a source: which windows, in which order, on which process. Grain's only door.
 
-The order is a pure function of (seed, step), so nothing of the pipeline is stored and a run continues under other
-thread, device or host counts. The host reads, cuts and stacks raw sensor numbers; everything else happens in the step.
+The order is a pure function of (seed, step), so nothing of the pipeline is stored and a run
+continues under other thread, device or host counts. The host reads, cuts and stacks raw sensor
+numbers; everything else happens in the step.
 """
 
 import dataclasses
@@ -27,9 +28,11 @@ class Data:
         source: The labelled collection.
         crop: Rows and columns of a training window.
         batch_size: Windows per step, over all devices and processes.
-        evaluation_crop: Rows and columns of the windows that tile a scene in evaluation; 0 = `crop`.
+        evaluation_crop: Rows and columns of the windows that tile a scene in evaluation; 0 =
+            `crop`.
         pad: Whether scenes smaller than `crop` are padded with invalid pixels (an error otherwise).
-        separation: Whether `separation`, which the edge-weighted loss needs, is computed from the object ids.
+        separation: Whether `separation`, which the edge-weighted loss needs, is computed from the
+            object ids.
         threads: Reading threads of each process; changes no result.
     """
 
@@ -45,7 +48,7 @@ class Data:
 def training_batches(
     data: Data, *, seed: int, positions: list[int], first: int, last: int
 ) -> Iterator[Sample]:
-    """Batches of the steps `first` to `last - 1`: shuffled windows at random offsets, epoch after epoch.
+    """Batches of the steps `first` to `last - 1`: shuffled windows at random offsets.
 
     A scene contributes one window per `crop` x `crop` of its area and epoch.
 
@@ -79,7 +82,7 @@ def training_batches(
 
 
 def evaluation_windows(scenes: Scenes, data: Data) -> list[tuple[int, Window]]:
-    """Non-overlapping windows that cover every scene once; those at the far edges reach beyond their scene."""
+    """Non-overlapping windows that cover every scene once; the last ones reach beyond it."""
     size = data.evaluation_crop or data.crop
     return [
         (index, Window(y, x, size, size))
@@ -110,13 +113,14 @@ def evaluation_batches(
 
 
 def read_window(scenes: Scenes, scene: int, window: Window, data: Data) -> Sample:
-    """One window; what reaches beyond the scene is invalid. Instances become `separation` where that is asked for.
+    """One window; what reaches beyond the scene is invalid, and objects become `separation`.
 
     Raises:
         UserError: Separation is asked for and the source knows no objects.
     """
     height, width = scenes.size(scene)
-    # Objects just outside of the window count too, so the distances are taken with a margin around it.
+    # Objects just outside of the window count too, so the distances are taken with a margin around
+    # it.
     margin = border_weights.LIMIT if data.separation else 0
     top, left = max(0, window.y - margin), max(0, window.x - margin)
     bottom = min(height, window.y + window.height + margin)
@@ -126,7 +130,8 @@ def read_window(scenes: Scenes, scene: int, window: Window, data: Data) -> Sampl
     if data.separation:
         if instance is None:
             raise UserError(
-                f"{scenes.name(scene)}: the source gives no object ids, which separation (the edge-weighted loss) "
+                f"{scenes.name(scene)}: the source gives no object ids, which separation (the "
+                "edge-weighted loss) "
                 "needs. Give instances, or use CrossEntropy without --config.data.separation."
             )
         sample["separation"] = border_weights.separation(instance)
@@ -156,15 +161,17 @@ def _training_cells(scenes: Scenes, data: Data) -> NDArray[np.int64]:
         height, width = scenes.size(index)
         if min(height, width) < data.crop and not data.pad:
             raise UserError(
-                f"{scenes.name(index)} has {height} x {width} pixels, smaller than the crop of {data.crop}. Use "
-                f"--config.data.crop {min(height, width)} or less, or --config.data.pad True to pad with no data."
+                f"{scenes.name(index)} has {height} x {width} pixels, smaller than the crop of "
+                f"{data.crop}. Use "
+                f"--config.data.crop {min(height, width)} or less, or --config.data.pad True to "
+                "pad with no data."
             )
         counts[index] = -(-height // data.crop) * -(-width // data.crop)
     return np.repeat(np.arange(len(scenes)), counts)
 
 
 def statistics(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each band over the valid pixels of at most 256 training windows.
+    """Mean and standard deviation of each band over valid pixels of up to 256 training windows.
 
     Raises:
         UserError: No valid pixel was found.
@@ -183,10 +190,15 @@ def statistics(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
         )
         sample = scenes.read(int(index), window)
         pixels = sample["image"][sample["valid"].astype(bool)].astype(np.float64)
-        count, total, square = count + len(pixels), total + pixels.sum(0), square + (pixels**2).sum(0)
+        count, total, square = (
+            count + len(pixels),
+            total + pixels.sum(0),
+            square + (pixels**2).sum(0),
+        )
     if count == 0:
         raise UserError(
-            f"No valid pixel in {len(chosen)} training window(s): nothing to measure mean and standard deviation on. "
+            f"No valid pixel in {len(chosen)} training window(s): nothing to measure mean and "
+            "standard deviation on. "
             "Check the nodata value of the source."
         )
     mean = total / count

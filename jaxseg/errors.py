@@ -2,4 +2,4 @@
 
 
 class UserError(ValueError):
-    """A mistake that its message explains completely; the command line prints it without a traceback."""
+    """A mistake that its message explains; the command line prints it without a traceback."""

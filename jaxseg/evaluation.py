@@ -1,4 +1,4 @@
-"""How good a run is: `evaluate(workdir, split)` counts every pixel of a split once and writes tables and pictures."""
+"""How good a run is: `evaluate(workdir, split)` counts every pixel once, writes tables, draws."""
 
 import csv
 import dataclasses
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
@@ -34,7 +35,8 @@ class Evaluation:
     Attributes:
         confusion: (K, K) int64 pixels, rows = reference, columns = prediction.
         scores: What the confusion matrix says.
-        accuracy: (N,) share of right pixels in each window; NaN where a window has no counted pixel.
+        accuracy: (N,) share of right pixels in each window; NaN where a window has no counted
+            pixel.
     """
 
     confusion: NDArray[np.int64]
@@ -65,7 +67,9 @@ class Evaluator:
         self._scenes = self._source.scenes(split)
         self._windows = pipeline.evaluation_windows(self._scenes, self._data)
         if not self._windows:
-            raise UserError(f"The split {split} holds no scene. Check the source's paths and split.")
+            raise UserError(
+                f"The split {split} holds no scene. Check the source's paths and split."
+            )
         height = config.data.evaluation_crop or config.data.crop
         sharding.check_batch(mesh, size, height)
         self._positions = sharding.local_positions(mesh, size)
@@ -99,7 +103,7 @@ class Evaluator:
         return tiles
 
     def snapshots(self, state: TrainState, count: int = 3) -> dict[str, NDArray[np.uint8]]:
-        """The same few windows every time, so that one sees them change: name -> (H, W, 3) uint8."""
+        """The same few windows every time, to see them change: name -> (H, W, 3) uint8."""
         numbers = np.unique(np.linspace(0, len(self._windows) - 1, count).astype(int))
         tiles = self.tiles(state, [int(number) for number in numbers])
         colors = self._source.colors
@@ -135,12 +139,13 @@ def evaluate(
     split: str = "test",
     *,
     which: str = "best",
-    mesh_shape: MeshShape = MeshShape(),  # noqa: B008  frozen
+    mesh_shape: MeshShape = MeshShape(),
     baseline: bool = True,
 ) -> tuple[Evaluation, Evaluation | None, Path]:
     """Evaluates a checkpoint of a run and writes what it finds to WORKDIR/evaluation/SPLIT.
 
-    Written are `scores.json`, `classes.csv`, `confusion.csv`, `confusion.png`, `worst.png` and `median.png`.
+    Written are `scores.json`, `classes.csv`, `confusion.csv`, `confusion.png`, `worst.png` and
+    `median.png`.
 
     Args:
         workdir: The run.
@@ -177,7 +182,7 @@ def evaluate(
 
 
 def baseline_evaluation(config: Config, split: str) -> Evaluation:
-    """What one Gaussian per class, fitted to single preprocessed pixels, reaches: how far colour alone goes."""
+    """What one Gaussian per class, fitted to single preprocessed pixels, reaches."""
     source = config.data.source
     classifier = GaussianClassifier(len(source.classes))
     train = source.scenes("train")
@@ -204,9 +209,9 @@ def baseline_evaluation(config: Config, split: str) -> Evaluation:
 
 def _pixels(config: Config, sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """The preprocessed pixels (N, C) and labels (N,) that count."""
-    image, valid = sample["image"][None], sample["valid"][None].astype(bool)
-    preprocessed = np.asarray(transforms.preprocess(image, valid, config.preprocess))[0]
-    counted = valid[0] & (sample["label"] != IGNORE)
+    image, valid = jnp.asarray(sample["image"]), jnp.asarray(sample["valid"])
+    preprocessed = np.asarray(transforms.preprocess(image[None], valid[None], config.preprocess))[0]
+    counted = sample["valid"].astype(bool) & (sample["label"] != IGNORE)
     return preprocessed[counted], sample["label"][counted].astype(np.uint8)
 
 
@@ -220,7 +225,7 @@ def _whole(array: jax.Array) -> NDArray[Any]:
 def _write_tables(
     folder: Path, result: Evaluation, baseline: Evaluation | None, step: int, split: str
 ) -> None:
-    report = {"split": split, "step": step, "network": result.scores.as_json()}
+    report: dict[str, Any] = {"split": split, "step": step, "network": result.scores.as_json()}
     report["network"] |= {"confusion": result.confusion.tolist()}
     if baseline is not None:
         report["per_pixel_baseline"] = baseline.scores.as_json()

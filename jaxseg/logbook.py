@@ -27,7 +27,7 @@ from rich.panel import Panel
 from rich.progress import TaskID
 from rich.table import Table
 from rich.text import Text
-from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
+from tensorboardX import SummaryWriter
 
 from jaxseg.console import LogsAboveTheBar, clock, make_console, progress_bar, say, track
 

@@ -1,8 +1,9 @@
 """Losses: frozen dataclasses a config holds by value; `loss(logits, batch, valid)` is a scalar.
 
-Shapes: logits (B, H, W, K) float32, batch as in `jaxseg.batch`, valid (B, H, W) bool (True where the sensor has data
-and the label is a class). A pixel that is not valid has no value and no gradient, and a batch without any valid pixel
-has loss 0. Every loss is a weighted mean over the valid pixels, times its own `weight` in the sum that is trained.
+Shapes: logits (B, H, W, K) float32, batch as in `jaxseg.batch`, valid (B, H, W) bool (True where
+the sensor has data and the label is a class). A pixel that is not valid has no value and no
+gradient, and a batch without any valid pixel has loss 0. Every loss is a weighted mean over the
+valid pixels, times its own `weight` in the sum that is trained.
 """
 
 import dataclasses
@@ -31,8 +32,8 @@ class Loss(Protocol):
 class CrossEntropy:
     """Pixel-wise cross-entropy, the mean of `class_weights[label] * -log softmax(logits)[label]`.
 
-    The mean divides by the sum of the weights (PyTorch's `CrossEntropyLoss(weight, ignore_index, label_smoothing)`;
-    Source: checked against its formula, Szegedy et al. 2016 for the smoothing).
+    The mean divides by the sum of the weights (PyTorch's `CrossEntropyLoss(weight, ignore_index,
+    label_smoothing)`; Source: checked against its formula, Szegedy et al. 2016 for the smoothing).
 
     Attributes:
         weight: Factor in the total loss.
@@ -59,11 +60,12 @@ class CrossEntropy:
 
 @dataclasses.dataclass(frozen=True)
 class EdgeWeightedCrossEntropy:
-    """The U-Net's cross-entropy with weight w(x) = wc(x) + w0 exp(-(d1(x) + d2(x))^2 / (2 sigma^2)).
+    """The U-Net's cross-entropy, w(x) = wc(x) + w0 exp(-(d1(x) + d2(x))^2 / (2 sigma^2)).
 
-    d1 and d2 are the distances in pixels to the nearest and second nearest object, so that the thin gaps between
-    touching objects weigh most; wc balances the classes. The mean divides by the sum of the weights, so that the
-    learning rate keeps its meaning. Source: Ronneberger, Fischer, Brox, MICCAI 2015, equation 2.
+    d1 and d2 are the distances in pixels to the nearest and second nearest object, so that the thin
+    gaps between touching objects weigh most; wc balances the classes. The mean divides by the sum
+    of the weights, so that the learning rate keeps its meaning. Source: Ronneberger, Fischer, Brox,
+    MICCAI 2015, equation 2.
 
     Attributes:
         weight: Factor in the total loss.
@@ -85,7 +87,8 @@ class EdgeWeightedCrossEntropy:
         """
         if "separation" not in batch:
             raise UserError(
-                "EdgeWeightedCrossEntropy needs d1 + d2 of every pixel. Set --config.data.separation True, with a "
+                "EdgeWeightedCrossEntropy needs d1 + d2 of every pixel. Set "
+                "--config.data.separation True, with a "
                 "source that knows object ids."
             )
         label = jnp.where(valid, batch["label"], 0)
@@ -98,13 +101,15 @@ class EdgeWeightedCrossEntropy:
 def _per_class(class_weights: tuple[float, ...], num_classes: int) -> jax.Array:
     if class_weights and len(class_weights) != num_classes:
         raise UserError(
-            f"{len(class_weights)} class weights for {num_classes} classes: give one per class, or none."
+            f"{len(class_weights)} class weights for {num_classes} classes: give one per class, "
+            "or none."
         )
     return jnp.asarray(class_weights or (1.0,) * num_classes, jnp.float32)
 
 
 def _negative_log_likelihood(logits: jax.Array, label: jax.Array) -> jax.Array:
-    # A where-sum instead of a gather: its gradient is no scatter, which is slow on CPUs and TPUs alike.
+    # A where-sum instead of a gather: its gradient is no scatter, which is slow on CPUs and TPUs
+    # alike.
     chosen = jnp.where(jnp.arange(logits.shape[-1]) == label[..., None], logits, 0).sum(-1)
     return jax.nn.logsumexp(logits, axis=-1) - chosen
 

@@ -1,8 +1,9 @@
 """The optimizer and its learning-rate schedule, described by values and built from Optax."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
+import chex
 import jax
 import optax
 
@@ -15,15 +16,18 @@ class Optimizer:
 
     Attributes:
         learning_rate: Peak learning rate.
-        name: `sgd` (with momentum; decay is part of the gradient, as in PyTorch) or `adamw` (decoupled decay).
-        schedule: `constant`, `poly` ((1 - t)^power, DeepLab and PSPNet) or `cosine`, over the whole run.
+        name: `sgd` (with momentum; decay is part of the gradient, as in PyTorch) or `adamw`
+            (decoupled decay).
+        schedule: `constant`, `poly` ((1 - t)^power, DeepLab and PSPNet) or `cosine`, over the whole
+            run.
         power: Exponent of `poly`.
         warmup: Steps of linear rise from zero to the peak; the schedule spans the rest.
         momentum: Momentum of `sgd`.
         nesterov: Whether `sgd` looks ahead.
         weight_decay: Decay of kernels; biases and normalisation parameters never decay.
         clip: Largest global norm of the gradient; None = unlimited.
-        ema: Decay of the exponential moving average of the parameters that evaluation uses; None = no average.
+        ema: Decay of the exponential moving average of the parameters that evaluation uses; None =
+            no average.
     """
 
     learning_rate: float = 1e-3
@@ -39,7 +43,7 @@ class Optimizer:
 
 
 def learning_rate(optimizer: Optimizer, num_steps: int) -> optax.Schedule:
-    """step -> learning rate, over a run of `num_steps` steps.
+    """Step -> learning rate, over a run of `num_steps` steps.
 
     Raises:
         UserError: The warm-up is as long as the run.
@@ -47,7 +51,8 @@ def learning_rate(optimizer: Optimizer, num_steps: int) -> optax.Schedule:
     rest = num_steps - optimizer.warmup
     if optimizer.warmup < 0 or rest <= 0:
         raise UserError(
-            f"Warm-up of {optimizer.warmup} steps in a run of {num_steps}: give 0 to {num_steps - 1}."
+            f"Warm-up of {optimizer.warmup} steps in a run of {num_steps}: give 0 to "
+            f"{num_steps - 1}."
         )
     peak = optimizer.learning_rate
     schedule = {
@@ -62,7 +67,7 @@ def learning_rate(optimizer: Optimizer, num_steps: int) -> optax.Schedule:
     return optax.join_schedules([rise, schedule], [optimizer.warmup])
 
 
-def decays(params: Any) -> Any:
+def decays(params: chex.ArrayTree) -> chex.ArrayTree:
     """True for kernels (two axes or more), False for biases, scales and offsets."""
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 

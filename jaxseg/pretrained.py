@@ -1,9 +1,11 @@
 """Weights that others trained: PyTorch state dicts into Flax variables, every tensor accounted for.
 
-A family of networks is one table of PyTorch module names and ours. A tensor that is missing, unexpected or of another
-shape is an error that lists all of them, because a network that is only partly loaded still runs, and badly.
+A family of networks is one table of PyTorch module names and ours. A tensor that is missing,
+unexpected or of another shape is an error that lists all of them, because a network that is only
+partly loaded still runs, and badly.
 
-Two things are left out on purpose: `num_batches_tracked`, which nothing here counts, and what a table marks optional.
+Two things are left out on purpose: `num_batches_tracked`, which nothing here counts, and what a
+table marks optional.
 """
 
 import re
@@ -37,11 +39,12 @@ Part = Literal["all", "encoder"]
 class Family(NamedTuple):
     """Where the tensors of a reference implementation go.
 
-    Keys are PyTorch module names, values are paths of our modules; `{i}` and `{j}` stand for the same numbers on both sides.
+    Keys are PyTorch module names, values are paths of our modules; `{i}` and `{j}` stand for the
+    same numbers on both sides.
     """
 
     first: str
-    """PyTorch's name of the convolution that meets the image, which may be adapted to other bands."""
+    """PyTorch's name of the first convolution, which may be adapted to other bands."""
     encoder: dict[str, str]
     decoder: dict[str, str]
     """Empty: files of this family hold an encoder only."""
@@ -147,8 +150,10 @@ class Pretrained:
     """Weights a run starts from, as a config holds them.
 
     Attributes:
-        path: A state dict: .safetensors, .npz, or .pth / .pt where PyTorch is installed. None = no such weights.
-        part: `all` wants a file with the same classes; `encoder` leaves decoder and head as they are.
+        path: A state dict: .safetensors, .npz, or .pth / .pt where PyTorch is installed. None = no
+            such weights.
+        part: `all` wants a file with the same classes; `encoder` leaves decoder and head as they
+            are.
     """
 
     path: str | None = None
@@ -160,11 +165,13 @@ class Pretrained:
         Raises:
             UserError: The file cannot be read, or its tensors are not those of the network.
         """
+        if self.path is None:
+            return variables
         return merge(model, variables, read_state_dict(self.path), part=self.part)
 
 
 def load(model: nn.Module, source: StateDict | str | Path) -> Variables:
-    """All variables of a network from a state dict or its file, for the bands the file was trained on.
+    """All variables of a network from a state dict or its file, for the bands it was trained on.
 
     Returns:
         `{"params": ..., "batch_stats": ...}` of float32 numpy arrays.
@@ -208,7 +215,9 @@ def merge(
             'Take `part="encoder"`, or give a file of the whole network.'
         )
     leaves = flax.traverse_util.flatten_dict(variables)
-    table = family.encoder if part == "encoder" else family.encoder | family.decoder | family.optional
+    table = (
+        family.encoder if part == "encoder" else family.encoder | family.decoder | family.optional
+    )
     missing, misshapen, known = [], [], set()
     for path, leaf in leaves.items():
         module = _translated("/".join(path[1:-1]), {ours: theirs for theirs, ours in table.items()})
@@ -222,16 +231,24 @@ def merge(
             missing.append(name)
             continue
         value = np.asarray(state[name], dtype=np.float32)
-        transposed = _translated(module, {theirs: "" for theirs in family.transposed}) is not None
+        transposed = _translated(module, dict.fromkeys(family.transposed, "")) is not None
         if value.ndim == 4:
             value = value.transpose(2, 3, 0, 1) if transposed else value.transpose(2, 3, 1, 0)
             if module == family.first:
                 value = spread_bands(value, leaf.shape[2])
         if value.shape != leaf.shape:
-            misshapen.append(f"{name} {state[name].shape}, which gives {value.shape}, not {leaf.shape}")
+            misshapen.append(
+                f"{name} {state[name].shape}, which gives {value.shape}, not {leaf.shape}"
+            )
             continue
-        leaves[path] = jax.device_put(value, leaf.sharding) if isinstance(leaf, jax.Array) else value
-    allowed = (*family.decoder, *family.optional, *family.ignored) if part == "encoder" else (*family.optional, *family.ignored)
+        leaves[path] = (
+            jax.device_put(value, leaf.sharding) if isinstance(leaf, jax.Array) else value
+        )
+    allowed = (
+        (*family.decoder, *family.optional, *family.ignored)
+        if part == "encoder"
+        else (*family.optional, *family.ignored)
+    )
     unexpected = [
         name
         for name in state
@@ -245,10 +262,11 @@ def merge(
 
 
 def spread_bands(kernel: NDArray[np.float32], bands: int) -> NDArray[np.float32]:
-    """A kernel (kh, kw, C, F) for another number of bands: each gets the mean kernel, times C / bands.
+    """A kernel (kh, kw, C, F) for other bands: each gets the mean kernel, times C / bands.
 
-    It knows nothing of which band is which, and it keeps the mean response: an image that is equal in all bands gives
-    exactly the features a grey image gave before. With as many bands as before the kernel stays as it is.
+    It knows nothing of which band is which, and it keeps the mean response: an image that is equal
+    in all bands gives exactly the features a grey image gave before. With as many bands as before
+    the kernel stays as it is.
     """
     if kernel.shape[2] == bands:
         return kernel
@@ -259,8 +277,8 @@ def spread_bands(kernel: NDArray[np.float32], bands: int) -> NDArray[np.float32]
 def read_state_dict(path: str | Path) -> dict[str, NDArray[np.generic]]:
     """Tensors of a file by their names.
 
-    A .pth file is read without executing what is pickled in it; a training checkpoint that keeps its state dict under
-    `state_dict`, `model_state_dict` or `model` is opened there.
+    A .pth file is read without executing what is pickled in it; a training checkpoint that keeps
+    its state dict under `state_dict`, `model_state_dict` or `model` is opened there.
 
     Raises:
         UserError: No such file, another format, or PyTorch is needed and not installed.
@@ -279,7 +297,8 @@ def read_state_dict(path: str | Path) -> dict[str, NDArray[np.generic]]:
         case ".pth" | ".pt":
             return _read_torch(path)
     raise UserError(
-        f"{path} ends in {path.suffix or 'nothing'}; state dicts end in .safetensors, .npz, .pth or .pt."
+        f"{path} ends in {path.suffix or 'nothing'}; state dicts end in .safetensors, .npz, .pth "
+        "or .pt."
     )
 
 
@@ -299,7 +318,8 @@ def _read_torch(path: Path) -> dict[str, NDArray[np.generic]]:
         import torch  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         raise UserError(
-            f"{path} is a PyTorch file, and PyTorch is not installed. Install it (`pip install torch`), "
+            f"{path} is a PyTorch file, and PyTorch is not installed. Install it (`pip install "
+            "torch`), "
             "or save the state dict as .safetensors where it is."
         ) from None
     content = torch.load(path, map_location="cpu", weights_only=True)
@@ -307,7 +327,9 @@ def _read_torch(path: Path) -> dict[str, NDArray[np.generic]]:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
-        raise UserError(f"{path} holds no state dict, that is, names and tensors. Save `model.state_dict()`.")
+        raise UserError(
+            f"{path} holds no state dict, that is, names and tensors. Save `model.state_dict()`."
+        )
     return {name: tensor.float().numpy() for name, tensor in content.items()}
 
 
@@ -325,7 +347,9 @@ def _family(model: nn.Module, state: StateDict) -> Family:
     families = FAMILIES.get(type(model))
     if families is None:
         known = ", ".join(kind.__name__ for kind in FAMILIES)
-        raise UserError(f"No table of weights for {type(model).__name__}; there are some for {known}.")
+        raise UserError(
+            f"No table of weights for {type(model).__name__}; there are some for {known}."
+        )
 
     def names_known(family: Family) -> int:
         table = family.encoder | family.decoder | family.optional
@@ -357,5 +381,7 @@ def _complaint(
         ("Of another shape", misshapen),
     ):
         lines += [f"{title}:", *(f"    {name}" for name in names)] if names else []
-    lines.append('Choose the network\'s arguments as in the file; for other classes, take `part="encoder"`.')
+    lines.append(
+        'Choose the network\'s arguments as in the file; for other classes, take `part="encoder"`.'
+    )
     return "\n".join(lines)

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rasterio  # type: ignore[import-untyped]
+import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.crs import CRS  # type: ignore[import-untyped]
-from rasterio.enums import ColorInterp, MaskFlags  # type: ignore[import-untyped]
-from rasterio.errors import (  # type: ignore[import-untyped]
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import (
     NotGeoreferencedWarning,
     RasterioIOError,
 )

@@ -1,16 +1,18 @@
 """Where arrays live: one mesh of three named axes, and the placement of batches and states on it.
 
-This is the only file that knows devices. `data` and `fsdp` both cut the batch; `fsdp` also cuts the large parameters;
-`space` cuts the rows of every image, and XLA exchanges the halos of convolutions by itself.
+This is the only file that knows devices. `data` and `fsdp` both cut the batch; `fsdp` also cuts the
+large parameters; `space` cuts the rows of every image, and XLA exchanges the halos of convolutions
+by itself.
 """
 
 import dataclasses
 import math
 from typing import Any
 
+import chex
 import jax
-import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from numpy.typing import NDArray
 
 from jaxseg.errors import UserError
 
@@ -25,8 +27,10 @@ class MeshShape:
 
     Attributes:
         data: Devices that each take a part of the batch; -1 = all that the other two axes leave.
-        fsdp: Devices that take a part of the batch and of every large parameter, gradient and optimizer moment.
-        space: Devices that each take a band of rows of every image, for images too large for one device.
+        fsdp: Devices that take a part of the batch and of every large parameter, gradient and
+            optimizer moment.
+        space: Devices that each take a band of rows of every image, for images too large for one
+            device.
     """
 
     data: int = -1
@@ -47,8 +51,10 @@ def make_mesh(shape: MeshShape, devices: list[jax.Device] | None = None) -> Mesh
         sizes[0] = count // max(1, shape.fsdp * shape.space)
     if min(sizes) < 1 or math.prod(sizes) != count:
         raise UserError(
-            f"Mesh data={shape.data}, fsdp={shape.fsdp}, space={shape.space} on {count} device(s): the three must be "
-            f"positive and multiply to {count}. Use data=-1 (whatever is left) and divisors of {count} for the others."
+            f"Mesh data={shape.data}, fsdp={shape.fsdp}, space={shape.space} on {count} "
+            "device(s): the three must be "
+            f"positive and multiply to {count}. Use data=-1 (whatever is left) and divisors of "
+            f"{count} for the others."
         )
     # Explicit axes (the default of make_mesh) break the gradient of convolutions over sharded rows.
     return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
@@ -64,14 +70,14 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def state_shardings(mesh: Mesh, abstract_state: Any) -> Any:
+def state_shardings(mesh: Mesh, abstract_state: chex.ArrayTree) -> chex.ArrayTree:
     """A NamedSharding for every leaf: large ones cut along their largest axis that `fsdp` divides.
 
     The rule looks at shapes only, so optimizer moments and averages follow their parameters.
     """
     parts = mesh.shape["fsdp"]
 
-    def placement(leaf: Any) -> NamedSharding:
+    def placement(leaf: jax.ShapeDtypeStruct) -> NamedSharding:
         axes = [axis for axis, size in enumerate(leaf.shape) if size % parts == 0]
         if parts == 1 or math.prod(leaf.shape) < SMALL or not axes:
             return replicated(mesh)
@@ -85,15 +91,18 @@ def check_batch(mesh: Mesh, batch_size: int, height: int) -> None:
     """Refuses a batch that the mesh cannot cut evenly.
 
     Raises:
-        UserError: `batch_size` is no multiple of data * fsdp, or `height` none of space, or the rows of one image
+        UserError: `batch_size` is no multiple of data * fsdp, or `height` none of space, or the
+        rows of one image
             would lie in two processes.
     """
     parts = mesh.shape["data"] * mesh.shape["fsdp"]
     space = mesh.shape["space"]
     if batch_size % parts:
         raise UserError(
-            f"Batch of {batch_size} over {parts} devices (data x fsdp): give a multiple of {parts}, for example "
-            f"--config.data.batch-size {math.ceil(batch_size / parts) * parts}, or a mesh with fewer of them."
+            f"Batch of {batch_size} over {parts} devices (data x fsdp): give a multiple of "
+            f"{parts}, for example "
+            f"--config.data.batch-size {math.ceil(batch_size / parts) * parts}, or a mesh with "
+            "fewer of them."
         )
     if height % space:
         raise UserError(
@@ -101,17 +110,24 @@ def check_batch(mesh: Mesh, batch_size: int, height: int) -> None:
         )
     if jax.local_device_count() % space:
         raise UserError(
-            f"space={space} with {jax.local_device_count()} device(s) per process: the rows of an image must stay in "
+            f"space={space} with {jax.local_device_count()} device(s) per process: the rows of an "
+            "image must stay in "
             "one process. Use a divisor of the devices per process."
         )
 
 
 def local_positions(mesh: Mesh, batch_size: int) -> list[int]:
     """Which positions of the global batch this process has to load, in ascending order."""
-    indices = batch_sharding(mesh).addressable_devices_indices_map((batch_size, mesh.shape["space"]))
-    return sorted({i for index in indices.values() for i in range(*index[0].indices(batch_size))})
+    indices = batch_sharding(mesh).addressable_devices_indices_map(
+        (batch_size, mesh.shape["space"])
+    )
+    rows = [index[0] for index in indices.values() if index]
+    return sorted({i for part in rows for i in range(*part.indices(batch_size))})
 
 
-def place_batch(mesh: Mesh, local_batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+def place_batch(mesh: Mesh, local_batch: dict[str, NDArray[Any]]) -> dict[str, jax.Array]:
     """Puts this process's part of a batch on its devices; the result is the global batch."""
-    return jax.make_array_from_process_local_data(batch_sharding(mesh), local_batch)
+    batch: dict[str, jax.Array] = jax.make_array_from_process_local_data(
+        batch_sharding(mesh), local_batch
+    )
+    return batch

@@ -1,7 +1,7 @@
 """The pure functions that are jitted: a state and a batch in, a state and numbers out.
 
-What is sharded is decided by the placements of the arguments; nothing here names a device. Batch statistics and losses
-are sums over the global batch because the arrays are global.
+What is sharded is decided by the placements of the arguments; nothing here names a device. Batch
+statistics and losses are sums over the global batch because the arrays are global.
 """
 
 from collections.abc import Callable
@@ -23,6 +23,7 @@ from jaxseg.metrics import confusion_matrix
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
+Tree = Any  # pytrees of arrays have no useful type
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -55,28 +56,33 @@ def init_state(config: Config, bands: int, mesh: Mesh) -> TrainState:
     """
     create = _creator(config, bands)
     placements = sharding.state_shardings(mesh, jax.eval_shape(create))
-    return jax.jit(create, out_shardings=placements)()
+    state: TrainState = jax.jit(create, out_shardings=placements)()
+    return state
 
 
 def abstract_state(config: Config, bands: int, mesh: Mesh) -> TrainState:
     """Shapes, dtypes and placements of `init_state`'s result, without computing anything."""
     abstract = jax.eval_shape(_creator(config, bands))
-    return jax.tree.map(
+    placed: TrainState = jax.tree.map(
         lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
         abstract,
         sharding.state_shardings(mesh, abstract),
     )
+    return placed
 
 
 def _creator(config: Config, bands: int) -> Callable[[], TrainState]:
-    size = min(config.data.crop, 64)  # the shapes of parameters do not depend on the size of the image
+    size = min(
+        config.data.crop, 64
+    )  # the shapes of parameters do not depend on the size of the image
     raw = jax.ShapeDtypeStruct((1, size, size, bands), jnp.float32)
     mask = jax.ShapeDtypeStruct((1, size, size), jnp.bool)
     image = jax.eval_shape(lambda x, m: transforms.preprocess(x, m, config.preprocess), raw, mask)
     tx = optimizers.make_optimizer(config.optimizer, config.num_steps)
 
     def create() -> TrainState:
-        # `rbg` compiles to one instruction per leaf; threefry would take a minute of compilation for a ResNet-50.
+        # `rbg` compiles to one instruction per leaf; threefry would take a minute of compilation
+        # for a ResNet-50.
         key = jax.random.key(config.seed, impl="rbg")
         variables = config.model.init(
             {"params": key, "dropout": key}, jnp.zeros(image.shape), train=False
@@ -98,14 +104,14 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """The training step: preprocess, augment, forward, losses, backward, update.
 
-    Its metrics are the total `loss`, every `loss/NAME`, `grad_norm`, `learning_rate` (scalars, float32) and `confusion`
-    (K, K) int32 of the augmented batch.
+    Its metrics are the total `loss`, every `loss/NAME`, `grad_norm`, `learning_rate` (scalars,
+    float32) and `confusion` (K, K) int32 of the augmented batch.
     """
     tx = optimizers.make_optimizer(config.optimizer, config.num_steps)
     rate = optimizers.learning_rate(config.optimizer, config.num_steps)
 
     def objective(
-        params: Any, batch_stats: Any, batch: Batch, key: jax.Array
+        params: Tree, batch_stats: Tree, batch: Batch, key: jax.Array
     ) -> tuple[jax.Array, tuple[Any, Metrics]]:
         logits, updates = config.model.apply(
             {"params": params, "batch_stats": batch_stats},
@@ -116,7 +122,9 @@ def make_train_step(
         )
         valid = _counted(batch)
         terms = {name: loss(logits, batch, valid) for name, loss in config.loss.items()}
-        total = sum((config.loss[name].weight * value for name, value in terms.items()), jnp.float32(0))
+        total = sum(
+            (config.loss[name].weight * value for name, value in terms.items()), jnp.float32(0)
+        )
         for number, aux in enumerate(jax.tree.leaves(updates.get("aux_logits", {}))):
             values = [loss.weight * loss(aux, batch, valid) for loss in config.loss.values()]
             terms[f"aux{number}"] = sum(values, jnp.float32(0))
@@ -143,7 +151,8 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         ema = state.ema
         if config.optimizer.ema is not None:
-            # The young average follows fast, or it would remember the random start for thousands of steps.
+            # The young average follows fast, or it would remember the random start for thousands
+            # of steps.
             decay = jnp.minimum(config.optimizer.ema, (1.0 + state.step) / (10.0 + state.step))
             ema = optax.incremental_update(params, ema, 1.0 - decay)
         metrics |= {"grad_norm": optax.tree.norm(grads), "learning_rate": rate(state.step)}
@@ -153,16 +162,16 @@ def make_train_step(
     return train_step
 
 
-def make_eval_step(config: Config) -> Callable[[Any, Batch], Metrics]:
-    """The evaluation step `(variables, batch) -> results`, with `variables` as `inference_variables` gives them.
+def make_eval_step(config: Config) -> Callable[[Tree, Batch], Metrics]:
+    """The evaluation step `(variables, batch) -> results`; see `inference_variables`.
 
-    Results: `confusion` (K, K) int32 of the whole batch, `prediction` (B, H, W) uint8, and per window `correct` and
-    `counted` (B,) int32 pixels.
+    Results: `confusion` (K, K) int32 of the whole batch, `prediction` (B, H, W) uint8, and per
+    window `correct` and `counted` (B,) int32 pixels.
     """
 
-    def eval_step(variables: Any, batch: Batch) -> Metrics:
+    def eval_step(variables: Tree, batch: Batch) -> Metrics:
         batch = _prepare(config, batch)
-        logits = config.model.apply(variables, batch["image"], train=False)
+        logits: Any = config.model.apply(variables, batch["image"], train=False)
         chex.assert_shape(logits, (*batch["label"].shape, None))
         prediction = jnp.argmax(logits, -1)
         counted = _counted(batch)
@@ -179,13 +188,13 @@ def make_eval_step(config: Config) -> Callable[[Any, Batch], Metrics]:
     return eval_step
 
 
-def inference_variables(state: TrainState) -> dict[str, Any]:
+def inference_variables(state: TrainState) -> dict[str, Tree]:
     """The variables that evaluation and prediction use: the moving average where there is one."""
     params = state.params if state.ema is None else state.ema
     return {"params": params, "batch_stats": state.batch_stats}
 
 
-def count_parameters(params: Any) -> int:
+def count_parameters(params: Tree) -> int:
     """Number of trainable numbers."""
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))
 
@@ -210,12 +219,13 @@ def _accumulated(
     key: jax.Array,
     parts: int,
 ) -> tuple[Any, tuple[Any, Metrics]]:
-    """Mean gradient over `parts` slices of the batch, computed one after the other to save memory."""
+    """Mean gradient over `parts` slices of the batch, one after the other to save memory."""
     if parts == 1:
         return gradient(state.params, state.batch_stats, batch, key)
 
     def split(array: jax.Array) -> jax.Array:
-        # Every device keeps its own samples: slice number is the inner, not the outer part of the batch axis.
+        # Every device keeps its own samples: slice number is the inner, not the outer part of the
+        # batch axis.
         return jnp.moveaxis(array.reshape(array.shape[0] // parts, parts, *array.shape[1:]), 1, 0)
 
     def one(carry: tuple[Any, Any], inputs: tuple[jax.Array, Batch]) -> tuple[Any, Metrics]:

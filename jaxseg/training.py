@@ -1,6 +1,7 @@
 """Training a network: `train(config, workdir)`, the whole loop from top to bottom.
 
-A run is a pure function of its config: killed at any moment and started again, it ends with the same numbers.
+A run is a pure function of its config: killed at any moment and started again, it ends with the
+same numbers.
 """
 
 import dataclasses
@@ -10,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import jax
 import numpy as np
@@ -30,7 +30,7 @@ from jaxseg.step import TrainState, abstract_state, count_parameters, init_state
 from jaxseg.transforms import Standardize
 
 AHEAD = 2
-"""Steps that the host may be ahead of the devices; more would only hold more batches in their memory."""
+"""Steps that the host may be ahead of the devices; more would only fill their memory."""
 
 
 class Interrupted(Exception):  # noqa: N818  it is no error: the state is saved
@@ -136,17 +136,19 @@ def train(config: Config, workdir: Path) -> TrainState:
                         steps.write(log)
                     if stop and not last:
                         raise Interrupted(
-                            f"Stopped at step {number}; the state is saved in {workdir}. The same command continues it."
+                            f"Stopped at step {number}; the state is saved in {workdir}. The same "
+                            "command continues it."
                         )
     # 8 leaving the block of checkpoints has waited for the last save
     return state
 
 
 def completed(config: Config) -> Config:
-    """Fills in what a config leaves to the data: statistics of a `Standardize` without numbers, `num_classes` 0.
+    """Fills in what a config leaves to the data: empty statistics, `num_classes` 0.
 
     Raises:
-        UserError: The data are missing, or a `Standardize` that is not the first step has no numbers.
+        UserError: The data are missing, or a `Standardize` that is not the first step has no
+        numbers.
     """
     if getattr(config.model, "num_classes", None) == 0:
         model = config.model.clone(num_classes=len(config.data.source.classes))
@@ -156,7 +158,8 @@ def completed(config: Config) -> Config:
     first, *rest = config.preprocess
     if not _unmeasured(first) or any(_unmeasured(step) for step in rest):
         raise UserError(
-            "Only a Standardize that comes first can be measured on the data. Give the later one its mean and std."
+            "Only a Standardize that comes first can be measured on the data. Give the later one "
+            "its mean and std."
         )
     mean, std = pipeline.statistics(config.data)
     return dataclasses.replace(config, preprocess=(Standardize(mean, std), *rest))
@@ -176,14 +179,18 @@ def check(config: Config) -> None:
     outputs = getattr(config.model, "num_classes", len(classes))
     if outputs != len(classes):
         raise UserError(
-            f"The network has {outputs} classes and the source {len(classes)} ({', '.join(classes)}). "
+            f"The network has {outputs} classes and the source {len(classes)} "
+            f"({', '.join(classes)}). "
             f"Use --config.model.num-classes {len(classes)}."
         )
     if not config.loss:
-        raise UserError("The config has no loss. Give one, for example loss={'ce': CrossEntropy()}.")
+        raise UserError(
+            "The config has no loss. Give one, for example loss={'ce': CrossEntropy()}."
+        )
     if config.data.batch_size % config.accumulate:
         raise UserError(
-            f"A batch of {config.data.batch_size} cannot be cut into {config.accumulate} equal slices: "
+            f"A batch of {config.data.batch_size} cannot be cut into {config.accumulate} equal "
+            "slices: "
             "--config.accumulate must divide --config.data.batch-size."
         )
     for name in ("num_steps", "log_every", "eval_every", "save_every", "keep", "accumulate"):
@@ -192,7 +199,7 @@ def check(config: Config) -> None:
 
 
 class _Steps:
-    """The steps since the last line of the log: their metrics on the devices, and where the time went."""
+    """The steps since the last line of the log: their metrics, and where the time went."""
 
     def __init__(self, config: Config, classes: tuple[str, ...]) -> None:
         self._batch_size = config.data.batch_size
@@ -223,8 +230,10 @@ class _Steps:
             for name in sorted(metrics, key=lambda name: not name.startswith("loss/")):
                 if not np.isfinite(metrics[name]).all():
                     raise UserError(
-                        f"{name} is {float(metrics[name])} at step {number}; nothing of it was saved. Lower "
-                        "--config.optimizer.learning-rate, clip with --config.optimizer.clip 1.0, or look for "
+                        f"{name} is {float(metrics[name])} at step {number}; nothing of it was "
+                        "saved. Lower "
+                        "--config.optimizer.learning-rate, clip with --config.optimizer.clip 1.0, "
+                        "or look for "
                         "numbers in the images that should be marked as nodata."
                     )
         self._clock()
@@ -256,7 +265,7 @@ class _Steps:
 def _compiled(
     config: Config, mesh: Mesh, abstract: TrainState, state: TrainState, batch: dict[str, jax.Array]
 ) -> Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]:
-    """The training step as one executable: a batch of another shape is an error, never a recompilation."""
+    """The training step as one executable: another shape is an error, never a recompilation."""
     placements = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     step = jax.jit(
         make_train_step(config, mesh),
@@ -305,7 +314,8 @@ def _initialised(config: Config, mesh: Mesh) -> tuple[TrainState, str]:
     ours = (state.params, state.batch_stats)
     if jax.tree.map(np.shape, weights) != jax.tree.map(np.shape, ours):
         raise UserError(
-            f"{origin}: its network is not this config's network. Use the same model, or train from scratch."
+            f"{origin}: its network is not this config's network. Use the same model, or train "
+            "from scratch."
         )
     params, batch_stats = jax.tree.map(
         lambda new, old: jax.device_put(np.asarray(new, old.dtype), old.sharding), weights, ours
@@ -317,15 +327,16 @@ def _initialised(config: Config, mesh: Mesh) -> tuple[TrainState, str]:
 def _summary(
     config: Config, state: TrainState, mesh: Mesh, workdir: Path, origin: str
 ) -> dict[str, str]:
-    data = config.data
+    data, source = config.data, config.data.source
     device = jax.devices()[0]
     return {
-        "devices": f"{jax.device_count()} x {device.device_kind} in {jax.process_count()} process(es)",
+        "devices": f"{jax.device_count()} x {device.device_kind}",
+        "processes": str(jax.process_count()),
         "mesh": ", ".join(f"{name} {size}" for name, size in mesh.shape.items()),
         "network": f"{type(config.model).__name__}, {count_parameters(state.params):,} parameters",
         "weights": origin,
-        "data": f"{type(data.source).__name__}: {len(data.source.scenes('train'))} training scenes, "
-        f"{len(data.source.bands)} bands, {len(data.source.classes)} classes",
+        "data": f"{type(source).__name__}, {len(source.scenes('train'))} training scenes, "
+        f"{len(source.bands)} bands, {len(source.classes)} classes",
         "batch": f"{data.batch_size} windows of {data.crop} x {data.crop} pixels",
         "steps": f"{int(state.step)} to {config.num_steps}",
         "workdir": str(workdir),
@@ -334,7 +345,7 @@ def _summary(
 
 @contextmanager
 def _stop_requests() -> Iterator[Callable[[int], bool]]:
-    """Yields `stop_requested(step)`: whether SIGTERM or Ctrl-C came; all processes agree on the step.
+    """Yields `stop_requested(step)`: whether SIGTERM or Ctrl-C came; processes agree on the step.
 
     A second Ctrl-C stops at once.
     """

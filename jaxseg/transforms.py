@@ -1,8 +1,9 @@
-"""Radiometry and augmentation: pure jnp functions inside the jitted step, described by frozen dataclasses.
+"""Radiometry and augmentation: pure jnp functions inside the jitted step, as frozen dataclasses.
 
-`preprocess` objects map image -> image and are deterministic: the same in training, evaluation and prediction.
-`augment` objects map (key, batch) -> batch and see the preprocessed float32 image; what moves pixels moves image,
-label, valid and separation alike. Bands are the last axis; a config holds a tuple of each kind, applied in order.
+`preprocess` objects map image -> image and are deterministic: the same in training, evaluation and
+prediction. `augment` objects map (key, batch) -> batch and see the preprocessed float32 image; what
+moves pixels moves image, label, valid and separation alike. Bands are the last axis; a config holds
+a tuple of each kind, applied in order.
 """
 
 import dataclasses
@@ -38,7 +39,8 @@ class Standardize:
     """(image - mean) / std for each band.
 
     Attributes:
-        mean: Mean of each band in raw sensor units; empty = measured on valid training pixels when a run starts.
+        mean: Mean of each band in raw sensor units; empty = measured on valid training pixels when
+            a run starts.
         std: Standard deviation of each band, likewise.
     """
 
@@ -50,7 +52,8 @@ class Standardize:
         bands = image.shape[-1]
         if len(self.mean) != bands or len(self.std) != bands:
             raise UserError(
-                f"Standardize has {len(self.mean)} means and {len(self.std)} standard deviations for images of "
+                f"Standardize has {len(self.mean)} means and {len(self.std)} standard deviations "
+                "for images of "
                 f"{bands} band(s). Give one of each per band, or none to have them measured."
             )
         return (image - jnp.asarray(self.mean)) / jnp.asarray(self.std)
@@ -58,7 +61,7 @@ class Standardize:
 
 @dataclasses.dataclass(frozen=True)
 class Dihedral:
-    """One of the eight symmetries of the square for each image (the four that keep the shape, if it is no square)."""
+    """One of the eight symmetries of the square for each image; of four, if it is no square."""
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
         """See the class."""
@@ -77,12 +80,26 @@ class Dihedral:
 
 
 @dataclasses.dataclass(frozen=True)
+class Mirror:
+    """Left and right exchanged in every other image: for photographs, which have an up."""
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        """See the class."""
+        mirror = jax.random.bernoulli(key, 0.5, batch["label"].shape[:1])
+        return {
+            name: jnp.where(mirror.reshape(-1, *[1] * (array.ndim - 1)), array[:, :, ::-1], array)
+            for name, array in batch.items()
+        }
+
+
+@dataclasses.dataclass(frozen=True)
 class ScaleCrop:
     """Zooms each image by a random factor and cuts a random square of `size` pixels out of it.
 
-    The image is sampled bilinearly, and averaged over the footprint of an output pixel when it shrinks; label, valid
-    and separation are sampled at the nearest pixel. What lies outside of the window read is invalid. The distances in
-    `separation` are not rescaled: a zoomed border keeps its weight.
+    The image is sampled bilinearly, and averaged over the footprint of an output pixel when it
+    shrinks; label, valid and separation are sampled at the nearest pixel. What lies outside of the
+    window read is invalid. The distances in `separation` are not rescaled: a zoomed border keeps
+    its weight.
 
     Attributes:
         size: Rows and columns that leave; 0 = as many as enter.
@@ -112,15 +129,18 @@ class ScaleCrop:
         rows, columns = positions(row_key, height), positions(column_key, width)
 
         def weights(centres: jax.Array, length: int) -> jax.Array:
-            """(B, size, length) interpolation matrix: a triangle as wide as the larger of the two pixels."""
+            """(B, size, length) interpolation matrix: triangles as wide as the larger pixel."""
             reach = jnp.maximum(1.0, 1.0 / zoom)[:, None, None]
-            weight = jnp.maximum(0.0, 1.0 - jnp.abs(centres[..., None] - jnp.arange(length)) / reach)
+            weight: jax.Array = jnp.maximum(
+                0.0, 1.0 - jnp.abs(centres[..., None] - jnp.arange(length)) / reach
+            )
             return weight / jnp.maximum(weight.sum(-1, keepdims=True), 1e-6)
 
         def nearest(array: jax.Array) -> jax.Array:
             row = jnp.clip(jnp.round(rows), 0, height - 1).astype(jnp.int32)
             column = jnp.clip(jnp.round(columns), 0, width - 1).astype(jnp.int32)
-            return jax.vmap(lambda a, r, c: a[r][:, c])(array, row, column)
+            cut: jax.Array = jax.vmap(lambda a, r, c: a[r][:, c])(array, row, column)
+            return cut
 
         inside_rows = (rows > -0.5) & (rows < height - 0.5)
         inside_columns = (columns > -0.5) & (columns < width - 0.5)
@@ -188,4 +208,3 @@ def augment(key: jax.Array, batch: Batch, steps: tuple[Augment, ...]) -> Batch:
     for number, step in enumerate(steps):
         batch = step(jax.random.fold_in(key, number), batch)
     return batch | {"image": jnp.where(batch["valid"][..., None], batch["image"], 0.0)}
-

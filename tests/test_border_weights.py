@@ -36,7 +36,8 @@ def test_separation_equals_its_definition(count: int, background: bool) -> None:
 
 
 def test_two_boxes_give_the_weight_of_the_reference() -> None:
-    # Expected value: w0 = 10, sigma = 5 and wc of the background 0.4884, computed from the definition by hand.
+    # Expected value: w0 = 10, sigma = 5 and wc of the background 0.4884, computed from the
+    # definition by hand.
     instance = np.zeros((32, 32), np.int32)
     instance[8:24, 4:14] = 1
     instance[8:24, 17:28] = 2

@@ -57,7 +57,7 @@ def ids(*values: int, dtype: str = "uint8") -> Array:
 def folder(tmp_path: Path) -> Callable[..., Folder]:
     """Writes one scene unless files are there already, and makes the source."""
 
-    def make(**fields: Any) -> Folder:  # noqa: ANN401
+    def make(**fields: Any) -> Folder:
         if not (tmp_path / "images").exists():
             tiff(tmp_path / "images" / "a.tif", np.ones((H, W, 3), np.uint8))
         if not (tmp_path / "masks").exists():
@@ -76,7 +76,7 @@ def folder(tmp_path: Path) -> Callable[..., Folder]:
 Make = Callable[..., Folder]
 
 
-def read(source: Folder, split: str = "train", index: int = 0, window: Window = ALL) -> Any:  # noqa: ANN401
+def read(source: Folder, split: str = "train", index: int = 0, window: Window = ALL) -> Any:
     return source.scenes(split).read(index, window)
 
 

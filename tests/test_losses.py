@@ -36,7 +36,8 @@ def test_cross_entropy_is_the_mean_of_minus_log_probability() -> None:
 
 
 def test_class_weights_and_smoothing_equal_pytorch() -> None:
-    # torch.nn.CrossEntropyLoss(weight=[.5, 2, 1], ignore_index=255, label_smoothing=.1) on these numbers; the same
+    # torch.nn.CrossEntropyLoss(weight=[.5, 2, 1], ignore_index=255, label_smoothing=.1) on these
+    # numbers; the same
     # value follows from its documented formula, written out below in NumPy.
     logits, batch, valid = example()
     weights = np.array([0.5, 2.0, 1.0])
@@ -102,5 +103,5 @@ def test_wrong_number_of_class_weights_is_refused() -> None:
 
 def test_edge_weights_without_distances_are_refused() -> None:
     logits, batch, valid = example()
-    with pytest.raises(UserError, match="data.separation"):
+    with pytest.raises(UserError, match=r"data\.separation"):
         EdgeWeightedCrossEntropy()(logits, {"label": batch["label"]}, valid)

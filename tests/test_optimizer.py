@@ -1,5 +1,7 @@
 """Schedules, decay mask and clipping."""
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +25,7 @@ def test_cosine_halves_in_the_middle() -> None:
 def test_warm_up_rises_to_the_peak_and_then_the_schedule_begins() -> None:
     rate = learning_rate(Optimizer(learning_rate=0.1, schedule="cosine", warmup=10), 110)
     rising = [float(rate(step)) for step in range(11)]
-    assert all(a < b for a, b in zip(rising[:-1], rising[1:], strict=True))
+    assert all(a < b for a, b in pairwise(rising))
     assert rising[0] > 0
     assert rising[10] == pytest.approx(0.1, rel=1e-5)
     assert float(rate(110)) == pytest.approx(0.0, abs=1e-6)

@@ -1,7 +1,6 @@
 """The jitted step: the same numbers on every mesh, compiled once."""
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +39,7 @@ def config(tiny: Path) -> Config:
 @pytest.fixture(scope="module")
 def batches(config: Config) -> list[Sample]:
     data = dataclasses.replace(config.data, batch_size=8)
-    found = pipeline.training_batches(
-        data, seed=0, positions=list(range(8)), first=0, last=STEPS
-    )
+    found = pipeline.training_batches(data, seed=0, positions=list(range(8)), first=0, last=STEPS)
     return list(found)
 
 
@@ -70,7 +67,9 @@ def distance(one: Any, other: Any) -> float:
     """Norm of the difference relative to the norm, over all parameters."""
     leaves = list(zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
     difference = sum(float(((a - b).astype(np.float64) ** 2).sum()) for a, b in leaves)
-    return float(np.sqrt(difference / sum(float((a.astype(np.float64) ** 2).sum()) for a, _ in leaves)))
+    return float(
+        np.sqrt(difference / sum(float((a.astype(np.float64) ** 2).sum()) for a, _ in leaves))
+    )
 
 
 MODELS = {
@@ -82,9 +81,10 @@ MODELS = {
 @pytest.fixture(scope="module", params=["unet", pytest.param("deeplab", marks=pytest.mark.slow)])
 def reference(
     request: pytest.FixtureRequest, config: Config, batches: list[Sample]
-) -> Iterator[tuple[Config, list[float], Any]]:
+) -> tuple[Config, list[float], Any]:
     """Ten steps of SGD on one device."""
-    # DeepLab's image pooling normalises over eight numbers here, which magnifies rounding: small steps keep it small.
+    # DeepLab's image pooling normalises over eight numbers here, which magnifies rounding: small
+    # steps keep it small.
     rate = {"unet": 1e-3, "deeplab": 1e-4}[request.param]
     config = dataclasses.replace(
         config,
@@ -94,7 +94,7 @@ def reference(
     losses, params, compilations = run(config, batches, MeshShape(), 1)
     assert compilations == 1
     assert losses[-1] < losses[0]
-    yield config, losses, params
+    return config, losses, params
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,8 @@ def test_initial_parameters_do_not_depend_on_the_mesh(config: Config) -> None:
 def test_accumulated_slices_give_the_gradient_of_the_whole_batch(
     config: Config, batches: list[Sample]
 ) -> None:
-    # Without batch normalisation, and with equally many valid pixels per slice, the two are the same number.
+    # Without batch normalisation, and with equally many valid pixels per slice, the two are the
+    # same number.
     class Linear(nn.Module):
         num_classes: int = 3
 
@@ -175,7 +176,9 @@ def test_the_moving_average_follows_the_parameters(config: Config, batches: list
     assert step.inference_variables(state)["params"] is state.ema
 
 
-def test_evaluation_counts_what_is_valid_and_labelled(config: Config, batches: list[Sample]) -> None:
+def test_evaluation_counts_what_is_valid_and_labelled(
+    config: Config, batches: list[Sample]
+) -> None:
     mesh = sharding.make_mesh(MeshShape(), jax.devices()[:1])
     state = step.init_state(config, 3, mesh)
     batch = {name: array.copy() for name, array in batches[0].items()}

@@ -1,4 +1,4 @@
-"""A run survives: killed, asked to stop, damaged or moved to other devices, it ends as it would have ended."""
+"""A run survives: killed, stopped, damaged or moved to other devices, it ends as it should."""
 
 import json
 import os
@@ -152,7 +152,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_its_name(tiny: Path, tmp_p
 def test_a_network_of_another_number_of_classes_is_refused(tiny: Path, tmp_path: Path) -> None:
     flags = ["--config.model.num-classes", "7"]
     config = configs.override(configs.load(str(tiny / "config.py")), flags, "test")
-    with pytest.raises(UserError, match="--config.model.num-classes 3"):
+    with pytest.raises(UserError, match=r"--config.model.num-classes 3"):
         training.train(config, tmp_path / "run")
 
 
@@ -163,7 +163,5 @@ def test_a_run_starts_from_another_run(tiny: Path, finished: Path, tmp_path: Pat
     state, origin = training._initialised(config, training.sharding.make_mesh(config.mesh))
     assert str(finished) in origin
     _, other = checkpoint.reopen(finished, MeshShape())
-    for ours, theirs in zip(
-        jax.tree.leaves(state.params), jax.tree.leaves(other.ema), strict=True
-    ):
+    for ours, theirs in zip(jax.tree.leaves(state.params), jax.tree.leaves(other.ema), strict=True):
         np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))

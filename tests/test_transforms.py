@@ -1,4 +1,4 @@
-"""Radiometry and augmentation: the same warp for every field, and no life outside of the valid pixels."""
+"""Radiometry and augmentation: one warp for every field, nothing outside of valid pixels."""
 
 import jax
 import jax.numpy as jnp
@@ -98,7 +98,9 @@ def test_what_lies_outside_of_the_window_is_invalid() -> None:
 @pytest.mark.parametrize(
     "step", [Dihedral(), ScaleCrop(low=0.5, high=2.0), Brightness(), Noise()], ids=repr
 )
-def test_augmentation_is_a_function_of_its_key_and_keeps_invalid_pixels_blank(step: Augment) -> None:
+def test_augmentation_is_a_function_of_its_key_and_keeps_invalid_pixels_blank(
+    step: Augment,
+) -> None:
     batch = example()
     first, again, other = (
         transforms.augment(jax.random.key(seed), batch, (step,)) for seed in (0, 0, 1)

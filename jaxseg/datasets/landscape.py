@@ -46,7 +46,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds  # type: ignore[import-untyped]
+import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 
 from jaxseg.batch import Sample, Scenes
@@ -183,6 +183,8 @@ class Landscape:
         """
         if split not in SPLITS:
             raise UserError(f"Split {split!r} of landscape: choose one of {', '.join(SPLITS)}.")
+        if self.sensor not in TILES:
+            raise UserError(f"Landscape has no sensor {self.sensor!r}: {', '.join(TILES)}.")
         if min(self.tiles) < 0 or max(self.tiles) > 99_999 or self.looks < 1 or self.seed < 0:
             raise UserError(
                 f"{self}: tiles must be 0..99999, looks at least 1 and seed at least 0. "

@@ -28,6 +28,7 @@ from jaxseg.datasets.landscape_shapes import (
     relief,
     strips,
     voronoi,
+    voronoi_cells,
 )
 from jaxseg.datasets.landscape_villages import draw_buildings, draw_roads
 
@@ -175,14 +176,14 @@ def _lakes(rng: Rng, terrain: Float, wave: Float, room: Float) -> Mask:
 def _fields(rng: Rng, warp: tuple[Float, Float], to_river: Float, outside: Float) -> _Fields:
     """Rectangles in zones of one direction each; irregular meadows near the river."""
     bend = (9 * warp[0], 9 * warp[1])
-    zones = voronoi(rng, 115, (13 * warp[1], -13 * warp[0]))
+    zones = voronoi_cells(rng, 115, (13 * warp[1], -13 * warp[0]))
     irregular = voronoi(rng, int(rng.integers(34, 46)), bend)
     chance = rng.random(8191)
     across, along = np.empty_like(warp[0]), np.empty_like(warp[0])
     side_edge, end_edge = np.empty_like(across), np.empty_like(across)
     side, end, parcel = (np.empty((SIZE, SIZE), np.int32) for _ in range(3))
-    for zone in np.unique(zones.cell):
-        here = zones.cell == zone
+    for zone in np.unique(zones):
+        here = zones == zone
         angle = rng.uniform(0, np.pi)
         y, x = YX[0][here] - SIZE / 2, YX[1][here] - SIZE / 2
         across[here], along[here] = (
@@ -221,8 +222,8 @@ def _fields(rng: Rng, warp: tuple[Float, Float], to_river: Float, outside: Float
 
 def _cells(rng: Rng, label: NDArray[np.uint8], instance: Int, warp: tuple[Float, Float]) -> Int:
     """Pixels that share a state: an object, a stand, a garden plot, a stretch of road, a lake."""
-    stand = voronoi(rng, 44, (8 * warp[0], 8 * warp[1])).cell
-    plot = voronoi(rng, 13, (2 * warp[1], 2 * warp[0])).cell
+    stand = voronoi_cells(rng, 44, (8 * warp[0], 8 * warp[1]))
+    plot = voronoi_cells(rng, 13, (2 * warp[1], 2 * warp[0]))
     code = instance.copy()
     for ids, cells in (((LAKE, RIVER), None), ((FOREST, HEDGE), stand), ((GARDEN, ROAD), plot)):
         for class_id in ids:

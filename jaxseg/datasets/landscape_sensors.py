@@ -36,7 +36,12 @@ EPSILON_POLSAR = 1e-3
 
 
 def render(
-    ground: Ground, sensor: Sensor, *, looks: int, key: tuple[int, str, int]
+    ground: Ground,
+    sensor: Sensor,
+    *,
+    looks: int,
+    key: tuple[int, str, int],
+    surfaces: tuple[Surface, ...] = (),
 ) -> NDArray[np.generic]:
     """The sensor's image of a tile.
 
@@ -45,6 +50,7 @@ def render(
         sensor: Which sensor.
         looks: Number of looks of the radars.
         key: Seed, split and index of the tile; with the sensor they fix every random number.
+        surfaces: What water, wood, field, grove, road and roof look like; empty = the sensor's own.
 
     Returns:
         `optical` (H, W, 4) uint16 reflectance x 10000, 0 = nodata; `sar` (H, W, 2) float32 linear
@@ -53,7 +59,7 @@ def render(
     """
     seed, split, index = key
     rng = np.random.default_rng([seed, SPLITS.index(split), index, 1 + SENSORS.index(sensor)])
-    state = states(ground, tuple(SURFACES[sensor].values()), rng)
+    state = states(ground, surfaces or tuple(SURFACES[sensor].values()), rng)
     if sensor == "optical":
         digital = np.clip(np.rint(np.exp(state) * 10_000), 1, 16_000).astype(np.uint16)
         digital[_outside_swath(rng)] = 0

@@ -81,28 +81,36 @@ def voronoi(rng: Rng, spacing: int, warp: tuple[Float, Float]) -> Cells:
         spacing: Mean distance of the points.
         warp: Shift of every pixel in y and x before it looks for its point; bends the borders.
     """
+    points, number, square = _around(rng, spacing, warp)
+    first = square.argmin(0)[None]
+    cell, near = np.take_along_axis(number, first, 0)[0], np.take_along_axis(square, first, 0)[0]
+    np.put_along_axis(square, first, np.inf, 0)
+    second = square.argmin(0)[None]
+    other, far = np.take_along_axis(number, second, 0)[0], np.take_along_axis(square, second, 0)[0]
+    gap = np.hypot(points[0, cell] - points[0, other], points[1, cell] - points[1, other])
+    return Cells(cell + 1, (far - near) / (2 * np.maximum(gap, 1)), other + 1)
+
+
+def voronoi_cells(rng: Rng, spacing: int, warp: tuple[Float, Float]) -> Int:
+    """The cells of `voronoi` alone: (SIZE, SIZE) numbers from 1, in half the time."""
+    _, number, square = _around(rng, spacing, warp)
+    cell = np.take_along_axis(number, square.argmin(0)[None], 0)[0]
+    return np.asarray(cell + 1)
+
+
+def _around(rng: Rng, spacing: int, warp: tuple[Float, Float]) -> tuple[Float, Int, Float]:
+    """Points (2, N), and the nine around every pixel: their numbers and squared distances."""
     count = SIZE // spacing + 4
-    points = (
-        np.mgrid[0:count, 0:count] - 1.5 + rng.uniform(-0.42, 0.42, (2, count, count))
-    ) * spacing
+    jitter = rng.uniform(-0.42, 0.42, (2, count, count))
+    points = ((np.mgrid[0:count, 0:count] - 1.5 + jitter) * spacing).astype(np.float32)
+    points = points.reshape(2, -1)
     y, x = YX[0] + warp[0], YX[1] + warp[1]
     row = np.clip(np.rint(y / spacing + 1.5).astype(np.int32), 1, count - 2)
     column = np.clip(np.rint(x / spacing + 1.5).astype(np.int32), 1, count - 2)
-    near = np.full((SIZE, SIZE), np.inf, np.float32)
-    far = near.copy()
-    cell = np.zeros((SIZE, SIZE), np.int32)
-    neighbour = cell.copy()
-    flat = points.reshape(2, -1).astype(np.float32)
-    for dy in (-1, 0, 1):
-        for dx in (-1, 0, 1):
-            number = (row + dy) * count + column + dx
-            square = (y - flat[0, number]) ** 2 + (x - flat[1, number]) ** 2
-            closer, second = square < near, square < far
-            far = np.where(closer, near, np.where(second, square, far))
-            neighbour = np.where(closer, cell, np.where(second, number, neighbour))
-            near, cell = np.where(closer, square, near), np.where(closer, number, cell)
-    gap = np.hypot(flat[0, cell] - flat[0, neighbour], flat[1, cell] - flat[1, neighbour])
-    return Cells(cell + 1, (far - near) / (2 * np.maximum(gap, 1)), neighbour + 1)
+    steps = np.array([dy * count + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1)], np.int32)
+    number = (row * count + column) + steps[:, None, None]
+    square = (y - points[0].take(number)) ** 2 + (x - points[1].take(number)) ** 2
+    return points, number, square
 
 
 def strips(

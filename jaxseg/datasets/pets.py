@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds  # type: ignore[import-untyped]
+import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 from PIL import Image
-from tensorflow_datasets.datasets.oxford_iiit_pet import (  # type: ignore[import-untyped]
+from tensorflow_datasets.datasets.oxford_iiit_pet import (
     oxford_iiit_pet_dataset_builder as original,
 )
 

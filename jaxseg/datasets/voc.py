@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import tensorflow_datasets as tfds  # type: ignore[import-untyped]
+import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 

@@ -1,16 +1,19 @@
-"""DeepLabV3: atrous convolutions see far without losing resolution, and a pyramid of them sees objects at all scales.
+"""DeepLabV3: atrous convolutions see far without losing resolution, and a pyramid of them sees
+objects at all scales.
 
                                ┌ 1x1 ────────────────┐
     (B,H,W,C) ─ ResNet, /8 ────┼ 3x3, three rates ───┼ concat ─ 1x1 ─ 3x3 ─ 1x1 ─ resize ─ (B,H,W,K)
                   │            └ image mean ─ 1x1 ───┘
                   └ layer3 ─ auxiliary head (training only)
 
-Source: Chen, Papandreou, Schroff, Adam, Rethinking Atrous Convolution for Semantic Image Segmentation, 2017,
-arXiv:1706.05587, in the form of torchvision's deeplabv3_resnet50, against which outputs were checked.
+Source: Chen, Papandreou, Schroff, Adam, Rethinking Atrous Convolution for Semantic Image
+Segmentation, 2017, arXiv:1706.05587, in the form of torchvision's deeplabv3_resnet50, against which
+outputs were checked.
 
-Differences from the paper, all torchvision's: a 3x3 convolution between pyramid and logits; dropout 0.5 after the
-pyramid; no multi-grid by default, and then atrous rates start one block late (`ResNet.rates`); an auxiliary head on layer3.
-The paper's own: `multi_grid=(1, 2, 4)`, `output_stride=16` in training.
+Differences from the paper, all torchvision's: a 3x3 convolution between pyramid and logits; dropout
+0.5 after the pyramid; no multi-grid by default, and then atrous rates start one block late
+(`ResNet.rates`); an auxiliary head on layer3. The paper's own: `multi_grid=(1, 2, 4)`,
+`output_stride=16` in training.
 """
 
 import functools
@@ -30,13 +33,18 @@ class DeepLabV3(nn.Module):
     Attributes:
         num_classes: K.
         backbone: The ResNet to use.
-        output_stride: Ratio of the image's size to that of the features; 8 is finer and 3 to 4 times the work of 16.
-        atrous_rates: Rates of the pyramid's 3x3 convolutions; None = 12, 24, 36 at stride 8 and 6, 12, 18 at 16.
+        output_stride: Ratio of the image's size to that of the features; 8 is finer and 3 to 4
+            times the work of 16.
+        atrous_rates: Rates of the pyramid's 3x3 convolutions; None = 12, 24, 36 at stride 8 and 6,
+            12, 18 at 16.
         multi_grid: Factors of the rates in layer4; the paper's best is (1, 2, 4).
         aux_head: Whether to add logits from layer3, sown as `aux_logits`, for an auxiliary loss.
         dropout: Share of the pyramid's features dropped in training; needs the rng `dropout`.
         dtype: What is computed in; parameters, batch statistics and logits are float32.
-        remat: Whether to compute ResNet blocks anew in the backward pass: less memory, a quarter more work.
+        freeze_batch_norm: Whether training uses the running statistics as they are, as the paper's
+            second stage does.
+        remat: Whether to compute ResNet blocks anew in the backward pass: less memory, a quarter
+            more work.
     """
 
     num_classes: int
@@ -47,13 +55,15 @@ class DeepLabV3(nn.Module):
     aux_head: bool = False
     dropout: float = 0.5
     dtype: Dtype = "float32"
+    freeze_batch_norm: bool = False
     remat: bool = False
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
         """Logits of each pixel; any H and W.
 
-        The pyramid's image mean spans the whole input: logits of a tile and of the whole scene differ by design.
+        The pyramid's image mean spans the whole input: logits of a tile and of the whole scene
+        differ by design.
 
         Args:
             image: (B, H, W, C) float32.
@@ -63,14 +73,22 @@ class DeepLabV3(nn.Module):
             (B, H, W, K) float32 logits.
         """
         conv = functools.partial(Conv, dtype=self.dtype)
-        norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
+        measure = train and not self.freeze_batch_norm
+        norm = functools.partial(BatchNorm, use_running_average=not measure, dtype=self.dtype)
         size = image.shape[1], image.shape[2]
         rates = self.atrous_rates or ((12, 24, 36) if self.output_stride == 8 else (6, 12, 18))
         backbone = ResNet(
-            self.backbone, self.output_stride, self.multi_grid, self.dtype, self.remat, name="backbone"
+            self.backbone,
+            self.output_stride,
+            self.multi_grid,
+            self.dtype,
+            self.remat,
+            name="backbone",
         )
 
-        *_, layer3, layer4 = backbone(image, train=train)  # (B, H/8, W/8, 1024), (B, H/8, W/8, 2048)
+        *_, layer3, layer4 = backbone(
+            image, train=measure
+        )  # (B, H/8, W/8, 1024), (B, H/8, W/8, 2048)
         x = AtrousPyramid(rates, conv, norm, name="pyramid")(layer4)  # (B, H/8, W/8, 256)
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         x = conv(256, name="head_conv")(x)

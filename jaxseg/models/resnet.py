@@ -1,14 +1,17 @@
-"""ResNet: deep because each block only learns what to add to its input; here with its strides traded for atrous rates.
+"""ResNet: deep because each block only learns what to add to its input; here with its strides
+traded for atrous rates.
 
-    (B,H,W,C) ─ 7x7/2 ─ max 3x3/2 ─ layer1 ─ layer2 /2 ─ layer3 (/2) ─ layer4 (/2) ─ features of the four layers
+    (B,H,W,C) ─ 7x7/2 ─ max 3x3/2 ─ layer1 ─ layer2 /2 ─ layer3 (/2) ─ layer4 (/2) ─ features of the
+    four layers
 
     basic block:  x ─ 3x3 ─ 3x3 ─ + x         bottleneck:  x ─ 1x1 ─ 3x3 ─ 1x1 x 4 ─ + x
 
-Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, arXiv:1512.03385; atrous rates: Chen et al.,
-arXiv:1706.05587. Checked against torchvision's resnet and deeplabv3.
+Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, arXiv:1512.03385; atrous
+rates: Chen et al., arXiv:1706.05587. Checked against torchvision's resnet and deeplabv3.
 
-Differences from the paper: none but torchvision's: a bottleneck's stride sits in its 3x3 convolution ("ResNet v1.5"),
-and no average pooling and classifier follow. Which atrous rates replace strides says `ResNet.rates`.
+Differences from the paper: none but torchvision's: a bottleneck's stride sits in its 3x3
+convolution ("ResNet v1.5"), and no average pooling and classifier follow. Which atrous rates
+replace strides says `ResNet.rates`.
 """
 
 import functools
@@ -24,11 +27,13 @@ Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
 
 
 class ResNet(nn.Module):
-    """(B, H, W, C) -> features of layer1..4 at strides 4, 8, 16, 32, or fewer with atrous convolutions.
+    """(B, H, W, C) -> features of layer1..4 at strides 4, 8, 16, 32, or fewer with atrous
+    convolutions.
 
     Attributes:
         backbone: Depth and kind of block.
-        output_stride: Ratio of the image's size to that of the last features; strides beyond it become atrous rates.
+        output_stride: Ratio of the image's size to that of the last features; strides beyond it
+            become atrous rates.
         multi_grid: Factors of the rates of the blocks in layer4; (1, 1, 1) = torchvision's rates.
         dtype: What is computed in.
         remat: Whether to compute blocks anew in the backward pass: less memory, more work.
@@ -46,15 +51,18 @@ class ResNet(nn.Module):
 
         Args:
             image: (B, H, W, C).
-            train: Whether batch normalisation uses the batch's statistics and updates the running ones.
+            train: Whether batch normalisation uses the batch's statistics and updates the running
+                ones.
 
         Returns:
-            (B, H/4, W/4, F), (B, H/8, W/8, 2F), (B, H/s, W/s, 4F), (B, H/s, W/s, 8F), sizes rounded up at each stride;
-            F is 64 for basic blocks and 256 for bottlenecks.
+            (B, H/4, W/4, F), (B, H/8, W/8, 2F), (B, H/s, W/s, 4F), (B, H/s, W/s, 8F), sizes rounded
+            up at each stride; F is 64 for basic blocks and 256 for bottlenecks.
         """
         conv = functools.partial(Conv, dtype=self.dtype)
         norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
-        kind: type[nn.Module] = Bottleneck if self.backbone in ("resnet50", "resnet101") else BasicBlock
+        kind: type[nn.Module] = (
+            Bottleneck if self.backbone in ("resnet50", "resnet101") else BasicBlock
+        )
         block = functools.partial(nn.remat(kind) if self.remat else kind, conv=conv, norm=norm)
 
         x = conv(64, kernel_size=7, stride=2, name="conv1")(image)  # (B, H/2, W/2, 64)
@@ -76,11 +84,12 @@ class ResNet(nn.Module):
     def rates(self) -> list[tuple[int, tuple[int, ...]]]:
         """Stride of each layer and atrous rate of each of its blocks.
 
-        A stride that would exceed `output_stride` becomes 1 and doubles the layer's rate. With multi_grid (1, 1, 1) the
-        first block of such a layer keeps the rate of the layer before, as in torchvision: 1,2,2,... then 2,4,4 at
-        stride 8, and 1,2,2 in layer4 at stride 16. With any other multi_grid, as in the paper, every block of such
-        a layer has the layer's rate, times `multi_grid` in layer4: 2,2,2,... then 4,8,16 at stride 8 for (1, 2, 4),
-        and 2,4,8 in layer4 at stride 16. ResNet-18's layer4 has two blocks and uses the first two factors.
+        A stride that would exceed `output_stride` becomes 1 and doubles the layer's rate. With
+        multi_grid (1, 1, 1) the first block of such a layer keeps the rate of the layer before, as
+        in torchvision: 1,2,2,... then 2,4,4 at stride 8, and 1,2,2 in layer4 at stride 16. With any
+        other multi_grid, as in the paper, every block of such a layer has the layer's rate, times
+        `multi_grid` in layer4: 2,2,2,... then 4,8,16 at stride 8 for (1, 2, 4), and 2,4,8 in layer4
+        at stride 16. ResNet-18's layer4 has two blocks and uses the first two factors.
         """
         depths = {
             "resnet18": (2, 2, 2, 2),
@@ -113,7 +122,8 @@ class Bottleneck(nn.Module):
         norm: Makes a normalisation.
         stride: Stride of the 3x3 convolution.
         rate: Atrous rate of the 3x3 convolution.
-        project: Whether the input passes a strided 1x1 convolution, because its shape differs from the output's.
+        project: Whether the input passes a strided 1x1 convolution, because its shape differs from
+            the output's.
     """
 
     features: int
@@ -146,7 +156,8 @@ class BasicBlock(nn.Module):
         norm: Makes a normalisation.
         stride: Stride of the first convolution.
         rate: Atrous rate of both.
-        project: Whether the input passes a strided 1x1 convolution, because its shape differs from the output's.
+        project: Whether the input passes a strided 1x1 convolution, because its shape differs from
+            the output's.
     """
 
     features: int

@@ -1,15 +1,19 @@
-"""U-Net: an encoder that sees more and more, a decoder that puts it back to its place, and skips that keep the detail.
+"""U-Net: an encoder that sees more and more, a decoder that puts it back to its place, and skips
+that keep the detail.
 
-    (B,H,W,C) ─ block f ──────────────────── skip ───────────────────── concat ─ block f ─ 1x1 ─ (B,H,W,K)
+    (B,H,W,C) ─ block f ──────────────────── skip ───────────────────── concat ─ block f ─ 1x1 ─
+    (B,H,W,K)
                    └ pool ─ block 2f ─────── skip ──────── concat ─ block 2f ─ up ┘
                                └ pool ─ block 4f ─ skip ─ ... ─ up ┘
                                           └ ... ─ block 16f ─ ...
 
-Source: Ronneberger, Fischer, Brox, U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015,
-arXiv:1505.04597, in the form of mateuszbuda/brain-segmentation-pytorch, against which outputs were checked.
+Source: Ronneberger, Fischer, Brox, U-Net: Convolutional Networks for Biomedical Image Segmentation,
+MICCAI 2015, arXiv:1505.04597, in the form of mateuszbuda/brain-segmentation-pytorch, against which
+outputs were checked.
 
-Differences from the paper: convolutions are padded, so logits have the image's size; batch normalisation follows
-each 3x3 convolution, which has no bias then; no dropout; 32 instead of 64 features at full resolution.
+Differences from the paper: convolutions are padded, so logits have the image's size; batch
+normalisation follows each 3x3 convolution, which has no bias then; no dropout; 32 instead of 64
+features at full resolution.
 """
 
 import functools
@@ -36,8 +40,8 @@ class UNet(nn.Module):
         num_classes: K.
         features: Channels at full resolution; each pooling doubles them.
         dtype: What is computed in; parameters, batch statistics and logits are float32.
-        remat: Whether to compute blocks anew in the backward pass instead of keeping what is inside them:
-            less memory, a quarter more work.
+        remat: Whether to compute blocks anew in the backward pass instead of keeping what is inside
+            them: less memory, a quarter more work.
     """
 
     num_classes: int
@@ -47,11 +51,13 @@ class UNet(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
-        """Logits of each pixel; any H and W, padded inside to multiples of 16 by repeating the edge.
+        """Logits of each pixel; any H and W, padded inside to multiples of 16 by repeating the
+        edge.
 
         Args:
             image: (B, H, W, C) float32.
-            train: Whether batch normalisation uses the batch's statistics and updates the running ones.
+            train: Whether batch normalisation uses the batch's statistics and updates the running
+                ones.
 
         Returns:
             (B, H, W, K) float32 logits.
@@ -80,7 +86,9 @@ class UNet(nn.Module):
         x = up(f, name="up1")(x)  # (B, H, W, f)
         x = block(f, name="decoder1")(jnp.concatenate((x, skip1), axis=-1))
 
-        logits = conv(self.num_classes, kernel_size=1, use_bias=True, name="head")(x)  # (B, H, W, K)
+        logits = conv(self.num_classes, kernel_size=1, use_bias=True, name="head")(
+            x
+        )  # (B, H, W, K)
         return logits[:, :height, :width].astype(jnp.float32)
 
 

@@ -1,0 +1,37 @@
+"""Your own folder of images and masks, with the lecture's U-Net.
+
+    python train.py --config configs/folder.py \
+        --config.data.source.images photos/images --config.data.source.masks photos/masks \
+        --config.data.source.classes water land road --config.data.source.mask-colors 226 169 41 132
+        41 246 110 193 228
+
+Masks hold ids 0, 1, 2, ... unless `ids` or `mask-colors` says otherwise. `--help` lists every field
+of the source. Bands, number of classes, mean and standard deviation are taken from the data.
+"""
+
+from jaxseg.config import Config
+from jaxseg.data import Data
+from jaxseg.datasets.folder import Folder
+from jaxseg.losses import CrossEntropy
+from jaxseg.models.unet import UNet
+from jaxseg.optimizer import Optimizer
+from jaxseg.transforms import Brightness, Dihedral, Standardize
+
+
+def get_config() -> Config:
+    """The lecture's U-Net on files where they lie."""
+    return Config(
+        model=UNet(num_classes=0, features=16),  # 0 = as many as the source has
+        data=Data(
+            source=Folder(images="images", masks="masks", classes=("background", "object")),
+            crop=128,
+            batch_size=8,
+        ),
+        preprocess=(Standardize(),),
+        augment=(Dihedral(), Brightness(gain=0.1, offset=0.1)),
+        loss={"ce": CrossEntropy()},
+        optimizer=Optimizer(learning_rate=2e-3, schedule="cosine", warmup=50, clip=1.0),
+        num_steps=1000,
+        eval_every=250,
+        save_every=250,
+    )

@@ -1,0 +1,278 @@
+"""The embedded dataset: what it promises in its card, on a tiny copy."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+from scipy import ndimage, stats
+
+from jaxseg.batch import Source, Window
+from jaxseg.datasets.landscape import (
+    CLASSES,
+    INCONSPICUOUS,
+    PAIRS,
+    PER_PIXEL_CEILING,
+    TILES,
+    Landscape,
+    Sensor,
+)
+from jaxseg.datasets.landscape_map import Ground, draw
+from jaxseg.datasets.landscape_sensors import (
+    MATERIAL,
+    coherency,
+    look_alikes,
+    render,
+    states,
+    wishart,
+)
+from jaxseg.datasets.landscape_surfaces import SURFACES
+from jaxseg.errors import UserError
+
+SENSORS: tuple[Sensor, ...] = get_args(Sensor)
+WHOLE = {"optical": 256, "sar": 256, "polsar": 256, "hyperspectral": 128}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where TFDS writes the tiny copies."""
+    return tmp_path_factory.mktemp("tfds")
+
+
+@pytest.fixture(scope="module", params=SENSORS)
+def tiny(request: pytest.FixtureRequest, folder: Path) -> Landscape:
+    """Four tiles of one sensor."""
+    return Landscape(request.param, tiles=(2, 1, 1), data_dir=str(folder))
+
+
+@pytest.fixture(scope="module")
+def grounds() -> list[Ground]:
+    """Ten label maps."""
+    return [draw(0, "train", index) for index in range(10)]
+
+
+def noise_ground(label: np.ndarray, seed: int) -> Ground:
+    """A ground whose pixels are all independent: every pixel its own cell."""
+    random = np.random.default_rng(seed)
+    field = random.standard_normal((2, *label.shape), dtype=np.float32)
+    cell = np.arange(label.size, dtype=np.int32).reshape(label.shape)
+    return Ground(label.astype(np.uint8), np.zeros_like(cell), cell, field[0], field[1])
+
+
+def test_it_is_a_source_with_a_colour_per_class(tiny: Landscape) -> None:
+    assert isinstance(tiny, Source)
+    assert len(tiny.colors) == len(set(tiny.colors)) == len(tiny.classes) == 10
+    assert 0.1 < tiny.per_pixel_ceiling == PER_PIXEL_CEILING[tiny.sensor] < 0.4
+
+
+def test_a_stored_tile_is_what_the_generator_draws(tiny: Landscape) -> None:
+    scenes = tiny.scenes("train")
+    side = WHOLE[tiny.sensor]
+    assert len(scenes) == 2
+    assert scenes.size(1) == (side, side)
+    assert scenes.name(1) == "train-00001"
+    sample = scenes.read(1, Window(8, 16, 64, 48))
+    edge = (256 - side) // 2
+    ground = draw(0, "train", 1)
+    rows, columns = slice(edge + 8, edge + 72), slice(edge + 16, edge + 64)
+    np.testing.assert_array_equal(sample["label"], ground.label[rows, columns])
+    np.testing.assert_array_equal(sample["instance"], ground.instance[rows, columns])
+    assert sample["image"].shape == (64, 48, len(tiny.bands))
+    assert sample["image"].dtype == (np.float32 if "sar" in tiny.sensor else np.uint16)
+    assert sample["label"].dtype == np.uint8
+    assert sample["instance"].dtype == np.int32
+    assert sample["valid"].dtype == np.bool_
+    assert np.isfinite(tiny.rgb(sample["image"])).all()
+    assert tiny.rgb(sample["image"]).shape == (64, 48, 3)
+
+
+def test_the_default_size_fits_its_card(tiny: Landscape, folder: Path) -> None:
+    tiny.scenes("train")
+    (built,) = folder.glob(f"landscape/{tiny.sensor}_2x1x1")
+    size = sum(file.stat().st_size for file in built.rglob("*") if file.is_file())
+    assert size / 4 * sum(TILES[tiny.sensor]) < 150e6
+
+
+def test_splits_are_different_ground(folder: Path) -> None:
+    source = Landscape(tiles=(2, 1, 1), data_dir=str(folder))
+    first = [source.scenes(split).read(0, Window(0, 0, 256, 256))["label"] for split in
+             ("train", "validation", "test")]  # fmt: skip
+    assert all((first[a] != first[b]).mean() > 0.3 for a, b in ((0, 1), (0, 2), (1, 2)))
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_seed_others() -> None:
+    ground, again, other = draw(3, "test", 0), draw(3, "test", 0), draw(4, "test", 0)
+    for field, same in zip(ground, again, strict=True):
+        np.testing.assert_array_equal(field, same)
+    assert (ground.label != other.label).mean() > 0.3
+    for sensor in SENSORS:
+        first = render(ground, sensor, looks=4, key=(3, "test", 0))
+        np.testing.assert_array_equal(first, render(ground, sensor, looks=4, key=(3, "test", 0)))
+
+
+def test_a_tile_does_not_depend_on_the_number_of_tiles(folder: Path) -> None:
+    few = Landscape("sar", tiles=(2, 1, 1), data_dir=str(folder)).scenes("train")
+    more = Landscape("sar", tiles=(3, 1, 1), data_dir=str(folder)).scenes("train")
+    for field, pixels in few.read(1, Window(0, 0, 256, 256)).items():
+        np.testing.assert_array_equal(pixels, more.read(1, Window(0, 0, 256, 256))[field])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"tiles": (-1, 1, 1)}, {"looks": 0}, {"seed": -1}, {"sensor": "thermal"}]
+)
+def test_settings_out_of_range_are_explained(wrong: dict[str, object]) -> None:
+    with pytest.raises(UserError, match=r"[Ll]andscape"):
+        dataclasses.replace(Landscape(), **wrong).scenes("train")  # type: ignore[arg-type]
+
+
+def test_an_unknown_split_is_explained() -> None:
+    with pytest.raises(UserError, match="train, validation, test"):
+        Landscape().scenes("val")
+
+
+def test_every_class_occurs_and_none_fills_the_map(grounds: list[Ground]) -> None:
+    counts = np.bincount(np.concatenate([g.label.ravel() for g in grounds]), minlength=10)
+    shares = counts / counts.sum()
+    assert shares.min() > 0.005
+    assert shares.max() < 0.45
+
+
+@pytest.mark.parametrize(("name", "half_width"), [("hedge", 2.3), ("road", 2.3), ("building", 7)])
+def test_inconspicuous_classes_are_thin(
+    grounds: list[Ground], name: str, half_width: float
+) -> None:
+    assert name in INCONSPICUOUS
+    depths = []
+    for ground in grounds:
+        inside = np.pad(ground.label == CLASSES.index(name), 1)
+        depths.append(ndimage.distance_transform_edt(inside)[inside])
+    assert np.quantile(np.concatenate(depths), 0.95) <= half_width
+
+
+def test_rivers_are_long_and_lakes_are_round(grounds: list[Ground]) -> None:
+    def deepest(name: str) -> float:
+        label = CLASSES.index(name)
+        depth = [ndimage.distance_transform_edt(g.label == label).max() for g in grounds]
+        return float(np.max(depth))
+
+    assert deepest("river") < 9 < 15 < deepest("lake")
+
+
+def test_objects_are_connected_and_of_one_class(grounds: list[Ground]) -> None:
+    owners = [CLASSES.index(name) for name in ("cropland", "meadow", "orchard", "building")]
+    for ground in grounds[:3]:
+        np.testing.assert_array_equal(ground.instance > 0, np.isin(ground.label, owners))
+        assert ground.instance.max() < 2**16
+        for number, window in enumerate(ndimage.find_objects(ground.instance), 1):
+            inside = ground.instance[window] == number
+            assert ndimage.label(inside)[1] == 1
+            assert len(np.unique(ground.label[window][inside])) == 1
+
+
+def test_optical_sensors_see_the_pairs_alike_and_radars_roads_as_water() -> None:
+    assert look_alikes("optical") == look_alikes("hyperspectral") == PAIRS
+    assert look_alikes("sar") == look_alikes("polsar") == (
+        ("lake", "river", "road"), *PAIRS[1:4], ("building",)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_pairs_have_equal_pixel_distributions(pair: tuple[str, str]) -> None:
+    label = np.repeat([[CLASSES.index(name)] for name in pair], 20_000, axis=1)
+    surfaces = tuple(SURFACES["optical"].values())
+    one, other = states(noise_ground(label, 5), surfaces, np.random.default_rng(6))
+    for band in range(4):
+        assert stats.ks_2samp(one[:, band], other[:, band]).pvalue > 1e-3
+    np.testing.assert_allclose(np.cov(one.T), np.cov(other.T), atol=0.02)
+
+
+def test_texture_and_relief_give_no_class_away(grounds: list[Ground]) -> None:
+    label = np.concatenate([ground.label.ravel() for ground in grounds])
+    texture = np.concatenate([ground.texture.ravel() for ground in grounds])
+    for number, name in enumerate(CLASSES):
+        distance = stats.kstest(texture[label == number], stats.norm.cdf).statistic
+        assert distance < 0.06, name
+    relief = np.concatenate([ground.relief.ravel() for ground in grounds])
+    assert abs(relief.mean()) < 0.1
+    assert abs(relief.std() - 1) < 0.1
+
+
+def test_a_surface_states_its_own_moments() -> None:
+    for sensor in SENSORS:
+        surfaces = tuple(SURFACES[sensor].values())
+        for number, surface in enumerate(surfaces):
+            label = np.full((1, 60_000), MATERIAL.index(number))
+            drawn = states(noise_ground(label, 1), surfaces, np.random.default_rng(2))[0]
+            means, shares = np.asarray(surface.means), np.asarray(surface.shares)
+            mean = shares @ means
+            between = (means - mean).T @ (shares[:, None] * (means - mean))
+            expected = surface.covariance() + between
+            scale = np.sqrt(np.diag(expected))
+            np.testing.assert_allclose(drawn.mean(0), mean, atol=0.03 * scale.max())
+            np.testing.assert_allclose(
+                np.cov(drawn.T), expected, atol=0.04 * np.outer(scale, scale).max()
+            )
+
+
+@pytest.mark.parametrize("looks", [1, 4, 16])
+def test_speckle_has_mean_one_and_as_many_looks_as_asked(looks: int) -> None:
+    quiet = SURFACES["sar"]["wood"]._replace(
+        shares=(1.0,), means=((-10.0, -16.0),), common=0.0, each=0.0,
+        texture=(0.0, 0.0), relief=(0.0, 0.0),
+    )  # fmt: skip
+    power = render(
+        noise_ground(np.full((256, 256), 2), 0), "sar", looks=looks, key=(0, "test", 0),
+        surfaces=(quiet,) * 6,
+    )  # fmt: skip
+    mean, variance = power.mean((0, 1)), power.var((0, 1))
+    np.testing.assert_allclose(mean, [10**-1.0, 10**-1.6], rtol=0.02)
+    np.testing.assert_allclose(mean**2 / variance, looks, rtol=0.05)
+
+
+def test_t3_is_hermitian_positive_and_has_the_coherency_it_was_drawn_from() -> None:
+    power = np.broadcast_to(np.float32([0.05, 0.1, 0.08]), (100_000, 3))
+    t3 = wishart(power, 4, np.random.default_rng(0))
+    matrix = np.zeros((len(t3), 3, 3), np.complex128)
+    for i in range(3):
+        matrix[:, i, i] = t3[:, i]
+    for place, (i, j) in enumerate(((0, 1), (0, 2), (1, 2))):
+        matrix[:, i, j] = t3[:, 3 + 2 * place] + 1j * t3[:, 4 + 2 * place]
+        matrix[:, j, i] = matrix[:, i, j].conj()
+    assert np.linalg.eigvalsh(matrix[:5000]).min() > 0
+    diagonal, t12 = coherency(power[0])
+    expected = np.diag(diagonal).astype(complex)
+    expected[0, 1], expected[1, 0] = t12, t12.conj()
+    np.testing.assert_allclose(matrix.mean(0), expected, atol=6e-4)
+    np.testing.assert_allclose(t3[:, 2].mean() ** 2 / t3[:, 2].var(), 4, rtol=0.03)
+
+
+def test_nodata_is_zero_in_all_bands_and_invalid(folder: Path) -> None:
+    scenes = Landscape(tiles=(8, 1, 1), data_dir=str(folder)).scenes("train")
+    lost = 0
+    for index in range(len(scenes)):
+        sample = scenes.read(index, Window(0, 0, 256, 256))
+        np.testing.assert_array_equal(sample["valid"], (sample["image"] > 0).all(-1))
+        lost += int((~sample["valid"]).sum())
+    assert lost > 0
+
+
+def test_tensorflow_is_never_imported(folder: Path) -> None:
+    code = f"""
+import sys
+from jaxseg.batch import Window
+from jaxseg.datasets.landscape import Landscape
+source = Landscape(tiles=(1, 1, 1), data_dir={str(folder)!r})
+source.scenes("test").read(0, Window(0, 0, 64, 64))
+assert "tensorflow" not in sys.modules
+assert "jax" not in sys.modules
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "drawing 3 optical tiles" in done.stderr

@@ -1,0 +1,192 @@
+"""The contract of every network: whatever file is added to jaxseg/models is found and held to it."""
+
+import importlib
+import inspect
+import math
+import pkgutil
+from functools import lru_cache
+from typing import Any
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array
+
+from jaxseg import models
+from jaxseg.models.resnet import ResNet
+
+SMALL: dict[str, dict[str, Any]] = {  # only to be quick
+    "UNet": {"features": 4},
+    "DeepLabV3": {"backbone": "resnet18", "aux_head": True},
+}
+
+PARAMETERS: dict[
+    str, list[tuple[dict[str, Any], int, int]]
+] = {  # arguments, bands, the reference's
+    "UNet": [
+        ({"num_classes": 1}, 3, 7_763_041),
+        ({"num_classes": 1}, 1, 7_762_465),
+        ({"num_classes": 1, "features": 64}, 3, 31_037_633),
+        ({"num_classes": 5, "features": 16}, 4, 1_942_789),
+    ],
+    "DeepLabV3": [
+        ({"num_classes": 21}, 3, 39_638_869),
+        ({"num_classes": 21, "output_stride": 16}, 3, 39_638_869),
+        ({"num_classes": 21, "backbone": "resnet101"}, 3, 58_630_997),
+        ({"num_classes": 21, "aux_head": True}, 3, 42_004_074),
+    ],
+}
+
+
+def discovered() -> dict[str, type[nn.Module]]:
+    """Every module with a `num_classes` field that a file of jaxseg/models defines."""
+    networks = {}
+    for info in pkgutil.iter_modules(models.__path__, f"{models.__name__}."):
+        file = importlib.import_module(info.name)
+        for name, kind in inspect.getmembers(file, inspect.isclass):
+            if issubclass(kind, nn.Module) and kind.__module__ == info.name:
+                if "num_classes" in kind.__dataclass_fields__:
+                    networks[name] = kind
+    return networks
+
+
+NETWORKS = discovered()
+every_network = pytest.mark.parametrize("name", sorted(NETWORKS))
+
+
+def small(name: str, num_classes: int = 3, **arguments: Any) -> nn.Module:
+    return NETWORKS[name](num_classes=num_classes, **(SMALL.get(name, {}) | arguments))
+
+
+def shapes(model: nn.Module, bands: int, size: int = 64) -> Any:
+    image = jax.ShapeDtypeStruct((1, size, size, bands), jnp.float32)
+    return jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
+
+
+def drawn(variables: Any) -> Any:
+    """Random variables without compiling `init`: kernels He-normal, scales and variances near 1."""
+    rng = np.random.default_rng(0)
+
+    def draw(path: Any, leaf: Any) -> Array:
+        noise = rng.standard_normal(leaf.shape).astype(np.float32)
+        match path[-1].key:
+            case "kernel":
+                return jnp.asarray(noise * np.sqrt(2 / math.prod(leaf.shape[:-1])))
+            case "scale" | "var":
+                return jnp.asarray(np.exp(0.1 * noise))
+            case _:
+                return jnp.asarray(0.1 * noise)
+
+    return jax.tree_util.tree_map_with_path(draw, variables)
+
+
+@lru_cache
+def trained(name: str) -> tuple[Any, Any, Any, Any]:
+    """Variables, gradients, new batch statistics, and those of an evaluation, in bfloat16."""
+    model = small(name, dtype="bfloat16")
+    variables = drawn(shapes(model, bands=4))
+    image = jnp.asarray(np.random.default_rng(1).standard_normal((4, 37, 50, 4)), jnp.float32)
+
+    def loss(params: Any) -> tuple[Array, tuple[Any, Any]]:
+        given = {"params": params, "batch_stats": variables["batch_stats"]}
+        logits, updates = model.apply(
+            given,
+            image,
+            train=True,
+            mutable=["batch_stats", "aux_logits"],
+            rngs={"dropout": jax.random.key(0)},
+        )
+        _, evaluated = model.apply(given, image, train=False, mutable=["batch_stats", "aux_logits"])
+        every = [logits, *jax.tree.leaves(updates.get("aux_logits", {}))]
+        for answer in every:
+            chex.assert_shape(answer, (4, 37, 50, 3))
+            chex.assert_type(answer, jnp.float32)
+        pattern = jnp.cos(jnp.arange(logits.size)).reshape(logits.shape)
+        total = sum((nn.log_softmax(answer) * pattern).sum() for answer in every)
+        return total, (updates["batch_stats"], evaluated["batch_stats"])
+
+    gradients, (moved, still) = jax.jit(jax.grad(loss, has_aux=True))(variables["params"])
+    return variables, gradients, moved, still
+
+
+def test_the_networks_are_found() -> None:
+    assert {"UNet", "DeepLabV3"} <= NETWORKS.keys()
+
+
+@every_network
+@pytest.mark.parametrize(("bands", "classes"), [(1, 20), (3, 1), (13, 2), (200, 2)])
+def test_logits_have_the_images_size_for_any_bands_classes_and_sizes(
+    name: str, bands: int, classes: int
+) -> None:
+    dims = chex.Dimensions(B=2, H=45 + bands % 3, W=70, C=bands, K=classes)
+    model = small(name, classes)
+    image = jax.ShapeDtypeStruct(dims["BHWC"], jnp.float32)
+    logits = jax.eval_shape(
+        lambda v, x: model.apply(v, x, train=False), shapes(model, bands), image
+    )
+    chex.assert_shape(logits, dims["BHWK"])
+    chex.assert_type(logits, jnp.float32)
+
+
+@every_network
+def test_parameters_and_statistics_are_float32_whatever_is_computed_in(name: str) -> None:
+    variables = shapes(small(name, dtype="bfloat16"), bands=3)
+    assert set(variables) == {"params", "batch_stats"}
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+
+
+@every_network
+def test_bfloat16_is_what_the_network_multiplies_in(name: str) -> None:
+    model = small(name, dtype="bfloat16")
+    image = jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.float32)
+    program = jax.jit(lambda v, x: model.apply(v, x, train=False)).lower(shapes(model, 3), image)
+    convolutions = [
+        line for line in program.as_text().splitlines() if "stablehlo.convolution" in line
+    ]
+    assert convolutions
+    assert all(line.rstrip().endswith("bf16>") or "xbf16>" in line for line in convolutions)
+
+
+@every_network
+def test_every_parameter_gets_a_gradient(name: str) -> None:
+    _, gradients, _, _ = trained(name)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
+        assert np.isfinite(leaf).all(), jax.tree_util.keystr(path)
+        assert np.abs(leaf).max() > 0, jax.tree_util.keystr(path)
+
+
+@every_network
+def test_batch_statistics_move_in_training_and_not_in_evaluation(name: str) -> None:
+    variables, _, moved, still = trained(name)
+    chex.assert_trees_all_equal(still, variables["batch_stats"])
+    for before, after in zip(
+        jax.tree.leaves(variables["batch_stats"]), jax.tree.leaves(moved), strict=True
+    ):
+        assert np.isfinite(after).all()
+        assert (np.asarray(before) != np.asarray(after)).any()
+
+
+@every_network
+def test_there_are_as_many_parameters_as_in_the_reference(name: str) -> None:
+    assert PARAMETERS[name], f"put the reference's count for {name} into PARAMETERS"
+    for arguments, bands, expected in PARAMETERS[name]:
+        params = shapes(NETWORKS[name](**arguments), bands)["params"]
+        count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+        assert count == expected, arguments
+
+
+@pytest.mark.parametrize(
+    ("backbone", "expected"),
+    [
+        ("resnet18", 11_176_512),
+        ("resnet34", 21_284_672),
+        ("resnet50", 23_508_032),
+        ("resnet101", 42_500_160),
+    ],
+)
+def test_a_resnet_has_torchvisions_parameters(backbone: Any, expected: int) -> None:
+    params = shapes(ResNet(backbone), bands=3)["params"]
+    assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)) == expected
