@@ -18,6 +18,7 @@ from rich.console import Console
 
 from jaxseg import config as configs
 from jaxseg import evaluation, metrics, training
+from jaxseg.console import make_console
 from jaxseg.errors import UserError
 from jaxseg.sharding import MeshShape
 
@@ -112,7 +113,7 @@ def evaluate(arguments: list[str] | None = None) -> None:
             baseline=flags.baseline,
         )
         if jax.process_index() == 0:
-            console = Console()
+            console = make_console()
             metrics.print_scores(console, result.scores, title=f"{flags.run}, {flags.split} split")
             if baseline is not None:
                 console.print(
@@ -133,10 +134,10 @@ class _Mistakes:
         console = Console(stderr=True, highlight=False)
         if isinstance(error, UserError):
             console.print("Error:", style="bold red", end=" ")
-            console.print(str(error), markup=False)
+            console.print(str(error), markup=False, soft_wrap=True)
             sys.exit(MISTAKE)
         if isinstance(error, training.Interrupted):
-            console.print(str(error), markup=False)
+            console.print(str(error), markup=False, soft_wrap=True)
             sys.exit(INTERRUPTED)
         if isinstance(error, KeyboardInterrupt):
             console.print("Interrupted before the first step; nothing was lost.")

@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import sys
 import textwrap
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -93,16 +94,24 @@ def load(path: str, module_name: str = "jaxseg_config") -> Config:
     """
     file = Path(path)
     if not file.is_file():
-        folder = file.parent if file.parent.is_dir() else Path("configs")
-        known = ", ".join(sorted(str(other) for other in folder.glob("*.py"))) or "none here"
-        raise UserError(f"Config file {path} does not exist. Config files in {folder}: {known}.")
+        known = sorted(str(other) for other in Path("configs").glob("*.py"))
+        raise UserError(
+            f"Config file {path} does not exist. In configs/ there are: {', '.join(known) or 'none'}."
+        )
     spec = importlib.util.spec_from_file_location(module_name, file)
     if spec is None or spec.loader is None:
         raise UserError(f"Config file {path} is no Python file: give a path that ends in .py.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # tyro resolves annotations through it
-    spec.loader.exec_module(module)
-    config = module.get_config() if hasattr(module, "get_config") else None
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config() if hasattr(module, "get_config") else None
+    except UserError:
+        raise
+    except Exception as error:  # whatever a person's file may raise
+        here = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
+        line = error.lineno if isinstance(error, SyntaxError) else (here or ["?"])[-1]
+        raise UserError(f"{path}, line {line}: {type(error).__name__}: {error}.") from error
     if not isinstance(config, Config):
         raise UserError(
             f"Config file {path} must define get_config() that returns a jaxseg.config.Config."

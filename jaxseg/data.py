@@ -44,6 +44,19 @@ class Data:
     separation: bool = False
     threads: int = 8
 
+    def __post_init__(self) -> None:
+        """Refuses sizes that are none.
+
+        Raises:
+            UserError: A size is too small.
+        """
+        for name, least in (("crop", 1), ("batch_size", 1), ("evaluation_crop", 0), ("threads", 1)):
+            if getattr(self, name) < least:
+                flag = name.replace("_", "-")
+                raise UserError(
+                    f"--config.data.{flag} is {getattr(self, name)}: it must be {least} or more."
+                )
+
 
 def training_batches(
     data: Data, *, seed: int, positions: list[int], first: int, last: int

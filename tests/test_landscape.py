@@ -17,10 +17,10 @@ from jaxseg.datasets.landscape import (
     INCONSPICUOUS,
     PAIRS,
     PER_PIXEL_CEILING,
-    TILES,
     Landscape,
     Sensor,
 )
+from jaxseg.datasets.landscape_builder import TILES, Settings
 from jaxseg.datasets.landscape_map import Ground, draw
 from jaxseg.datasets.landscape_sensors import (
     MATERIAL,
@@ -88,6 +88,26 @@ def test_a_stored_tile_is_what_the_generator_draws(tiny: Landscape) -> None:
     assert sample["valid"].dtype == np.bool_
     assert np.isfinite(tiny.rgb(sample["image"])).all()
     assert tiny.rgb(sample["image"]).shape == (64, 48, 3)
+
+
+def test_files_that_cannot_be_written_are_explained(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    source = Landscape(tiles=(1, 1, 1), data_dir=str(tmp_path / "file"))
+    with pytest.raises(UserError, match="data_dir"):
+        source.scenes("train")
+
+
+def test_other_settings_are_other_configs() -> None:
+    tiny = (2, 1, 1)
+    names = {
+        Settings(*given).name()
+        for given in (
+            ("sar", TILES["sar"]), ("sar", tiny), ("sar", tiny, 1), ("sar", tiny, 0, 2),
+            ("optical", tiny),
+        )
+    }  # fmt: skip
+    assert len(names) == 5
+    assert Settings("optical", tiny, 0, 2).name() == Settings("optical", tiny).name()
 
 
 def test_the_default_size_fits_its_card(tiny: Landscape, folder: Path) -> None:

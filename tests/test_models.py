@@ -47,9 +47,9 @@ def discovered() -> dict[str, type[nn.Module]]:
     for info in pkgutil.iter_modules(models.__path__, f"{models.__name__}."):
         file = importlib.import_module(info.name)
         for name, kind in inspect.getmembers(file, inspect.isclass):
-            if issubclass(kind, nn.Module) and kind.__module__ == info.name:
-                if "num_classes" in kind.__dataclass_fields__:
-                    networks[name] = kind
+            ours = issubclass(kind, nn.Module) and kind.__module__ == info.name
+            if ours and "num_classes" in kind.__dataclass_fields__:
+                networks[name] = kind
     return networks
 
 

@@ -1,6 +1,7 @@
 """The lecture's U-Net answers as its reference does."""
 
 from collections.abc import Callable
+from typing import Any
 
 import chex
 import jax
@@ -19,7 +20,7 @@ from jaxseg.models.unet import UNet
     [("unet_lecture_4to5_f16", UNet(5, features=16)), ("unet_lecture_3to1_f32", UNet(1))],
 )
 def test_imported_weights_give_the_references_logits(
-    golden: Callable[[str], object], name: str, model: UNet
+    golden: Callable[[str], Any], name: str, model: UNet
 ) -> None:
     reference = golden(name)
     variables = pretrained.load(model, reference.state)
@@ -28,9 +29,9 @@ def test_imported_weights_give_the_references_logits(
     assert np.abs(logits - expected).max() <= 1e-4 * max(1, np.abs(expected).max())
 
 
-def variables_of(model: UNet, bands: int) -> object:
-    key = jax.random.key(0, impl="rbg")
-    return jax.jit(lambda: model.init(key, jnp.zeros((1, 16, 16, bands)), train=False))()
+def variables_of(model: UNet, bands: int) -> Any:
+    with jax.disable_jit():  # compiling `init` takes longer than running it once
+        return model.init(jax.random.key(0), jnp.zeros((1, 16, 16, bands)), train=False)
 
 
 def test_an_image_of_any_size_is_padded_by_its_edge_and_cropped_again() -> None:
@@ -44,40 +45,49 @@ def test_an_image_of_any_size_is_padded_by_its_edge_and_cropped_again() -> None:
     )
 
 
-def test_recomputing_blocks_changes_neither_names_nor_numbers() -> None:
-    image = jax.random.normal(jax.random.key(1), (2, 32, 32, 3))
+def gradient(model: UNet, batch_stats: Any) -> Callable[[Any, jax.Array], Any]:
+    """(params, image) -> gradients, (logits, new batch statistics)."""
+
+    def loss(params: Any, image: jax.Array) -> tuple[jax.Array, Any]:
+        given = {"params": params, "batch_stats": batch_stats}
+        logits, updates = model.apply(given, image, train=True, mutable=["batch_stats"])
+        return jnp.sin(logits).mean(), (logits, updates["batch_stats"])
+
+    return jax.grad(loss, has_aux=True)
+
+
+def assert_same_step(actual: Any, expected: Any) -> None:
+    """Logits and statistics agree to rounding; gradients as far as a ReLU's switching by rounding lets them.
+
+    Moving the image by 3e-7 changes a tensor's gradient here by 1 % of its largest value.
+    """
+    chex.assert_trees_all_close(actual[1], expected[1], rtol=1e-4, atol=1e-4)
+    for ours, theirs in zip(jax.tree.leaves(actual[0]), jax.tree.leaves(expected[0]), strict=True):
+        assert np.linalg.norm(ours - theirs) <= 0.02 * np.linalg.norm(theirs) + 1e-5
+
+
+@pytest.fixture(scope="module")
+def one_device() -> tuple[Any, jax.Array, Any]:
+    """Variables, image, and what a training step on one device gives."""
     variables = variables_of(UNet(2, features=4), bands=3)
-
-    def gradient(model: UNet) -> object:
-        def loss(params: object) -> jax.Array:
-            given = {**variables, "params": params}
-            logits, _ = model.apply(given, image, train=True, mutable=["batch_stats"])
-            return jnp.sin(logits).sum()
-
-        return jax.jit(jax.grad(loss))(variables["params"])
-
-    chex.assert_trees_all_close(
-        gradient(UNet(2, features=4)),
-        gradient(UNet(2, features=4, remat=True)),
-        rtol=1e-3,
-        atol=1e-3,
-    )
-
-
-def test_a_training_step_on_sharded_samples_and_rows_equals_one_device(mesh: Mesh) -> None:
-    model = UNet(2, features=4)
-    variables = variables_of(model, bands=3)
     image = jax.random.normal(jax.random.key(1), (4, 64, 32, 3))
+    step = gradient(UNet(2, features=4), variables["batch_stats"])
+    return variables, image, jax.jit(step)(variables["params"], image)
 
-    def step(params: object, image: jax.Array) -> object:
-        def loss(params: object) -> tuple[jax.Array, object]:
-            given = {**variables, "params": params}
-            logits, updates = model.apply(given, image, train=True, mutable=["batch_stats"])
-            return jnp.sin(logits).mean(), updates["batch_stats"]
 
-        return jax.grad(loss, has_aux=True)(params)
+def test_recomputing_blocks_changes_neither_names_nor_numbers(
+    one_device: tuple[Any, jax.Array, Any],
+) -> None:
+    variables, image, expected = one_device
+    step = gradient(UNet(2, features=4, remat=True), variables["batch_stats"])
+    assert_same_step(jax.jit(step)(variables["params"], image), expected)
 
-    expected = jax.jit(step)(variables["params"], image)
+
+def test_a_training_step_on_sharded_samples_and_rows_equals_one_device(
+    one_device: tuple[Any, jax.Array, Any], mesh: Mesh
+) -> None:
+    variables, image, expected = one_device
+    step = gradient(UNet(2, features=4), variables["batch_stats"])
     placed = NamedSharding(mesh, P(("data", "fsdp"), "space"))
     on_mesh = jax.jit(step, in_shardings=(NamedSharding(mesh, P()), placed))
-    chex.assert_trees_all_close(on_mesh(variables["params"], image), expected, rtol=1e-4, atol=1e-5)
+    assert_same_step(on_mesh(variables["params"], image), expected)

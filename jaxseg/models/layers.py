@@ -13,7 +13,7 @@ is symmetric as in PyTorch, so imported weights fit. Two rules decide the formul
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -57,7 +57,7 @@ def conv2d(
     columns, left, right = _taps_that_touch(x.shape[2], kernel.shape[1], stride, dilation, padding)
     kernel, around = kernel[rows, columns], ((top, bottom), (left, right))
     if kernel.shape[:2] == (1, 1) and around == ((0, 0), (0, 0)):
-        return jnp.dot(x[:, ::stride, ::stride], kernel[0, 0])
+        return _pointwise(x[:, ::stride, ::stride], kernel[0, 0])
     return _conv(x, kernel, stride, dilation, around)
 
 
@@ -77,6 +77,45 @@ def _taps_that_touch(
         padding - low * dilation,
         padding - (taps - 1 - high) * dilation,
     )
+
+
+@jax.custom_vjp
+def _pointwise(x: Array, kernel: Array) -> Array:
+    """A 1x1 convolution is a matrix product: (B, H, W, C) times (C, F)."""
+    return jnp.dot(x, kernel)
+
+
+def _pointwise_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return jnp.dot(x, kernel), (x, kernel)
+
+
+def _pointwise_backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+    def native(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
+        dx, dkernel = jax.vjp(jnp.dot, x, kernel)[1](g)
+        return dx, dkernel
+
+    def quick(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
+        # Barriers, or XLA:CPU computes what led to `g` a second time, slowly, in turned order.
+        g = lax.optimization_barrier(g)
+        pixels, outputs = x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1])
+        return jnp.dot(g, kernel.T), _gram(pixels, outputs).astype(kernel.dtype)
+
+    gradients: tuple[Array, Array] = lax.platform_dependent(*saved, g, cpu=quick, default=native)
+    return gradients
+
+
+_pointwise.defvjp(_pointwise_forward, _pointwise_backward)
+
+
+def _gram(a: Array, b: Array) -> Array:
+    """(P, M), (P, N) -> (M, N) float32, the product of the turned `a` with `b`.
+
+    The smaller one is turned in memory first, because XLA:CPU is slow at doing it on the way.
+    """
+    if b.shape[1] < a.shape[1]:
+        return lax.optimization_barrier(_gram(b, a)).T
+    turned = lax.optimization_barrier(a.T)
+    return jnp.dot(turned, b, preferred_element_type=jnp.float32)
 
 
 def _native(x: Array, kernel: Array, stride: int, dilation: int, padding: Padding) -> Array:
@@ -279,7 +318,16 @@ def max_pool3x3(x: Array) -> Array:
 
     (B, H, W, C) -> (B, ceil(H/2), ceil(W/2), C).
     """
-    return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    lowest = float(jnp.finfo(x.dtype).min)
+    # Maximum of three rows, then of three columns: a sliding window's gradient is slow, on CPU most of all.
+    for axis in (1, 2):
+        outputs = (x.shape[axis] + 1) // 2
+        pads = [(0, 0)] * 4
+        pads[axis] = (1, 2 * outputs - x.shape[axis])
+        padded = jnp.pad(x, pads, constant_values=lowest)
+        taps = [lax.slice_in_dim(padded, i, i + 2 * outputs - 1, 2, axis) for i in range(3)]
+        x = jnp.maximum(jnp.maximum(taps[0], taps[1]), taps[2])
+    return x
 
 
 def resize(x: Array, size: tuple[int, int], *, align_corners: bool = False) -> Array:

@@ -1,0 +1,194 @@
+"""The TFDS builder of `landscape`: ArrayRecord files, written once, offline, without TensorFlow."""
+
+import contextlib
+import io
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+from numpy.typing import NDArray
+
+from jaxseg.datasets.landscape_map import SPLITS, Ground, draw
+from jaxseg.datasets.landscape_sensors import HYPERSPECTRAL_SIZE, WAVELENGTHS, render
+from jaxseg.datasets.landscape_shapes import SIZE
+from jaxseg.datasets.landscape_surfaces import Sensor
+from jaxseg.errors import UserError
+
+CITATION = "landscape, jaxseg's own synthetic data: drawn by code from a seed; no place exists."
+
+LICENCE = "Apache-2.0, as jaxseg itself; no third-party data are contained."
+
+SHAPES: dict[Sensor, tuple[int, int, int]] = {
+    "optical": (SIZE, SIZE, 4),
+    "sar": (SIZE, SIZE, 2),
+    "polsar": (SIZE, SIZE, 9),
+    "hyperspectral": (HYPERSPECTRAL_SIZE, HYPERSPECTRAL_SIZE, len(WAVELENGTHS)),
+}
+"""Rows, columns and bands of a tile."""
+
+TILES: dict[Sensor, tuple[int, int, int]] = {
+    "optical": (200, 40, 40),
+    "sar": (200, 40, 40),
+    "polsar": (56, 12, 12),
+    "hyperspectral": (24, 8, 8),
+}
+"""Default number of tiles of train, validation and test."""
+
+RADARS = ("sar", "polsar")
+
+
+class Settings(NamedTuple):
+    """All that decides what the files hold.
+
+    Attributes:
+        sensor: What looks at the ground.
+        tiles: Number of tiles of train, validation and test.
+        seed: Which countryside.
+        looks: Number of looks of the radars.
+    """
+
+    sensor: Sensor
+    tiles: tuple[int, int, int]
+    seed: int = 0
+    looks: int = 4
+
+    def name(self) -> str:
+        """The TFDS config's name, which tells apart whatever gives other files."""
+        name: str = self.sensor
+        if self.tiles != TILES[self.sensor]:
+            name += "_" + "x".join(str(count) for count in self.tiles)
+        if self.seed != 0:
+            name += f"_seed{self.seed}"
+        if self.looks != 4 and self.sensor in RADARS:
+            name += f"_looks{self.looks}"
+        return name
+
+
+@dataclass(kw_only=True)
+class LandscapeConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
+    """A TFDS config: the name of the settings, and the settings."""
+
+    settings: Settings
+
+
+def _config(settings: Settings) -> LandscapeConfig:
+    return LandscapeConfig(name=settings.name(), description=str(settings), settings=settings)
+
+
+class LandscapeBuilder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
+    """A synthetic countryside; one record per tile, in the order of the tiles."""
+
+    name = "landscape"
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = [_config(Settings(sensor, TILES[sensor])) for sensor in TILES]  # noqa: RUF012
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        settings = self.builder_config.settings
+        kind = np.float32 if settings.sensor in RADARS else np.uint16
+        shape = SHAPES[settings.sensor]
+        tensor = tfds.features.Tensor
+        features = {
+            "image": tensor(shape=shape, dtype=kind, encoding="zlib"),
+            "label": tensor(shape=shape[:2], dtype=np.uint8, encoding="zlib"),
+            "instance": tensor(shape=shape[:2], dtype=np.uint16, encoding="zlib"),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=f"{type(self).__doc__} Card: jaxseg/datasets/landscape.py. {settings}",
+            features=tfds.features.FeaturesDict(features),
+            disable_shuffling=True,
+            citation=CITATION,
+            license=LICENCE,
+        )
+
+    def _split_generators(self, dl_manager: object) -> dict[str, Iterator[tuple[int, Any]]]:
+        del dl_manager  # nothing is downloaded
+        counts = dict(zip(SPLITS, self.builder_config.settings.tiles, strict=True))
+        return {split: self._generate_examples(split, count) for split, count in counts.items()}
+
+    def _generate_examples(self, split: str, count: int) -> Iterator[tuple[int, Any]]:
+        settings, start = self.builder_config.settings, time.perf_counter()
+        with ThreadPoolExecutor(2) as pool:  # NumPy and SciPy release the interpreter lock
+            ahead = 3
+            waiting: list[Future[dict[str, NDArray[np.generic]]]] = []
+            for index in range(count + ahead):
+                if index < count:
+                    waiting.append(pool.submit(record, settings, split, index))
+                if index >= ahead:
+                    yield index - ahead, waiting.pop(0).result()
+                    _say_progress(split, index - ahead + 1, count, time.perf_counter() - start)
+
+
+@cache
+def built(settings: Settings, data_dir: str) -> LandscapeBuilder:
+    """The builder of some settings, its files written if they were not there.
+
+    Args:
+        settings: What to build.
+        data_dir: Where; empty = TFDS' default.
+
+    Raises:
+        UserError: The files cannot be written.
+    """
+    tfds.disable_progress_bar()
+    builder = _builder(settings, data_dir)
+    if builder.data_path.exists():
+        return builder
+    sys.stderr.write(
+        f"landscape: drawing {sum(settings.tiles)} {settings.sensor} tiles once, to "
+        f"{builder.data_path}\n"
+    )
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS talks of downloads there
+            builder.download_and_prepare(file_format="array_record")
+    except OSError as error:
+        if not builder.data_path.exists():
+            raise UserError(
+                f"landscape cannot be written to {builder.data_path}: {error}. Free some space, or "
+                "choose another folder by --config.data.source.data_dir or TFDS_DATA_DIR."
+            ) from error
+        return _builder(settings, data_dir)  # another process was faster; its files are the same
+    return builder
+
+
+def _builder(settings: Settings, data_dir: str) -> LandscapeBuilder:
+    known = settings.name() in LandscapeBuilder.builder_configs
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # settings of one's own are nothing to warn of
+    try:
+        return LandscapeBuilder(
+            config=settings.name() if known else _config(settings), data_dir=data_dir or None
+        )
+    finally:
+        logger.setLevel(level)
+
+
+def record(settings: Settings, split: str, index: int) -> dict[str, NDArray[np.generic]]:
+    """Tile `index` of a split as it is stored: image, label and instance."""
+    ground = draw(settings.seed, split, index)
+    edge = (SIZE - SHAPES[settings.sensor][0]) // 2
+    middle = (slice(edge, SIZE - edge),) * 2
+    ground = Ground(
+        label=ground.label[middle],
+        instance=ground.instance[middle],
+        cell=ground.cell[middle],
+        texture=ground.texture[middle],
+        relief=ground.relief[middle],
+    )
+    image = render(ground, settings.sensor, looks=settings.looks, key=(settings.seed, split, index))
+    return {"image": image, "label": ground.label, "instance": ground.instance.astype(np.uint16)}
+
+
+def _say_progress(split: str, done: int, count: int, seconds: float) -> None:
+    if sys.stderr.isatty():
+        left = seconds / done * (count - done)
+        end = "\n" if done == count else ""
+        sys.stderr.write(f"\rlandscape: {split} {done} of {count}, {left:3.0f} s left{end}")

@@ -1,0 +1,104 @@
+"""Checkpoints: what is kept, what is chosen, what is refused."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg import config as configs
+from jaxseg import sharding, step
+from jaxseg.checkpoint import Checkpoints, reopen
+from jaxseg.config import Config
+from jaxseg.errors import UserError
+from jaxseg.sharding import MeshShape
+from jaxseg.step import TrainState
+from jaxseg.transforms import Standardize
+
+
+@pytest.fixture(scope="module")
+def run(tiny: Path) -> tuple[Config, TrainState]:
+    config = configs.load(str(tiny / "config.py"))
+    standardize = Standardize((0.0,) * 3, (1.0,) * 3)
+    config = dataclasses.replace(config, preprocess=(standardize,))
+    return config, step.init_state(config, 3, sharding.make_mesh(config.mesh))
+
+
+def at(state: TrainState, number: int) -> TrainState:
+    return state.replace(step=jnp.asarray(number, jnp.int32))  # type: ignore[attr-defined, no-any-return]
+
+
+def save(workdir: Path, run: tuple[Config, TrainState], history: dict[int, float | None]) -> None:
+    config, state = run
+    with Checkpoints(workdir, keep=2) as checkpoints:
+        for number, miou in history.items():
+            checkpoints.save(at(state, number), config, miou)
+
+
+def kept(workdir: Path) -> list[int]:
+    return sorted(int(folder.name) for folder in (workdir / "checkpoints").iterdir())
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path: Path, run: tuple[Config, TrainState]) -> None:
+    save(tmp_path, run, {1: 0.5, 2: 0.9, 3: None, 4: 0.1, 5: None, 6: 0.3})
+    assert kept(tmp_path) == [2, 5, 6]
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.choose("best") == 2
+        assert checkpoints.choose("latest") == 6
+        assert checkpoints.choose("5") == 5
+        with pytest.raises(UserError, match=r"give best, latest or one of \[2, 5, 6\]"):
+            checkpoints.choose("4")
+
+
+def test_a_metric_that_is_no_number_does_not_evict_the_best(
+    tmp_path: Path, run: tuple[Config, TrainState]
+) -> None:
+    save(tmp_path, run, {1: 0.5, 2: float("nan"), 3: 0.4, 4: float("nan"), 5: 0.3})
+    assert kept(tmp_path) == [1, 4, 5]
+
+
+def test_a_state_returns_as_it_was_on_another_mesh(
+    tmp_path: Path, run: tuple[Config, TrainState]
+) -> None:
+    config, state = run
+    save(tmp_path, run, {7: None})
+    stored, found = reopen(tmp_path, MeshShape(data=1, fsdp=8))
+    assert stored == config
+    assert int(found.step) == 7
+    for ours, theirs in zip(
+        jax.tree.leaves(found.params), jax.tree.leaves(state.params), strict=True
+    ):
+        np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
+
+
+def test_a_directory_without_content_is_skipped(
+    tmp_path: Path, run: tuple[Config, TrainState]
+) -> None:
+    config, _ = run
+    save(tmp_path, run, {3: None})
+    (tmp_path / "checkpoints" / "9").mkdir()
+    abstract = step.abstract_state(config, 3, sharding.make_mesh(config.mesh))
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.stored_config() == config
+        state, skipped = checkpoints.restore_newest(abstract)
+    assert state is not None
+    assert int(state.step) == 3
+    assert len(skipped) == 1
+    assert "checkpoint 9 cannot be read" in skipped[0]
+
+
+def test_only_damaged_checkpoints_are_an_error_that_lists_them(
+    tmp_path: Path, run: tuple[Config, TrainState]
+) -> None:
+    config, _ = run
+    (tmp_path / "checkpoints" / "9").mkdir(parents=True)
+    abstract = step.abstract_state(config, 3, sharding.make_mesh(config.mesh))
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError, match=r"None of .*\[9\]"):
+        checkpoints.restore_newest(abstract)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no run"):
+        reopen(tmp_path, MeshShape())

@@ -1,0 +1,136 @@
+"""The command line: a user's mistake is one short message without a traceback."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxseg import cli, training
+from jaxseg import config as configs
+
+
+def mistake(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
+    """What the command says, in one line, before it exits with code 2."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.fixture
+def copy(tiny: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny folder, to be damaged."""
+    shutil.copytree(tiny, tmp_path / "copy", ignore=shutil.ignore_patterns("cache"))
+    config = tmp_path / "copy" / "config.py"
+    config.write_text(config.read_text().replace(str(tiny), str(tmp_path / "copy")))
+    return tmp_path / "copy"
+
+
+def train(folder: Path, *flags: str) -> list[str]:
+    return [
+        *("train", "--config", str(folder / "config.py"), "--workdir", str(folder / "run"), *flags)
+    ]
+
+
+def test_a_missing_config(capsys: pytest.CaptureFixture[str]) -> None:
+    said = mistake(capsys, ["train", "--config", "configs/deeplap.py"])
+    assert "configs/deeplap.py does not exist" in said
+
+
+def test_a_config_that_fails(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "config.py").write_text("import jaxseg\n\nnumber = 1 / 0\n")
+    said = mistake(capsys, ["train", "--config", str(tmp_path / "config.py")])
+    assert "line 3: ZeroDivisionError" in said
+
+
+def test_a_wrong_flag(capsys: pytest.CaptureFixture[str], copy: Path) -> None:
+    said = mistake(capsys, train(copy, "--config.optimizer.learning-rat", "1"))
+    assert "--config.optimizer.learning-rate" in said
+
+
+def test_an_unreadable_image(capsys: pytest.CaptureFixture[str], copy: Path) -> None:
+    image = copy / "images" / "scene1.png"
+    os.truncate(image, image.stat().st_size // 3)
+    said = mistake(capsys, train(copy))
+    assert f"Cannot read {image}" in said
+
+
+def test_a_missing_mask(capsys: pytest.CaptureFixture[str], copy: Path) -> None:
+    (copy / "masks" / "scene1.png").unlink()
+    said = mistake(capsys, train(copy))
+    assert "scene1" in said
+
+
+def test_a_mask_value_that_is_no_class(capsys: pytest.CaptureFixture[str], copy: Path) -> None:
+    mask = np.array(Image.open(copy / "masks" / "scene1.png"))
+    mask[:] = 17
+    Image.fromarray(mask).save(copy / "masks" / "scene1.png")
+    said = mistake(capsys, train(copy))
+    assert "value 17 is no class" in said
+    assert "scene1.png" in said
+
+
+def test_an_image_smaller_than_the_crop(capsys: pytest.CaptureFixture[str], copy: Path) -> None:
+    said = mistake(capsys, train(copy, "--config.data.crop", "64"))
+    assert "48 x 72 pixels, smaller than the crop of 64" in said
+
+
+@pytest.mark.parametrize("name", ["crop", "batch-size", "threads"])
+def test_a_size_of_nothing(capsys: pytest.CaptureFixture[str], copy: Path, name: str) -> None:
+    said = mistake(capsys, train(copy, f"--config.data.{name}", "0"))
+    assert f"--config.data.{name} is 0" in said
+
+
+def test_a_run_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert "is no run" in mistake(capsys, ["evaluate", str(tmp_path)])
+
+
+def test_an_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "jaxseg evaluate RUN" in mistake(capsys, ["segment"])
+
+
+def test_help_shows_every_field_with_its_meaning(
+    capsys: pytest.CaptureFixture[str], copy: Path
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["train", "--config", str(copy / "config.py"), "--help"])
+    assert stopped.value.code == 0
+    said = capsys.readouterr().out
+    for flag in ("model.features", "data.source.mask-colors", "loss.edge.sigma", "augment.1.high"):
+        assert f"--config.{flag}" in said
+    assert "Width of the border term in pixels" in said
+    lines = [line for line in said.splitlines() if str(copy) not in line]
+    assert max(map(len, lines)) <= 100
+
+
+def test_a_run_is_evaluated_into_tables_and_pictures(
+    capsys: pytest.CaptureFixture[str], copy: Path
+) -> None:
+    flags = ["--config.num-steps", "4", "--config.eval-every", "4"]
+    training.train(
+        configs.override(configs.load(str(copy / "config.py")), flags, "test"), copy / "run"
+    )
+    capsys.readouterr()
+    cli.main(["evaluate", str(copy / "run"), "--step", "latest"])
+    said = capsys.readouterr().out
+    assert "mIoU" in said
+    assert "Gaussian classifier" in said
+    lines = [line for line in said.splitlines() if str(copy) not in line]
+    assert max(map(len, lines)) <= 100
+    folder = copy / "run" / "evaluation" / "test"
+    report = json.loads((folder / "scores.json").read_text())
+    confusion = np.array(report["network"]["confusion"])
+    assert confusion.sum() == 2 * 48 * 72  # both test scenes, every pixel once
+    assert report["network"]["overall_accuracy"] == pytest.approx(
+        np.trace(confusion) / confusion.sum()
+    )
+    assert report["step"] == 4
+    assert (folder / "classes.csv").read_text().startswith("class,iou,")
+    for name in ("confusion", "worst", "median"):
+        assert Image.open(folder / f"{name}.png").size[0] > 400
