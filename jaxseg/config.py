@@ -16,7 +16,7 @@ from typing import Any
 import flax.linen as nn
 import tyro
 
-from jaxseg.data import Data
+from jaxseg.data import Data, statistics
 from jaxseg.errors import UserError
 from jaxseg.losses import CrossEntropy, Loss
 from jaxseg.optimizer import Optimizer
@@ -96,7 +96,7 @@ def load(path: str, module_name: str = "jaxseg_config") -> Config:
     if not file.is_file():
         known = sorted(str(other) for other in Path("configs").glob("*.py"))
         raise UserError(
-            f"Config file {path} does not exist. In configs/ there are: {', '.join(known) or 'none'}."
+            f"Config file {path} does not exist. In configs/ are: {', '.join(known) or 'none'}."
         )
     spec = importlib.util.spec_from_file_location(module_name, file)
     if spec is None or spec.loader is None:
@@ -109,8 +109,9 @@ def load(path: str, module_name: str = "jaxseg_config") -> Config:
     except UserError:
         raise
     except Exception as error:  # whatever a person's file may raise
-        here = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
-        line = error.lineno if isinstance(error, SyntaxError) else (here or ["?"])[-1]
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(file)]
+        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
         raise UserError(f"{path}, line {line}: {type(error).__name__}: {error}.") from error
     if not isinstance(config, Config):
         raise UserError(
@@ -130,6 +131,61 @@ def override(config: Config, flags: list[str], program: str) -> Config:
     wrapper.__doc__ = "Fields of the config file; each flag replaces one."
     flagged: Any = tyro.cli(wrapper, args=flags, prog=program)
     return flagged.config  # type: ignore[no-any-return]
+
+
+def completed(config: Config) -> Config:
+    """Fills in what a config leaves to the data: empty statistics, `num_classes` 0.
+
+    Raises:
+        UserError: The data are missing, or a `Standardize` that is not the first step has no
+        numbers.
+    """
+    if getattr(config.model, "num_classes", None) == 0:
+        model = config.model.clone(num_classes=len(config.data.source.classes))
+        config = dataclasses.replace(config, model=model)
+    if not any(_unmeasured(step) for step in config.preprocess):
+        return config
+    first, *rest = config.preprocess
+    if not _unmeasured(first) or any(_unmeasured(step) for step in rest):
+        raise UserError(
+            "Only a Standardize that comes first can be measured on the data. Give the later one "
+            "its mean and std."
+        )
+    mean, std = statistics(config.data)
+    return dataclasses.replace(config, preprocess=(Standardize(mean, std), *rest))
+
+
+def _unmeasured(step: object) -> bool:
+    return isinstance(step, Standardize) and not step.mean
+
+
+def check(config: Config) -> None:
+    """Refuses a config whose parts do not fit each other.
+
+    Raises:
+        UserError: It says which parts, and what to change.
+    """
+    classes = config.data.source.classes
+    outputs = getattr(config.model, "num_classes", len(classes))
+    if outputs != len(classes):
+        raise UserError(
+            f"The network has {outputs} classes and the source {len(classes)} "
+            f"({', '.join(classes)}). "
+            f"Use --config.model.num-classes {len(classes)}."
+        )
+    if not config.loss:
+        raise UserError(
+            "The config has no loss. Give one, for example loss={'ce': CrossEntropy()}."
+        )
+    if config.data.batch_size % config.accumulate:
+        raise UserError(
+            f"A batch of {config.data.batch_size} cannot be cut into {config.accumulate} equal "
+            "slices: "
+            "--config.accumulate must divide --config.data.batch-size."
+        )
+    for name in ("num_steps", "log_every", "eval_every", "save_every", "keep", "accumulate"):
+        if getattr(config, name) < 1:
+            raise UserError(f"{name} is {getattr(config, name)}: it must be 1 or more.")
 
 
 def to_json(config: object) -> Json:

@@ -4,7 +4,6 @@ A run is a pure function of its config: killed at any moment and started again, 
 same numbers.
 """
 
-import dataclasses
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +26,6 @@ from jaxseg.errors import UserError
 from jaxseg.logbook import Logbook
 from jaxseg.metrics import scores
 from jaxseg.step import TrainState, abstract_state, count_parameters, init_state, make_train_step
-from jaxseg.transforms import Standardize
 
 AHEAD = 2
 """Steps that the host may be ahead of the devices; more would only fill their memory."""
@@ -58,8 +56,8 @@ def train(config: Config, workdir: Path) -> TrainState:
 
     with Checkpoints(workdir, keep=config.keep) as checkpoints:
         # 2 sources, and what the config leaves to be measured on them
-        config = completed(config)
-        check(config)
+        config = configs.completed(config)
+        configs.check(config)
         source = config.data.source
 
         # 3 abstract state; 4 resume: this workdir, else other weights, else scratch
@@ -141,61 +139,6 @@ def train(config: Config, workdir: Path) -> TrainState:
                         )
     # 8 leaving the block of checkpoints has waited for the last save
     return state
-
-
-def completed(config: Config) -> Config:
-    """Fills in what a config leaves to the data: empty statistics, `num_classes` 0.
-
-    Raises:
-        UserError: The data are missing, or a `Standardize` that is not the first step has no
-        numbers.
-    """
-    if getattr(config.model, "num_classes", None) == 0:
-        model = config.model.clone(num_classes=len(config.data.source.classes))
-        config = dataclasses.replace(config, model=model)
-    if not any(_unmeasured(step) for step in config.preprocess):
-        return config
-    first, *rest = config.preprocess
-    if not _unmeasured(first) or any(_unmeasured(step) for step in rest):
-        raise UserError(
-            "Only a Standardize that comes first can be measured on the data. Give the later one "
-            "its mean and std."
-        )
-    mean, std = pipeline.statistics(config.data)
-    return dataclasses.replace(config, preprocess=(Standardize(mean, std), *rest))
-
-
-def _unmeasured(step: object) -> bool:
-    return isinstance(step, Standardize) and not step.mean
-
-
-def check(config: Config) -> None:
-    """Refuses a config whose parts do not fit each other.
-
-    Raises:
-        UserError: It says which parts, and what to change.
-    """
-    classes = config.data.source.classes
-    outputs = getattr(config.model, "num_classes", len(classes))
-    if outputs != len(classes):
-        raise UserError(
-            f"The network has {outputs} classes and the source {len(classes)} "
-            f"({', '.join(classes)}). "
-            f"Use --config.model.num-classes {len(classes)}."
-        )
-    if not config.loss:
-        raise UserError(
-            "The config has no loss. Give one, for example loss={'ce': CrossEntropy()}."
-        )
-    if config.data.batch_size % config.accumulate:
-        raise UserError(
-            f"A batch of {config.data.batch_size} cannot be cut into {config.accumulate} equal "
-            "slices: "
-            "--config.accumulate must divide --config.data.batch-size."
-        )
-    for name in ("num_steps", "log_every", "eval_every", "save_every", "keep", "accumulate"):
-        if getattr(config, name) < 1:
-            raise UserError(f"{name} is {getattr(config, name)}: it must be 1 or more.")
 
 
 class _Steps:
