@@ -47,7 +47,7 @@ class Scenes(Protocol):
         """Height and width of the scene in pixels; cheap, no pixel is read."""
 
     def read(self, index: int, window: Window) -> Sample:
-        """`image` (h, w, C), `label` uint8, `valid` bool, and `instance` int32 if known, all (h, w).
+        """`image` (h, w, C); `label` uint8, `valid` bool, and `instance` int32 if known, (h, w).
 
         Raises:
             UserError: The file cannot be read or holds a value that is no class.

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from jaxseg import config as configs
 from jaxseg import evaluation, metrics, training
-from jaxseg.console import make_console
+from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.sharding import MeshShape
 
@@ -97,6 +97,8 @@ def train(arguments: list[str] | None = None) -> None:
         _start(flags.distributed)
         config = configs.override(configs.load(flags.config), fields, "train.py")
         workdir = flags.workdir or Path("runs") / Path(flags.config).stem
+        if jax.process_index() == 0:
+            say(make_console(), f"jaxseg: {flags.config} -> {workdir}")
         training.train(config, workdir)
 
 

@@ -1,4 +1,4 @@
-"""The contract of every network: whatever file is added to jaxseg/models is found and held to it."""
+"""The contract of every network: whatever is added to jaxseg/models is found and held to it."""
 
 import importlib
 import inspect

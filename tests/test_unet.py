@@ -57,7 +57,7 @@ def gradient(model: UNet, batch_stats: Any) -> Callable[[Any, jax.Array], Any]:
 
 
 def assert_same_step(actual: Any, expected: Any) -> None:
-    """Logits and statistics agree to rounding; gradients as far as a ReLU's switching by rounding lets them.
+    """Logits and statistics agree to rounding, gradients as far as switching ReLUs let them.
 
     Moving the image by 3e-7 changes a tensor's gradient here by 1 % of its largest value.
     """

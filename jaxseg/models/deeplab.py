@@ -1,5 +1,4 @@
-"""DeepLabV3: atrous convolutions see far without losing resolution, and a pyramid of them sees
-objects at all scales.
+"""DeepLabV3: atrous convolutions see far at full resolution, a pyramid of them at all scales.
 
                                ┌ 1x1 ────────────────┐
     (B,H,W,C) ─ ResNet, /8 ────┼ 3x3, three rates ───┼ concat ─ 1x1 ─ 3x3 ─ 1x1 ─ resize ─ (B,H,W,K)

@@ -1,12 +1,15 @@
-"""The few operations all networks are made of, each in the formulation that is fast without changing a parameter.
+"""The few operations all networks are made of, each in its fast formulation.
 
-Pure functions first, then thin Linen modules around them. Images are (B, H, W, C), kernels (kh, kw, in, out), padding
-is symmetric as in PyTorch, so imported weights fit. Two rules decide the formulations:
+Pure functions first, then thin Linen modules around them. Images are (B, H, W, C), kernels (kh, kw,
+in, out), padding is symmetric as in PyTorch, so imported weights fit. Two rules decide the
+formulations:
 
-*   Whatever XLA executes slowly everywhere is rewritten for everyone: the 2x2 transposed convolution as a 1x1 one and
-    depth-to-space, the 2x2 maximum as a reshape, resizing as two products with constant matrices (which also keep
-    rows sharded, where `jax.image.resize` gathers them).
-*   What only XLA:CPU executes slowly, the gradient of a convolution, is chosen by `jax.lax.platform_dependent`:
+*   Whatever XLA executes slowly everywhere is rewritten for everyone: the 2x2 transposed
+convolution as a 1x1 one and
+    depth-to-space, the 2x2 maximum as a reshape, resizing as two products with constant matrices
+    (which also keep rows sharded, where `jax.image.resize` gathers them).
+*   What only XLA:CPU executes slowly, the gradient of a convolution, is chosen by
+`jax.lax.platform_dependent`:
     programs for TPU and GPU keep the native operation.
 """
 
@@ -113,7 +116,8 @@ def _gram(a: Array, b: Array) -> Array:
     The smaller one is turned in memory first, because XLA:CPU is slow at doing it on the way.
     """
     if b.shape[1] < a.shape[1]:
-        return lax.optimization_barrier(_gram(b, a)).T
+        turned = lax.optimization_barrier(_gram(b, a))
+        return jnp.transpose(turned)
     turned = lax.optimization_barrier(a.T)
     return jnp.dot(turned, b, preferred_element_type=jnp.float32)
 
@@ -185,7 +189,7 @@ def _live_outputs(
 def _mostly_padding(
     image: tuple[int, ...], kernel: tuple[int, ...], stride: int, dilation: int, padding: Padding
 ) -> bool:
-    """Whether a fifth of the products or more are with zeros, as at rates of 12 and 24 on 32 rows."""
+    """Whether a fifth of the products or more are with zeros, as at rate 12 on 32 rows."""
     if stride != 1:
         return False
     share = 1.0
@@ -246,12 +250,14 @@ def _kernel_gradient(
             columns += [strip[:, :, left : left + (w - 1) * stride + 1 : stride] for left in lefts]
         taps = jnp.concatenate(columns, axis=3).reshape(-1, kh * kw * c)
         out = lax.dynamic_slice_in_dim(g, number * rows, rows, axis=1).reshape(-1, f)
-        # The barrier makes XLA turn the smaller factor itself; its product of two turned factors is slow.
+        # The barrier makes XLA turn the smaller factor itself; its product of two turned factors
+        # is slow.
         turned = lax.optimization_barrier(out.T)
         return total + jnp.dot(turned, taps, preferred_element_type=jnp.float32)
 
     total = lax.fori_loop(0, h // rows, add_strip, jnp.zeros((f, kh * kw * c), jnp.float32))
-    return total.T.reshape(kernel.shape).astype(kernel.dtype)
+    gradient: Array = total.T.reshape(kernel.shape).astype(kernel.dtype)
+    return gradient
 
 
 def _grown(padding: tuple[int, int]) -> tuple[int, int]:
@@ -271,7 +277,8 @@ def upconv2x2(x: Array, kernel: Array) -> Array:
     """Transposed convolution of size 2 and stride 2: (B, H, W, C) -> (B, 2H, 2W, F).
 
     Windows do not overlap, so it is one matrix product and depth-to-space; that needs no halo
-    where rows are sharded. `kernel` is (2, 2, C, F), `kernel[i, j]` makes output pixel (2y+i, 2x+j).
+    where rows are sharded. `kernel` is (2, 2, C, F), `kernel[i, j]` makes output pixel (2y+i,
+    2x+j).
     """
     b, h, w, c = x.shape
     f = kernel.shape[3]
@@ -295,8 +302,10 @@ def _max_pool2x2_forward(x: Array) -> tuple[Array, Array]:
 
 
 def _max_pool2x2_backward(x: Array, g: Array) -> tuple[Array]:
-    # The winner is found by comparing the four pixels with one another. Comparing them with the maximum, as JAX's own
-    # gradient does, divides 0 by 0 where XLA computes `x` twice, in two fusions that round differently: seen on CPU.
+    # The winner is found by comparing the four pixels with one another. Comparing them with the
+    # maximum, as JAX's own
+    # gradient does, divides 0 by 0 where XLA computes `x` twice, in two fusions that round
+    # differently: seen on CPU.
     b, h, w, c = x.shape
     four = x.reshape(b, h // 2, 2, w // 2, 2, c)
     left, right = four[:, :, :, :, 0], four[:, :, :, :, 1]  # (B, H/2, 2, W/2, C)
@@ -318,20 +327,28 @@ def max_pool3x3(x: Array) -> Array:
 
     (B, H, W, C) -> (B, ceil(H/2), ceil(W/2), C).
     """
-    lowest = float(jnp.finfo(x.dtype).min)
-    # Maximum of three rows, then of three columns: a sliding window's gradient is slow, on CPU most of all.
+    lowest = -math.inf
+    # Maximum of three rows, then of three columns: a sliding window's gradient is slow, on CPU
+    # most of all.
     for axis in (1, 2):
         outputs = (x.shape[axis] + 1) // 2
         pads = [(0, 0)] * 4
         pads[axis] = (1, 2 * outputs - x.shape[axis])
         padded = jnp.pad(x, pads, constant_values=lowest)
         taps = [lax.slice_in_dim(padded, i, i + 2 * outputs - 1, 2, axis) for i in range(3)]
-        x = jnp.maximum(jnp.maximum(taps[0], taps[1]), taps[2])
+        x = _larger(_larger(taps[0], taps[1]), taps[2])
     return x
 
 
+def _larger(a: Array, b: Array) -> Array:
+    # Its gradient follows the comparison, where that of `jnp.maximum` compares with a result that
+    # XLA may have
+    # computed a second time and rounded differently; ties go to the first, as in PyTorch.
+    return jnp.where(a >= b, a, b)
+
+
 def resize(x: Array, size: tuple[int, int], *, align_corners: bool = False) -> Array:
-    """Bilinear resizing, (B, h, w, C) -> (B, H, W, C), without antialiasing, as PyTorch's `interpolate`.
+    """Bilinear resizing without antialiasing, (B, h, w, C) -> (B, H, W, C).
 
     `align_corners=False` maps pixel areas on pixel areas: source = (target + 0.5) h / H - 0.5.
     `align_corners=True` maps corner centres on corner centres: source = target (h - 1) / (H - 1).
@@ -356,7 +373,7 @@ def _bilinear(source: int, target: int, align_corners: bool) -> NDArray[np.float
 
 
 def pad_to_multiple(x: Array, multiple: int) -> Array:
-    """Repeats the last row and column until H and W are multiples: (B, H, W, C) -> (B, H', W', C)."""
+    """Repeats the last row and column up to multiples: (B, H, W, C) -> (B, H', W', C)."""
     down, right = (-size % multiple for size in x.shape[1:3])
     if not down and not right:
         return x
@@ -425,7 +442,7 @@ class UpConv(nn.Module):
 
 
 BatchNorm = functools.partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5)
-"""PyTorch's defaults in Flax's convention: its momentum 0.1 is the share of the new, ours 0.9 that of the old."""
+"""PyTorch's defaults: its momentum 0.1 is the share of the new, Flax's 0.9 that of the old."""
 
 
 def he_normal(key: Array, shape: tuple[int, ...]) -> Array:

@@ -1,8 +1,7 @@
-"""ResNet: deep because each block only learns what to add to its input; here with its strides
-traded for atrous rates.
+"""ResNet: deep because a block only learns what to add; here strides may become atrous rates.
 
-    (B,H,W,C) ─ 7x7/2 ─ max 3x3/2 ─ layer1 ─ layer2 /2 ─ layer3 (/2) ─ layer4 (/2) ─ features of the
-    four layers
+    (B,H,W,C) ─ 7x7/2 ─ max 3x3/2 ─ layer1 ─ layer2 /2 ─ layer3 (/2) ─ layer4 (/2)
+                                       └ features of all four layers leave ┘
 
     basic block:  x ─ 3x3 ─ 3x3 ─ + x         bottleneck:  x ─ 1x1 ─ 3x3 ─ 1x1 x 4 ─ + x
 
@@ -27,8 +26,7 @@ Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
 
 
 class ResNet(nn.Module):
-    """(B, H, W, C) -> features of layer1..4 at strides 4, 8, 16, 32, or fewer with atrous
-    convolutions.
+    """(B, H, W, C) -> features of layer1..4 at strides 4, 8, 16, 32, or less where atrous.
 
     Attributes:
         backbone: Depth and kind of block.

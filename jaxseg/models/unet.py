@@ -1,11 +1,8 @@
-"""U-Net: an encoder that sees more and more, a decoder that puts it back to its place, and skips
-that keep the detail.
+"""U-Net: an encoder sees more and more, a decoder puts it in its place, skips keep the detail.
 
-    (B,H,W,C) ─ block f ──────────────────── skip ───────────────────── concat ─ block f ─ 1x1 ─
-    (B,H,W,K)
-                   └ pool ─ block 2f ─────── skip ──────── concat ─ block 2f ─ up ┘
-                               └ pool ─ block 4f ─ skip ─ ... ─ up ┘
-                                          └ ... ─ block 16f ─ ...
+    (B,H,W,C) ─ block f ────────────── skip ──────────────── concat ─ block f ─ 1x1 ─ (B,H,W,K)
+                   └ pool ─ block 2f ─ skip ───── concat ─ block 2f ─ up ┘
+                               └ pool ─ block 4f ─ ... ─ up ┘
 
 Source: Ronneberger, Fischer, Brox, U-Net: Convolutional Networks for Biomedical Image Segmentation,
 MICCAI 2015, arXiv:1505.04597, in the form of mateuszbuda/brain-segmentation-pytorch, against which
@@ -51,8 +48,7 @@ class UNet(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
-        """Logits of each pixel; any H and W, padded inside to multiples of 16 by repeating the
-        edge.
+        """Logits of each pixel; any H and W, the edge repeated inside up to multiples of 16.
 
         Args:
             image: (B, H, W, C) float32.

@@ -1,0 +1,66 @@
+"""Every config fits eight devices as it is; those of the embedded dataset really run there."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxseg import config as configs
+from jaxseg import sharding, step, training
+from jaxseg.datasets.landscape import Landscape
+from jaxseg.transforms import Standardize
+
+SHIPPED = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
+BANDS = {"deeplab": 4, "unet": 4}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_config_lowers_to_eight_devices_as_it_is(path: Path) -> None:
+    config = configs.load(str(path))
+    bands = BANDS.get(path.stem, 3)
+    if not getattr(config.model, "num_classes", 1):
+        config = dataclasses.replace(config, model=config.model.clone(num_classes=2))
+    if config.preprocess == (Standardize(),):
+        measured = Standardize((0.0,) * bands, (1.0,) * bands)
+        config = dataclasses.replace(config, preprocess=(measured,))
+    mesh = sharding.make_mesh(config.mesh)
+    data = config.data
+    sharding.check_batch(mesh, data.batch_size, data.crop)
+    place = sharding.batch_sharding(mesh)
+
+    def array(dtype: str, *more: int) -> jax.ShapeDtypeStruct:
+        shape = (data.batch_size, data.crop, data.crop, *more)
+        return jax.ShapeDtypeStruct(shape, jnp.dtype(dtype), sharding=place)
+
+    batch = {
+        "image": array("uint16", bands),
+        "label": array("uint8"),
+        "valid": array("bool"),
+    }
+    state = step.abstract_state(config, bands, mesh)
+    lowered = jax.jit(step.make_train_step(config, mesh)).lower(state, batch)
+    assert "sharding" in lowered.as_text()
+    new_state, metrics = lowered.out_info
+    assert jax.tree.map(lambda a: a.shape, new_state) == jax.tree.map(lambda a: a.shape, state)
+    assert metrics["loss"].shape == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["unet", "deeplab"])
+def test_a_config_of_the_landscape_runs_on_eight_devices(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    config = configs.load(str(Path(__file__).parent.parent / "configs" / f"{name}.py"))
+    small = Landscape(tiles=(4, 2, 2), data_dir=str(tmp_path))
+    config = dataclasses.replace(
+        config,
+        data=dataclasses.replace(config.data, source=small),
+        optimizer=dataclasses.replace(config.optimizer, warmup=0),
+        num_steps=2,
+    )
+    state = training.train(config, tmp_path / "run")
+    assert int(state.step) == 2
