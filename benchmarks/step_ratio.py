@@ -4,8 +4,9 @@
 
 Both frameworks run the same networks with the same weights on the same numbers, alternating, so
 that a busy neighbour slows both. CPU seconds (`time.process_time`, all threads) are counted,
-because they do not depend on how many cores happen to be free; still, a busy machine is unfair to
-PyTorch, whose threads wait by spinning. PyTorch runs in both of its memory layouts, and ratios are
+because they do not depend on how many cores happen to be free. PyTorch's threads are told to sleep
+while they wait: by default they spin, which on a busy machine cost it up to half as much again and
+would flatter us. PyTorch runs in both of its memory layouts, and ratios are
 to the faster one. Inference is the evaluation-mode forward pass, of the whole batch at once and,
 as the second contender, one image after the other within one program (smaller buffers, fewer page
 faults). Training is forward, cross-entropy, backward, SGD with momentum, new batch statistics.
@@ -14,12 +15,15 @@ Needs `pip install torch`; the library itself never imports it.
 """
 
 import argparse
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when PyTorch is imported
 
 import flax.linen
 import jax
@@ -54,11 +58,8 @@ def main() -> None:
     }
     for key, (title, ours, theirs, batch) in cases.items():
         if arguments.only in (None, key):
-            say(
-                f"\n{title}, {batch} x {arguments.size} x {arguments.size} x 3, CPU seconds per "
-                "step"
-            )
             size = arguments.size
+            say(f"\n{title}, {batch} x {size} x {size} x 3, CPU seconds per step (median)")
             compare(ours, theirs, (batch, size, size, 3), arguments.rounds)
 
 

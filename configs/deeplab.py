@@ -6,7 +6,7 @@ python train.py --config configs/deeplab.py --config.model.backbone resnet50
 
 from jaxseg.config import Config
 from jaxseg.data import Data
-from jaxseg.datasets.landscape import Landscape
+from jaxseg.datasets.landscape import MEAN, STD, Landscape
 from jaxseg.losses import CrossEntropy
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.optimizer import Optimizer
@@ -18,11 +18,11 @@ def get_config() -> Config:
     return Config(
         model=DeepLabV3(num_classes=10, backbone="resnet18", output_stride=8, dropout=0.1),
         data=Data(source=Landscape(sensor="optical"), crop=128, batch_size=8, evaluation_crop=256),
-        preprocess=(Standardize(),),
+        preprocess=(Standardize(mean=MEAN["optical"], std=STD["optical"]),),
         augment=(Dihedral(), Brightness(gain=0.05, offset=0.05)),
         loss={"ce": CrossEntropy()},
         optimizer=Optimizer(learning_rate=1e-3, schedule="cosine", warmup=50, clip=1.0),
-        num_steps=300,
-        eval_every=150,
+        num_steps=250,
+        eval_every=125,
         save_every=100,
     )

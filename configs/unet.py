@@ -5,7 +5,7 @@ python train.py --config configs/unet.py
 
 from jaxseg.config import Config
 from jaxseg.data import Data
-from jaxseg.datasets.landscape import Landscape
+from jaxseg.datasets.landscape import MEAN, STD, Landscape
 from jaxseg.losses import CrossEntropy
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
@@ -17,11 +17,11 @@ def get_config() -> Config:
     return Config(
         model=UNet(num_classes=10, features=16),
         data=Data(source=Landscape(sensor="optical"), crop=128, batch_size=8, evaluation_crop=256),
-        preprocess=(Standardize(),),
+        preprocess=(Standardize(mean=MEAN["optical"], std=STD["optical"]),),
         augment=(Dihedral(), Brightness(gain=0.05, offset=0.05)),
         loss={"ce": CrossEntropy()},
         optimizer=Optimizer(learning_rate=2e-3, schedule="cosine", warmup=50, clip=1.0),
-        num_steps=700,
-        eval_every=350,
+        num_steps=400,
+        eval_every=200,
         save_every=100,
     )

@@ -5,12 +5,12 @@ in, out), padding is symmetric as in PyTorch, so imported weights fit. Two rules
 formulations:
 
 *   Whatever XLA executes slowly everywhere is rewritten for everyone: the 2x2 transposed
-convolution as a 1x1 one and
-    depth-to-space, the 2x2 maximum as a reshape, resizing as two products with constant matrices
-    (which also keep rows sharded, where `jax.image.resize` gathers them).
-*   What only XLA:CPU executes slowly, the gradient of a convolution, is chosen by
-`jax.lax.platform_dependent`:
-    programs for TPU and GPU keep the native operation.
+    convolution as a 1x1 one and depth-to-space, the 2x2 maximum as a reshape, resizing as two
+    products with constant matrices (which also keep rows sharded, where `jax.image.resize` gathers
+    them).
+*   What only XLA:CPU executes slowly, the gradients of convolutions and taps that mostly meet
+    padding, is chosen by `jax.lax.platform_dependent`: programs for TPU and GPU keep the native
+    operation.
 """
 
 import functools
@@ -303,9 +303,8 @@ def _max_pool2x2_forward(x: Array) -> tuple[Array, Array]:
 
 def _max_pool2x2_backward(x: Array, g: Array) -> tuple[Array]:
     # The winner is found by comparing the four pixels with one another. Comparing them with the
-    # maximum, as JAX's own
-    # gradient does, divides 0 by 0 where XLA computes `x` twice, in two fusions that round
-    # differently: seen on CPU.
+    # maximum, as JAX's own gradient does, divides 0 by 0 where XLA computes `x` twice, in two
+    # fusions that round differently: seen on CPU.
     b, h, w, c = x.shape
     four = x.reshape(b, h // 2, 2, w // 2, 2, c)
     left, right = four[:, :, :, :, 0], four[:, :, :, :, 1]  # (B, H/2, 2, W/2, C)
@@ -342,8 +341,8 @@ def max_pool3x3(x: Array) -> Array:
 
 def _larger(a: Array, b: Array) -> Array:
     # Its gradient follows the comparison, where that of `jnp.maximum` compares with a result that
-    # XLA may have
-    # computed a second time and rounded differently; ties go to the first, as in PyTorch.
+    # XLA may have computed a second time and rounded differently; ties go to the first, as in
+    # PyTorch.
     return jnp.where(a >= b, a, b)
 
 
