@@ -81,7 +81,7 @@ def _creator(config: Config, bands: int) -> Callable[[], TrainState]:
     tx = optimizers.make_optimizer(config.optimizer, config.num_steps)
 
     def create() -> TrainState:
-        # `rbg` compiles to one instruction per leaf: half of threefry's compilation for a ResNet-50.
+        # `rbg` compiles to one instruction per leaf: half of what threefry takes for a ResNet-50.
         key = jax.random.key(config.seed, impl="rbg")
         variables = config.model.init(
             {"params": key, "dropout": key}, jnp.zeros(image.shape), train=False
