@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import flax.linen as nn
 import flax.traverse_util
@@ -25,6 +25,10 @@ from jaxseg.errors import UserError
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.resnet import ResNet
 from jaxseg.models.unet import UNet
+from jaxseg.weight_tables.deeplab import RESNET_FOR_DEEPLABV3, TORCHVISION_DEEPLABV3
+from jaxseg.weight_tables.family import Family
+from jaxseg.weight_tables.resnet import TORCHVISION_RESNET
+from jaxseg.weight_tables.unet import LECTURE_UNET
 
 StateDict = Mapping[str, NDArray[np.generic]]
 """What PyTorch calls a state dict: tensors by dotted names."""
@@ -35,104 +39,6 @@ Variables = dict[str, Any]
 Part = Literal["all", "encoder"]
 """The whole network with its classes, or only what turns an image into features."""
 
-
-class Family(NamedTuple):
-    """Where the tensors of a reference implementation go.
-
-    Keys are PyTorch module names, values are paths of our modules; `{i}` and `{j}` stand for the
-    same numbers on both sides.
-    """
-
-    first: str
-    """PyTorch's name of the first convolution, which may be adapted to other bands."""
-    encoder: dict[str, str]
-    decoder: dict[str, str]
-    """Empty: files of this family hold an encoder only."""
-    optional: dict[str, str]
-    """What a file may hold although the network at hand has no such part, as an auxiliary head."""
-    ignored: tuple[str, ...]
-    """PyTorch's names of modules that no network here has, as a classifier of whole images."""
-    transposed: tuple[str, ...]
-    """PyTorch's names of transposed convolutions, whose tensors have inputs before outputs."""
-
-
-# -- the tables ------------------------------------------------------------------------------------
-
-LECTURE_UNET = Family(
-    first="encoder1.enc1conv1",
-    encoder={
-        "encoder{i}.enc{i}conv{j}": "encoder{i}/conv{j}",
-        "encoder{i}.enc{i}norm{j}": "encoder{i}/norm{j}",
-        "bottleneck.bottleneckconv{j}": "bottleneck/conv{j}",
-        "bottleneck.bottlenecknorm{j}": "bottleneck/norm{j}",
-    },
-    decoder={
-        "upconv{i}": "up{i}",
-        "decoder{i}.dec{i}conv{j}": "decoder{i}/conv{j}",
-        "decoder{i}.dec{i}norm{j}": "decoder{i}/norm{j}",
-        "conv": "head",
-    },
-    optional={},
-    ignored=(),
-    transposed=("upconv{i}",),
-)
-"""mateuszbuda/brain-segmentation-pytorch, `unet.py`."""
-
-TORCHVISION_RESNET = Family(
-    first="conv1",
-    encoder={
-        "conv1": "conv1",
-        "bn1": "norm1",
-        "layer{i}.{j}.conv1": "layer{i}_{j}/conv1",
-        "layer{i}.{j}.bn1": "layer{i}_{j}/norm1",
-        "layer{i}.{j}.conv2": "layer{i}_{j}/conv2",
-        "layer{i}.{j}.bn2": "layer{i}_{j}/norm2",
-        "layer{i}.{j}.conv3": "layer{i}_{j}/conv3",
-        "layer{i}.{j}.bn3": "layer{i}_{j}/norm3",
-        "layer{i}.{j}.downsample.0": "layer{i}_{j}/project",
-        "layer{i}.{j}.downsample.1": "layer{i}_{j}/project_norm",
-    },
-    decoder={},
-    optional={},
-    ignored=("fc",),
-    transposed=(),
-)
-"""torchvision.models.resnet18 .. resnet101, trained on ImageNet."""
-
-TORCHVISION_DEEPLABV3 = Family(
-    first="backbone.conv1",
-    encoder={f"backbone.{k}": f"backbone/{v}" for k, v in TORCHVISION_RESNET.encoder.items()},
-    decoder={
-        "classifier.0.convs.0.0": "pyramid/point",
-        "classifier.0.convs.0.1": "pyramid/point_norm",
-        "classifier.0.convs.1.0": "pyramid/atrous1",
-        "classifier.0.convs.1.1": "pyramid/atrous1_norm",
-        "classifier.0.convs.2.0": "pyramid/atrous2",
-        "classifier.0.convs.2.1": "pyramid/atrous2_norm",
-        "classifier.0.convs.3.0": "pyramid/atrous3",
-        "classifier.0.convs.3.1": "pyramid/atrous3_norm",
-        "classifier.0.convs.4.1": "pyramid/image",
-        "classifier.0.convs.4.2": "pyramid/image_norm",
-        "classifier.0.project.0": "pyramid/project",
-        "classifier.0.project.1": "pyramid/project_norm",
-        "classifier.1": "head_conv",
-        "classifier.2": "head_norm",
-        "classifier.4": "head",
-    },
-    optional={
-        "aux_classifier.0": "aux_head/conv",
-        "aux_classifier.1": "aux_head/norm",
-        "aux_classifier.4": "aux_head/head",
-    },
-    ignored=(),
-    transposed=(),
-)
-"""torchvision.models.segmentation.deeplabv3_resnet50 and _resnet101."""
-
-RESNET_FOR_DEEPLABV3 = TORCHVISION_RESNET._replace(
-    encoder={k: f"backbone/{v}" for k, v in TORCHVISION_RESNET.encoder.items()}
-)
-"""A classification ResNet's file for DeepLabV3's encoder."""
 
 FAMILIES: dict[type[nn.Module], tuple[Family, ...]] = {
     UNet: (LECTURE_UNET,),

@@ -7,6 +7,8 @@ by itself.
 
 import dataclasses
 import math
+import os
+import re
 from typing import Any
 
 import chex
@@ -36,6 +38,23 @@ class MeshShape:
     data: int = -1
     fsdp: int = 1
     space: int = 1
+
+
+def give_pretended_devices_threads() -> None:
+    """Lets XLA start four threads for each CPU device that `XLA_FLAGS` pretends to have.
+
+    A collective blocks one or more threads of each device until all have come. XLA starts as many
+    threads as there are cores, or as `NPROC` says when it first meets the CPU; with fewer than the
+    devices need they wait for each other for ever. A value of `NPROC` that is there stays.
+    """
+    pretended = re.search(
+        r"--xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", "")
+    )
+    if pretended:
+        os.environ.setdefault("NPROC", str(4 * int(pretended[1])))
+
+
+give_pretended_devices_threads()  # before anybody can have met the CPU
 
 
 def make_mesh(shape: MeshShape, devices: list[jax.Device] | None = None) -> Mesh:

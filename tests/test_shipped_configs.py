@@ -1,4 +1,4 @@
-"""Every config fits eight devices as it is: it is traced and lowered for them."""
+"""Every config fits eight devices as it is; those of the embedded dataset really run there."""
 
 import dataclasses
 from pathlib import Path
@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import pytest
 
 from jaxseg import config as configs
-from jaxseg import sharding, step
+from jaxseg import sharding, step, training
+from jaxseg.datasets.landscape import Landscape
 from jaxseg.transforms import Standardize
 
 SHIPPED = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
+EMBEDDED = [p for p in SHIPPED if isinstance(configs.load(str(p)).data.source, Landscape)]
 BANDS = {"deeplab": 4, "unet": 4}
 
 
@@ -45,3 +47,21 @@ def test_a_config_lowers_to_eight_devices_as_it_is(path: Path) -> None:
     new_state, metrics = lowered.out_info
     assert jax.tree.map(lambda a: a.shape, new_state) == jax.tree.map(lambda a: a.shape, state)
     assert metrics["loss"].shape == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", EMBEDDED, ids=lambda path: path.stem)
+def test_a_config_of_the_landscape_runs_on_eight_devices_as_it_is(
+    path: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    config = configs.load(str(path))
+    tiles = tmp_path_factory.getbasetemp() / "landscape"
+    small = dataclasses.replace(config.data.source, tiles=(4, 2, 2), data_dir=str(tiles))
+    config = dataclasses.replace(
+        config,
+        data=dataclasses.replace(config.data, source=small),
+        optimizer=dataclasses.replace(config.optimizer, warmup=0),
+        num_steps=2,
+    )
+    state = training.train(config, tmp_path / "run")
+    assert int(state.step) == 2

@@ -22,7 +22,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxseg.models.layers import BatchNorm, Conv, Dtype, LayerOf, resize
+from jaxseg.models.layers import BatchNorm, Conv, Dtype, LayerOf
+from jaxseg.models.resampling import resize
 from jaxseg.models.resnet import Backbone, ResNet
 
 
@@ -126,7 +127,8 @@ class AtrousPyramid(nn.Module):
             y = self.conv(self.features, dilation=rate, name=f"atrous{i}")(x)
             branches.append(nn.relu(self.norm(name=f"atrous{i}_norm")(y)))
         mean = x.mean(axis=(1, 2), keepdims=True, dtype=jnp.float32)  # (B, 1, 1, C)
-        y = nn.relu(self.norm(name="image_norm")(point(name="image")(mean)))
+        y = self.norm(name="image_norm", use_fast_variance=False)(point(name="image")(mean))
+        y = nn.relu(y)
         branches.append(jnp.broadcast_to(y, (*x.shape[:3], self.features)))
         x = point(name="project")(jnp.concatenate(branches, axis=-1))  # (B, h, w, features)
         return nn.relu(self.norm(name="project_norm")(x))

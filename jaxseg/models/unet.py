@@ -19,15 +19,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxseg.models.layers import (
-    BatchNorm,
-    Conv,
-    Dtype,
-    LayerOf,
-    UpConv,
-    max_pool2x2,
-    pad_to_multiple,
-)
+from jaxseg.models.layers import BatchNorm, Conv, ConvTranspose, Dtype, LayerOf
+from jaxseg.models.resampling import max_pool2x2, pad_to_multiple
 
 
 class UNet(nn.Module):
@@ -60,7 +53,7 @@ class UNet(nn.Module):
         """
         conv = functools.partial(Conv, dtype=self.dtype)
         norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
-        up = functools.partial(UpConv, dtype=self.dtype)
+        up = functools.partial(ConvTranspose, dtype=self.dtype)
         double_conv = nn.remat(DoubleConv) if self.remat else DoubleConv
         block = functools.partial(double_conv, conv=conv, norm=norm)
         f = self.features

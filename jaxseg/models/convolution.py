@@ -1,0 +1,310 @@
+"""Convolutions and transposed convolutions, each in a formulation that is fast where it runs.
+
+Images are (B, H, W, C), kernels (kh, kw, in, out), padding is symmetric as in PyTorch, so imported
+weights fit. Two rules decide the formulations:
+
+*   Whatever XLA executes slowly everywhere is rewritten for everyone, as transposed convolutions:
+    ordinary ones and depth-to-space.
+*   What only XLA:CPU executes slowly, the gradients of convolutions and taps that mostly meet
+    padding, is chosen by `jax.lax.platform_dependent`: programs for TPU and GPU keep the native
+    operation.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from numpy.typing import NDArray
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+"""Zeros before and after the rows, before and after the columns; negative: cut pixels off."""
+
+
+def conv2d(
+    x: Array, kernel: Array, *, stride: int = 1, dilation: int = 1, padding: int = 0
+) -> Array:
+    """Cross-correlation with zero padding, which all deep learning libraries call convolution.
+
+    Args:
+        x: Features, (B, H, W, C).
+        kernel: (kh, kw, C, F), of the dtype of `x`.
+        stride: Step between output pixels along both axes.
+        dilation: Step between taps along both axes, the atrous rate.
+        padding: Zeros on each of the four sides.
+
+    Returns:
+        (B, H', W', F) with H' = (H + 2 padding - dilation (kh - 1) - 1) // stride + 1.
+    """
+    rows, top, bottom = _taps_that_touch(x.shape[1], kernel.shape[0], stride, dilation, padding)
+    columns, left, right = _taps_that_touch(x.shape[2], kernel.shape[1], stride, dilation, padding)
+    kernel, around = kernel[rows, columns], ((top, bottom), (left, right))
+    if kernel.shape[:2] == (1, 1) and around == ((0, 0), (0, 0)):
+        return _pointwise(x[:, ::stride, ::stride], kernel[0, 0])
+    return _conv(x, kernel, stride, dilation, around)
+
+
+def conv_transpose2d(
+    x: Array, kernel: Array, *, stride: int, padding: int = 0, output_padding: int = 0
+) -> Array:
+    """Transposed convolution: each input pixel paints the kernel, `stride` pixels apart.
+
+    The output pixels of one phase (row and column modulo `stride`) are a small ordinary convolution
+    of the input; all phases are computed as channels of one, and depth-to-space interleaves them.
+    That needs no zeros between pixels, and no halo where a kernel is as large as its stride.
+
+    Args:
+        x: Features, (B, H, W, C).
+        kernel: (k, k, C, F) of the dtype of `x`; `kernel[i, j]` paints the pixel i rows below and j
+            columns right of the first one, as in PyTorch.
+        stride: Distance of two input pixels in the output.
+        padding: Rows and columns cut off on each of the four sides.
+        output_padding: Rows and columns added at the bottom and right.
+
+    Returns:
+        (B, H', W', F) with H' = (H - 1) stride - 2 padding + k + output_padding.
+    """
+    taps, first, last = _taps_of_phases(kernel.shape[0], stride, padding)
+    _, h, w, c = x.shape
+    size = [(n - 1) * stride - 2 * padding + kernel.shape[0] + output_padding for n in (h, w)]
+    rows, columns = (-(-n // stride) for n in size)
+    filled = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))  # the last tap is zero: unused
+    phases = filled[taps.T[:, None, :, None], taps.T[None, :, None, :]]  # (d, d, s, s, C, F)
+    phases = phases.transpose(0, 1, 4, 2, 3, 5).reshape(*phases.shape[:2], c, -1)
+    around = ((-first, rows - h + last), (-first, columns - w + last))
+    if phases.shape[:2] == (1, 1) and around == ((0, 0), (0, 0)):
+        y = _pointwise(x, phases[0, 0])
+    else:
+        y = _conv(x, phases, 1, 1, around)
+    y = y.reshape(-1, rows, columns, stride, stride, kernel.shape[3]).swapaxes(2, 3)
+    y = y.reshape(-1, rows * stride, columns * stride, kernel.shape[3])
+    return y[:, : size[0], : size[1]]
+
+
+def _taps_of_phases(taps: int, stride: int, padding: int) -> tuple[NDArray[np.int64], int, int]:
+    """Which tap of the kernel each phase of the output takes from each neighbour of the input.
+
+    Returns:
+        (stride, neighbours) numbers of taps, `taps` = none; offsets of the first and last
+        neighbour. Output pixel `stride m + phase` takes tap `t` from input pixel `m + offset` where
+        `stride offset = phase + padding - t`.
+    """
+    pairs = {}
+    for phase in range(stride):
+        for tap in range(taps):
+            offset, rest = divmod(phase + padding - tap, stride)
+            if rest == 0:
+                pairs[phase, offset] = tap
+    first = min(offset for _, offset in pairs)
+    last = max(offset for _, offset in pairs)
+    table = np.full((stride, last - first + 1), taps)
+    for (phase, offset), tap in pairs.items():
+        table[phase, offset - first] = tap
+    return table, first, last
+
+
+def _taps_that_touch(
+    pixels: int, taps: int, stride: int, dilation: int, padding: int
+) -> tuple[slice, int, int]:
+    """Taps that meet a pixel at all and the padding they need: rate 36 on 32 rows leaves one tap.
+
+    Exact, because what is dropped would only ever have met zeros.
+    """
+    outputs = (pixels + 2 * padding - dilation * (taps - 1) - 1) // stride + 1
+    first = [tap * dilation - padding for tap in range(taps)]
+    touch = [t for t, f in enumerate(first) if f < pixels and f + (outputs - 1) * stride >= 0]
+    low, high = (touch[0], touch[-1]) if touch else (0, taps - 1)
+    return (
+        slice(low, high + 1),
+        padding - low * dilation,
+        padding - (taps - 1 - high) * dilation,
+    )
+
+
+@jax.custom_vjp
+def _pointwise(x: Array, kernel: Array) -> Array:
+    """A 1x1 convolution is a matrix product: (B, H, W, C) times (C, F)."""
+    return jnp.dot(x, kernel)
+
+
+def _pointwise_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return jnp.dot(x, kernel), (x, kernel)
+
+
+def _pointwise_backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+    def native(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
+        dx, dkernel = jax.vjp(jnp.dot, x, kernel)[1](g)
+        return dx, dkernel
+
+    def quick(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
+        # Barriers, or XLA:CPU computes what led to `g` a second time, slowly, in turned order.
+        g = lax.optimization_barrier(g)
+        pixels, outputs = x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1])
+        return jnp.dot(g, kernel.T), _gram(pixels, outputs).astype(kernel.dtype)
+
+    gradients: tuple[Array, Array] = lax.platform_dependent(*saved, g, cpu=quick, default=native)
+    return gradients
+
+
+_pointwise.defvjp(_pointwise_forward, _pointwise_backward)
+
+
+def _gram(a: Array, b: Array) -> Array:
+    """(P, M), (P, N) -> (M, N) float32, the product of the turned `a` with `b`.
+
+    The smaller one is turned in memory first, because XLA:CPU is slow at doing it on the way.
+    """
+    if b.shape[1] < a.shape[1]:
+        turned = lax.optimization_barrier(_gram(b, a))
+        return jnp.transpose(turned)
+    turned = lax.optimization_barrier(a.T)
+    return jnp.dot(turned, b, preferred_element_type=jnp.float32)
+
+
+def _native(x: Array, kernel: Array, stride: int, dilation: int, padding: Padding) -> Array:
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        padding,
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _conv(x: Array, kernel: Array, stride: int, dilation: int, padding: Padding) -> Array:
+    def native(x: Array, kernel: Array) -> Array:
+        return _native(x, kernel, stride, dilation, padding)
+
+    def tap_by_tap(x: Array, kernel: Array) -> Array:
+        return _tap_by_tap(x, kernel, dilation, padding)
+
+    if not _mostly_padding(x.shape, kernel.shape, stride, dilation, padding):
+        return native(x, kernel)
+    y: Array = lax.platform_dependent(x, kernel, cpu=tap_by_tap, default=native)
+    return y
+
+
+def _conv_forward(
+    x: Array, kernel: Array, stride: int, dilation: int, padding: Padding
+) -> tuple[Array, tuple[Array, Array]]:
+    return _conv(x, kernel, stride, dilation, padding), (x, kernel)
+
+
+def _conv_backward(
+    stride: int, dilation: int, padding: Padding, saved: tuple[Array, Array], g: Array
+) -> tuple[Array, Array]:
+    def native(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
+        plain = functools.partial(_native, stride=stride, dilation=dilation, padding=padding)
+        dx, dkernel = jax.vjp(plain, x, kernel)[1](g)
+        return dx, dkernel
+
+    def quick(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
+        if _mostly_padding(x.shape, kernel.shape, stride, dilation, padding):
+            by_tap = functools.partial(_tap_by_tap, dilation=dilation, padding=padding)
+            dx, dkernel = jax.vjp(by_tap, x, kernel)[1](g)
+            return dx, dkernel
+        strided = stride != 1
+        dx = native(x, kernel, g)[0] if strided else _input_gradient(kernel, g, dilation, padding)
+        return dx, _kernel_gradient(x, kernel, g, stride, dilation, padding)
+
+    gradients: tuple[Array, Array] = lax.platform_dependent(*saved, g, cpu=quick, default=native)
+    return gradients
+
+
+_conv.defvjp(_conv_forward, _conv_backward)
+
+
+def _live_outputs(
+    pixels: int, taps: int, dilation: int, padding: tuple[int, int]
+) -> list[tuple[int, int]]:
+    """Stride 1: for each tap the range of outputs for which it meets a pixel and not padding."""
+    outputs = pixels + sum(padding) - dilation * (taps - 1)
+    shifts = [tap * dilation - padding[0] for tap in range(taps)]
+    return [(max(0, -shift), min(outputs, pixels - shift)) for shift in shifts]
+
+
+def _mostly_padding(
+    image: tuple[int, ...], kernel: tuple[int, ...], stride: int, dilation: int, padding: Padding
+) -> bool:
+    """Whether a fifth of the products or more are with zeros, as at rate 12 on 32 rows."""
+    if stride != 1:
+        return False
+    share = 1.0
+    for axis in (0, 1):
+        ranges = _live_outputs(image[1 + axis], kernel[axis], dilation, padding[axis])
+        outputs = image[1 + axis] + sum(padding[axis]) - dilation * (kernel[axis] - 1)
+        share *= sum(max(0, stop - start) for start, stop in ranges) / (outputs * kernel[axis])
+    return share <= 0.8
+
+
+def _tap_by_tap(x: Array, kernel: Array, dilation: int, padding: Padding) -> Array:
+    """Stride 1: one matrix product per tap, of only those pixels that it meets."""
+    _, h, w, _ = x.shape
+    rows = _live_outputs(h, kernel.shape[0], dilation, padding[0])
+    columns = _live_outputs(w, kernel.shape[1], dilation, padding[1])
+    height = h + sum(padding[0]) - dilation * (kernel.shape[0] - 1)
+    width = w + sum(padding[1]) - dilation * (kernel.shape[1] - 1)
+    total = jnp.zeros((x.shape[0], height, width, kernel.shape[3]), x.dtype)
+    for i, (top, bottom) in enumerate(rows):
+        for j, (left, right) in enumerate(columns):
+            if bottom <= top or right <= left:
+                continue
+            y, z = i * dilation - padding[0][0], j * dilation - padding[1][0]
+            part = jnp.dot(x[:, top + y : bottom + y, left + z : right + z], kernel[i, j])
+            frame = ((0, 0), (top, height - bottom), (left, width - right), (0, 0))
+            total += jnp.pad(part, frame)
+    return total
+
+
+def _input_gradient(kernel: Array, g: Array, dilation: int, padding: Padding) -> Array:
+    """Stride 1: the convolution of the output's gradient with the kernel turned by 180 degrees."""
+    turned = kernel[::-1, ::-1].swapaxes(2, 3)
+    (top, bottom), (left, right) = padding
+    tall, wide = (dilation * (taps - 1) for taps in kernel.shape[:2])
+    return _conv(g, turned, 1, dilation, ((tall - top, tall - bottom), (wide - left, wide - right)))
+
+
+def _kernel_gradient(
+    x: Array, kernel: Array, g: Array, stride: int, dilation: int, padding: Padding
+) -> Array:
+    """Strip by strip of output rows: lay the taps' pixels side by side, one matrix product, add.
+
+    A strip and its columns stay in the cache, which XLA:CPU's own formulation does not care for.
+    """
+    kh, kw, c, f = kernel.shape
+    b, h, w, _ = g.shape
+    x = jnp.pad(x, ((0, 0), _grown(padding[0]), _grown(padding[1]), (0, 0)))
+    x = x[:, max(0, -padding[0][0]) :, max(0, -padding[1][0]) :]
+    rows = _rows_of_a_strip(h, b * w * (kh * kw * c + f) * 4)
+    reach = (rows - 1) * stride + 1
+
+    def add_strip(number: Array, total: Array) -> Array:
+        first = number * rows * stride
+        columns = []
+        for i in range(kh):
+            strip = lax.dynamic_slice_in_dim(x, first + i * dilation, reach, axis=1)[:, ::stride]
+            lefts = [j * dilation for j in range(kw)]
+            columns += [strip[:, :, left : left + (w - 1) * stride + 1 : stride] for left in lefts]
+        taps = jnp.concatenate(columns, axis=3).reshape(-1, kh * kw * c)
+        out = lax.dynamic_slice_in_dim(g, number * rows, rows, axis=1).reshape(-1, f)
+        # The barrier makes XLA turn the smaller factor itself; its product of two turned factors
+        # is slow.
+        turned = lax.optimization_barrier(out.T)
+        return total + jnp.dot(turned, taps, preferred_element_type=jnp.float32)
+
+    total = lax.fori_loop(0, h // rows, add_strip, jnp.zeros((f, kh * kw * c), jnp.float32))
+    gradient: Array = total.T.reshape(kernel.shape).astype(kernel.dtype)
+    return gradient
+
+
+def _grown(padding: tuple[int, int]) -> tuple[int, int]:
+    return max(0, padding[0]), max(0, padding[1])
+
+
+def _rows_of_a_strip(rows: int, bytes_per_row: int, cache: int = 4 * 2**20) -> int:
+    """The largest divisor of `rows` whose strip fits the cache of a core, at least 1."""
+    fits = [n for n in range(1, rows + 1) if rows % n == 0 and n * bytes_per_row <= cache]
+    return max(fits, default=1)

@@ -1,0 +1,132 @@
+"""Pooling, resizing and padding of (B, H, W, C) features, in formulations fast on CPU, GPU and TPU.
+
+Maxima of 2x2 windows are a reshape, resizing is two products with constant matrices, which also
+keep rows sharded where `jax.image.resize` gathers them.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from numpy.typing import NDArray
+
+
+@jax.custom_vjp
+def max_pool2x2(x: Array) -> Array:
+    """Maximum of 2x2 windows: (B, H, W, C) -> (B, H/2, W/2, C); H and W must be even.
+
+    On ties the gradient goes to the first pixel in reading order, as PyTorch's does.
+    """
+    b, h, w, c = x.shape
+    return x.reshape(b, h // 2, 2, w // 2, 2, c).max(axis=(2, 4))
+
+
+def _max_pool2x2_forward(x: Array) -> tuple[Array, Array]:
+    return max_pool2x2(x), x
+
+
+def _max_pool2x2_backward(x: Array, g: Array) -> tuple[Array]:
+    # The winner is found by comparing the four pixels with one another. Comparing them with the
+    # maximum, as JAX's own gradient does, divides 0 by 0 where XLA computes `x` twice, in two
+    # fusions that round differently: seen on CPU.
+    b, h, w, c = x.shape
+    four = x.reshape(b, h // 2, 2, w // 2, 2, c)
+    left, right = four[:, :, :, :, 0], four[:, :, :, :, 1]  # (B, H/2, 2, W/2, C)
+    is_left = left >= right
+    row = jnp.where(is_left, left, right)
+    is_top = (row[:, :, 0] >= row[:, :, 1])[:, :, None]
+    wins = jnp.concatenate((is_top, ~is_top), axis=2)
+    zero = jnp.zeros((), g.dtype)
+    g = g[:, :, None]
+    pair = (jnp.where(wins & is_left, g, zero), jnp.where(wins & ~is_left, g, zero))
+    return (jnp.stack(pair, axis=4).reshape(x.shape),)
+
+
+max_pool2x2.defvjp(_max_pool2x2_forward, _max_pool2x2_backward)
+
+
+def max_pool3x3(x: Array) -> Array:
+    """Maximum of 3x3 windows with stride 2 and padding 1, as after a ResNet's first convolution.
+
+    (B, H, W, C) -> (B, ceil(H/2), ceil(W/2), C).
+    """
+    lowest = -math.inf
+    # Maximum of three rows, then of three columns: a sliding window's gradient is slow, on CPU
+    # most of all.
+    for axis in (1, 2):
+        outputs = (x.shape[axis] + 1) // 2
+        pads = [(0, 0)] * 4
+        pads[axis] = (1, 2 * outputs - x.shape[axis])
+        padded = jnp.pad(x, pads, constant_values=lowest)
+        taps = [lax.slice_in_dim(padded, i, i + 2 * outputs - 1, 2, axis) for i in range(3)]
+        x = _larger(_larger(taps[0], taps[1]), taps[2])
+    return x
+
+
+def _larger(a: Array, b: Array) -> Array:
+    # Its gradient follows the comparison, where that of `jnp.maximum` compares with a result that
+    # XLA may have computed a second time and rounded differently; ties go to the first, as in
+    # PyTorch.
+    return jnp.where(a >= b, a, b)
+
+
+def mean_pool(x: Array, bins: int) -> Array:
+    """Means of `bins` x `bins` areas, (B, H, W, C) -> (B, bins, bins, C) float32.
+
+    Area i covers rows floor(i H / bins) to ceil((i + 1) H / bins): areas overlap where H is no
+    multiple, as in PyTorch's adaptive pooling.
+    """
+    rows, columns = (jnp.asarray(_mean_of_areas(n, bins), jnp.float32) for n in x.shape[1:3])
+    x = jnp.einsum("ih,bhwc->biwc", rows, x.astype(jnp.float32), precision="highest")
+    return jnp.einsum("jw,biwc->bijc", columns, x, precision="highest")
+
+
+def _mean_of_areas(pixels: int, bins: int) -> NDArray[np.float64]:
+    """The (bins, pixels) matrix of means; each row sums to 1."""
+    matrix = np.zeros((bins, pixels))
+    for i in range(bins):
+        first, stop = i * pixels // bins, -(-(i + 1) * pixels // bins)
+        matrix[i, first:stop] = 1 / (stop - first)
+    return matrix
+
+
+def repeat2x2(x: Array) -> Array:
+    """Each pixel four times, the nearest neighbour's upsampling: (B, H, W, C) -> (B, 2H, 2W, C)."""
+    b, h, w, c = x.shape
+    x = jnp.broadcast_to(x[:, :, None, :, None], (b, h, 2, w, 2, c))
+    return x.reshape(b, 2 * h, 2 * w, c)
+
+
+def resize(x: Array, size: tuple[int, int], *, align_corners: bool = False) -> Array:
+    """Bilinear resizing without antialiasing, (B, h, w, C) -> (B, H, W, C).
+
+    `align_corners=False` maps pixel areas on pixel areas: source = (target + 0.5) h / H - 0.5.
+    `align_corners=True` maps corner centres on corner centres: source = target (h - 1) / (H - 1).
+    """
+    if x.shape[1:3] == size:
+        return x
+    rows = _bilinear(x.shape[1], size[0], align_corners).astype(x.dtype)
+    columns = _bilinear(x.shape[2], size[1], align_corners).astype(x.dtype)
+    x = jnp.einsum("Hh,bhwc->bHwc", rows, x, precision="highest")
+    return jnp.einsum("Ww,bhwc->bhWc", columns, x, precision="highest")
+
+
+def _bilinear(source: int, target: int, align_corners: bool) -> NDArray[np.float64]:
+    """The (target, source) matrix of linear interpolation; each row sums to 1."""
+    place = np.arange(target, dtype=np.float64)
+    if align_corners:
+        place *= (source - 1) / max(target - 1, 1)
+    else:
+        place = (place + 0.5) * source / target - 0.5
+    distance = np.abs(np.clip(place, 0, source - 1)[:, None] - np.arange(source))
+    return np.maximum(0.0, 1.0 - distance)
+
+
+def pad_to_multiple(x: Array, multiple: int) -> Array:
+    """Repeats the last row and column up to multiples: (B, H, W, C) -> (B, H', W', C)."""
+    down, right = (-size % multiple for size in x.shape[1:3])
+    if not down and not right:
+        return x
+    return jnp.pad(x, ((0, 0), (0, down), (0, right), (0, 0)), mode="edge")

@@ -1,0 +1,24 @@
+"""Names of ResNets."""
+
+from jaxseg.weight_tables.family import Family
+
+TORCHVISION_RESNET = Family(
+    first="conv1",
+    encoder={
+        "conv1": "conv1",
+        "bn1": "norm1",
+        "layer{i}.{j}.conv1": "layer{i}_{j}/conv1",
+        "layer{i}.{j}.bn1": "layer{i}_{j}/norm1",
+        "layer{i}.{j}.conv2": "layer{i}_{j}/conv2",
+        "layer{i}.{j}.bn2": "layer{i}_{j}/norm2",
+        "layer{i}.{j}.conv3": "layer{i}_{j}/conv3",
+        "layer{i}.{j}.bn3": "layer{i}_{j}/norm3",
+        "layer{i}.{j}.downsample.0": "layer{i}_{j}/project",
+        "layer{i}.{j}.downsample.1": "layer{i}_{j}/project_norm",
+    },
+    decoder={},
+    optional={},
+    ignored=("fc",),
+    transposed=(),
+)
+"""torchvision.models.resnet18 .. resnet101, trained on ImageNet."""
