@@ -138,10 +138,10 @@ def merge(
             continue
         value = np.asarray(state[name], dtype=np.float32)
         transposed = _translated(module, dict.fromkeys(family.transposed, "")) is not None
-        if value.ndim == 4:
-            value = value.transpose(2, 3, 0, 1) if transposed else value.transpose(2, 3, 1, 0)
-            if module == family.first:
-                value = spread_bands(value, leaf.shape[2])
+        if value.ndim > 1:  # convolutions of any dimension and matrices: taps, inputs, outputs
+            value = np.moveaxis(value, (0, 1), (-2, -1) if transposed else (-1, -2))
+        if module == family.first:
+            value = spread_bands(value, leaf.shape[-2])
         if value.shape != leaf.shape:
             misshapen.append(
                 f"{name} {state[name].shape}, which gives {value.shape}, not {leaf.shape}"

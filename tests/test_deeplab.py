@@ -50,6 +50,7 @@ def test_features_have_the_output_stride(stride: Any, cells: int) -> None:
     variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
     features = jax.eval_shape(lambda v, x: model.apply(v, x, train=False), variables, image)
     assert [leaf.shape for leaf in features] == [
+        (1, 48, 48, 64),
         (1, 24, 24, 256),
         (1, 12, 12, 512),
         (1, cells, cells, 1024),

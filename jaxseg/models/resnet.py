@@ -1,7 +1,7 @@
 """ResNet: deep because a block only learns what to add; here strides may become atrous rates.
 
     (B,H,W,C) ─ 7x7/2 ─ max 3x3/2 ─ layer1 ─ layer2 /2 ─ layer3 (/2) ─ layer4 (/2)
-                                       └ features of all four layers leave ┘
+                                       └ features of all four layers leave, and the stem's ┘
 
     basic block:  x ─ 3x3 ─ 3x3 ─ + x         bottleneck:  x ─ 1x1 ─ 3x3 ─ 1x1 x 4 ─ + x
 
@@ -27,7 +27,7 @@ Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
 
 
 class ResNet(nn.Module):
-    """(B, H, W, C) -> features of layer1..4 at strides 4, 8, 16, 32, or less where atrous.
+    """(B, H, W, C) -> features of stem and layer1..4 at strides 2, 4, 8, 16, 32, or less if atrous.
 
     Attributes:
         backbone: Depth and kind of block.
@@ -45,8 +45,8 @@ class ResNet(nn.Module):
     remat: bool = False
 
     @nn.compact
-    def __call__(self, image: Array, *, train: bool) -> tuple[Array, Array, Array, Array]:
-        """Features of the four layers, finest first.
+    def __call__(self, image: Array, *, train: bool) -> tuple[Array, Array, Array, Array, Array]:
+        """Features of the stem before its pooling and of the four layers, finest first.
 
         Args:
             image: (B, H, W, C).
@@ -54,8 +54,9 @@ class ResNet(nn.Module):
                 ones.
 
         Returns:
-            (B, H/4, W/4, F), (B, H/8, W/8, 2F), (B, H/s, W/s, 4F), (B, H/s, W/s, 8F), sizes rounded
-            up at each stride; F is 64 for basic blocks and 256 for bottlenecks.
+            (B, H/2, W/2, 64), (B, H/4, W/4, F), (B, H/8, W/8, 2F), (B, H/s, W/s, 4F),
+            (B, H/s, W/s, 8F), sizes rounded up at each stride; F is 64 for basic blocks and 256 for
+            bottlenecks.
         """
         conv = functools.partial(Conv, dtype=self.dtype)
         norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
@@ -65,7 +66,8 @@ class ResNet(nn.Module):
         block = functools.partial(nn.remat(kind) if self.remat else kind, conv=conv, norm=norm)
 
         x = conv(64, kernel_size=7, stride=2, name="conv1")(image)  # (B, H/2, W/2, 64)
-        x = max_pool3x3(nn.relu(norm(name="norm1")(x)))  # (B, H/4, W/4, 64)
+        stem = nn.relu(norm(name="norm1")(x))
+        x = max_pool3x3(stem)  # (B, H/4, W/4, 64)
         layers = []
         for layer, (stride, rates) in enumerate(self.rates(), start=1):
             for unit, rate in enumerate(rates):
@@ -77,7 +79,7 @@ class ResNet(nn.Module):
                     name=f"layer{layer}_{unit}",
                 )(x)
             layers.append(x)
-        return layers[0], layers[1], layers[2], layers[3]
+        return stem, layers[0], layers[1], layers[2], layers[3]
 
     @nn.nowrap
     def rates(self) -> list[tuple[int, tuple[int, ...]]]:
