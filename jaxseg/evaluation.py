@@ -73,7 +73,7 @@ class Evaluator:
         height = config.data.evaluation_crop or config.data.crop
         sharding.check_batch(mesh, size, height)
         self._positions = sharding.local_positions(mesh, size)
-        self._step = jax.jit(make_eval_step(config))
+        self._step = jax.jit(make_eval_step(config, mesh))
 
     def __call__(self, state: TrainState) -> Evaluation:
         """Counts every labelled, valid pixel of the split once."""

@@ -113,7 +113,7 @@ def make_train_step(
         params: Tree, batch_stats: Tree, batch: Batch, key: jax.Array
     ) -> tuple[jax.Array, tuple[Any, Metrics]]:
         logits, updates = config.model.apply(
-            {"params": params, "batch_stats": batch_stats},
+            {"params": sharding.gathered(mesh, params), "batch_stats": batch_stats},
             batch["image"],
             train=True,
             mutable=["batch_stats", "aux_logits"],
@@ -146,6 +146,7 @@ def make_train_step(
         grads, (batch_stats, metrics) = _accumulated(
             gradient, state, batch, dropout_key, config.accumulate
         )
+        grads = jax.lax.with_sharding_constraint(grads, sharding.state_shardings(mesh, grads))
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = state.ema
@@ -161,7 +162,7 @@ def make_train_step(
     return train_step
 
 
-def make_eval_step(config: Config) -> Callable[[Tree, Batch], Metrics]:
+def make_eval_step(config: Config, mesh: Mesh) -> Callable[[Tree, Batch], Metrics]:
     """The evaluation step `(variables, batch) -> results`; see `inference_variables`.
 
     Results: `confusion` (K, K) int32 of the whole batch, `prediction` (B, H, W) uint8, and per
@@ -170,6 +171,7 @@ def make_eval_step(config: Config) -> Callable[[Tree, Batch], Metrics]:
 
     def eval_step(variables: Tree, batch: Batch) -> Metrics:
         batch = _prepare(config, batch)
+        variables = sharding.gathered(mesh, variables)
         logits: Any = config.model.apply(variables, batch["image"], train=False)
         chex.assert_shape(logits, (*batch["label"].shape, None))
         prediction = jnp.argmax(logits, -1)
