@@ -1,4 +1,4 @@
-"""Weights that others trained: PyTorch state dicts into Flax variables, every tensor accounted for.
+"""Weights that others trained: PyTorch state dicts into Flax variables and back, without a loss.
 
 A family of networks is one table of PyTorch module names and ours. A tensor that is missing,
 unexpected or of another shape is an error that lists all of them, because a network that is only
@@ -9,7 +9,7 @@ table marks optional.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,17 +21,17 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg import band_shares
+from jaxseg.band_shares import spread_bands
 from jaxseg.errors import UserError
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.resnet import ResNet
 from jaxseg.models.unet import UNet
+from jaxseg.state_dict import StateDict, read_state_dict
 from jaxseg.weight_tables.deeplab import RESNET_FOR_DEEPLABV3, TORCHVISION_DEEPLABV3
 from jaxseg.weight_tables.family import Family
 from jaxseg.weight_tables.resnet import TORCHVISION_RESNET
 from jaxseg.weight_tables.unet import LECTURE_UNET
-
-StateDict = Mapping[str, NDArray[np.generic]]
-"""What PyTorch calls a state dict: tensors by dotted names."""
 
 Variables = dict[str, Any]
 """What Flax calls variables: `{"params": ..., "batch_stats": ...}`, nested dicts of arrays."""
@@ -55,25 +55,55 @@ FAMILIES: dict[type[nn.Module], tuple[Family, ...]] = {
 class Pretrained:
     """Weights a run starts from, as a config holds them.
 
+    A first convolution that was trained on other bands is adapted so that a grey image gives the
+    features it gave before: by wavelength where both are given, else by name where the weights'
+    bands are given, else evenly (`jaxseg.band_shares`).
+
     Attributes:
-        path: A state dict: .safetensors, .npz, or .pth / .pt where PyTorch is installed. None = no
-            such weights.
+        path: A state dict: .safetensors, .npz, .pth where PyTorch is installed, or
+            hf://owner/name/file on the Hugging Face hub. None = no such weights.
         part: `all` wants a file with the same classes; `encoder` leaves decoder and head as they
             are.
+        trained_bands: Names of the bands the weights were trained on, in order, in the words of
+            the data, as R G B.
+        wavelengths: Centres of the data's bands in nm.
+        trained_wavelengths: Centres of the bands the weights were trained on, in nm.
     """
 
     path: str | None = None
     part: Part = "all"
+    trained_bands: tuple[str, ...] = ()
+    wavelengths: tuple[float, ...] = ()
+    trained_wavelengths: tuple[float, ...] = ()
 
-    def into(self, model: nn.Module, variables: Variables) -> Variables:
+    def into(self, model: nn.Module, variables: Variables, bands: Sequence[str] = ()) -> Variables:
         """The same variables with the file's tensors in their places, on the same devices.
 
+        Args:
+            model: The network.
+            variables: Its `params` and `batch_stats`.
+            bands: Names of the data's bands, for `trained_bands`.
+
         Raises:
-            UserError: The file cannot be read, or its tensors are not those of the network.
+            UserError: The file cannot be read, its tensors are not those of the network, or bands
+                do not fit.
         """
         if self.path is None:
             return variables
-        return merge(model, variables, read_state_dict(self.path), part=self.part)
+        state = read_state_dict(self.path)
+        return merge(model, variables, state, part=self.part, shares=self._shares(bands))
+
+    def _shares(self, bands: Sequence[str]) -> NDArray[np.float64] | None:
+        if bool(self.wavelengths) != bool(self.trained_wavelengths):
+            raise UserError(
+                "Give both --config.pretrained.wavelengths, those of the data, and "
+                "--config.pretrained.trained-wavelengths, those of the weights, or neither."
+            )
+        if self.wavelengths:
+            return band_shares.shares_by_wavelength(self.wavelengths, self.trained_wavelengths)
+        if self.trained_bands:
+            return band_shares.shares_by_name(bands, self.trained_bands)
+        return None
 
 
 def load(model: nn.Module, source: StateDict | str | Path) -> Variables:
@@ -95,17 +125,22 @@ def load(model: nn.Module, source: StateDict | str | Path) -> Variables:
 
 
 def merge(
-    model: nn.Module, variables: Variables, state: StateDict, *, part: Part = "all"
+    model: nn.Module,
+    variables: Variables,
+    state: StateDict,
+    *,
+    part: Part = "all",
+    shares: NDArray[np.float64] | None = None,
 ) -> Variables:
     """Puts the tensors of a state dict in their places; what `part` does not cover stays as it is.
-
-    A first convolution trained on other bands is adapted by `spread_bands`.
 
     Args:
         model: The network, whose class decides the table.
         variables: Its `params` and `batch_stats`: arrays, or only their shapes.
         state: Tensors by PyTorch's names.
         part: What to take.
+        shares: How the kernels of the trained bands are divided among the data's, (B, C) as in
+            `jaxseg.band_shares`; None = evenly.
 
     Returns:
         New variables; a tensor that replaces a JAX array lies on that array's devices.
@@ -126,22 +161,18 @@ def merge(
     )
     missing, misshapen, known = [], [], set()
     for path, leaf in leaves.items():
-        module = _translated("/".join(path[1:-1]), {ours: theirs for theirs, ours in table.items()})
-        if module is None:
+        name = _name(path, table)
+        if name is None:
             if part == "all":
                 missing.append(f"{'/'.join(path)} (no tensor of this family belongs there)")
             continue
-        name = f"{module}.{_LEAVES[path[0], path[-1]]}"
         known.add(name)
         if name not in state:
             missing.append(name)
             continue
-        value = np.asarray(state[name], dtype=np.float32)
-        transposed = _translated(module, dict.fromkeys(family.transposed, "")) is not None
-        if value.ndim > 1:  # convolutions of any dimension and matrices: taps, inputs, outputs
-            value = np.moveaxis(value, (0, 1), (-2, -1) if transposed else (-1, -2))
-        if module == family.first:
-            value = spread_bands(value, leaf.shape[-2])
+        value = _turned(np.asarray(state[name], dtype=np.float32), name, family)
+        if name == f"{family.first}.weight":
+            value = _adapted(value, leaf.shape[-2], shares)
         if value.shape != leaf.shape:
             misshapen.append(
                 f"{name} {state[name].shape}, which gives {value.shape}, not {leaf.shape}"
@@ -167,45 +198,32 @@ def merge(
     return merged
 
 
-def spread_bands(kernel: NDArray[np.float32], bands: int) -> NDArray[np.float32]:
-    """A kernel (kh, kw, C, F) for other bands: each gets the mean kernel, times C / bands.
+def exported(model: nn.Module, variables: Variables) -> dict[str, NDArray[np.float32]]:
+    """The state dict of the network's reference implementation: `load` backwards, bit by bit.
 
-    It knows nothing of which band is which, and it keeps the mean response: an image that is equal
-    in all bands gives exactly the features a grey image gave before. With as many bands as before
-    the kernel stays as it is.
-    """
-    if kernel.shape[2] == bands:
-        return kernel
-    mean = kernel.sum(axis=2, keepdims=True, dtype=np.float64) / bands
-    return np.repeat(mean, bands, axis=2).astype(np.float32)
-
-
-def read_state_dict(path: str | Path) -> dict[str, NDArray[np.generic]]:
-    """Tensors of a file by their names.
-
-    A .pth file is read without executing what is pickled in it; a training checkpoint that keeps
-    its state dict under `state_dict`, `model_state_dict` or `model` is opened there.
+    It opens in PyTorch with `load_state_dict(strict=True)`; the counters `num_batches_tracked`,
+    which it lacks, PyTorch sets to zero.
 
     Raises:
-        UserError: No such file, another format, or PyTorch is needed and not installed.
+        UserError: The network has no table, or a part that its reference has not.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"No file {path}. Give the path of a state dict on this machine.")
-    match path.suffix:
-        case ".safetensors":
-            import safetensors.numpy
-
-            return dict(safetensors.numpy.load_file(path))
-        case ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                return dict(file)
-        case ".pth" | ".pt":
-            return _read_torch(path)
-    raise UserError(
-        f"{path} ends in {path.suffix or 'nothing'}; state dicts end in .safetensors, .npz, .pth "
-        "or .pt."
-    )
+    families = [family for family in _families(model) if family.decoder] or _families(model)
+    family = families[0]
+    table = family.encoder | family.decoder | family.optional
+    state, homeless = {}, []
+    for path, leaf in flax.traverse_util.flatten_dict(variables).items():
+        name = _name(path, table)
+        if name is None:
+            homeless.append("/".join(path))
+            continue
+        value = np.asarray(leaf, dtype=np.float32)
+        state[name] = np.ascontiguousarray(_turned_back(value, name, family))
+    if homeless:
+        raise UserError(
+            f"The reference of {type(model).__name__} has no place for:\n    "
+            + "\n    ".join(homeless)
+        )
+    return state
 
 
 # -- how it is done --------------------------------------------------------------------------------
@@ -219,49 +237,74 @@ _LEAVES = {
 }
 
 
-def _read_torch(path: Path) -> dict[str, NDArray[np.generic]]:
-    try:
-        import torch  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
+def _name(path: Sequence[str], table: Mapping[str, str]) -> str | None:
+    """PyTorch's name of the leaf at `path`; None where the table has no place for it."""
+    module = _translated("/".join(path[1:-1]), {ours: theirs for theirs, ours in table.items()})
+    return None if module is None else f"{module}.{_LEAVES[path[0], path[-1]]}"
+
+
+def _turned(value: NDArray[np.float32], name: str, family: Family) -> NDArray[np.float32]:
+    """PyTorch's (outputs, inputs, taps...) to (taps..., inputs, outputs), of any dimension."""
+    if value.ndim < 2:
+        return value
+    return np.moveaxis(value, (0, 1), (-2, -1) if _is_transposed(name, family) else (-1, -2))
+
+
+def _turned_back(value: NDArray[np.float32], name: str, family: Family) -> NDArray[np.float32]:
+    if value.ndim < 2:
+        return value
+    return np.moveaxis(value, (-2, -1) if _is_transposed(name, family) else (-1, -2), (0, 1))
+
+
+def _is_transposed(name: str, family: Family) -> bool:
+    module = name.rpartition(".")[0]
+    return _translated(module, dict.fromkeys(family.transposed, "")) is not None
+
+
+def _adapted(
+    kernel: NDArray[np.float32], bands: int, shares: NDArray[np.float64] | None
+) -> NDArray[np.float32]:
+    """The first kernel for the bands of the data."""
+    if shares is None:
+        shares = band_shares.even_shares(bands, kernel.shape[-2])
+    if shares.shape != (bands, kernel.shape[-2]):
         raise UserError(
-            f"{path} is a PyTorch file, and PyTorch is not installed. Install it (`pip install "
-            "torch`), "
-            "or save the state dict as .safetensors where it is."
-        ) from None
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
-        raise UserError(
-            f"{path} holds no state dict, that is, names and tensors. Save `model.state_dict()`."
+            f"The network takes {bands} band(s) and the weights were trained on "
+            f"{kernel.shape[-2]}; given were {shares.shape[0]} and {shares.shape[1]} names or "
+            "wavelengths. Give one per band."
         )
-    return {name: tensor.float().numpy() for name, tensor in content.items()}
+    return spread_bands(kernel, shares)
 
 
 def _cleaned(state: StateDict) -> StateDict:
-    """Without the counters of batches and without the prefix that PyTorch's DataParallel adds."""
+    """Without the counters of batches and the prefixes of DataParallel and of Lightning."""
+    prefixes = ("module.", "model.")
+    prefix = next((p for p in prefixes if state and all(n.startswith(p) for n in state)), "")
     return {
-        name.removeprefix("module."): value
+        name.removeprefix(prefix): value
         for name, value in state.items()
         if not name.endswith("num_batches_tracked")
     }
 
 
-def _family(model: nn.Module, state: StateDict) -> Family:
-    """The family of the network that knows most names of the file."""
+def _families(model: nn.Module) -> tuple[Family, ...]:
     families = FAMILIES.get(type(model))
     if families is None:
         known = ", ".join(kind.__name__ for kind in FAMILIES)
         raise UserError(
             f"No table of weights for {type(model).__name__}; there are some for {known}."
         )
+    return families
+
+
+def _family(model: nn.Module, state: StateDict) -> Family:
+    """The family of the network that knows most names of the file."""
 
     def names_known(family: Family) -> int:
         table = family.encoder | family.decoder | family.optional
         return sum(_translated(name.rpartition(".")[0], table) is not None for name in state)
 
-    return max(families, key=names_known)
+    return max(_families(model), key=names_known)
 
 
 def _translated(name: str, table: Mapping[str, str]) -> str | None:

@@ -249,7 +249,8 @@ def _initialised(config: Config, mesh: Mesh) -> tuple[TrainState, str]:
         origin = f"from the run {config.init_from}"
     elif config.pretrained.path is not None:
         variables = {"params": state.params, "batch_stats": state.batch_stats}
-        variables = config.pretrained.into(config.model, jax.device_get(variables))
+        bands = config.data.source.bands
+        variables = config.pretrained.into(config.model, jax.device_get(variables), bands)
         weights = (variables["params"], variables["batch_stats"])
         origin = f"from {config.pretrained.path} ({config.pretrained.part})"
     else:

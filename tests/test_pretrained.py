@@ -18,6 +18,7 @@ from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.resnet import ResNet
 from jaxseg.models.unet import UNet
 from jaxseg.pretrained import Pretrained
+from jaxseg.state_dict import read_state_dict, write_state_dict
 
 
 @pytest.fixture
@@ -117,35 +118,64 @@ def test_loaded_tensors_lie_where_the_variables_lay(
     assert {leaf.sharding for leaf in jax.tree.leaves(loaded)} == {place}
 
 
-def test_bands_are_spread_without_changing_the_answer_to_grey() -> None:
-    kernel = np.random.default_rng(0).standard_normal((3, 3, 3, 8)).astype(np.float32)
-    assert pretrained.spread_bands(kernel, 3) is kernel
-    for bands in (1, 2, 13, 200):
-        spread = pretrained.spread_bands(kernel, bands)
-        assert spread.shape == (3, 3, bands, 8)
-        np.testing.assert_allclose(spread.sum(2), kernel.sum(2), atol=1e-4)
+@pytest.mark.parametrize(
+    ("case", "model"),
+    [
+        ("unet_lecture_4to5_f16", UNet(5, features=16)),
+        ("deeplabv3_tv_r50_21_aux", DeepLabV3(21, aux_head=True)),
+    ],
+)
+def test_export_gives_the_state_dict_back_bit_by_bit(
+    golden: Callable[[str], Any], case: str, model: Any, tmp_path: Path
+) -> None:
+    reference = golden(case).state
+    state = pretrained.exported(model, pretrained.load(model, reference))
+    counters = {name for name in reference if name.endswith("num_batches_tracked")}
+    assert state.keys() == reference.keys() - counters
+    path = tmp_path / "network.safetensors"
+    write_state_dict(state, path)
+    for name, tensor in read_state_dict(path).items():
+        assert tensor.dtype == np.float32
+        np.testing.assert_array_equal(tensor, reference[name])
 
 
-def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="No file"):
-        pretrained.read_state_dict(tmp_path / "absent.npz")
-    (tmp_path / "weights.h5").write_bytes(b"")
-    with pytest.raises(UserError, match=r"\.safetensors, \.npz"):
-        pretrained.read_state_dict(tmp_path / "weights.h5")
+def test_what_the_reference_has_no_place_for_is_not_exported_silently() -> None:
+    model = UNet(2, features=4)
+    variables = fresh(model, bands=3)
+    variables["params"]["hat"] = {"kernel": np.zeros((1, 1, 4, 2), np.float32)}
+    with pytest.raises(UserError, match=r"no place for.*\n.*params/hat/kernel"):
+        pretrained.exported(model, variables)
 
 
-def test_a_pytorch_file_needs_pytorch_or_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "weights.pth"
-    try:
-        import torch
-    except ImportError:
-        path.write_bytes(b"")
-        with pytest.raises(UserError, match="PyTorch is not installed"):
-            pretrained.read_state_dict(path)
-    else:
-        torch.save({"state_dict": {"a.weight": torch.arange(3)}}, path)
-        tensor = pretrained.read_state_dict(path)["a.weight"]
-        np.testing.assert_array_equal(tensor, np.arange(3, dtype=np.float32))
+def test_the_first_kernel_follows_the_names_and_the_wavelengths_of_bands(
+    state: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    write_state_dict(state, tmp_path / "unet.safetensors")
+    model, path = UNet(5, features=16), str(tmp_path / "unet.safetensors")
+    trained = state["encoder1.enc1conv1.weight"].transpose(2, 3, 1, 0)  # 4 bands
+
+    def kernel(weights: Pretrained) -> np.ndarray:
+        loaded = weights.into(model, fresh(model, bands=3), bands=("R", "G", "B"))
+        return np.asarray(loaded["params"]["encoder1"]["conv1"]["kernel"])
+
+    named = kernel(Pretrained(path, trained_bands=("B", "g", "R", "NIR")))
+    everything = trained[:, :, 3] / 3  # of the infrared, which the data lack
+    for ours, theirs in enumerate((2, 1, 0)):
+        expected = trained[:, :, theirs] + everything
+        np.testing.assert_allclose(named[:, :, ours], expected, atol=1e-6)
+
+    near = Pretrained(path, wavelengths=(665, 560, 490), trained_wavelengths=(490, 560, 665, 842))
+    np.testing.assert_allclose(kernel(near).sum(2), trained.sum(2), atol=1e-5)
+    with pytest.raises(UserError, match="trained on 4; given were 3 and 2"):
+        kernel(Pretrained(path, wavelengths=(1, 2, 3), trained_wavelengths=(1, 2)))
+    with pytest.raises(UserError, match="both"):
+        kernel(Pretrained(path, wavelengths=(1, 2, 3)))
+
+
+def test_a_prefix_of_lightning_does_not_matter(state: dict[str, np.ndarray]) -> None:
+    wrapped = {f"model.{name}": value for name, value in state.items()}
+    plain, same = (pretrained.load(UNet(5, features=16), s) for s in (state, wrapped))
+    jax.tree.map(np.testing.assert_array_equal, plain, same)
 
 
 def test_a_network_without_a_table_is_refused() -> None:

@@ -1,0 +1,125 @@
+"""State dicts, what PyTorch calls named tensors: read from files and from the hub, written back."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxseg.errors import UserError
+
+StateDict = Mapping[str, NDArray[np.generic]]
+"""Tensors by dotted names."""
+
+HUB = "hf://"
+"""What a name on the Hugging Face hub begins with: hf://owner/name/file."""
+
+
+def read_state_dict(path: str | Path) -> dict[str, NDArray[np.generic]]:
+    """Tensors of a file by their names.
+
+    A .pth file is read without executing what is pickled in it; a training checkpoint that keeps
+    its state dict under `state_dict`, `model_state_dict` or `model` is opened there.
+
+    Args:
+        path: A file, or `hf://owner/name/file` on the Hugging Face hub, which is downloaded once
+            and kept in that library's cache.
+
+    Raises:
+        UserError: No such file, another format, or a library is needed and not installed.
+    """
+    file = _downloaded(str(path)) if str(path).startswith(HUB) else Path(path)
+    if not file.is_file():
+        raise UserError(f"No file {file}. Give the path of a state dict on this machine.")
+    match file.suffix:
+        case ".safetensors":
+            import safetensors.numpy
+
+            try:
+                return dict(safetensors.numpy.load_file(file))
+            except safetensors.SafetensorError as error:
+                raise UserError(f"{file} is damaged: {error}. Get it anew.") from None
+        case ".npz":
+            try:
+                with np.load(file, allow_pickle=False) as content:
+                    return dict(content)
+            except (ValueError, OSError, zipfile.BadZipFile) as error:
+                raise UserError(f"{file} is damaged: {error}. Get it anew.") from None
+        case ".pth" | ".pt" | ".bin" | ".ckpt":
+            return _read_torch(file)
+    raise UserError(
+        f"{file} ends in {file.suffix or 'nothing'}; state dicts end in .safetensors, .npz, .pth, "
+        ".pt, .bin or .ckpt."
+    )
+
+
+def write_state_dict(state: StateDict, path: str | Path) -> None:
+    """Writes tensors as .safetensors, which PyTorch users open with `safetensors.torch.load_file`.
+
+    Raises:
+        UserError: Another ending, or no such folder.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise UserError(f"{path} must end in .safetensors.")
+    if not path.parent.is_dir():
+        raise UserError(f"No folder {path.parent}. Make it first.")
+    import safetensors.numpy
+
+    # The format keeps the bytes as they lie: a transposed view would be written untransposed.
+    safetensors.numpy.save_file(
+        {name: np.ascontiguousarray(tensor) for name, tensor in state.items()}, path
+    )
+
+
+def _downloaded(name: str) -> Path:
+    owner, _, rest = name.removeprefix(HUB).partition("/")
+    repository, _, file = rest.partition("/")
+    if not (owner and repository and file):
+        raise UserError(f"{name}: names on the hub are hf://owner/name/file.")
+    try:
+        import huggingface_hub  # type: ignore[import-not-found, unused-ignore]
+        from huggingface_hub.errors import (  # type: ignore[import-not-found, unused-ignore]
+            HfHubHTTPError,
+            LocalEntryNotFoundError,
+        )
+    except ImportError:
+        raise UserError(
+            f"{name} lies on the Hugging Face hub: `pip install huggingface_hub` first, or "
+            "download the file and give its path."
+        ) from None
+    try:
+        return Path(huggingface_hub.hf_hub_download(f"{owner}/{repository}", file))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"{name} cannot be had: {error}\nCheck the name and the network, or download the file "
+            "and give its path."
+        ) from None
+
+
+def _read_torch(path: Path) -> dict[str, NDArray[np.generic]]:
+    try:
+        import torch  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        raise UserError(
+            f"{path} is a PyTorch file, and PyTorch is not installed. Install it (`pip install "
+            "torch`), or save the state dict as .safetensors where it is."
+        ) from None
+    import pickle
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError):
+        raise UserError(
+            f"{path} is damaged, or holds more than tensors. Python objects are not unpickled, "
+            "because that would run their code: save `model.state_dict()`."
+        ) from None
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
+        raise UserError(
+            f"{path} holds no state dict, that is, names and tensors. Save `model.state_dict()`."
+        )
+    return {name: tensor.float().numpy() for name, tensor in content.items()}
