@@ -1,4 +1,4 @@
-"""The command line: `jaxseg train` (which `train.py` is, too) and `jaxseg evaluate`.
+"""The command line: `jaxseg train` (which `train.py` is, too), `evaluate`, `export`, `models`.
 
 A user's mistake ends with one short message and exit code 2; SIGTERM and Ctrl-C with a saved state
 and 130.
@@ -16,11 +16,13 @@ import jax
 import tyro
 from rich.console import Console
 
+from jaxseg import catalogue, checkpoint, evaluation, metrics, pretrained, training
 from jaxseg import config as configs
-from jaxseg import evaluation, metrics, training
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.sharding import MeshShape
+from jaxseg.state_dict import write_state_dict
+from jaxseg.step import inference_variables
 
 INTERRUPTED = 130
 MISTAKE = 2
@@ -65,18 +67,55 @@ class EvaluateFlags:
     distributed: bool = False
 
 
+@dataclasses.dataclass(frozen=True)
+class ExportFlags:
+    """Write a run's weights for PyTorch: jaxseg export runs/unet unet.safetensors.
+
+    The tensors have the names and shapes of the network's reference implementation.
+
+    Attributes:
+        run: The workdir of the training.
+        file: Where to write, a name that ends in .safetensors.
+        step: best, latest, or the step of a checkpoint.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    file: Annotated[Path, tyro.conf.Positional]
+    step: str = "best"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelsFlags:
+    """List the networks, or the layers of one: jaxseg models [deeplabv3] [--size 512].
+
+    Attributes:
+        name: A network; all of them if left out.
+        size: Rows and columns of the image.
+        bands: Bands of the image.
+        classes: Number of classes.
+    """
+
+    name: Annotated[str, tyro.conf.Positional] = ""
+    size: int = 512
+    bands: int = 3
+    classes: int = 21
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command `jaxseg`."""
     arguments = sys.argv[1:] if arguments is None else arguments
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
-    commands = {"train": train, "evaluate": evaluate}
+    commands = {"train": train, "evaluate": evaluate, "export": export, "models": models}
     if command in commands:
         commands[command](rest)
     else:
         console = Console(stderr=command not in ("-h", "--help"))
-        console.print("usage: jaxseg train --config CONFIG.py ...\n       jaxseg evaluate RUN ...")
         console.print(
-            "`jaxseg train --help` and `jaxseg evaluate --help` say more.", highlight=False
+            "usage: jaxseg train --config CONFIG.py ...\n       jaxseg evaluate RUN ...\n"
+            "       jaxseg export RUN FILE.safetensors\n       jaxseg models [NAME] ...\n"
+            "`jaxseg COMMAND --help` says more.",
+            highlight=False,
+            markup=False,
         )
         sys.exit(0 if command in ("-h", "--help") else MISTAKE)
 
@@ -125,6 +164,31 @@ def evaluate(arguments: list[str] | None = None) -> None:
                     highlight=False,
                 )
             console.print(f"Tables and pictures: {folder}", highlight=False)
+
+
+def export(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg export`."""
+    with _Mistakes():
+        flags = tyro.cli(ExportFlags, args=arguments, prog="jaxseg export")
+        _start(distributed=False)
+        config, state = checkpoint.reopen(flags.run, MeshShape(), flags.step)
+        weights = pretrained.exported(config.model, jax.device_get(inference_variables(state)))
+        write_state_dict(weights, flags.file)
+        say(make_console(), f"{len(weights)} tensors of step {int(state.step)}: {flags.file}")
+
+
+def models(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg models`."""
+    with _Mistakes():
+        flags = tyro.cli(ModelsFlags, args=arguments, prog="jaxseg models")
+        _start(distributed=False)
+        sizes = {"bands": flags.bands, "classes": flags.classes, "size": flags.size}
+        if min(sizes.values()) < 1:
+            raise UserError(f"{sizes}: each must be at least 1.")
+        if flags.name:
+            catalogue.print_layers(make_console(), flags.name, **sizes)
+        else:
+            catalogue.print_catalogue(make_console(), **sizes)
 
 
 class _Mistakes:
