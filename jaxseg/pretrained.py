@@ -26,12 +26,16 @@ from jaxseg.band_shares import spread_bands
 from jaxseg.errors import UserError
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.resnet import ResNet
-from jaxseg.models.unet import UNet
+from jaxseg.models.unet import OriginalUNet, ResNetUNet, UNet
+from jaxseg.models.unet3plus import UNet3Plus
+from jaxseg.models.unet_plus_plus import UNetPlusPlus
 from jaxseg.state_dict import StateDict, read_state_dict
 from jaxseg.weight_tables.deeplab import RESNET_FOR_DEEPLABV3, TORCHVISION_DEEPLABV3
 from jaxseg.weight_tables.family import Family
 from jaxseg.weight_tables.resnet import TORCHVISION_RESNET
-from jaxseg.weight_tables.unet import LECTURE_UNET
+from jaxseg.weight_tables.unet import LECTURE_UNET, ORIGINAL_UNET, RESNET_FOR_UNET, SMP_UNET
+from jaxseg.weight_tables.unet3plus import AUTHORS_UNET3PLUS
+from jaxseg.weight_tables.unet_plus_plus import SMP_UNET_PLUS_PLUS
 
 Variables = dict[str, Any]
 """What Flax calls variables: `{"params": ..., "batch_stats": ...}`, nested dicts of arrays."""
@@ -42,6 +46,10 @@ Part = Literal["all", "encoder"]
 
 FAMILIES: dict[type[nn.Module], tuple[Family, ...]] = {
     UNet: (LECTURE_UNET,),
+    OriginalUNet: (ORIGINAL_UNET,),
+    ResNetUNet: (SMP_UNET, RESNET_FOR_UNET),
+    UNetPlusPlus: (SMP_UNET_PLUS_PLUS, RESNET_FOR_UNET),
+    UNet3Plus: (AUTHORS_UNET3PLUS,),
     ResNet: (TORCHVISION_RESNET,),
     DeepLabV3: (TORCHVISION_DEEPLABV3, RESNET_FOR_DEEPLABV3),
 }

@@ -104,7 +104,9 @@ def make_train_step(
     """The training step: preprocess, augment, forward, losses, backward, update.
 
     Its metrics are the total `loss`, every `loss/NAME`, `grad_norm`, `learning_rate` (scalars,
-    float32) and `confusion` (K, K) int32 of the augmented batch.
+    float32) and `confusion` (K, K) int32 of the augmented batch. Scalars that a network sows into
+    the collection `regularizers`, each already weighted, add to the loss; `loss/regularizers` is
+    their sum.
     """
     tx = optimizers.make_optimizer(config.optimizer, config.num_steps)
     rate = optimizers.learning_rate(config.optimizer, config.num_steps)
@@ -116,7 +118,7 @@ def make_train_step(
             {"params": sharding.gathered(mesh, params), "batch_stats": batch_stats},
             batch["image"],
             train=True,
-            mutable=["batch_stats", "aux_logits"],
+            mutable=["batch_stats", "aux_logits", "regularizers"],
             rngs={"dropout": key},
         )
         valid = _counted(batch)
@@ -128,6 +130,10 @@ def make_train_step(
             values = [loss.weight * loss(aux, batch, valid) for loss in config.loss.values()]
             terms[f"aux{number}"] = sum(values, jnp.float32(0))
             total += config.aux_weight * terms[f"aux{number}"]
+        # What a network sows as `regularizers`, scalars that it has weighted itself.
+        if regularizers := jax.tree.leaves(updates.get("regularizers", {})):
+            terms["regularizers"] = sum(regularizers, jnp.float32(0))
+            total += terms["regularizers"]
         metrics = {f"loss/{name}": value for name, value in terms.items()} | {"loss": total}
         prediction = jnp.argmax(logits, -1)
         metrics["confusion"] = confusion_matrix(

@@ -60,6 +60,58 @@ class Standardize:
 
 
 @dataclasses.dataclass(frozen=True)
+class LogIntensity:
+    """Linear radar power -> dB: 10 log10 of it, in which speckle is additive.
+
+    Zeros and NaN become the floor; pixels that are not valid stay so, `preprocess` blanks them.
+
+    Attributes:
+        floor: Smallest power told apart, the sensor's noise; 1e-6 = -60 dB.
+    """
+
+    floor: float = 1e-6
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """See the class."""
+        return 10 * jnp.log10(_above(self.floor, image))
+
+
+@dataclasses.dataclass(frozen=True)
+class CoherencyFeatures:
+    """T11, T22, T33, Re and Im of T12, T13, T23 -> what a network can digest, nine bands again.
+
+    The diagonal in dB, then the coherences T_ij / sqrt(T_ii T_jj), which lie in the unit circle and
+    do not depend on brightness. Serves the covariance matrix C3 as well. Zeros and NaN on the
+    diagonal become the floor.
+
+    Attributes:
+        floor: Smallest power told apart, as in `LogIntensity`.
+    """
+
+    floor: float = 1e-6
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """See the class.
+
+        Raises:
+            UserError: The image has no nine bands.
+        """
+        if image.shape[-1] != 9:
+            raise UserError(
+                f"CoherencyFeatures for images of {image.shape[-1]} band(s): it needs the nine of "
+                "a 3 x 3 matrix: T11, T22, T33, then Re and Im of T12, T13, T23."
+            )
+        power = _above(self.floor, image[..., :3])
+        pairs = power[..., jnp.array([0, 0, 1])] * power[..., jnp.array([1, 2, 2])]
+        coherence = image[..., 3:] / jnp.repeat(jnp.sqrt(pairs), 2, axis=-1)
+        return jnp.concatenate((10 * jnp.log10(power), jnp.nan_to_num(coherence)), axis=-1)
+
+
+def _above(floor: float, power: jax.Array) -> jax.Array:
+    return jnp.where(power > floor, power, floor)  # NaN is not above anything
+
+
+@dataclasses.dataclass(frozen=True)
 class Dihedral:
     """One of the eight symmetries of the square for each image; of four, if it is no square."""
 
@@ -186,6 +238,35 @@ class Noise:
         """See the class."""
         image = batch["image"]
         return batch | {"image": image + self.std * jax.random.normal(key, image.shape)}
+
+
+@dataclasses.dataclass(frozen=True)
+class CenterGain:
+    """A random gain on a random share of the labelled pixels, each its own, alike in all bands.
+
+    Where a network classifies the centre of a patch, the paper multiplies that centre: the pixel in
+    question varies as light and mixture vary, and its surroundings stay. In dense training every
+    labelled pixel is such a centre to the loss, so only a share of them is changed, and most
+    neighbours stay. The share, and that gains are uniform, are ours.
+
+    Source: Fu, Du, Zhang, ReSC-net, IEEE TGRS 2024, doi:10.1109/TGRS.2024.3402364, its abstract.
+
+    Attributes:
+        strength: Gains lie between 1 - strength and 1 + strength.
+        share: Part of the labelled pixels that gets one.
+    """
+
+    strength: float = 0.1
+    share: float = 0.1
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        """See the class."""
+        pick_key, gain_key = jax.random.split(key)
+        pixels = batch["label"].shape
+        low, high = 1 - self.strength, 1 + self.strength
+        gain = jax.random.uniform(gain_key, pixels, minval=low, maxval=high)
+        picked = jax.random.bernoulli(pick_key, self.share, pixels) & (batch["label"] != IGNORE)
+        return batch | {"image": batch["image"] * jnp.where(picked, gain, 1.0)[..., None]}
 
 
 def preprocess(image: jax.Array, valid: jax.Array, steps: tuple[Preprocess, ...]) -> jax.Array:

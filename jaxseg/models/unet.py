@@ -4,27 +4,41 @@
                    └ pool ─ block 2f ─ skip ───── concat ─ block 2f ─ up ┘
                                └ pool ─ block 4f ─ ... ─ up ┘
 
-Source: Ronneberger, Fischer, Brox, U-Net: Convolutional Networks for Biomedical Image Segmentation,
-MICCAI 2015, arXiv:1505.04597, in the form of mateuszbuda/brain-segmentation-pytorch, against which
-outputs were checked.
+Three of them: `UNet` is the lecture's, `OriginalUNet` the paper's, `ResNetUNet` has a ResNet for
+an encoder, for which trained weights exist.
 
-Differences from the paper: convolutions are padded, so logits have the image's size; batch
-normalisation follows each 3x3 convolution, which has no bias then; no dropout; 32 instead of 64
-features at full resolution.
+Source: Ronneberger, Fischer, Brox, U-Net: Convolutional Networks for Biomedical Image Segmentation,
+MICCAI 2015, arXiv:1505.04597. `UNet` was checked against mateuszbuda/brain-segmentation-pytorch,
+`OriginalUNet` against a PyTorch network of the paper's figure, `ResNetUNet` against the Unet of
+segmentation_models_pytorch 0.5.
+
+Differences from the paper: those of each network stand in its docstring.
 """
 
 import functools
+from typing import Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
+from jaxseg.errors import UserError
 from jaxseg.models.layers import BatchNorm, Conv, ConvTranspose, Dtype, LayerOf
-from jaxseg.models.resampling import max_pool2x2, pad_to_multiple
+from jaxseg.models.resampling import max_pool2x2, pad_to_multiple, repeat2x2
+from jaxseg.models.resnet import Backbone, ResNet
+from jaxseg.models.squeeze import ScSE
+
+Attention = Literal["none", "scse"]
+"""What weighs channels and pixels in a decoder: nothing, or `ScSE`."""
 
 
 class UNet(nn.Module):
-    """(B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
+    """The lecture's: (B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
+
+    Differences from the paper, all of brain-segmentation-pytorch: convolutions are padded, so
+    logits have the image's size; batch normalisation follows each 3x3 convolution, which has no
+    bias then; no dropout; 32 instead of 64 features at full resolution.
 
     Attributes:
         num_classes: K.
@@ -101,3 +115,215 @@ class DoubleConv(nn.Module):
         x = nn.relu(self.norm(name="norm1")(x))
         x = self.conv(self.features, name="conv2")(x)
         return nn.relu(self.norm(name="norm2")(x))
+
+
+class OriginalUNet(nn.Module):
+    """The paper's: unpadded convolutions, so that no logit sees anything but pixels.
+
+    Differences from the paper: none with `context="valid"`. The paper leaves open where exactly
+    dropout acts, and with which rate: as in the authors' released Caffe network it follows the last
+    two blocks of the contracting path, the skip of the upper one included, with rate 0.5. That
+    network's ReLU after up-convolutions is not in the paper's text, and not here.
+
+    Attributes:
+        num_classes: K.
+        features: Channels at full resolution; each pooling doubles them.
+        context: Where the 92 pixels around the logits come from. `mirror` extrapolates the image by
+            reflection, the paper's overlap-tile strategy: logits have the image's size. `valid`
+            takes them from the image, the published network: logits of all pixels that are 92 or
+            more away from the border.
+        dropout: Share of the features dropped in training; needs the rng `dropout`.
+        dtype: What is computed in; parameters and logits are float32.
+        remat: Whether to compute blocks anew in the backward pass: less memory, a quarter more
+            work.
+    """
+
+    num_classes: int
+    features: int = 64
+    context: Literal["mirror", "valid"] = "mirror"
+    dropout: float = 0.5
+    dtype: Dtype = "float32"
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, image: Array, *, train: bool) -> Array:
+        """Logits of each pixel, or with `context="valid"` of each that has its context.
+
+        Args:
+            image: (B, H, W, C) float32; with `context="valid"` of sides 16 k + 12, from 188.
+            train: Whether dropout drops.
+
+        Returns:
+            (B, H, W, K) float32 logits, or with `context="valid"` (B, H - 184, W - 184, K).
+
+        Raises:
+            UserError: `context="valid"` and sides that some pooling would leave odd.
+        """
+        conv = functools.partial(Conv, padding=0, use_bias=True, dtype=self.dtype)
+        up = functools.partial(ConvTranspose, dtype=self.dtype)
+        double_conv = nn.remat(ValidDoubleConv) if self.remat else ValidDoubleConv
+        block = functools.partial(double_conv, conv=conv)
+        drop = nn.Dropout(self.dropout, deterministic=not train)
+        f = self.features
+        height, width = image.shape[1:3]
+
+        if self.context == "mirror" or self.is_initializing():  # parameters know no size
+            image = mirrored(image)
+        elif illegal := [side for side in (height, width) if side < 188 or side % 16 != 12]:
+            raise UserError(_nearest_legal_sides(height, width, illegal[0]))
+        # Sides of the paper's example follow in brackets.
+        skip0 = block(f, name="down0")(image)  # [572 -> 568] (B, h, w, f)
+        skip1 = block(2 * f, name="down1")(max_pool2x2(skip0))  # [280]
+        skip2 = block(4 * f, name="down2")(max_pool2x2(skip1))  # [136]
+        skip3 = drop(block(8 * f, name="down3")(max_pool2x2(skip2)))  # [64]
+        x = drop(block(16 * f, name="down4")(max_pool2x2(skip3)))  # [28] (B, h/16, w/16, 16f)
+
+        x = up(8 * f, name="up0")(x)  # [56]
+        x = block(8 * f, name="decoder0")(beside_centre(x, skip3))  # [52]
+        x = up(4 * f, name="up1")(x)  # [104]
+        x = block(4 * f, name="decoder1")(beside_centre(x, skip2))  # [100]
+        x = up(2 * f, name="up2")(x)  # [200]
+        x = block(2 * f, name="decoder2")(beside_centre(x, skip1))  # [196]
+        x = up(f, name="up3")(x)  # [392]
+        x = block(f, name="decoder3")(beside_centre(x, skip0))  # [388]
+
+        logits = conv(self.num_classes, kernel_size=1, name="head")(x)  # [388]
+        return logits[:, :height, :width].astype(jnp.float32)
+
+
+class ValidDoubleConv(nn.Module):
+    """Twice convolution 3x3 without padding, ReLU: (B, H, W, C) -> (B, H - 4, W - 4, features).
+
+    Attributes:
+        features: Output channels.
+        conv: Makes a convolution.
+    """
+
+    features: int
+    conv: LayerOf
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """(B, H, W, C) -> (B, H - 4, W - 4, features)."""
+        x = nn.relu(self.conv(self.features, name="conv1")(x))
+        return nn.relu(self.conv(self.features, name="conv2")(x))
+
+
+def mirrored(image: Array) -> Array:
+    """The image with reflections around it, so many that valid logits cover it.
+
+    92 rows and columns on each side, and below and right what makes the side 16 k + 12. The border
+    is not repeated; an image smaller than its margin is reflected again and again.
+
+    Args:
+        image: (B, H, W, C).
+
+    Returns:
+        (B, H', W', C), H' >= H + 184 and W' >= W + 184.
+    """
+    for axis in (1, 2):
+        side = image.shape[axis]
+        below = 92 + (12 - side - 184) % 16
+        source = np.pad(np.arange(side), (92, below), mode="reflect")
+        image = jnp.take(image, source, axis=axis)
+    return image
+
+
+def beside_centre(x: Array, skip: Array) -> Array:
+    """The skip's centre and the features: (B, h, w, C), (B, H, W, S) -> (B, h, w, S + C)."""
+    top, left = ((s - t) // 2 for s, t in zip(skip.shape[1:3], x.shape[1:3], strict=True))
+    centre = skip[:, top : top + x.shape[1], left : left + x.shape[2]]
+    return jnp.concatenate((centre, x), axis=-1)
+
+
+def _nearest_legal_sides(height: int, width: int, illegal: int) -> str:
+    below = max(188, (illegal - 12) // 16 * 16 + 12)
+    return (
+        f"Image of {height} x {width} pixels: without mirrored context sides must be 16 k + 12, "
+        f"from 188; nearest to {illegal} are {below} and {below + 16}. Cut or pad the image, or "
+        'take context="mirror", which accepts any size.'
+    )
+
+
+class ResNetUNet(nn.Module):
+    """U-Net on a ResNet: (B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
+
+    Differences from the paper, all of segmentation_models_pytorch: the encoder is a ResNet, so the
+    first skip has half the image's size and the last step up none; features grow by repeating
+    pixels; padded convolutions with batch normalisation; a 3x3 head.
+
+    Attributes:
+        num_classes: K.
+        backbone: The encoder.
+        features: Channels of the decoder at 1/16, 1/8, 1/4, 1/2 and full resolution.
+        attention: `scse` weighs channels and pixels before and after each decoder block; its means
+            span the whole input, so logits of a tile and of the whole scene differ by design.
+        dtype: What is computed in; parameters, batch statistics and logits are float32.
+        remat: Whether to compute blocks anew in the backward pass: less memory, a quarter more
+            work.
+    """
+
+    num_classes: int
+    backbone: Backbone = "resnet34"
+    features: tuple[int, int, int, int, int] = (256, 128, 64, 32, 16)
+    attention: Attention = "none"
+    dtype: Dtype = "float32"
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, image: Array, *, train: bool) -> Array:
+        """Logits of each pixel; any H and W, the edge repeated inside up to multiples of 32.
+
+        Args:
+            image: (B, H, W, C) float32.
+            train: Whether batch normalisation uses the batch's statistics and updates the running
+                ones.
+
+        Returns:
+            (B, H, W, K) float32 logits.
+        """
+        conv = functools.partial(Conv, dtype=self.dtype)
+        norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
+        up_block = nn.remat(UpBlock) if self.remat else UpBlock
+        block = functools.partial(up_block, conv=conv, norm=norm, attention=self.attention)
+        backbone = ResNet(self.backbone, dtype=self.dtype, remat=self.remat, name="backbone")
+        f = self.features
+        height, width = image.shape[1:3]
+
+        x = pad_to_multiple(image, 32)
+        skip3, skip2, skip1, skip0, x = backbone(x, train=train)  # strides 2, 4, 8, 16, 32
+        x = block(f[0], name="decoder0")(x, (skip0,))  # (B, H/16, W/16, 256)
+        x = block(f[1], name="decoder1")(x, (skip1,))  # (B, H/8, W/8, 128)
+        x = block(f[2], name="decoder2")(x, (skip2,))  # (B, H/4, W/4, 64)
+        x = block(f[3], name="decoder3")(x, (skip3,))  # (B, H/2, W/2, 32)
+        x = block(f[4], name="decoder4")(x, ())  # (B, H, W, 16)
+
+        logits = conv(self.num_classes, use_bias=True, name="head")(x)  # (B, H, W, K)
+        return logits[:, :height, :width].astype(jnp.float32)
+
+
+class UpBlock(nn.Module):
+    """Each pixel four times, skips beside it, twice convolution 3x3, normalisation, ReLU.
+
+    Attributes:
+        features: Output channels.
+        conv: Makes a convolution.
+        norm: Makes a normalisation.
+        attention: `scse` weighs what was concatenated, where there are skips, and what leaves.
+    """
+
+    features: int
+    conv: LayerOf
+    norm: LayerOf
+    attention: Attention = "none"
+
+    @nn.compact
+    def __call__(self, x: Array, skips: tuple[Array, ...]) -> Array:
+        """(B, H/2, W/2, C) and skips of (B, H, W, S) -> (B, H, W, features)."""
+        x = jnp.concatenate((repeat2x2(x), *skips), axis=-1)
+        if self.attention == "scse" and skips:
+            x = ScSE(self.conv, name="attention1")(x)
+        x = DoubleConv(self.features, self.conv, self.norm, name="double_conv")(x)
+        if self.attention == "scse":
+            x = ScSE(self.conv, name="attention2")(x)
+        return x

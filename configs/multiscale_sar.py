@@ -1,0 +1,29 @@
+"""The multi-scale SAR network on the embedded SAR landscape.
+
+Reaches .. mIoU on the test split; no classifier of single pixels can exceed 0.164.
+
+python train.py --config configs/multiscale_sar.py
+"""
+
+from jaxseg.config import Config
+from jaxseg.data import Data
+from jaxseg.datasets.landscape import MEAN, STD, Landscape
+from jaxseg.losses import CrossEntropy
+from jaxseg.models.multiscale_sar import MultiscaleSAR
+from jaxseg.optimizer import Optimizer
+from jaxseg.transforms import Dihedral, LogIntensity, Standardize
+
+
+def get_config() -> Config:
+    """Half the features, on 64 x 64 windows of VV and VH in dB."""
+    return Config(
+        model=MultiscaleSAR(num_classes=10, features=(16, 32, 32), hidden=64),
+        data=Data(source=Landscape(sensor="sar"), crop=64, batch_size=8, evaluation_crop=256),
+        preprocess=(LogIntensity(), Standardize(mean=MEAN["sar"], std=STD["sar"])),
+        augment=(Dihedral(),),
+        loss={"ce": CrossEntropy()},
+        optimizer=Optimizer(learning_rate=2e-3, schedule="cosine", warmup=50, clip=1.0),
+        num_steps=400,
+        eval_every=200,
+        save_every=100,
+    )

@@ -1,0 +1,176 @@
+"""Refined PSPNet: which polarisations count, what surrounds a pixel, and where exactly it ends.
+
+    (B,H,W,C) ─ band gate ─ ResNet ┬ layer4, /8 ─ pyramid ─ 1x1 ─ + ─ resize ─ concat ─ 3x3 ─ 3x3 ┐
+                                   ├ layer3 ─ auxiliary head      │            │                  │
+                                   ├ layer2, /8 ─ 1x1, 256 ───────┘            │                  │
+                                   └ layer1, /4 ─ channel gate ─ 1x1, 48 ──────┘                  │
+                                                                   (B,H,W,K) ─ resize ─ 1x1 ──────┘
+    pyramid:  x ┬ means of 1, 4, 9, 36 areas ─ 1x1, C/4 ─ resize ┐
+                └────────────────────────────────────────────────┴ concat
+
+Source: Zhang, Chen, Feng, Li, Yang, Guo, A Refined Pyramid Scene Parsing Network for Polarimetric
+SAR Image Semantic Segmentation in Agricultural Areas, IEEE GRSL 2022, as far as its abstract tells:
+fusion of levels in the decoder, attention to polarimetric channels, an edge-aware loss.
+
+It refines Zhao et al., Pyramid Scene Parsing Network, CVPR 2017, arXiv:1612.01105. No reference
+implementation is known.
+
+Differences from the paper: its abstract gives no layers. Ours are: the gates, by mean and maximum
+as in CBAM (Woo et al., ECCV 2018, arXiv:1807.06521), on the bands and on what the decoder takes of
+layer1, so that the backbone stays one that trained weights fit; 48 channels of layer1 and 256 of
+layer2 in the decoder; the loss, Bokhovkin and Burnaev's (`jaxseg.losses.EdgeAware`). torchvision's
+ResNet, with its stem of one 7x7 convolution, in place of PSPNet's deep stem.
+"""
+
+import functools
+from typing import Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxseg.models.deeplab import AuxHead
+from jaxseg.models.layers import BatchNorm, Conv, Dtype, LayerOf
+from jaxseg.models.resampling import mean_pool, resize
+from jaxseg.models.resnet import Backbone, ResNet
+
+
+class RefinedPSPNet(nn.Module):
+    """(B, H, W, C) standardised polarimetric features -> (B, H, W, K) float32 logits.
+
+    `jaxseg.transforms.CoherencyFeatures` makes such features of a coherency matrix.
+
+    Attributes:
+        num_classes: K.
+        backbone: The ResNet to use.
+        output_stride: Ratio of the image's size to that of the last features.
+        features: Channels of the decoder.
+        aux_head: Whether to add logits from layer3, sown as `aux_logits`, for an auxiliary loss.
+        dropout: Share of the last features dropped in training; needs the rng `dropout`.
+        dtype: What is computed in; parameters, batch statistics and logits are float32.
+        remat: Whether to compute ResNet blocks anew in the backward pass: less memory, a quarter
+            more work.
+    """
+
+    num_classes: int
+    backbone: Backbone = "resnet50"
+    output_stride: Literal[8, 16] = 8
+    features: int = 256
+    aux_head: bool = False
+    dropout: float = 0.1
+    dtype: Dtype = "float32"
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, image: Array, *, train: bool) -> Array:
+        """Logits of each pixel; any H and W.
+
+        Gates and pyramid span the whole input: logits of a tile and of the whole scene differ by
+        design.
+
+        Args:
+            image: (B, H, W, C) float32.
+            train: Whether batch normalisation uses the batch's statistics and dropout drops.
+
+        Returns:
+            (B, H, W, K) float32 logits.
+        """
+        conv = functools.partial(Conv, dtype=self.dtype)
+        norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
+        point = functools.partial(conv, kernel_size=1)
+        backbone = ResNet(
+            self.backbone, self.output_stride, dtype=self.dtype, remat=self.remat, name="backbone"
+        )
+        size = image.shape[1], image.shape[2]
+
+        x = ChannelAttention(conv, name="band_gate")(image)
+        _, layer1, layer2, layer3, layer4 = backbone(x, train=train)  # /4, /8, /8, /8 by default
+        x = Pyramid(conv, norm, name="pyramid")(layer4)  # (B, H/8, W/8, 2 C4)
+        x = norm(name="pyramid_norm")(point(self.features, name="pyramid_project")(x))
+        x = resize(x, (layer2.shape[1], layer2.shape[2]))  # layer2 is finer at output stride 16
+        skip = norm(name="layer2_norm")(point(self.features, name="layer2_project")(layer2))
+        x = nn.relu(x + skip)  # (B, H/8, W/8, 256)
+
+        skip = ChannelAttention(conv, name="layer1_gate")(layer1)
+        skip = nn.relu(norm(name="layer1_norm")(point(48, name="layer1_project")(skip)))
+        x = resize(x, (layer1.shape[1], layer1.shape[2]))
+        x = jnp.concatenate((x, skip), axis=-1)  # (B, H/4, W/4, 304)
+        x = nn.relu(norm(name="decoder1_norm")(conv(self.features, name="decoder1")(x)))
+        x = nn.relu(norm(name="decoder2_norm")(conv(self.features, name="decoder2")(x)))
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = point(self.num_classes, use_bias=True, name="head")(x)  # (B, H/4, W/4, K)
+        logits = resize(x.astype(jnp.float32), size)  # (B, H, W, K)
+
+        if self.aux_head:
+            x = AuxHead(self.num_classes, conv, norm, name="aux_head")(layer3, train=train)
+            if not self.is_initializing():  # else `init` would return logits among the variables
+                self.sow("aux_logits", "layer3", resize(x.astype(jnp.float32), size))
+        return logits
+
+
+class ChannelAttention(nn.Module):
+    """Weighs channels by their mean and maximum: (B, H, W, C) -> (B, H, W, C).
+
+    x times 2 sigmoid(e(mean) + e(maximum)), e two layers that both share. The 2 is ours: it begins
+    near 1, so that what follows sees standardised bands.
+
+    Attributes:
+        conv: Makes a convolution.
+        reduction: Ratio of the channels to those between the layers; at least 8 remain.
+    """
+
+    conv: LayerOf
+    reduction: int = 16
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        channels = x.shape[-1]
+        inside = max(8, channels // self.reduction)
+        squeeze = self.conv(inside, kernel_size=1, use_bias=True, name="squeeze")
+        excite = self.conv(channels, kernel_size=1, use_bias=True, name="excite")
+        mean = x.mean(axis=(1, 2), keepdims=True, dtype=jnp.float32)  # (B, 1, 1, C)
+        gate = excite(nn.relu(squeeze(mean))) + excite(nn.relu(squeeze(maximum(x))))
+        return x * (2 * nn.sigmoid(gate)).astype(x.dtype)
+
+
+def maximum(x: Array) -> Array:
+    """Largest pixel of each channel: (B, H, W, C) -> (B, 1, 1, C).
+
+    Halves are compared with each other until one row and column is left, because the gradient of
+    `jnp.max` divides by the number of pixels that equal it: 0, where XLA rounds them differently.
+    """
+    for axis in (1, 2):
+        while (length := x.shape[axis]) > 1:
+            half = (length + 1) // 2  # halves share the middle of an odd length
+            first = lax.slice_in_dim(x, 0, half, axis=axis)
+            last = lax.slice_in_dim(x, length - half, length, axis=axis)
+            x = jnp.where(first >= last, first, last)
+    return x
+
+
+class Pyramid(nn.Module):
+    """PSPNet's pyramid pooling: x beside the means of its areas at four scales.
+
+    Attributes:
+        conv: Makes a convolution.
+        norm: Makes a normalisation.
+        bins: Areas along each axis.
+    """
+
+    conv: LayerOf
+    norm: LayerOf
+    bins: tuple[int, ...] = (1, 2, 3, 6)
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """(B, h, w, C) -> (B, h, w, 2 C) for four scales."""
+        features = x.shape[-1] // len(self.bins)
+        size = x.shape[1], x.shape[2]
+        levels = [x]
+        for bins in self.bins:
+            y = self.conv(features, kernel_size=1, name=f"pool{bins}")(mean_pool(x, bins))
+            # A single area per image leaves few numbers to normalise: no fast, rounded variance.
+            y = nn.relu(self.norm(name=f"pool{bins}_norm", use_fast_variance=False)(y))
+            levels.append(resize(y, size, align_corners=True))
+        return jnp.concatenate(levels, axis=-1)

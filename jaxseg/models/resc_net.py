@@ -1,0 +1,182 @@
+"""ReSC-Net: few layers for many bands, with attention to channels, and to places and channels.
+
+                          ┌─────── three times ───────┐
+    (B,H,W,C) ─ 1x1 ─ 64 ─┴ 1x1 ─ 3x3 ─ channel gate ─ + ─┬ place gate x channel gate ─ 1x1 ┐
+                                                          └──────────── times ──────────────┴ + ┐
+                          (B,H,W,K) ─ 1x1 ─ dropout ─ concat of pixel and neighbourhood mean ───┘
+
+Source: Fu, Du, Zhang, ReSC-net: Hyperspectral Image Classification Based on Attention-Enhanced
+Residual Module and Spatial-Channel Attention, IEEE TGRS 2024, doi:10.1109/TGRS.2024.3402364, as far
+as its abstract tells: residual modules enhanced by channel attention for low-level features, a
+spatial-channel attention for deep ones, simple because a patch has far more bands than pixels, and
+a random gain on the centre of a labelled patch as augmentation (`jaxseg.transforms.CenterGain`). No
+reference implementation is known.
+
+Differences from the paper: its abstract gives no layers, widths or patch size. Those here are ours,
+the channel gate being squeeze-and-excitation (Hu et al., CVPR 2018, arXiv:1709.01507). The paper
+cuts a patch around each labelled pixel and answers for its centre. This network is fully
+convolutional, ours too: one pass answers for every pixel of a scene, because whatever a patch
+network would average over its patch is here the mean of the P x P window around each pixel, cut off
+at the image's border. Convolutions meet the neighbours there are, where a patch's would meet zeros,
+and what a window averages has itself seen windows: logits depend on 5 P + 2 rows, 47 for P = 9,
+where a patch network's depend on P.
+"""
+
+import functools
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from jaxseg.errors import UserError
+from jaxseg.models.layers import BatchNorm, Conv, Dtype, LayerOf
+
+
+class ReSCNet(nn.Module):
+    """(B, H, W, C) standardised spectra -> (B, H, W, K) float32 logits.
+
+    Attributes:
+        num_classes: K.
+        features: Channels of all layers.
+        modules: Number of residual modules.
+        patch: P, rows and columns of the neighbourhood that attention averages, odd.
+        reduction: Ratio of the channels to those inside a channel gate.
+        dropout: Share of the last features dropped in training; needs the rng `dropout`.
+        dtype: What is computed in; parameters, batch statistics and logits are float32.
+        remat: Whether to compute the modules anew in the backward pass: less memory, a quarter more
+            work.
+    """
+
+    num_classes: int
+    features: int = 64
+    modules: int = 3
+    patch: int = 9
+    reduction: int = 8
+    dropout: float = 0.5
+    dtype: Dtype = "float32"
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, image: Array, *, train: bool) -> Array:
+        """Logits of each pixel; any H and W.
+
+        Args:
+            image: (B, H, W, C) float32.
+            train: Whether batch normalisation uses the batch's statistics and dropout drops.
+
+        Returns:
+            (B, H, W, K) float32 logits.
+
+        Raises:
+            UserError: The patch has no centre.
+        """
+        if self.patch % 2 == 0:
+            raise UserError(
+                f"Patch of {self.patch} x {self.patch} pixels has no centre: take "
+                f"{self.patch - 1} or {self.patch + 1}."
+            )
+        conv = functools.partial(Conv, dtype=self.dtype)
+        norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
+        gate = functools.partial(ChannelGate, self.patch, self.reduction, conv)
+        kind = nn.remat(ResidualModule) if self.remat else ResidualModule
+
+        x = conv(self.features, kernel_size=1, name="stem")(image)
+        x = nn.relu(norm(name="stem_norm")(x))  # (B, H, W, 64)
+        for number in range(1, self.modules + 1):
+            x = kind(conv, norm, gate, name=f"module{number}")(x)
+        x = SpatialChannelAttention(conv, gate, name="attention")(x)
+        mean = window_mean(x, self.patch).astype(x.dtype)
+        x = jnp.concatenate((x, mean), axis=-1)  # (B, H, W, 128)
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = conv(self.num_classes, kernel_size=1, use_bias=True, name="head")(x)  # (B, H, W, K)
+        return x.astype(jnp.float32)
+
+
+class ResidualModule(nn.Module):
+    """1x1, normalisation, ReLU, 3x3, normalisation, channel gate, plus the input.
+
+    Attributes:
+        conv: Makes a convolution.
+        norm: Makes a normalisation.
+        gate: Makes a channel gate.
+    """
+
+    conv: LayerOf
+    norm: LayerOf
+    gate: LayerOf
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        y = self.conv(x.shape[-1], kernel_size=1, name="conv1")(x)
+        y = nn.relu(self.norm(name="norm1")(y))
+        y = self.norm(name="norm2")(self.conv(x.shape[-1], name="conv2")(y))
+        return x + y * self.gate(name="gate")(y)
+
+
+class ChannelGate(nn.Module):
+    """Squeeze and excitation of each pixel by the mean of the window around it.
+
+    Attributes:
+        window: Rows and columns of the window.
+        reduction: Ratio of the channels to those inside; at least 4 remain.
+        conv: Makes a convolution.
+    """
+
+    window: int
+    reduction: int
+    conv: LayerOf
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """(B, H, W, C) -> weights 0..1, (B, H, W, C)."""
+        inside = max(4, x.shape[-1] // self.reduction)
+        mean = window_mean(x, self.window)
+        y = nn.relu(self.conv(inside, kernel_size=1, use_bias=True, name="squeeze")(mean))
+        y = self.conv(x.shape[-1], kernel_size=1, use_bias=True, name="excite")(y)
+        return nn.sigmoid(y)
+
+
+class SpatialChannelAttention(nn.Module):
+    """Weighs each channel at each place by both: x + M x, M = sigmoid(1x1(place x channel)).
+
+    Attributes:
+        conv: Makes a convolution.
+        gate: Makes a channel gate.
+    """
+
+    conv: LayerOf
+    gate: LayerOf
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        place = nn.sigmoid(self.conv(1, use_bias=True, name="place")(x))  # (B, H, W, 1)
+        channel = self.gate(name="channel")(x)  # (B, H, W, C)
+        joint = self.conv(x.shape[-1], kernel_size=1, use_bias=True, name="joint")(place * channel)
+        return x + nn.sigmoid(joint) * x
+
+
+def window_mean(x: Array, window: int) -> Array:
+    """Mean of the pixels around each that the image has: (B, H, W, C) -> (B, H, W, C) float32.
+
+    Args:
+        x: (B, H, W, C).
+        window: Rows and columns of the window, odd.
+    """
+    x = x.astype(jnp.float32)
+    for axis in (1, 2):
+        # Sums of shifted copies, one axis after the other: 2 P additions instead of P * P, and
+        # exact, where differences of running sums lose digits in a large scene.
+        size, half = x.shape[axis], window // 2
+        around = [(0, 0)] * 4
+        around[axis] = (half, half)
+        padded = jnp.pad(x, around)
+        x = jnp.zeros_like(x)
+        for shift in range(window):
+            x += lax.slice_in_dim(padded, shift, shift + size, axis=axis)
+        place = np.arange(size)
+        count = np.minimum(place + half, size - 1) - np.maximum(place - half, 0) + 1
+        x = x / np.expand_dims(count, [other for other in range(4) if other != axis])
+    return x

@@ -1,0 +1,61 @@
+"""Squeeze and excite: what the whole image holds decides which channels and pixels count.
+
+    SqueezeExcite   x ─ mean of pixels ─ 1x1, C/16 ─ ReLU ─ 1x1, C ─ sigmoid (B,1,1,C) ─ times x
+    ScSE            x ─ SqueezeExcite ───────────────────────────────┐
+                    x ─ 1x1, one channel ─ sigmoid (B,H,W,1) ─ times x ─ plus ─
+
+Source: Hu, Shen, Sun, Squeeze-and-Excitation Networks, CVPR 2018, arXiv:1709.01507; Roy, Navab,
+Wachinger, Concurrent Spatial and Channel Squeeze & Excitation in Fully Convolutional Networks,
+MICCAI 2018, arXiv:1803.02579. Checked against the SCSEModule of segmentation_models_pytorch 0.5.
+
+Differences from the papers: Roy's channel gate halves the channels where this one takes Hu's 16,
+and Roy's spatial convolution has no bias; both as segmentation_models_pytorch has it.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from jaxseg.models.layers import LayerOf
+
+
+class SqueezeExcite(nn.Module):
+    """Weighs channels by the image's means: (B, H, W, C) -> (B, H, W, C).
+
+    The means span the whole input: features of a tile and of the whole scene differ by design.
+
+    Attributes:
+        conv: Makes a convolution.
+        reduction: Ratio of the channels to those of the layer between; at least one remains.
+    """
+
+    conv: LayerOf
+    reduction: int = 16
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """The features times sigmoid(excite(ReLU(squeeze(mean)))), (B, H, W, C) -> (B, H, W, C)."""
+        channels = x.shape[-1]
+        inside = max(1, channels // self.reduction)
+        gate = x.mean(axis=(1, 2), keepdims=True, dtype=jnp.float32)  # (B, 1, 1, C)
+        gate = nn.relu(self.conv(inside, kernel_size=1, use_bias=True, name="squeeze")(gate))
+        gate = self.conv(channels, kernel_size=1, use_bias=True, name="excite")(gate)
+        return x * nn.sigmoid(gate)
+
+
+class ScSE(nn.Module):
+    """Concurrent spatial and channel squeeze and excitation: (B, H, W, C) -> (B, H, W, C).
+
+    Attributes:
+        conv: Makes a convolution.
+        reduction: Of the channel gate, see `SqueezeExcite`.
+    """
+
+    conv: LayerOf
+    reduction: int = 16
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Sum of x weighed by channel and x weighed by pixel, (B, H, W, C) -> (B, H, W, C)."""
+        gate = self.conv(1, kernel_size=1, use_bias=True, name="spatial")(x)  # (B, H, W, 1)
+        return SqueezeExcite(self.conv, self.reduction, name="channel")(x) + x * nn.sigmoid(gate)

@@ -1,0 +1,159 @@
+"""The multi-scale SAR network: its denoiser codes sparsely and cleans, its own loss is trained."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxseg import config as configs
+from jaxseg import data as pipeline
+from jaxseg import sharding, step
+from jaxseg.models.convolution import conv2d
+from jaxseg.models.multiscale_sar import (
+    Denoiser,
+    MultiscaleSAR,
+    adjoint,
+    denoised,
+    soft,
+    sparse_loss,
+)
+from jaxseg.transforms import Standardize
+
+LOOKS = 4
+MEAN, STD = -10.0, 4.0
+"""Of the speckled scene in dB, about."""
+
+
+def equivalent_looks(db: Any) -> float:
+    """Mean squared over variance of the linear power."""
+    power = 10 ** (np.asarray(db, np.float64) / 10)
+    return float(power.mean() ** 2 / power.var())
+
+
+def speckled(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two fields of -7 and -13 dB side by side, (2, 48, 48, 1): clean, and with speckle."""
+    clean = np.full((2, 48, 48, 1), -7.0, np.float32)
+    clean[:, :, 24:] = -13
+    noise = np.random.default_rng(seed).gamma(LOOKS, 1 / LOOKS, clean.shape)
+    return clean, (clean + 10 * np.log10(noise)).astype(np.float32)
+
+
+def test_soft_thresholding_shrinks_towards_zero() -> None:
+    actual = soft(jnp.array([-3.0, -0.5, 0.0, 0.2, 2.0]), jnp.array(1.0))
+    np.testing.assert_allclose(actual, [-2.0, 0, 0, 0, 1.0])
+
+
+def test_the_adjoint_satisfies_its_definition() -> None:
+    random = np.random.default_rng(0)
+    kernel = jnp.asarray(random.standard_normal((5, 5, 3, 4)), jnp.float32)
+    a = jnp.asarray(random.standard_normal((1, 9, 8, 3)), jnp.float32)
+    b = jnp.asarray(random.standard_normal((1, 9, 8, 4)), jnp.float32)
+    left = (conv2d(a, kernel, padding=2) * b).sum()
+    right = (a * conv2d(b, adjoint(kernel), padding=2)).sum()
+    np.testing.assert_allclose(left, right, rtol=1e-4)
+
+
+@pytest.mark.parametrize("bands", [1, 2, 40])
+def test_steps_of_the_untrained_coder_lower_what_they_minimise(bands: int) -> None:
+    image = jnp.asarray(np.random.default_rng(0).standard_normal((1, 24, 24, bands)), jnp.float32)
+    variables = Denoiser().init(jax.random.key(0), image)
+    losses = []
+    for steps in (1, 3, 9):
+        result, codes = Denoiser(steps=steps).apply(variables, image)
+        losses.append(float(sparse_loss(image, result, codes, sparsity=1.0)))
+    assert losses[0] > losses[1] > losses[2]
+    assert losses[0] < float((image**2).mean())  # the loss of codes that are all zero
+
+
+def test_the_length_of_the_atoms_does_not_matter() -> None:
+    image = jnp.asarray(np.random.default_rng(0).standard_normal((1, 16, 16, 2)), jnp.float32)
+    params = Denoiser().init(jax.random.key(0), image)["params"]
+    longer = params | {"synthesis": 5 * params["synthesis"]}
+    for one, other in zip(
+        Denoiser().apply({"params": params}, image),
+        Denoiser().apply({"params": longer}, image),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_the_sparse_loss_raises_the_number_of_looks_and_keeps_the_edge() -> None:
+    stage, tx = Denoiser(), optax.adam(1e-2)
+    _, seen = speckled(0)
+    params = stage.init(jax.random.key(0), jnp.asarray(seen))["params"]
+
+    @jax.jit
+    def update(params: Any, moments: Any, image: Any) -> Any:
+        def loss(params: Any) -> Any:
+            return sparse_loss(image, *stage.apply({"params": params}, image), sparsity=1.0)
+
+        change, moments = tx.update(jax.grad(loss)(params), moments, params)
+        return optax.apply_updates(params, change), moments
+
+    moments = tx.init(params)
+    for seed in range(60):
+        params, moments = update(params, moments, (speckled(seed)[1] - MEAN) / STD)
+
+    clean, seen = speckled(1000)
+    model = MultiscaleSAR(2)
+    variables = {"params": {"denoiser": params}}
+    result = denoised(model, variables, jnp.asarray((seen - MEAN) / STD)) * STD + MEAN
+    for field in (np.s_[:, 4:44, 4:20], np.s_[:, 4:44, 28:44]):
+        assert equivalent_looks(seen[field]) == pytest.approx(LOOKS, rel=0.15)
+        assert equivalent_looks(result[field]) > 3 * LOOKS
+    # Less variance by forgetting the image would not count: it came closer to the truth.
+    truth = clean - clean.mean()
+    assert np.square(result - result.mean() - truth).mean() < 0.5 * np.square(seen - clean).mean()
+    step_of = [float(x[:, :, 20:22].mean() - x[:, :, 26:28].mean()) for x in (result, clean)]
+    assert step_of[0] > 0.6 * step_of[1]
+
+
+def test_the_sparse_loss_leaves_weighted_and_only_when_asked_for() -> None:
+    model = MultiscaleSAR(3, features=(4, 4, 4), atoms=8, sparse_weight=0.5)
+    image = jnp.asarray(np.random.default_rng(0).standard_normal((2, 16, 16, 2)), jnp.float32)
+    variables = model.init(jax.random.key(0), image, train=False)
+    assert set(variables) == {"params", "batch_stats"}
+    logits, sown = model.apply(variables, image, train=False, mutable=["regularizers"])
+    parts = Denoiser(8).apply({"params": variables["params"]["denoiser"]}, image)
+    (actual,) = sown["regularizers"]["sparse"]
+    np.testing.assert_allclose(actual, 0.5 * sparse_loss(image, *parts, 1.0), rtol=1e-5)
+    np.testing.assert_array_equal(logits, model.apply(variables, image, train=False))
+
+
+class Priced(nn.Module):
+    """A linear network that sows the price of a parameter that its logits do not need."""
+
+    price: float = 1.0
+    num_classes: int = 3
+
+    @nn.compact
+    def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:  # noqa: D102
+        idle = self.param("idle", nn.initializers.constant(2.0), ())
+        if not self.is_initializing():
+            self.sow("regularizers", "square", self.price * idle**2)
+            self.sow("regularizers", "constant", jnp.float32(0.25))
+        return nn.Conv(self.num_classes, (1, 1))(image)
+
+
+def test_the_training_step_adds_what_networks_sow_as_regularizers(tiny: Path) -> None:
+    config = dataclasses.replace(
+        configs.load(str(tiny / "config.py")),
+        model=Priced(price=0.5),
+        preprocess=(Standardize((80.0, 90.0, 80.0), (40.0, 30.0, 50.0)),),
+    )
+    mesh = sharding.make_mesh(config.mesh, jax.devices()[:1])
+    state = step.init_state(config, 3, mesh)
+    (batch,) = pipeline.training_batches(config.data, seed=0, positions=[0], first=0, last=1)
+    new, metrics = jax.jit(step.make_train_step(config, mesh))(
+        state, sharding.place_batch(mesh, batch)
+    )
+    losses = [config.loss[name].weight * float(metrics[f"loss/{name}"]) for name in config.loss]
+    assert float(metrics["loss/regularizers"]) == pytest.approx(0.5 * 2**2 + 0.25)
+    assert float(metrics["loss"]) == pytest.approx(sum(losses) + 2.25, rel=1e-5)
+    assert float(new.params["idle"]) < 2
