@@ -25,6 +25,7 @@ from jaxseg import band_shares
 from jaxseg.band_shares import spread_bands
 from jaxseg.errors import UserError
 from jaxseg.models.deeplab import DeepLabV3
+from jaxseg.models.linknet import LinkNet
 from jaxseg.models.resnet import ResNet
 from jaxseg.models.unet import OriginalUNet, ResNetUNet, UNet
 from jaxseg.models.unet3plus import UNet3Plus
@@ -32,6 +33,7 @@ from jaxseg.models.unet_plus_plus import UNetPlusPlus
 from jaxseg.state_dict import StateDict, read_state_dict
 from jaxseg.weight_tables.deeplab import RESNET_FOR_DEEPLABV3, TORCHVISION_DEEPLABV3
 from jaxseg.weight_tables.family import Family
+from jaxseg.weight_tables.linknet import LINKNET
 from jaxseg.weight_tables.resnet import TORCHVISION_RESNET
 from jaxseg.weight_tables.unet import LECTURE_UNET, ORIGINAL_UNET, RESNET_FOR_UNET, SMP_UNET
 from jaxseg.weight_tables.unet3plus import AUTHORS_UNET3PLUS
@@ -51,6 +53,7 @@ FAMILIES: dict[type[nn.Module], tuple[Family, ...]] = {
     UNetPlusPlus: (SMP_UNET_PLUS_PLUS, RESNET_FOR_UNET),
     UNet3Plus: (AUTHORS_UNET3PLUS,),
     ResNet: (TORCHVISION_RESNET,),
+    LinkNet: (LINKNET,),
     DeepLabV3: (TORCHVISION_DEEPLABV3, RESNET_FOR_DEEPLABV3),
 }
 """Which files fit which network."""

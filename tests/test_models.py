@@ -27,6 +27,10 @@ SMALL: dict[str, dict[str, Any]] = {  # only to be quick
     "UNetPlusPlus": {"backbone": "resnet18", "deep_supervision": True},
     "UNet3Plus": {"features": 4, "deep_supervision": True},
     "DeepLabV3": {"backbone": "resnet18", "aux_head": True},
+    # A low price, because codes of kernels that are drawn so small would all be zero.
+    "MultiscaleSAR": {"features": (8, 8, 8), "hidden": 16, "atoms": 8, "sparsity": 0.01},
+    "ReSCNet": {"features": 16, "modules": 1, "patch": 5},
+    "RefinedPSPNet": {"backbone": "resnet18", "features": 32, "aux_head": True},
 }
 
 PARAMETERS: dict[
@@ -76,6 +80,33 @@ PARAMETERS: dict[
         ({"num_classes": 21, "output_stride": 16}, 3, 39_638_869),
         ({"num_classes": 21, "backbone": "resnet101"}, 3, 58_630_997),
         ({"num_classes": 21, "aux_head": True}, 3, 42_004_074),
+    ],
+    # Ours, with no reference: counted by hand.
+    "MultiscaleSAR": [
+        (
+            {"num_classes": 10},
+            2,
+            (2 * 49 * 32 * 2 + 32)  # synthesis and analysis, thresholds
+            + (9 + 25 + 49) * (2 * 32 + 32 * 64 + 64 * 64)
+            + 3 * 2 * (32 + 64 + 64)  # normalisations
+            + (480 * 128 + 2 * 128)
+            + (128 * 10 + 10),
+        ),
+    ],
+    "ReSCNet": [
+        (
+            {"num_classes": 16},
+            200,
+            (200 * 64 + 128)
+            + 3 * (64 * 64 + 128 + 9 * 64 * 64 + 128 + (64 * 8 + 8 + 8 * 64 + 64))
+            + (9 * 64 + 1 + (64 * 8 + 8 + 8 * 64 + 64) + 64 * 64 + 64)
+            + (128 * 16 + 16),
+        ),
+    ],
+    "RefinedPSPNet": [
+        ({"num_classes": 21}, 3, 30_204_672),
+        # PSPNet's auxiliary head: 2,365,205 in the reference.
+        ({"num_classes": 21, "aux_head": True}, 3, 30_204_672 + 2_365_205),
     ],
 }
 

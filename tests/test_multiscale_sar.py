@@ -23,6 +23,7 @@ from jaxseg.models.multiscale_sar import (
     soft,
     sparse_loss,
 )
+from jaxseg.sharding import MeshShape
 from jaxseg.transforms import Standardize
 
 LOOKS = 4
@@ -72,7 +73,7 @@ def test_steps_of_the_untrained_coder_lower_what_they_minimise(bands: int) -> No
 
 
 def test_the_length_of_the_atoms_does_not_matter() -> None:
-    image = jnp.asarray(np.random.default_rng(0).standard_normal((1, 16, 16, 2)), jnp.float32)
+    image = jnp.asarray(np.random.default_rng(0).standard_normal((1, 24, 24, 2)), jnp.float32)
     params = Denoiser().init(jax.random.key(0), image)["params"]
     longer = params | {"synthesis": 5 * params["synthesis"]}
     for one, other in zip(
@@ -106,24 +107,25 @@ def test_the_sparse_loss_raises_the_number_of_looks_and_keeps_the_edge() -> None
     result = denoised(model, variables, jnp.asarray((seen - MEAN) / STD)) * STD + MEAN
     for field in (np.s_[:, 4:44, 4:20], np.s_[:, 4:44, 28:44]):
         assert equivalent_looks(seen[field]) == pytest.approx(LOOKS, rel=0.15)
-        assert equivalent_looks(result[field]) > 3 * LOOKS
+        assert equivalent_looks(result[field]) > 2.5 * LOOKS
     # Less variance by forgetting the image would not count: it came closer to the truth.
     truth = clean - clean.mean()
     assert np.square(result - result.mean() - truth).mean() < 0.5 * np.square(seen - clean).mean()
     step_of = [float(x[:, :, 20:22].mean() - x[:, :, 26:28].mean()) for x in (result, clean)]
-    assert step_of[0] > 0.6 * step_of[1]
+    assert 0.7 * step_of[1] < step_of[0] < step_of[1]
 
 
 def test_the_sparse_loss_leaves_weighted_and_only_when_asked_for() -> None:
-    model = MultiscaleSAR(3, features=(4, 4, 4), atoms=8, sparse_weight=0.5)
-    image = jnp.asarray(np.random.default_rng(0).standard_normal((2, 16, 16, 2)), jnp.float32)
-    variables = model.init(jax.random.key(0), image, train=False)
+    model = MultiscaleSAR(3, (4, 4, 4), kernel_sizes=(3,), atoms=8, sparse_weight=0.5)
+    image = jnp.asarray(np.random.default_rng(0).standard_normal((2, 24, 24, 2)), jnp.float32)
+    variables = jax.jit(lambda x: model.init(jax.random.key(0), x, train=False))(image)
     assert set(variables) == {"params", "batch_stats"}
-    logits, sown = model.apply(variables, image, train=False, mutable=["regularizers"])
+    evaluate = jax.jit(model.apply, static_argnames=("train", "mutable"))
+    logits, sown = evaluate(variables, image, train=False, mutable=("regularizers",))
     parts = Denoiser(8).apply({"params": variables["params"]["denoiser"]}, image)
     (actual,) = sown["regularizers"]["sparse"]
     np.testing.assert_allclose(actual, 0.5 * sparse_loss(image, *parts, 1.0), rtol=1e-5)
-    np.testing.assert_array_equal(logits, model.apply(variables, image, train=False))
+    np.testing.assert_allclose(logits, evaluate(variables, image, train=False), atol=1e-5)
 
 
 class Priced(nn.Module):
@@ -147,7 +149,7 @@ def test_the_training_step_adds_what_networks_sow_as_regularizers(tiny: Path) ->
         model=Priced(price=0.5),
         preprocess=(Standardize((80.0, 90.0, 80.0), (40.0, 30.0, 50.0)),),
     )
-    mesh = sharding.make_mesh(config.mesh, jax.devices()[:1])
+    mesh = sharding.make_mesh(MeshShape(), jax.devices()[:1])
     state = step.init_state(config, 3, mesh)
     (batch,) = pipeline.training_batches(config.data, seed=0, positions=[0], first=0, last=1)
     new, metrics = jax.jit(step.make_train_step(config, mesh))(

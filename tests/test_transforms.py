@@ -7,8 +7,19 @@ import pytest
 
 from jaxseg import transforms
 from jaxseg.batch import IGNORE
+from jaxseg.datasets.landscape_sensors import wishart
 from jaxseg.errors import UserError
-from jaxseg.transforms import Augment, Brightness, Dihedral, Noise, ScaleCrop, Standardize
+from jaxseg.transforms import (
+    Augment,
+    Brightness,
+    CenterGain,
+    CoherencyFeatures,
+    Dihedral,
+    LogIntensity,
+    Noise,
+    ScaleCrop,
+    Standardize,
+)
 
 
 def example(height: int = 32, width: int = 32, count: int = 6) -> dict[str, jax.Array]:
@@ -96,7 +107,9 @@ def test_what_lies_outside_of_the_window_is_invalid() -> None:
 
 
 @pytest.mark.parametrize(
-    "step", [Dihedral(), ScaleCrop(low=0.5, high=2.0), Brightness(), Noise()], ids=repr
+    "step",
+    [Dihedral(), ScaleCrop(low=0.5, high=2.0), Brightness(), Noise(), CenterGain()],
+    ids=repr,
 )
 def test_augmentation_is_a_function_of_its_key_and_keeps_invalid_pixels_blank(
     step: Augment,
@@ -116,3 +129,61 @@ def test_brightness_changes_an_image_as_a_whole() -> None:
     spread = np.asarray(changed).reshape(6, -1).std(axis=1)
     assert np.all(spread < 1e-6)
     assert np.asarray(changed).reshape(6, -1).mean(axis=1).std() > 0.3
+
+
+def test_log_intensity_is_decibel_and_survives_zero_and_nan() -> None:
+    power = jnp.array([1.0, 100.0, 0.001, 0.0, -1.0, jnp.nan]).reshape(1, 1, 6, 1)
+    db = LogIntensity(floor=1e-5)(power)
+    np.testing.assert_allclose(db.ravel(), [0, 20, -30, -50, -50, -50], atol=1e-4)
+
+
+def test_log_intensity_keeps_invalid_pixels_blank() -> None:
+    power = jnp.full((1, 2, 2, 2), 0.1).at[0, 0, 0].set(0).at[0, 1, 1].set(jnp.nan)
+    valid = jnp.ones((1, 2, 2), bool).at[0, 0, 0].set(False).at[0, 1, 1].set(False)
+    steps = (LogIntensity(), Standardize((-11.0, -18.0), (4.0, 4.0)))
+    result = transforms.preprocess(power, valid, steps)
+    np.testing.assert_allclose(result[0, :, :, 0], [[0, 0.25], [0.25, 0]], atol=1e-6)
+
+
+def test_coherences_lie_in_the_unit_circle_and_do_not_know_brightness() -> None:
+    random = np.random.default_rng(0)
+    power = 10 ** random.uniform(-3, 0, (1, 20, 20, 3)).astype(np.float32)
+    matrix = wishart(power, 4, random)
+    features = np.asarray(CoherencyFeatures()(jnp.asarray(matrix)))
+    np.testing.assert_allclose(features[..., :3], 10 * np.log10(matrix[..., :3]), atol=1e-4)
+    t13 = matrix[..., 5] + 1j * matrix[..., 6]
+    expected = t13 / np.sqrt(matrix[..., 0] * matrix[..., 2])
+    np.testing.assert_allclose(features[..., 5], expected.real, atol=1e-5)
+    np.testing.assert_allclose(features[..., 6], expected.imag, atol=1e-5)
+    assert (np.hypot(features[..., 3::2], features[..., 4::2]) <= 1 + 1e-5).all()
+    brighter = np.asarray(CoherencyFeatures()(jnp.asarray(10 * matrix)))
+    np.testing.assert_allclose(brighter[..., :3], features[..., :3] + 10, atol=1e-4)
+    np.testing.assert_allclose(brighter[..., 3:], features[..., 3:], atol=1e-5)
+
+
+def test_coherences_of_nothing_are_finite() -> None:
+    nothing = jnp.zeros((1, 1, 2, 9)).at[0, 0, 1].set(jnp.nan)
+    features = CoherencyFeatures(floor=1e-4)(nothing)
+    np.testing.assert_allclose(features[0, 0], [[-40.0] * 3 + [0.0] * 6] * 2, atol=1e-4)
+
+
+def test_coherences_of_another_number_of_bands_are_refused() -> None:
+    with pytest.raises(UserError, match="images of 4 band"):
+        CoherencyFeatures()(jnp.zeros((1, 2, 2, 4)))
+
+
+def test_center_gain_multiplies_a_share_of_the_labelled_pixels_alike_in_all_bands() -> None:
+    batch = example(64, 64)
+    batch |= {"label": batch["label"].at[:, :, :32].set(IGNORE), "image": 1 + batch["image"]}
+    changed = CenterGain(strength=0.2, share=0.25)(jax.random.key(0), batch)
+    assert {name for name in batch if changed[name] is not batch[name]} == {"image"}
+    gain = np.asarray(changed["image"] / batch["image"])
+    np.testing.assert_allclose(gain[..., 0], gain[..., 1], rtol=1e-4)
+    gain = gain[..., 0]
+    assert np.all(gain[:, :, :32] == 1)  # the unlabelled half
+    picked = np.abs(gain[:, :, 32:] - 1) > 1e-6
+    assert picked.mean() == pytest.approx(0.25, abs=0.02)
+    drawn = gain[:, :, 32:][picked]
+    assert 0.8 <= drawn.min() < 0.81
+    assert 1.19 < drawn.max() <= 1.2
+    assert drawn.mean() == pytest.approx(1.0, abs=0.01)

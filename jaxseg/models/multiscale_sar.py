@@ -82,10 +82,10 @@ class MultiscaleSAR(nn.Module):
         """
         conv = functools.partial(Conv, dtype=self.dtype)
         norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
-        coder = nn.remat(Denoiser) if self.remat else Denoiser
+        kind = nn.remat(Denoiser) if self.remat else Denoiser
+        coder = functools.partial(kind, self.atoms, self.sparsity, dtype=self.dtype)
         scale = nn.remat(Scale) if self.remat else Scale
 
-        coder = functools.partial(coder, self.atoms, self.sparsity, dtype=self.dtype)
         x, codes = coder(name="denoiser")(image)  # (B, H, W, C), (B, H, W, 32)
         if not self.is_initializing():  # else `init` would return a loss among the variables
             loss = sparse_loss(image, x, codes, self.sparsity)
@@ -127,17 +127,18 @@ class Denoiser(nn.Module):
     def __call__(self, y: Array) -> tuple[Array, Array]:
         """(B, H, W, C) -> (B, H, W, C), (B, H, W, atoms)."""
         bands = y.shape[-1]
-        # Random atoms amplify at most by this, squared (Marchenko and Pastur 1967).
+        # Random atoms of norm 1 amplify at most by this, squared (Marchenko and Pastur 1967).
         gain = (1 + math.sqrt(self.atoms / bands)) ** 2
-        synthesis = self.param(
-            "synthesis", nn.initializers.normal(1.0), (self.size, self.size, self.atoms, bands)
-        )
-        synthesis /= jnp.sqrt((synthesis**2).sum((0, 1, 3), keepdims=True) + 1e-12)
-        analysis = self.param("analysis", lambda _: adjoint(synthesis) / gain)
-        start = nn.initializers.constant(math.log(self.sparsity / 2 / gain))
-        threshold = jnp.exp(self.param("log_threshold", start, (self.atoms,)))
+        shape = (self.size, self.size, self.atoms, bands)
+        # Parameters are of order 1, whatever they are scaled to: Adam's steps know no other size.
+        synthesis = self.param("synthesis", nn.initializers.normal(1.0), shape)
+        analysis = self.param("analysis", lambda _: adjoint(synthesis))
+        log_threshold = self.param("log_threshold", nn.initializers.zeros, (self.atoms,))
+        d = synthesis / jnp.sqrt(jnp.square(synthesis).sum((0, 1, 3), keepdims=True) + 1e-12)
+        w = analysis / (gain * self.size * math.sqrt(bands))  # the expected norm of an atom
+        t = jnp.exp(log_threshold) * self.sparsity / 2 / gain
+        d, w, t = (p.astype(self.dtype) for p in (d, w, t))
         conv = functools.partial(conv2d, padding=self.size // 2)
-        d, w, t = (p.astype(self.dtype) for p in (synthesis, analysis, threshold))
 
         y = y.astype(self.dtype)
         codes = soft(conv(y, w), t)
