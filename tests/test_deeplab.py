@@ -43,6 +43,17 @@ def test_atrous_rates_are_torchvisions_or_with_multi_grid_the_papers(
     assert plan[2:] == [layer3, layer4]
 
 
+@pytest.mark.parametrize(
+    ("first_rate", "layer3", "layer4"),
+    [("own", (2, 2), (4, 4)), ("one", (1, 2), (1, 4)), ("before", (1, 2), (2, 4))],
+)
+def test_the_first_block_of_an_atrous_layer_has_the_rate_asked_for(
+    first_rate: Any, layer3: Any, layer4: Any
+) -> None:
+    plan = ResNet("resnet18", 8, first_rate=first_rate).rates()
+    assert plan[2:] == [(1, layer3), (1, layer4)]
+
+
 @pytest.mark.parametrize(("stride", "cells"), [(8, 12), (16, 6)])
 def test_features_have_the_output_stride(stride: Any, cells: int) -> None:
     model = ResNet("resnet50", stride)

@@ -81,8 +81,8 @@ class DeepLabV3(nn.Module):
             self.backbone,
             self.output_stride,
             self.multi_grid,
-            self.dtype,
-            self.remat,
+            dtype=self.dtype,
+            remat=self.remat,
             name="backbone",
         )
 

@@ -10,7 +10,7 @@ rates: Chen et al., arXiv:1706.05587. Checked against torchvision's resnet and d
 
 Differences from the paper: none but torchvision's: a bottleneck's stride sits in its 3x3
 convolution ("ResNet v1.5"), and no average pooling and classifier follow. Which atrous rates
-replace strides says `ResNet.rates`.
+replace strides says `ResNet.rates`. `deep_stem` is PSPNet's, three 3x3 convolutions for the 7x7.
 """
 
 import functools
@@ -25,6 +25,11 @@ from jaxseg.models.resampling import max_pool3x3
 Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
 """The depths torchvision has weights for, without ResNet-152."""
 
+FirstRate = Literal["before", "own", "one"]
+"""Atrous rate of the first block of a layer whose stride became a rate: the rate of the layer
+before (torchvision), the layer's own (DeepLab's paper, PSPNet, segmentation_models_pytorch), or
+one (the lecture's PSPNet). The same weights give other features."""
+
 
 class ResNet(nn.Module):
     """(B, H, W, C) -> features of stem and layer1..4 at strides 2, 4, 8, 16, 32, or less if atrous.
@@ -33,7 +38,10 @@ class ResNet(nn.Module):
         backbone: Depth and kind of block.
         output_stride: Ratio of the image's size to that of the last features; strides beyond it
             become atrous rates.
-        multi_grid: Factors of the rates of the blocks in layer4; (1, 1, 1) = torchvision's rates.
+        multi_grid: Factors of the rates of the blocks in layer4; other than (1, 1, 1), as in the
+            paper, first blocks have their layer's own rate.
+        first_rate: Rate of the first block of a layer whose stride became a rate.
+        deep_stem: Whether 3x3 convolutions to 64, 64 and 128 channels replace the 7x7 one.
         dtype: What is computed in.
         remat: Whether to compute blocks anew in the backward pass: less memory, more work.
     """
@@ -41,6 +49,8 @@ class ResNet(nn.Module):
     backbone: Backbone
     output_stride: Literal[8, 16, 32] = 32
     multi_grid: tuple[int, int, int] = (1, 1, 1)
+    first_rate: FirstRate = "before"
+    deep_stem: bool = False
     dtype: Dtype = "float32"
     remat: bool = False
 
@@ -56,7 +66,7 @@ class ResNet(nn.Module):
         Returns:
             (B, H/2, W/2, 64), (B, H/4, W/4, F), (B, H/8, W/8, 2F), (B, H/s, W/s, 4F),
             (B, H/s, W/s, 8F), sizes rounded up at each stride; F is 64 for basic blocks and 256 for
-            bottlenecks.
+            bottlenecks, and a deep stem has 128 channels.
         """
         conv = functools.partial(Conv, dtype=self.dtype)
         norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
@@ -65,9 +75,14 @@ class ResNet(nn.Module):
         )
         block = functools.partial(nn.remat(kind) if self.remat else kind, conv=conv, norm=norm)
 
-        x = conv(64, kernel_size=7, stride=2, name="conv1")(image)  # (B, H/2, W/2, 64)
-        stem = nn.relu(norm(name="norm1")(x))
-        x = max_pool3x3(stem)  # (B, H/4, W/4, 64)
+        if self.deep_stem:
+            x = nn.relu(norm(name="norm1")(conv(64, stride=2, name="conv1")(image)))
+            x = nn.relu(norm(name="norm2")(conv(64, name="conv2")(x)))  # (B, H/2, W/2, 64)
+            stem = nn.relu(norm(name="norm3")(conv(128, name="conv3")(x)))  # (B, H/2, W/2, 128)
+        else:
+            x = conv(64, kernel_size=7, stride=2, name="conv1")(image)  # (B, H/2, W/2, 64)
+            stem = nn.relu(norm(name="norm1")(x))
+        x = max_pool3x3(stem)  # (B, H/4, W/4, 64 or 128)
         layers = []
         for layer, (stride, rates) in enumerate(self.rates(), start=1):
             for unit, rate in enumerate(rates):
@@ -75,7 +90,7 @@ class ResNet(nn.Module):
                     32 * 2**layer,
                     stride=stride if unit == 0 else 1,
                     rate=rate,
-                    project=unit == 0 and (layer > 1 or kind is Bottleneck),
+                    project=unit == 0 and (layer > 1 or kind is Bottleneck or self.deep_stem),
                     name=f"layer{layer}_{unit}",
                 )(x)
             layers.append(x)
@@ -85,12 +100,12 @@ class ResNet(nn.Module):
     def rates(self) -> list[tuple[int, tuple[int, ...]]]:
         """Stride of each layer and atrous rate of each of its blocks.
 
-        A stride that would exceed `output_stride` becomes 1 and doubles the layer's rate. With
-        multi_grid (1, 1, 1) the first block of such a layer keeps the rate of the layer before, as
-        in torchvision: 1,2,2,... then 2,4,4 at stride 8, and 1,2,2 in layer4 at stride 16. With any
-        other multi_grid, as in the paper, every block of such a layer has the layer's rate, times
-        `multi_grid` in layer4: 2,2,2,... then 4,8,16 at stride 8 for (1, 2, 4), and 2,4,8 in layer4
-        at stride 16. ResNet-18's layer4 has two blocks and uses the first two factors.
+        A stride that would exceed `output_stride` becomes 1 and doubles the layer's rate. At stride
+        8 layer3 and layer4 of a ResNet-50 have, with `first_rate`
+            "before":  1,2,2,2,2,2 and 2,4,4
+            "own":     2,2,2,2,2,2 and 4,4,4; 4,8,16 in layer4 with multi_grid (1, 2, 4)
+            "one":     1,2,2,2,2,2 and 1,4,4
+        ResNet-18's layer4 has two blocks and uses the first two factors of multi_grid.
         """
         depths = {
             "resnet18": (2, 2, 2, 2),
@@ -107,7 +122,7 @@ class ResNet(nn.Module):
             reached *= stride
             rates = [rate] * depth
             if self.multi_grid == (1, 1, 1):
-                rates[0] = before
+                rates[0] = {"before": before, "own": rate, "one": 1}[self.first_rate]
             elif layer == 4:
                 rates = [rate * factor for factor in self.multi_grid[:depth]]
             plan.append((stride, tuple(rates)))
