@@ -99,6 +99,7 @@ def equal(config: Config, steps: int) -> Config:
         preprocess=(Standardize(mean=MEAN["optical"], std=STD["optical"]),),
         augment=(Dihedral(), Brightness(gain=0.05, offset=0.05)),
         loss={"ce": CrossEntropy()},
+        aux_weight=config.aux_weight,
         optimizer=Optimizer(learning_rate=2e-3, schedule="cosine", warmup=20, clip=1.0),
         num_steps=steps,
         eval_every=steps,

@@ -75,6 +75,13 @@ PARAMETERS: dict[
         ({"num_classes": 1, "deep_supervision": True}, 3, 26_989_637),
         ({"num_classes": 2, "deep_supervision": True}, 3, 27_010_378),
     ],
+    "LinkNet": [
+        ({"num_classes": 21}, 3, 11_535_957),
+        ({"num_classes": 19}, 3, 11_535_699),
+        ({"num_classes": 11}, 3, 11_534_667),
+        # The first code's decoders have biases.
+        ({"num_classes": 19, "form": "torch7"}, 3, 11_535_699 + 992),
+    ],
     "DeepLabV3": [
         ({"num_classes": 21}, 3, 39_638_869),
         ({"num_classes": 21, "output_stride": 16}, 3, 39_638_869),
