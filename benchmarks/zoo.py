@@ -1,6 +1,6 @@
 """Trains every network on the embedded landscape at equal budget and compares them.
 
-    python benchmarks/zoo.py [--steps 200] [--only unet deeplab ...] [--workdir runs/zoo]
+    python benchmarks/zoo.py [--steps 150] [--only unet deeplab ...] [--workdir runs/zoo]
 
 Every shipped config of the landscape gives its network; everything else is the same for all: the
 optical sensor, 8 windows of 128 x 128 a step, AdamW at 2e-3 with a cosine, plain cross-entropy (and
@@ -50,7 +50,7 @@ ABLATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
 def main() -> None:
     """Trains, evaluates, writes the tables and the picture."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--only", nargs="*", help="stems of configs, or names of ablations")
     parser.add_argument("--workdir", type=Path, default=Path("runs/zoo"))
     arguments = parser.parse_args()

@@ -15,16 +15,16 @@ from jaxseg.transforms import Brightness, Dihedral, Standardize
 
 
 def get_config() -> Config:
-    """UNet 3+ with 16 features and deep supervision on 128 x 128 windows of four optical bands."""
+    """UNet 3+ with 12 features and deep supervision on 128 x 128 windows of four optical bands."""
     return Config(
-        model=UNet3Plus(num_classes=10, features=16, deep_supervision=True),
+        model=UNet3Plus(num_classes=10, features=12, deep_supervision=True),
         data=Data(source=Landscape(sensor="optical"), crop=128, batch_size=8, evaluation_crop=256),
         preprocess=(Standardize(mean=MEAN["optical"], std=STD["optical"]),),
         augment=(Dihedral(), Brightness(gain=0.05, offset=0.05)),
         loss={"ce": CrossEntropy()},
         optimizer=Optimizer(learning_rate=2e-3, schedule="cosine", warmup=20, clip=1.0),
         aux_weight=1.0,
-        num_steps=200,
-        eval_every=100,
-        save_every=100,
+        num_steps=150,
+        eval_every=150,
+        save_every=150,
     )

@@ -24,7 +24,7 @@ def get_config() -> Config:
         loss={"ce": CrossEntropy()},
         optimizer=Optimizer(learning_rate=2e-3, schedule="cosine", warmup=20, clip=1.0),
         aux_weight=1.0,
-        num_steps=200,
-        eval_every=100,
-        save_every=100,
+        num_steps=150,
+        eval_every=150,
+        save_every=150,
     )
