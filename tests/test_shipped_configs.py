@@ -9,19 +9,20 @@ import pytest
 
 from jaxseg import config as configs
 from jaxseg import sharding, step, training
+from jaxseg.datasets.folder import Folder
 from jaxseg.datasets.landscape import Landscape
 from jaxseg.transforms import Standardize
 
 SHIPPED = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
 EMBEDDED = [p for p in SHIPPED if isinstance(configs.load(str(p)).data.source, Landscape)]
-BANDS = {"deeplab": 4, "unet": 4}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_config_lowers_to_eight_devices_as_it_is(path: Path) -> None:
     config = configs.load(str(path))
-    bands = BANDS.get(path.stem, 3)
+    source = config.data.source
+    bands = 3 if isinstance(source, Folder) else len(source.bands)  # a folder's are in its files
     if not getattr(config.model, "num_classes", 1):
         config = dataclasses.replace(config, model=config.model.clone(num_classes=2))
     if config.preprocess == (Standardize(),):

@@ -1,0 +1,186 @@
+"""Indian Pines: 145 x 145 pixels of an Indiana farmland in 200 bands, 16 classes, 10,249 labels.
+
+    pip install 'jaxseg[hyperspectral]'        the PyPI package tensorly carries the scene
+
+    image    145 x 145 x 200 uint16, AVIRIS radiance counts, 0.4 to 2.5 um without the 20 bands in
+             which water vapour absorbs
+    label    145 x 145, 16 classes from 20 (oats) to 2455 pixels (soybeans, min till); half of the
+             scene has none
+
+There is one scene, so a split is a set of its labelled pixels; every split sees the whole image.
+
+**Source:** Baumgardner, Biehl, Landgrebe, 220 Band AVIRIS Hyperspectral Image Data Set: June 12,
+1992 Indian Pine Test Site 3, Purdue University Research Repository 2015, doi:10.4231/R7RX991C. CC
+BY 3.0. Ground sample distance 20 m.
+"""
+
+import dataclasses
+import functools
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxseg.batch import IGNORE, Sample
+from jaxseg.datasets import spatial_split
+from jaxseg.datasets.spatial_split import SPLITS
+from jaxseg.datasets.tiles import TileScenes
+from jaxseg.errors import UserError
+
+CLASSES = (
+    "alfalfa",
+    "corn-notill",
+    "corn-mintill",
+    "corn",
+    "grass-pasture",
+    "grass-trees",
+    "grass-pasture-mowed",
+    "hay-windrowed",
+    "oats",
+    "soybean-notill",
+    "soybean-mintill",
+    "soybean-clean",
+    "wheat",
+    "woods",
+    "buildings-grass-trees-drives",
+    "stone-steel-towers",
+)
+
+COLORS = (
+    (255, 254, 137),
+    (3, 28, 241),
+    (255, 89, 1),
+    (5, 255, 133),
+    (255, 2, 251),
+    (89, 1, 255),
+    (3, 171, 255),
+    (12, 255, 7),
+    (172, 175, 84),
+    (160, 78, 158),
+    (101, 173, 255),
+    (60, 91, 112),
+    (104, 192, 63),
+    (139, 69, 46),
+    (119, 255, 172),
+    (254, 255, 3),
+)
+
+GSD = 20.0
+"""Ground sample distance in metres."""
+
+
+@dataclasses.dataclass(frozen=True)
+class IndianPines:
+    """The scene as a config holds it.
+
+    Attributes:
+        split: `blocks` keeps training and test pixels apart; `pixels` draws single pixels, the
+            custom of the field, and warns, because their neighbourhoods overlap.
+        fractions: Shares of train, validation and test.
+        block: Rows and columns of a block.
+        guard: Pixels this close to a training block belong to no other split.
+        seed: Decides the split.
+        path: Folder of Indian_pines_corrected.npy and Indian_pines_gt.npy; empty = those of the
+            installed package tensorly.
+    """
+
+    split: Literal["blocks", "pixels"] = "blocks"
+    fractions: tuple[float, float, float] = (0.4, 0.1, 0.5)
+    block: int = 12
+    guard: int = 4
+    seed: int = 0
+    path: str = ""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The sixteen classes, mostly crops and how their soil was tilled."""
+        return CLASSES
+
+    @property
+    def colors(self) -> tuple[tuple[int, int, int], ...]:
+        """RGB per class, 0..255."""
+        return COLORS
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Numbers of the 200 bands that the scene keeps of AVIRIS' 220, counted from 1."""
+        absorbed = {*range(104, 109), *range(150, 164), 220}
+        return tuple(f"AVIRIS {band}" for band in range(1, 221) if band not in absorbed)
+
+    def scenes(self, split: str) -> TileScenes:
+        """The scene, with the labels of `train`, `validation` or `test` alone.
+
+        Raises:
+            UserError: The scene is not installed, or there is no such split.
+        """
+        if split not in SPLITS:
+            raise UserError(f"Split {split!r} of Indian Pines: choose one of {', '.join(SPLITS)}.")
+        image, label = _scene(self.path)
+        parts = _parts(self)
+        shown = np.where(parts == SPLITS.index(split), label, np.uint8(IGNORE))
+        record = {"image": image, "label": shown, "valid": np.ones(label.shape, bool)}
+        return TileScenes([record], _sample, [label.shape], [f"Indian Pines, {split} pixels"])
+
+    def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Bands near 660, 560 and 480 nm."""
+        return image[..., [28, 18, 10]].astype(np.float32)
+
+
+def _sample(record: Mapping[str, Any]) -> Sample:
+    return dict(record)
+
+
+@functools.cache
+def _parts(settings: IndianPines) -> NDArray[np.uint8]:
+    _, label = _scene(settings.path)
+    if settings.split == "pixels":
+        sys.stderr.write(
+            "Indian Pines: a split by single pixels leaks. Most test pixels lie beside a training "
+            "pixel of the same field;\nscores are far above what another scene would give. "
+            "--config.data.source.split blocks keeps them apart.\n"
+        )
+        return spatial_split.random_split(label, fractions=settings.fractions, seed=settings.seed)
+    return spatial_split.block_split(
+        label,
+        block=settings.block,
+        guard=settings.guard,
+        fractions=settings.fractions,
+        seed=settings.seed,
+    )
+
+
+@functools.cache
+def _scene(path: str) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+    folder = Path(path) if path else _installed()
+    arrays = []
+    for name in ("Indian_pines_corrected.npy", "Indian_pines_gt.npy"):
+        try:
+            arrays.append(np.load(folder / name, allow_pickle=False))
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"Cannot read {folder / name}: {error}. Install the package tensorly anew, or give "
+                "--config.data.source.path."
+            ) from error
+    image, ids = arrays
+    if image.shape != (145, 145, 200) or ids.shape != (145, 145) or int(ids.max()) > len(CLASSES):
+        raise UserError(
+            f"{folder}: arrays of {image.shape} and {ids.shape} are not Indian Pines, which has "
+            "145 x 145 pixels, 200 bands and ids 0 to 16."
+        )
+    label = np.where(ids == 0, IGNORE, ids.astype(np.int16) - 1).astype(np.uint8)
+    return image.astype(np.uint16), label
+
+
+def _installed() -> Path:
+    """The folder of tensorly's data, found without importing it."""
+    package = importlib.util.find_spec("tensorly")
+    if package is None or not package.submodule_search_locations:
+        raise UserError(
+            "Indian Pines comes with the package tensorly: pip install 'jaxseg[hyperspectral]', or "
+            "give the folder of its two .npy files as --config.data.source.path."
+        )
+    return Path(package.submodule_search_locations[0]) / "datasets" / "data"
