@@ -41,7 +41,7 @@ ABLATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "pyramid pooling": ("pspnet", "pspnet_without_pooling", {"bins": ()}),
     "three atrous rates": ("deeplab", "deeplab_one_rate", {"atrous_rates": (12,)}),
     "gates on skips": ("attention_unet", "attention_unet_without_gates", {"gates": False}),
-    "CHWS attention": ("chws_unet", "chws_unet_without_attention", {"attention": False}),
+    "CHWS attention": ("chws_unet", "chws_unet_without_attention", {"attention": "none"}),
     "edge weights in the loss": ("unet_edge_weighted", "unet", {}),
 }
 """What is judged: the run with it, the run without it, what the latter's network is given."""

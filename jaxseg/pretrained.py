@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from jaxseg import band_shares
 from jaxseg.band_shares import spread_bands
 from jaxseg.errors import UserError
+from jaxseg.models.attention_unet import AttentionUNet
+from jaxseg.models.chws_unet import CHWSUNet
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.linknet import LinkNet
 from jaxseg.models.resnet import ResNet
@@ -31,6 +33,7 @@ from jaxseg.models.unet import OriginalUNet, ResNetUNet, UNet
 from jaxseg.models.unet3plus import UNet3Plus
 from jaxseg.models.unet_plus_plus import UNetPlusPlus
 from jaxseg.state_dict import StateDict, read_state_dict
+from jaxseg.weight_tables.attention_unet import ATTENTION_UNET, CHWS_UNET
 from jaxseg.weight_tables.deeplab import RESNET_FOR_DEEPLABV3, TORCHVISION_DEEPLABV3
 from jaxseg.weight_tables.family import Family
 from jaxseg.weight_tables.linknet import LINKNET
@@ -52,6 +55,8 @@ FAMILIES: dict[type[nn.Module], tuple[Family, ...]] = {
     ResNetUNet: (SMP_UNET, RESNET_FOR_UNET),
     UNetPlusPlus: (SMP_UNET_PLUS_PLUS, RESNET_FOR_UNET),
     UNet3Plus: (AUTHORS_UNET3PLUS,),
+    AttentionUNet: (ATTENTION_UNET,),
+    CHWSUNet: (CHWS_UNET,),
     ResNet: (TORCHVISION_RESNET,),
     LinkNet: (LINKNET,),
     DeepLabV3: (TORCHVISION_DEEPLABV3, RESNET_FOR_DEEPLABV3),

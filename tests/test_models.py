@@ -26,6 +26,9 @@ SMALL: dict[str, dict[str, Any]] = {  # only to be quick
     },
     "UNetPlusPlus": {"backbone": "resnet18", "deep_supervision": True},
     "UNet3Plus": {"features": 4, "deep_supervision": True},
+    "AttentionUNet": {"features": 4},
+    "GridAttentionUNet": {"features": 4},
+    "CHWSUNet": {"features": 4},
     "DeepLabV3": {"backbone": "resnet18", "aux_head": True},
     # A low price, because codes of kernels that are drawn so small would all be zero.
     "MultiscaleSAR": {"features": (8, 8, 8), "hidden": 16, "atoms": 8, "sparsity": 0.01},
@@ -74,6 +77,22 @@ PARAMETERS: dict[
         ({"num_classes": 1}, 1, 26_970_625),
         ({"num_classes": 1, "deep_supervision": True}, 3, 26_989_637),
         ({"num_classes": 2, "deep_supervision": True}, 3, 27_010_378),
+    ],
+    "AttentionUNet": [
+        ({"num_classes": 1}, 3, 34_878_573),
+        ({"num_classes": 1, "gates": False}, 3, 34_527_041),
+    ],
+    # Of the reference, which has three dimensions, test_attention_unet.py counts; these are ours.
+    "GridAttentionUNet": [
+        ({"num_classes": 4}, 1, 2_252_214),
+        ({"num_classes": 4, "gates": 1}, 1, 2_137_923),
+    ],
+    "CHWSUNet": [
+        ({"num_classes": 1, "axis": "reshape"}, 3, 34_534_027),
+        ({"num_classes": 1, "attention": "lcam"}, 3, 34_527_059),
+        ({"num_classes": 1, "attention": "none"}, 3, 34_527_041),
+        # Normalisations of the channels, 2 C, where the authors' have those of rows and columns.
+        ({"num_classes": 1}, 3, 34_534_027 + 4 * (64 + 128 + 256 + 512 - 256 - 128 - 64 - 32)),
     ],
     "LinkNet": [
         ({"num_classes": 21}, 3, 11_535_957),

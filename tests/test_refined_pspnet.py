@@ -9,15 +9,7 @@ import numpy as np
 import pytest
 
 from jaxseg.models.layers import BatchNorm, Conv
-from jaxseg.models.refined_pspnet import ChannelAttention, Pyramid, RefinedPSPNet, maximum
-
-
-@pytest.mark.parametrize("size", [(1, 1), (2, 5), (7, 6)])
-def test_maximum_and_its_gradient_are_those_of_the_largest_pixel(size: tuple[int, int]) -> None:
-    x = np.random.default_rng(0).standard_normal((2, *size, 3)).astype(np.float32)
-    np.testing.assert_array_equal(maximum(jnp.asarray(x)), x.max((1, 2), keepdims=True))
-    gradient = jax.grad(lambda x: maximum(x).sum())(jnp.asarray(x))
-    np.testing.assert_array_equal(gradient, x == x.max((1, 2), keepdims=True))
+from jaxseg.models.refined_pspnet import ChannelAttention, Pyramid, RefinedPSPNet
 
 
 def test_attention_weighs_channels_by_mean_and_maximum() -> None:

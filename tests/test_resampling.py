@@ -81,3 +81,15 @@ def test_pooled_means_cover_the_areas_of_pytorchs_adaptive_pooling(bins: int) ->
 def test_repeating_gives_each_pixel_four_times() -> None:
     x = normal(0, 1, 3, 2, 4)
     assert_same(resampling.repeat2x2(x), jnp.repeat(jnp.repeat(x, 2, 1), 2, 2))
+
+
+@pytest.mark.parametrize("axes", [(1, 2), (3,)])
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (7, 6)])
+def test_the_largest_and_its_gradient_are_those_of_the_maximum(
+    size: tuple[int, int], axes: tuple[int, ...]
+) -> None:
+    x = normal(0, 2, *size, 3)
+    expected = np.asarray(x).max(axes, keepdims=True)
+    np.testing.assert_array_equal(resampling.largest(x, axes), expected)
+    gradient = jax.grad(lambda x: resampling.largest(x, axes).sum())(x)
+    np.testing.assert_array_equal(gradient, np.asarray(x) == expected)

@@ -124,6 +124,18 @@ def narrow() -> Any:
     return variables_of(OriginalUNet(2, features=4), bands=1)
 
 
+def test_without_skips_the_decoder_sees_the_bottleneck_alone() -> None:
+    model = UNet(2, features=4, skips=False)
+    variables = drawn(shapes(model, bands=3))
+    assert variables["params"]["decoder1"]["conv1"]["kernel"].shape == (3, 3, 4, 4)
+    image = np.random.default_rng(0).standard_normal((1, 32, 32, 3)).astype(np.float32)
+    mute = jax.tree.map(jnp.zeros_like, variables["params"]["up4"])
+    apply = jax.jit(lambda v, x: model.apply(v, x, train=False))
+    shut = variables | {"params": variables["params"] | {"up4": mute}}
+    np.testing.assert_array_equal(apply(shut, image), apply(shut, 0 * image))
+    assert np.abs(apply(variables, image) - apply(variables, 0 * image)).max() > 1e-3
+
+
 @pytest.mark.parametrize("side", [188, 204, 572])
 def test_valid_convolutions_take_184_pixels_from_each_side(side: int) -> None:
     model = OriginalUNet(2, features=4, context="valid")

@@ -27,11 +27,11 @@ from typing import Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from jaxseg.models.deeplab import AuxHead
 from jaxseg.models.layers import BatchNorm, Conv, Dtype, LayerOf
-from jaxseg.models.resampling import mean_pool, resize
+from jaxseg.models.resampling import largest, mean_pool, resize
 from jaxseg.models.resnet import Backbone, ResNet
 
 
@@ -130,23 +130,8 @@ class ChannelAttention(nn.Module):
         squeeze = self.conv(inside, kernel_size=1, use_bias=True, name="squeeze")
         excite = self.conv(channels, kernel_size=1, use_bias=True, name="excite")
         mean = x.mean(axis=(1, 2), keepdims=True, dtype=jnp.float32)  # (B, 1, 1, C)
-        gate = excite(nn.relu(squeeze(mean))) + excite(nn.relu(squeeze(maximum(x))))
+        gate = excite(nn.relu(squeeze(mean))) + excite(nn.relu(squeeze(largest(x))))
         return x * (2 * nn.sigmoid(gate)).astype(x.dtype)
-
-
-def maximum(x: Array) -> Array:
-    """Largest pixel of each channel: (B, H, W, C) -> (B, 1, 1, C).
-
-    Halves are compared with each other until one row and column is left, because the gradient of
-    `jnp.max` divides by the number of pixels that equal it: 0, where XLA rounds them differently.
-    """
-    for axis in (1, 2):
-        while (length := x.shape[axis]) > 1:
-            half = (length + 1) // 2  # halves share the middle of an odd length
-            first = lax.slice_in_dim(x, 0, half, axis=axis)
-            last = lax.slice_in_dim(x, length - half, length, axis=axis)
-            x = jnp.where(first >= last, first, last)
-    return x
 
 
 class Pyramid(nn.Module):

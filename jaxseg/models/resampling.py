@@ -72,6 +72,21 @@ def _larger(a: Array, b: Array) -> Array:
     return jnp.where(a >= b, a, b)
 
 
+def largest(x: Array, axes: tuple[int, ...] = (1, 2)) -> Array:
+    """Maximum along axes, which stay with length 1: of all pixels, (B, H, W, C) -> (B, 1, 1, C).
+
+    Halves are compared with each other until one is left, because the gradient of `jnp.max` divides
+    by the number of values that equal it: 0, where XLA rounds them differently.
+    """
+    for axis in axes:
+        while (length := x.shape[axis]) > 1:
+            half = (length + 1) // 2  # halves share the middle of an odd length
+            first = lax.slice_in_dim(x, 0, half, axis=axis)
+            last = lax.slice_in_dim(x, length - half, length, axis=axis)
+            x = _larger(first, last)
+    return x
+
+
 def mean_pool(x: Array, bins: int) -> Array:
     """Means of `bins` x `bins` areas, (B, H, W, C) -> (B, bins, bins, C) float32.
 

@@ -24,10 +24,10 @@ import numpy as np
 from jax import Array
 
 from jaxseg.errors import UserError
+from jaxseg.models.attention import ScSE
 from jaxseg.models.layers import BatchNorm, Conv, ConvTranspose, Dtype, LayerOf
 from jaxseg.models.resampling import max_pool2x2, pad_to_multiple, repeat2x2
 from jaxseg.models.resnet import Backbone, ResNet
-from jaxseg.models.squeeze import ScSE
 
 Attention = Literal["none", "scse"]
 """What weighs channels and pixels in a decoder: nothing, or `ScSE`."""
@@ -43,6 +43,8 @@ class UNet(nn.Module):
     Attributes:
         num_classes: K.
         features: Channels at full resolution; each pooling doubles them.
+        skips: Whether the decoder sees the encoder's features; without them the network is what
+            skip connections are judged against.
         dtype: What is computed in; parameters, batch statistics and logits are float32.
         remat: Whether to compute blocks anew in the backward pass instead of keeping what is inside
             them: less memory, a quarter more work.
@@ -50,6 +52,7 @@ class UNet(nn.Module):
 
     num_classes: int
     features: int = 32
+    skips: bool = True
     dtype: Dtype = "float32"
     remat: bool = False
 
@@ -73,6 +76,9 @@ class UNet(nn.Module):
         f = self.features
         height, width = image.shape[1:3]
 
+        def beside(x: Array, skip: Array) -> Array:
+            return jnp.concatenate((x, skip), axis=-1) if self.skips else x
+
         x = pad_to_multiple(image, 16)
         skip1 = block(f, name="encoder1")(x)  # (B, H, W, f)
         skip2 = block(2 * f, name="encoder2")(max_pool2x2(skip1))  # (B, H/2, W/2, 2f)
@@ -81,13 +87,13 @@ class UNet(nn.Module):
         x = block(16 * f, name="bottleneck")(max_pool2x2(skip4))  # (B, H/16, W/16, 16f)
 
         x = up(8 * f, name="up4")(x)  # (B, H/8, W/8, 8f)
-        x = block(8 * f, name="decoder4")(jnp.concatenate((x, skip4), axis=-1))
+        x = block(8 * f, name="decoder4")(beside(x, skip4))
         x = up(4 * f, name="up3")(x)  # (B, H/4, W/4, 4f)
-        x = block(4 * f, name="decoder3")(jnp.concatenate((x, skip3), axis=-1))
+        x = block(4 * f, name="decoder3")(beside(x, skip3))
         x = up(2 * f, name="up2")(x)  # (B, H/2, W/2, 2f)
-        x = block(2 * f, name="decoder2")(jnp.concatenate((x, skip2), axis=-1))
+        x = block(2 * f, name="decoder2")(beside(x, skip2))
         x = up(f, name="up1")(x)  # (B, H, W, f)
-        x = block(f, name="decoder1")(jnp.concatenate((x, skip1), axis=-1))
+        x = block(f, name="decoder1")(beside(x, skip1))
 
         logits = conv(self.num_classes, kernel_size=1, use_bias=True, name="head")(
             x

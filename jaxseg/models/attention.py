@@ -1,4 +1,4 @@
-"""Squeeze and excite: what the whole image holds decides which channels and pixels count.
+"""Attention that several networks share: which channels and which pixels count.
 
     SqueezeExcite   x ─ mean of pixels ─ 1x1, C/16 ─ ReLU ─ 1x1, C ─ sigmoid (B,1,1,C) ─ times x
     ScSE            x ─ SqueezeExcite ───────────────────────────────┐

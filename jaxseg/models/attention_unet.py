@@ -1,0 +1,268 @@
+"""Attention U-Net: what the decoder looks for decides which pixels of a skip it gets.
+
+    (B,H,W,C) ─ block f ──────────────── skip ── gate ── concat ─ block f ─ 1x1 ─ (B,H,W,K)
+                   └ pool ─ block 2f ─ skip ─ gate ─ concat ─ block 2f ┴ up ┘
+                               └ pool ─ block 4f ─ ...        ─ up ┘
+
+    gate:  skip ─ 1x1 ─┐
+                       + ─ ReLU ─ 1x1 to one channel ─ sigmoid (B,h,w,1) ─ times skip
+        decoder ─ 1x1 ─┘
+
+Two of them: `AttentionUNet` is the two-dimensional form that everyone copies, with four gates;
+`GridAttentionUNet` the authors' own, whose gates work on the coarser grid.
+
+Source: Oktay et al., Attention U-Net: Learning Where to Look for the Pancreas, MIDL 2018,
+arXiv:1804.03999. `AttentionUNet` was checked against the outputs of LeeJunHyun/Image_Segmentation's
+AttU_Net, `GridAttentionUNet` against the parameters of ozan-oktay/Attention-Gated-Networks. It is
+also the network of Sulaiman et al., Scientific Reports 14, 2024, doi:10.1038/s41598-024-72712-5, on
+the breast ultrasound images of BUSI, as far as its abstract tells: four decoder blocks and gates.
+
+Differences from the paper: those of each network stand in its docstring.
+"""
+
+import functools
+from typing import Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from jaxseg.models.layers import BatchNorm, Conv, Dtype, LayerOf
+from jaxseg.models.resampling import max_pool2x2, pad_to_multiple, repeat2x2, resize
+from jaxseg.models.unet import DoubleConv
+
+
+class AttentionUNet(nn.Module):
+    """Four gates: (B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
+
+    Differences from the paper, all of LeeJunHyun's AttU_Net: the skip at full resolution has a gate
+    too; a gate is driven by the decoder's features at the skip's own resolution, so nothing in it
+    is resized; its convolutions are normalised; features grow by repeating pixels and a 3x3
+    convolution; no deep supervision.
+
+    Attributes:
+        num_classes: K.
+        features: Channels at full resolution; each pooling doubles them.
+        gates: Whether skips are gated; without them the network is what gates are judged against.
+        dtype: What is computed in; parameters, batch statistics and logits are float32.
+        remat: Whether to compute blocks anew in the backward pass: less memory, a quarter more
+            work.
+    """
+
+    num_classes: int
+    features: int = 64
+    gates: bool = True
+    dtype: Dtype = "float32"
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, image: Array, *, train: bool) -> Array:
+        """Logits of each pixel; any H and W, the edge repeated inside up to multiples of 16.
+
+        Args:
+            image: (B, H, W, C) float32.
+            train: Whether batch normalisation uses the batch's statistics and updates the running
+                ones.
+
+        Returns:
+            (B, H, W, K) float32 logits.
+        """
+        conv = functools.partial(Conv, use_bias=True, dtype=self.dtype)
+        norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
+        double_conv = nn.remat(DoubleConv) if self.remat else DoubleConv
+        block = functools.partial(double_conv, conv=conv, norm=norm)
+        up = functools.partial(UpConv, conv=conv, norm=norm)
+        f = self.features
+        height, width = image.shape[1:3]
+
+        def beside(x: Array, skip: Array, level: int) -> Array:
+            """The skip, gated by the decoder's features, and these."""
+            if self.gates:
+                skip = Gate(skip.shape[-1] // 2, conv, norm, name=f"gate{level}")(skip, x)
+            return jnp.concatenate((skip, x), axis=-1)
+
+        x = pad_to_multiple(image, 16)
+        skip1 = block(f, name="encoder1")(x)  # (B, H, W, f)
+        skip2 = block(2 * f, name="encoder2")(max_pool2x2(skip1))  # (B, H/2, W/2, 2f)
+        skip3 = block(4 * f, name="encoder3")(max_pool2x2(skip2))  # (B, H/4, W/4, 4f)
+        skip4 = block(8 * f, name="encoder4")(max_pool2x2(skip3))  # (B, H/8, W/8, 8f)
+        x = block(16 * f, name="bottleneck")(max_pool2x2(skip4))  # (B, H/16, W/16, 16f)
+
+        x = up(8 * f, name="up4")(x)  # (B, H/8, W/8, 8f)
+        x = block(8 * f, name="decoder4")(beside(x, skip4, 4))
+        x = up(4 * f, name="up3")(x)  # (B, H/4, W/4, 4f)
+        x = block(4 * f, name="decoder3")(beside(x, skip3, 3))
+        x = up(2 * f, name="up2")(x)  # (B, H/2, W/2, 2f)
+        x = block(2 * f, name="decoder2")(beside(x, skip2, 2))
+        x = up(f, name="up1")(x)  # (B, H, W, f)
+        x = block(f, name="decoder1")(beside(x, skip1, 1))
+
+        logits = conv(self.num_classes, kernel_size=1, name="head")(x)  # (B, H, W, K)
+        return logits[:, :height, :width].astype(jnp.float32)
+
+
+class Gate(nn.Module):
+    """skip * sigmoid(psi(ReLU(Wx skip + Wg signal))), one number per pixel for all channels.
+
+    Attributes:
+        features: Channels inside.
+        conv: Makes a convolution.
+        norm: Makes a normalisation; it follows each of the three convolutions.
+    """
+
+    features: int
+    conv: LayerOf
+    norm: LayerOf
+
+    @nn.compact
+    def __call__(self, skip: Array, signal: Array) -> Array:
+        """(B, h, w, C) and the gating signal (B, h, w, G) -> (B, h, w, C)."""
+        point = functools.partial(self.conv, kernel_size=1)
+        of_skip = self.norm(name="skip_norm")(point(self.features, name="skip")(skip))
+        of_signal = self.norm(name="signal_norm")(point(self.features, name="signal")(signal))
+        x = nn.relu(of_skip + of_signal)  # (B, h, w, features)
+        return skip * nn.sigmoid(self.norm(name="psi_norm")(point(1, name="psi")(x)))
+
+
+class UpConv(nn.Module):
+    """Each pixel four times, convolution 3x3, normalisation, ReLU.
+
+    Attributes:
+        features: Output channels.
+        conv: Makes a convolution.
+        norm: Makes a normalisation.
+    """
+
+    features: int
+    conv: LayerOf
+    norm: LayerOf
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """(B, h, w, C) -> (B, 2h, 2w, features)."""
+        x = self.conv(self.features, name="conv")(repeat2x2(x))
+        return nn.relu(self.norm(name="norm")(x))
+
+
+class GridAttentionUNet(nn.Module):
+    """Gates on a coarser grid: (B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
+
+    Three skips are gated, the one at full resolution is not. The lowest gate is driven by the
+    bottleneck, the others by the decoder stage below. Logits of all four decoder stages are
+    resized, stacked and weighed by one more convolution.
+
+    Differences from the paper: those of the authors' unet_CT_multi_att_dsv: two gates side by side
+    on each skip, and the stacked logits. Two dimensions instead of three: with kernels of three
+    dimensions it would have exactly the parameters of theirs.
+
+    Attributes:
+        num_classes: K.
+        features: Channels at full resolution; each pooling doubles them.
+        gates: Gates side by side on each skip.
+        dtype: What is computed in; parameters, batch statistics and logits are float32.
+        remat: Whether to compute blocks anew in the backward pass: less memory, a quarter more
+            work.
+    """
+
+    num_classes: int
+    features: int = 16
+    gates: Literal[1, 2] = 2
+    dtype: Dtype = "float32"
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, image: Array, *, train: bool) -> Array:
+        """Logits of each pixel; any H and W, the edge repeated inside up to multiples of 16.
+
+        Args:
+            image: (B, H, W, C) float32.
+            train: Whether batch normalisation uses the batch's statistics and updates the running
+                ones.
+
+        Returns:
+            (B, H, W, K) float32 logits.
+        """
+        conv = functools.partial(Conv, use_bias=True, dtype=self.dtype)
+        norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
+        double_conv = nn.remat(DoubleConv) if self.remat else DoubleConv
+        block = functools.partial(double_conv, conv=conv, norm=norm)
+        gate = functools.partial(GridGates, self.gates, conv, norm)
+        point = functools.partial(conv, kernel_size=1)
+        f = self.features
+        height, width = image.shape[1:3]
+
+        x = pad_to_multiple(image, 16)
+        size = x.shape[1], x.shape[2]
+        skip1 = block(f, name="encoder1")(x)  # (B, H, W, f)
+        skip2 = block(2 * f, name="encoder2")(max_pool2x2(skip1))  # (B, H/2, W/2, 2f)
+        skip3 = block(4 * f, name="encoder3")(max_pool2x2(skip2))  # (B, H/4, W/4, 4f)
+        skip4 = block(8 * f, name="encoder4")(max_pool2x2(skip3))  # (B, H/8, W/8, 8f)
+        x = block(16 * f, name="bottleneck")(max_pool2x2(skip4))  # (B, H/16, W/16, 16f)
+
+        signal = nn.relu(norm(name="signal_norm")(point(16 * f, name="signal")(x)))
+        x4 = block(8 * f, name="decoder4")(beside_doubled(gate(name="gate4")(skip4, signal), x))
+        x3 = block(4 * f, name="decoder3")(beside_doubled(gate(name="gate3")(skip3, x4), x4))
+        x2 = block(2 * f, name="decoder2")(beside_doubled(gate(name="gate2")(skip2, x3), x3))
+        x1 = block(f, name="decoder1")(beside_doubled(skip1, x2))  # (B, H, W, f)
+
+        answers = [
+            resize(point(self.num_classes, name=f"answer{i}")(x), size)
+            for i, x in ((1, x1), (2, x2), (3, x3), (4, x4))
+        ]
+        x = jnp.concatenate(answers, axis=-1)  # (B, H, W, 4 K)
+        logits = point(self.num_classes, name="head")(x)  # (B, H, W, K)
+        return logits[:, :height, :width].astype(jnp.float32)
+
+
+class GridGates(nn.Module):
+    """Grid gates side by side, fused by a 1x1 convolution, normalisation and ReLU.
+
+    Attributes:
+        gates: Their number.
+        conv: Makes a convolution.
+        norm: Makes a normalisation.
+    """
+
+    gates: int
+    conv: LayerOf
+    norm: LayerOf
+
+    @nn.compact
+    def __call__(self, skip: Array, signal: Array) -> Array:
+        """(B, h, w, C) and the gating signal (B, h/2, w/2, G) -> (B, h, w, C)."""
+        gated = [
+            GridGate(self.conv, self.norm, name=f"gate{i}")(skip, signal)
+            for i in range(1, self.gates + 1)
+        ]
+        x = self.conv(skip.shape[-1], kernel_size=1, name="fuse")(jnp.concatenate(gated, axis=-1))
+        return nn.relu(self.norm(name="fuse_norm")(x))
+
+
+class GridGate(nn.Module):
+    """The paper's gate: additive attention on half the skip's grid, resized to the skip.
+
+    Attributes:
+        conv: Makes a convolution.
+        norm: Makes a normalisation.
+    """
+
+    conv: LayerOf
+    norm: LayerOf
+
+    @nn.compact
+    def __call__(self, skip: Array, signal: Array) -> Array:
+        """(B, h, w, C) and the gating signal (B, h/2, w/2, G) -> (B, h, w, C)."""
+        channels = skip.shape[-1]
+        point = functools.partial(self.conv, kernel_size=1)
+        theta = self.conv(
+            channels, kernel_size=2, stride=2, padding=0, use_bias=False, name="theta"
+        )(skip)  # (B, h/2, w/2, C)
+        phi = resize(point(channels, name="phi")(signal), (theta.shape[1], theta.shape[2]))
+        alpha = nn.sigmoid(point(1, name="psi")(nn.relu(theta + phi)))  # (B, h/2, w/2, 1)
+        alpha = resize(alpha, (skip.shape[1], skip.shape[2]))  # (B, h, w, 1)
+        return self.norm(name="norm")(point(channels, name="out")(alpha * skip))
+
+
+def beside_doubled(skip: Array, x: Array) -> Array:
+    """The skip, and the features at its size: (B, h, w, S), (B, h/2, w/2, C) -> (B, h, w, S+C)."""
+    return jnp.concatenate((skip, resize(x, (skip.shape[1], skip.shape[2]))), axis=-1)
