@@ -14,7 +14,7 @@ from jaxseg.transforms import Standardize
 
 SHIPPED = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
 EMBEDDED = [p for p in SHIPPED if isinstance(configs.load(str(p)).data.source, Landscape)]
-BANDS = {"deeplab": 4, "unet": 4}
+BANDS = {"deeplab": 4, "deeplab_plus": 4, "unet": 4}
 
 
 @pytest.mark.slow

@@ -2,6 +2,10 @@
 
 XLA:CPU has no good program for it. There, the image shifted by each tap, times the tap, added up is
 one loop over memory; TPU and GPU keep the native operation. `jax.lax.platform_dependent` chooses.
+
+Native over ours in CPU seconds, 3x3 kernels, float32, forward / backward, on two cores with other
+work: 15.8 / 18.8 for 8 x 32 x 32 x 304, 6.3 / 26 for 2 x 128 x 128 x 256, and for the pyramid's
+2 x 32 x 32 x 2048 at rate 12 5.4 / 47.
 """
 
 import functools
