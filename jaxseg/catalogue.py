@@ -29,7 +29,8 @@ from jaxseg import models
 from jaxseg.console import track
 from jaxseg.errors import UserError
 from jaxseg.models.convolution import conv2d, conv_transpose2d
-from jaxseg.models.layers import Conv, ConvTranspose
+from jaxseg.models.depthwise import depthwise_conv2d
+from jaxseg.models.layers import Conv, ConvTranspose, DepthwiseConv
 
 Call = Callable[..., object]
 Context = nn.module.InterceptorContext
@@ -197,10 +198,14 @@ def _positive(
         return call(*args, **kwargs)
     if isinstance(module, nn.BatchNorm):
         return args[0]
-    if isinstance(module, Conv | ConvTranspose):
+    if isinstance(module, Conv | ConvTranspose | DepthwiseConv):
         taps = jnp.full((module.kernel_size, module.kernel_size, 1, 1), 1 / module.kernel_size**2)
-        mean = jnp.asarray(args[0], jnp.float32).mean(-1, keepdims=True)
-        if isinstance(module, Conv):
+        x = jnp.asarray(args[0], jnp.float32)
+        mean, features = x.mean(-1, keepdims=True), x.shape[-1]
+        if isinstance(module, DepthwiseConv):
+            y = depthwise_conv2d(mean, taps, dilation=module.dilation)
+        elif isinstance(module, Conv):
+            features = module.features
             half = module.dilation * (module.kernel_size - 1) // 2
             y = conv2d(
                 mean,
@@ -210,6 +215,7 @@ def _positive(
                 padding=half if module.padding is None else module.padding,
             )
         else:
+            features = module.features
             y = conv_transpose2d(
                 mean,
                 taps,
@@ -217,7 +223,7 @@ def _positive(
                 padding=module.padding,
                 output_padding=module.output_padding,
             )
-        return jnp.broadcast_to(y, (*y.shape[:3], module.features))
+        return jnp.broadcast_to(y, (*y.shape[:3], features))
     return call(*args, **kwargs)
 
 

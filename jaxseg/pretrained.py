@@ -27,6 +27,7 @@ from jaxseg.errors import UserError
 from jaxseg.models.attention_unet import AttentionUNet
 from jaxseg.models.chws_unet import CHWSUNet
 from jaxseg.models.deeplab import DeepLabV3
+from jaxseg.models.deeplab_plus import DeepLabV3Plus
 from jaxseg.models.linknet import LinkNet
 from jaxseg.models.resnet import ResNet
 from jaxseg.models.unet import OriginalUNet, ResNetUNet, UNet
@@ -34,7 +35,14 @@ from jaxseg.models.unet3plus import UNet3Plus
 from jaxseg.models.unet_plus_plus import UNetPlusPlus
 from jaxseg.state_dict import StateDict, read_state_dict
 from jaxseg.weight_tables.attention_unet import ATTENTION_UNET, CHWS_UNET
-from jaxseg.weight_tables.deeplab import RESNET_FOR_DEEPLABV3, TORCHVISION_DEEPLABV3
+from jaxseg.weight_tables.deeplab import (
+    RESNET_FOR_DEEPLAB,
+    SMP_DEEPLABV3,
+    SMP_DEEPLABV3_PLUS,
+    TORCHVISION_DEEPLABV3,
+    VAINF_DEEPLABV3,
+    VAINF_DEEPLABV3_PLUS,
+)
 from jaxseg.weight_tables.family import Family
 from jaxseg.weight_tables.linknet import LINKNET
 from jaxseg.weight_tables.resnet import TORCHVISION_RESNET
@@ -59,7 +67,8 @@ FAMILIES: dict[type[nn.Module], tuple[Family, ...]] = {
     CHWSUNet: (CHWS_UNET,),
     ResNet: (TORCHVISION_RESNET,),
     LinkNet: (LINKNET,),
-    DeepLabV3: (TORCHVISION_DEEPLABV3, RESNET_FOR_DEEPLABV3),
+    DeepLabV3: (TORCHVISION_DEEPLABV3, VAINF_DEEPLABV3, SMP_DEEPLABV3, RESNET_FOR_DEEPLAB),
+    DeepLabV3Plus: (VAINF_DEEPLABV3_PLUS, SMP_DEEPLABV3_PLUS, RESNET_FOR_DEEPLAB),
 }
 """Which files fit which network."""
 
@@ -217,14 +226,15 @@ def merge(
 def exported(model: nn.Module, variables: Variables) -> dict[str, NDArray[np.float32]]:
     """The state dict of the network's reference implementation: `load` backwards, bit by bit.
 
-    It opens in PyTorch with `load_state_dict(strict=True)`; the counters `num_batches_tracked`,
-    which it lacks, PyTorch sets to zero.
+    Of several references it is the one whose form the network's arguments come nearest to. It opens
+    in PyTorch with `load_state_dict(strict=True)`; the counters `num_batches_tracked`, which it
+    lacks, PyTorch sets to zero.
 
     Raises:
         UserError: The network has no table, or a part that its reference has not.
     """
     families = [family for family in _families(model) if family.decoder] or _families(model)
-    family = families[0]
+    family = min(families, key=lambda f: sum(getattr(model, k) != v for k, v in f.form.items()))
     table = family.encoder | family.decoder | family.optional
     state, homeless = {}, []
     for path, leaf in flax.traverse_util.flatten_dict(variables).items():

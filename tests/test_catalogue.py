@@ -9,15 +9,16 @@ from jax import Array
 from jaxseg import catalogue, cli
 from jaxseg.errors import UserError
 from jaxseg.models.deeplab import DeepLabV3
-from jaxseg.models.layers import BatchNorm, Conv, ConvTranspose
+from jaxseg.models.layers import BatchNorm, Conv, ConvTranspose, SeparableConv
 from jaxseg.models.resampling import max_pool3x3
 from jaxseg.models.unet import UNet
 
 
 class Chain(nn.Module):
-    """Two 3x3 convolutions, a pooling, an atrous one at rate 4, maybe a gate by the mean."""
+    """Two 3x3 convolutions, a pooling, an atrous one at rate 4, maybe separable, maybe a gate."""
 
     gated: bool = False
+    separable: bool = False
     num_classes: int = 2
 
     @nn.compact
@@ -25,7 +26,7 @@ class Chain(nn.Module):
         x = nn.relu(BatchNorm(use_running_average=not train)(Conv(8)(image)))
         x = Conv(8)(x)
         x = max_pool3x3(x)
-        x = Conv(8, dilation=4)(x)
+        x = (SeparableConv if self.separable else Conv)(8, dilation=4)(x)
         if self.gated:
             x = x * nn.sigmoid(x.mean((1, 2), keepdims=True))
         return ConvTranspose(self.num_classes)(x)
@@ -35,6 +36,7 @@ def test_a_pixel_sees_what_the_kernels_add_up_to() -> None:
     # 2 + 2 rows of the first two, 2 of the pooling, 8 x 2 of the atrous one: 1 + 4 + 2 + 16 = 23,
     # and one more because an even pixel reaches less far ahead and an odd one less far behind.
     assert catalogue.receptive_field(Chain()) == 24
+    assert catalogue.receptive_field(Chain(separable=True)) == 24
     assert catalogue.receptive_field(Chain(gated=True)) is None
 
 

@@ -30,6 +30,14 @@ SMALL: dict[str, dict[str, Any]] = {  # only to be quick
     "GridAttentionUNet": {"features": 4},
     "CHWSUNet": {"features": 4},
     "DeepLabV3": {"backbone": "resnet18", "aux_head": True},
+    # The form of most parts: separable convolutions, one after the pyramid, two in the decoder.
+    "DeepLabV3Plus": {
+        "backbone": "resnet18",
+        "features": 32,
+        "separable": True,
+        "pyramid_conv": True,
+        "decoder_convs": 2,
+    },
     # A low price, because codes of kernels that are drawn so small would all be zero.
     "MultiscaleSAR": {"features": (8, 8, 8), "hidden": 16, "atoms": 8, "sparsity": 0.01},
     "ReSCNet": {"features": 16, "modules": 1, "patch": 5},
@@ -106,6 +114,21 @@ PARAMETERS: dict[
         ({"num_classes": 21, "output_stride": 16}, 3, 39_638_869),
         ({"num_classes": 21, "backbone": "resnet101"}, 3, 58_630_997),
         ({"num_classes": 21, "aux_head": True}, 3, 42_004_074),
+        ({"num_classes": 1}, 3, 39_633_729),
+        ({"num_classes": 1, "backbone": "resnet18"}, 3, 15_898_945),
+        ({"num_classes": 1, "backbone": "resnet34"}, 3, 26_007_105),
+    ],
+    "DeepLabV3Plus": [
+        ({"num_classes": 21}, 3, 39_761_845),
+        ({"num_classes": 21, "backbone": "resnet101"}, 3, 58_753_973),
+        *(
+            ({"num_classes": 1, "backbone": b, "separable": True, "pyramid_conv": True}, 3, count)
+            for b, count in (
+                ("resnet18", 12_329_297),
+                ("resnet34", 22_437_457),
+                ("resnet50", 26_677_585),
+            )
+        ),
     ],
     # Ours, with no reference: counted by hand.
     "MultiscaleSAR": [

@@ -13,6 +13,10 @@ Differences from the paper, all torchvision's: a 3x3 convolution between pyramid
 0.5 after the pyramid; no multi-grid by default, and then atrous rates start one block late
 (`ResNet.rates`); an auxiliary head on layer3. The paper's own: `multi_grid=(1, 2, 4)`,
 `output_stride=16` in training.
+
+The same parameters as segmentation_models_pytorch's DeepLabV3 gives them, checked against it:
+`first_rate="own", align_corners=True`. A file of the one opens in the form of the other, and
+answers otherwise.
 """
 
 import functools
@@ -24,7 +28,7 @@ from jax import Array
 
 from jaxseg.models.layers import BatchNorm, Conv, Dtype, LayerOf
 from jaxseg.models.resampling import resize
-from jaxseg.models.resnet import Backbone, ResNet
+from jaxseg.models.resnet import Backbone, FirstRate, ResNet
 
 
 class DeepLabV3(nn.Module):
@@ -35,9 +39,12 @@ class DeepLabV3(nn.Module):
         backbone: The ResNet to use.
         output_stride: Ratio of the image's size to that of the features; 8 is finer and 3 to 4
             times the work of 16.
-        atrous_rates: Rates of the pyramid's 3x3 convolutions; None = 12, 24, 36 at stride 8 and 6,
-            12, 18 at 16.
+        atrous_rates: Rates of the pyramid's 3x3 convolutions, any number of them; None = 12, 24, 36
+            at stride 8 and 6, 12, 18 at 16.
         multi_grid: Factors of the rates in layer4; the paper's best is (1, 2, 4).
+        first_rate: Atrous rate of the first block of a layer whose stride became a rate.
+        features: Channels of pyramid and head.
+        align_corners: Whether logits are enlarged corner centre on corner centre.
         aux_head: Whether to add logits from layer3, sown as `aux_logits`, for an auxiliary loss.
         dropout: Share of the pyramid's features dropped in training; needs the rng `dropout`.
         dtype: What is computed in; parameters, batch statistics and logits are float32.
@@ -50,8 +57,11 @@ class DeepLabV3(nn.Module):
     num_classes: int
     backbone: Backbone = "resnet50"
     output_stride: Literal[8, 16] = 8
-    atrous_rates: tuple[int, int, int] | None = None
+    atrous_rates: tuple[int, ...] | None = None
     multi_grid: tuple[int, int, int] = (1, 1, 1)
+    first_rate: FirstRate = "before"
+    features: int = 256
+    align_corners: bool = False
     aux_head: bool = False
     dropout: float = 0.5
     dtype: Dtype = "float32"
@@ -76,11 +86,13 @@ class DeepLabV3(nn.Module):
         measure = train and not self.freeze_batch_norm
         norm = functools.partial(BatchNorm, use_running_average=not measure, dtype=self.dtype)
         size = image.shape[1], image.shape[2]
-        rates = self.atrous_rates or ((12, 24, 36) if self.output_stride == 8 else (6, 12, 18))
+        rates = usual_rates(self.output_stride) if self.atrous_rates is None else self.atrous_rates
+        enlarge = functools.partial(resize, size=size, align_corners=self.align_corners)
         backbone = ResNet(
             self.backbone,
             self.output_stride,
             self.multi_grid,
+            self.first_rate,
             dtype=self.dtype,
             remat=self.remat,
             name="backbone",
@@ -89,18 +101,23 @@ class DeepLabV3(nn.Module):
         *_, layer3, layer4 = backbone(
             image, train=measure
         )  # (B, H/8, W/8, 1024), (B, H/8, W/8, 2048)
-        x = AtrousPyramid(rates, conv, norm, name="pyramid")(layer4)  # (B, H/8, W/8, 256)
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        x = conv(256, name="head_conv")(x)
+        x = AtrousPyramid(rates, conv, conv, norm, self.features, name="pyramid")(layer4)
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)  # (B, H/8, W/8, 256)
+        x = conv(self.features, name="head_conv")(x)
         x = nn.relu(norm(name="head_norm")(x))
         x = conv(self.num_classes, kernel_size=1, use_bias=True, name="head")(x)  # (B, H/8, W/8, K)
-        logits = resize(x.astype(jnp.float32), size)  # (B, H, W, K)
+        logits = enlarge(x.astype(jnp.float32))  # (B, H, W, K)
 
         if self.aux_head:
             x = AuxHead(self.num_classes, conv, norm, name="aux_head")(layer3, train=train)
             if not self.is_initializing():  # else `init` would return logits among the variables
-                self.sow("aux_logits", "layer3", resize(x.astype(jnp.float32), size))
+                self.sow("aux_logits", "layer3", enlarge(x.astype(jnp.float32)))
         return logits
+
+
+def usual_rates(output_stride: Literal[8, 16]) -> tuple[int, ...]:
+    """The papers' rates of the pyramid: in pixels of the image the same at both strides."""
+    return (12, 24, 36) if output_stride == 8 else (6, 12, 18)
 
 
 class AtrousPyramid(nn.Module):
@@ -109,12 +126,14 @@ class AtrousPyramid(nn.Module):
     Attributes:
         rates: Atrous rates of the 3x3 branches.
         conv: Makes a convolution.
+        atrous_conv: Makes those of the 3x3 branches, which may be separable.
         norm: Makes a normalisation.
         features: Channels of each branch and of the result.
     """
 
     rates: tuple[int, ...]
     conv: LayerOf
+    atrous_conv: LayerOf
     norm: LayerOf
     features: int = 256
 
@@ -124,7 +143,7 @@ class AtrousPyramid(nn.Module):
         point = functools.partial(self.conv, self.features, kernel_size=1)
         branches = [nn.relu(self.norm(name="point_norm")(point(name="point")(x)))]
         for i, rate in enumerate(self.rates, start=1):
-            y = self.conv(self.features, dilation=rate, name=f"atrous{i}")(x)
+            y = self.atrous_conv(self.features, dilation=rate, name=f"atrous{i}")(x)
             branches.append(nn.relu(self.norm(name=f"atrous{i}_norm")(y)))
         mean = x.mean(axis=(1, 2), keepdims=True, dtype=jnp.float32)  # (B, 1, 1, C)
         y = self.norm(name="image_norm", use_fast_variance=False)(point(name="image")(mean))

@@ -14,6 +14,7 @@ import jax
 from jax import Array
 
 from jaxseg.models.convolution import conv2d, conv_transpose2d
+from jaxseg.models.depthwise import depthwise_conv2d
 
 Dtype = Literal["float32", "bfloat16"]
 """What a network computes in; parameters, batch statistics and logits stay float32."""
@@ -62,6 +63,54 @@ class Conv(nn.Module):
         if self.use_bias:
             y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         return y
+
+
+class DepthwiseConv(nn.Module):
+    """`depthwise_conv2d` with its kernel: (B, H, W, C) -> (B, H, W, C).
+
+    Attributes:
+        kernel_size: Taps along both axes, odd.
+        dilation: Step between taps.
+        dtype: What is computed in.
+    """
+
+    kernel_size: int = 3
+    dilation: int = 1
+    dtype: Dtype = "float32"
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        shape = (self.kernel_size, self.kernel_size, 1, x.shape[-1])
+        kernel = self.param("kernel", he_normal, shape)
+        return depthwise_conv2d(
+            x.astype(self.dtype), kernel.astype(self.dtype), dilation=self.dilation
+        )
+
+
+class SeparableConv(nn.Module):
+    """Depthwise over space, then 1x1 over channels: about 1 / kernel_size^2 of the work of `Conv`.
+
+    Nothing between the two, as in PyTorch's ports; the original Xception code has normalisation and
+    ReLU there.
+
+    Attributes:
+        features: Output channels; (B, H, W, C) -> (B, H, W, features).
+        kernel_size: Taps along both axes, odd.
+        dilation: Step between taps.
+        dtype: What is computed in.
+    """
+
+    features: int
+    kernel_size: int = 3
+    dilation: int = 1
+    dtype: Dtype = "float32"
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """(B, H, W, C) -> (B, H, W, features)."""
+        x = DepthwiseConv(self.kernel_size, self.dilation, self.dtype, name="depthwise")(x)
+        return Conv(self.features, kernel_size=1, dtype=self.dtype, name="point")(x)
 
 
 class ConvTranspose(nn.Module):

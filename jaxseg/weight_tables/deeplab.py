@@ -3,22 +3,39 @@
 from jaxseg.weight_tables.family import Family
 from jaxseg.weight_tables.resnet import TORCHVISION_RESNET
 
+PYRAMID = {
+    "convs.0.0": "point",
+    "convs.0.1": "point_norm",
+    "convs.1.0": "atrous1",
+    "convs.1.1": "atrous1_norm",
+    "convs.2.0": "atrous2",
+    "convs.2.1": "atrous2_norm",
+    "convs.3.0": "atrous3",
+    "convs.3.1": "atrous3_norm",
+    "convs.4.1": "image",
+    "convs.4.2": "image_norm",
+    "project.0": "project",
+    "project.1": "project_norm",
+}
+"""The pyramid of three rates, the same in torchvision, VainF's code and segmentation_models_pytorch
+(smp); of other numbers of rates there are no files."""
+
+SEPARABLE_PYRAMID = {
+    **{k: v for k, v in PYRAMID.items() if v not in ("atrous1", "atrous2", "atrous3")},
+    "convs.1.0.0": "atrous1/depthwise",
+    "convs.1.0.1": "atrous1/point",
+    "convs.2.0.0": "atrous2/depthwise",
+    "convs.2.0.1": "atrous2/point",
+    "convs.3.0.0": "atrous3/depthwise",
+    "convs.3.0.1": "atrous3/point",
+}
+"""Its 3x3 convolutions separable, as in smp's DeepLabV3Plus."""
+
 TORCHVISION_DEEPLABV3 = Family(
     first="backbone.conv1",
     encoder={f"backbone.{k}": f"backbone/{v}" for k, v in TORCHVISION_RESNET.encoder.items()},
     decoder={
-        "classifier.0.convs.0.0": "pyramid/point",
-        "classifier.0.convs.0.1": "pyramid/point_norm",
-        "classifier.0.convs.1.0": "pyramid/atrous1",
-        "classifier.0.convs.1.1": "pyramid/atrous1_norm",
-        "classifier.0.convs.2.0": "pyramid/atrous2",
-        "classifier.0.convs.2.1": "pyramid/atrous2_norm",
-        "classifier.0.convs.3.0": "pyramid/atrous3",
-        "classifier.0.convs.3.1": "pyramid/atrous3_norm",
-        "classifier.0.convs.4.1": "pyramid/image",
-        "classifier.0.convs.4.2": "pyramid/image_norm",
-        "classifier.0.project.0": "pyramid/project",
-        "classifier.0.project.1": "pyramid/project_norm",
+        **{f"classifier.0.{k}": f"pyramid/{v}" for k, v in PYRAMID.items()},
         "classifier.1": "head_conv",
         "classifier.2": "head_norm",
         "classifier.4": "head",
@@ -30,10 +47,62 @@ TORCHVISION_DEEPLABV3 = Family(
     },
     ignored=(),
     transposed=(),
+    form={"first_rate": "before", "align_corners": False},
 )
 """torchvision.models.segmentation.deeplabv3_resnet50 and _resnet101."""
 
-RESNET_FOR_DEEPLABV3 = TORCHVISION_RESNET._replace(
+VAINF_DEEPLABV3 = TORCHVISION_DEEPLABV3._replace(
+    decoder={f"classifier.{k}": v for k, v in TORCHVISION_DEEPLABV3.decoder.items()}, optional={}
+)
+"""VainF/DeepLabV3Plus-Pytorch, deeplabv3_resnet50 and _resnet101: torchvision's network."""
+
+VAINF_DEEPLABV3_PLUS = VAINF_DEEPLABV3._replace(
+    decoder={
+        **{f"classifier.aspp.{k}": f"pyramid/{v}" for k, v in PYRAMID.items()},
+        "classifier.project.0": "low",
+        "classifier.project.1": "low_norm",
+        "classifier.classifier.0": "decoder1",
+        "classifier.classifier.1": "decoder1_norm",
+        "classifier.classifier.3": "head",
+    },
+    form={"first_rate": "before", "align_corners": False, "separable": False, "low_first": True},
+)
+"""VainF/DeepLabV3Plus-Pytorch, deeplabv3plus_resnet50 and _resnet101."""
+
+SMP_DEEPLABV3 = Family(
+    first="encoder.conv1",
+    encoder={f"encoder.{k}": f"backbone/{v}" for k, v in TORCHVISION_RESNET.encoder.items()},
+    decoder={
+        **{f"decoder.aspp.{k}": f"pyramid/{v}" for k, v in PYRAMID.items()},
+        "decoder.conv": "head_conv",
+        "decoder.bn": "head_norm",
+        "segmentation_head.0": "head",
+    },
+    optional={},
+    ignored=(),
+    transposed=(),
+    form={"first_rate": "own", "align_corners": True},
+)
+"""segmentation_models_pytorch 0.5, DeepLabV3 on a ResNet."""
+
+SMP_DEEPLABV3_PLUS = SMP_DEEPLABV3._replace(
+    decoder={
+        **{f"decoder.aspp.0.{k}": f"pyramid/{v}" for k, v in SEPARABLE_PYRAMID.items()},
+        "decoder.aspp.1.0": "pyramid_conv/depthwise",
+        "decoder.aspp.1.1": "pyramid_conv/point",
+        "decoder.aspp.2": "pyramid_norm",
+        "decoder.block1.0": "low",
+        "decoder.block1.1": "low_norm",
+        "decoder.block2.0.0": "decoder1/depthwise",
+        "decoder.block2.0.1": "decoder1/point",
+        "decoder.block2.1": "decoder1_norm",
+        "segmentation_head.0": "head",
+    },
+    form={"first_rate": "own", "align_corners": True, "separable": True, "low_first": False},
+)
+"""segmentation_models_pytorch 0.5, DeepLabV3Plus on a ResNet."""
+
+RESNET_FOR_DEEPLAB = TORCHVISION_RESNET._replace(
     encoder={k: f"backbone/{v}" for k, v in TORCHVISION_RESNET.encoder.items()}
 )
-"""A classification ResNet's file for DeepLabV3's encoder."""
+"""A classification ResNet's file for a DeepLab's encoder."""

@@ -1,5 +1,7 @@
 """What a table of weights consists of."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 
@@ -21,3 +23,6 @@ class Family(NamedTuple):
     """PyTorch's names of modules that no network here has, as a classifier of whole images."""
     transposed: tuple[str, ...]
     """PyTorch's names of transposed convolutions, whose tensors have inputs before outputs."""
+    form: Mapping[str, object] = MappingProxyType({})
+    """Arguments of the network that make it this reference and not another with its parameters;
+    they decide whose names an exported network gets."""
