@@ -32,8 +32,8 @@ def get_config() -> Config:
         preprocess=(Standardize(mean=MEAN["optical"], std=STD["optical"]),),
         augment=(Dihedral(), Brightness(gain=0.05, offset=0.05)),
         loss={"ce": CrossEntropy()},
-        optimizer=Optimizer(learning_rate=1e-3, schedule="cosine", warmup=50, clip=1.0),
-        num_steps=250,
-        eval_every=125,
-        save_every=100,
+        optimizer=Optimizer(learning_rate=2e-3, schedule="cosine", warmup=20, clip=1.0),
+        num_steps=150,
+        eval_every=150,
+        save_every=150,
     )

@@ -1,10 +1,12 @@
 """ReSC-Net on Indian Pines, the hyperspectral scene of an Indiana farmland.
 
-Reaches .. on test pixels that lie apart from all training pixels (`split="blocks"`).
+Reaches 0.521 mIoU on test pixels that lie 5 pixels or more away from all training blocks: overall
+accuracy 67.5 %, average accuracy 72.3 %, kappa 0.626 (one seed; fields of a few classes lie in one
+block each). A Gaussian classifier of single pixels has 0.303 mIoU.
 
 pip install 'jaxseg[hyperspectral]'
 python train.py --config configs/indian_pines.py
-python train.py --config configs/indian_pines.py --config.data.source.split pixels
+python train.py --config configs/indian_pines.py --config.data.source.split pixels   # leaks
 """
 
 from jaxseg.config import Config
