@@ -53,6 +53,8 @@ class Config:
         augment: Random changes of the training batches, in order.
         loss: Losses by the name they are logged under; their weighted sum is trained.
         aux_weight: Factor of the same losses on every auxiliary head.
+        class_weight: Factor of the binary cross-entropy of a network that also tells which classes
+            the image holds.
         optimizer: How parameters follow their gradients.
         num_steps: Updates in the whole run.
         accumulate: Slices that a batch is cut into to save memory; gradients are averaged, batch
@@ -73,6 +75,7 @@ class Config:
     augment: tuple[Augment, ...] = ()
     loss: dict[str, Loss] = dataclasses.field(default_factory=lambda: {"ce": CrossEntropy()})
     aux_weight: float = 0.4
+    class_weight: float = 1.0
     optimizer: Optimizer = Optimizer()
     num_steps: int = 1000
     accumulate: int = 1

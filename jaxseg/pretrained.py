@@ -29,6 +29,7 @@ from jaxseg.models.chws_unet import CHWSUNet
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.deeplab_plus import DeepLabV3Plus
 from jaxseg.models.linknet import LinkNet
+from jaxseg.models.pspnet import LecturePSPNet, PSPNet
 from jaxseg.models.resnet import ResNet
 from jaxseg.models.unet import OriginalUNet, ResNetUNet, UNet
 from jaxseg.models.unet3plus import UNet3Plus
@@ -45,6 +46,12 @@ from jaxseg.weight_tables.deeplab import (
 )
 from jaxseg.weight_tables.family import Family
 from jaxseg.weight_tables.linknet import LINKNET
+from jaxseg.weight_tables.pspnet import (
+    LEXTAL_PSPNET,
+    RESNET_FOR_LECTURE_PSPNET,
+    RESNET_FOR_PSPNET,
+    SEMSEG_PSPNET,
+)
 from jaxseg.weight_tables.resnet import TORCHVISION_RESNET
 from jaxseg.weight_tables.unet import LECTURE_UNET, ORIGINAL_UNET, RESNET_FOR_UNET, SMP_UNET
 from jaxseg.weight_tables.unet3plus import AUTHORS_UNET3PLUS
@@ -67,6 +74,8 @@ FAMILIES: dict[type[nn.Module], tuple[Family, ...]] = {
     CHWSUNet: (CHWS_UNET,),
     ResNet: (TORCHVISION_RESNET,),
     LinkNet: (LINKNET,),
+    PSPNet: (SEMSEG_PSPNET, RESNET_FOR_PSPNET),
+    LecturePSPNet: (LEXTAL_PSPNET, RESNET_FOR_LECTURE_PSPNET),
     DeepLabV3: (TORCHVISION_DEEPLABV3, VAINF_DEEPLABV3, SMP_DEEPLABV3, RESNET_FOR_DEEPLAB),
     DeepLabV3Plus: (VAINF_DEEPLABV3_PLUS, SMP_DEEPLABV3_PLUS, RESNET_FOR_DEEPLAB),
 }
@@ -257,6 +266,7 @@ def exported(model: nn.Module, variables: Variables) -> dict[str, NDArray[np.flo
 _LEAVES = {
     ("params", "kernel"): "weight",
     ("params", "scale"): "weight",
+    ("params", "slope"): "weight",
     ("params", "bias"): "bias",
     ("batch_stats", "mean"): "running_mean",
     ("batch_stats", "var"): "running_var",

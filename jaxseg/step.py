@@ -20,6 +20,7 @@ from jaxseg import sharding, transforms
 from jaxseg.batch import IGNORE
 from jaxseg.config import Config
 from jaxseg.metrics import confusion_matrix
+from jaxseg.presence import presence_loss
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -118,7 +119,7 @@ def make_train_step(
             {"params": sharding.gathered(mesh, params), "batch_stats": batch_stats},
             batch["image"],
             train=True,
-            mutable=["batch_stats", "aux_logits", "regularizers"],
+            mutable=["batch_stats", "aux_logits", "class_logits", "regularizers"],
             rngs={"dropout": key},
         )
         valid = _counted(batch)
@@ -130,6 +131,9 @@ def make_train_step(
             values = [loss.weight * loss(aux, batch, valid) for loss in config.loss.values()]
             terms[f"aux{number}"] = sum(values, jnp.float32(0))
             total += config.aux_weight * terms[f"aux{number}"]
+        for number, logit in enumerate(jax.tree.leaves(updates.get("class_logits", {}))):
+            terms[f"class{number}"] = presence_loss(logit, batch["label"], valid)
+            total += config.class_weight * terms[f"class{number}"]
         # What a network sows as `regularizers`, scalars that it has weighted itself.
         if regularizers := jax.tree.leaves(updates.get("regularizers", {})):
             terms["regularizers"] = sum(regularizers, jnp.float32(0))

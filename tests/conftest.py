@@ -38,7 +38,7 @@ class Golden(NamedTuple):
 
 @pytest.fixture(scope="session")
 def golden() -> Callable[[str], Golden]:
-    """Reads a golden by name; images and outputs are (B, H, W, C)."""
+    """Reads a golden by name; images and outputs are (B, H, W, C), or (B, C)."""
 
     def read(name: str) -> Golden:
         folder = Path(__file__).parent / "goldens"
@@ -48,7 +48,7 @@ def golden() -> Callable[[str], Golden]:
         return Golden(
             state={key: _tensor(key, tuple(shape)) for key, shape in facts["state_dict"]},
             image=image.astype(np.float32).transpose(0, 2, 3, 1),
-            outputs={key: outputs[key].transpose(0, 2, 3, 1) for key in outputs.files},
+            outputs={key: np.moveaxis(outputs[key], 1, -1) for key in outputs.files},
             parameters=facts["parameters"],
         )
 

@@ -38,6 +38,7 @@ SMALL: dict[str, dict[str, Any]] = {  # only to be quick
         "pyramid_conv": True,
         "decoder_convs": 2,
     },
+    "PSPNet": {"backbone": "resnet18"},
     # A low price, because codes of kernels that are drawn so small would all be zero.
     "MultiscaleSAR": {"features": (8, 8, 8), "hidden": 16, "atoms": 8, "sparsity": 0.01},
     "ReSCNet": {"features": 16, "modules": 1, "patch": 5},
@@ -130,6 +131,20 @@ PARAMETERS: dict[
             )
         ),
     ],
+    "PSPNet": [
+        ({"num_classes": 21}, 3, 49_081_578),
+        ({"num_classes": 19}, 3, 49_080_038),
+        ({"num_classes": 150}, 3, 49_180_908),
+        ({"num_classes": 21, "aux_head": False}, 3, 49_081_578 - 2_365_205),
+        ({"num_classes": 21, "backbone": "resnet101"}, 3, 68_073_706),
+        ({"num_classes": 19, "backbone": "resnet101"}, 3, 68_072_166),
+    ],
+    "LecturePSPNet": [
+        ({"num_classes": 18}, 3, 17_463_911),
+        ({"num_classes": 18, "backbone": "resnet34"}, 3, 27_572_071),
+        ({"num_classes": 18, "backbone": "resnet50"}, 3, 53_584_999),
+        ({"num_classes": 18, "backbone": "resnet101"}, 3, 72_577_127),
+    ],
     # Ours, with no reference: counted by hand.
     "MultiscaleSAR": [
         (
@@ -203,16 +218,21 @@ def trained(name: str) -> tuple[Any, Any, Any, Any]:
             given,
             image,
             train=True,
-            mutable=["batch_stats", "aux_logits"],
+            mutable=["batch_stats", "aux_logits", "class_logits"],
             rngs={"dropout": jax.random.key(0)},
         )
         _, evaluated = model.apply(given, image, train=False, mutable=["batch_stats", "aux_logits"])
+        present = jax.tree.leaves(updates.get("class_logits", {}))
+        for answer in present:
+            chex.assert_shape(answer, (4, 3))
+            chex.assert_type(answer, jnp.float32)
         every = [logits, *jax.tree.leaves(updates.get("aux_logits", {}))]
         for answer in every:
             chex.assert_shape(answer, (4, 37, 50, 3))
             chex.assert_type(answer, jnp.float32)
         pattern = jnp.cos(jnp.arange(logits.size)).reshape(logits.shape)
         total = sum((nn.log_softmax(answer) * pattern).sum() for answer in every)
+        total += sum((answer * jnp.cos(jnp.arange(12.0)).reshape(4, 3)).sum() for answer in present)
         return total, (updates.get("batch_stats", {}), evaluated.get("batch_stats", {}))
 
     gradients, (moved, still) = jax.jit(jax.grad(loss, has_aux=True))(variables["params"])

@@ -20,7 +20,7 @@ from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.sharding import MeshShape
-from jaxseg.transforms import Standardize
+from jaxseg.transforms import Standardize, preprocess
 
 STEPS = 10
 STANDARDIZE = Standardize((80.0, 90.0, 80.0), (40.0, 30.0, 50.0))
@@ -170,6 +170,48 @@ def test_accumulated_slices_give_the_gradient_of_the_whole_batch(
     sliced_losses, sliced_params, _ = run(sliced, batches[:3], mesh, 1)
     np.testing.assert_allclose(sliced_losses, losses, rtol=1e-5)
     chex.assert_trees_all_close(sliced_params, params, rtol=1e-4, atol=1e-6)
+
+
+class Present(nn.Module):
+    """One convolution, and what its mean says of the image."""
+
+    num_classes: int = 3
+
+    @nn.compact
+    def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:  # noqa: D102
+        logits = nn.Conv(self.num_classes, (3, 3))(image)
+        present = nn.Dense(self.num_classes)(image.mean((1, 2)))
+        if not self.is_initializing():
+            self.sow("class_logits", "mean", present)
+        return logits
+
+
+@pytest.mark.parametrize(("shape", "devices"), [(MeshShape(), 1), (MeshShape(2, 2, 2), 8)])
+def test_what_the_image_holds_is_trained_with_its_weight(
+    config: Config, batches: list[Sample], shape: MeshShape, devices: int
+) -> None:
+    config = dataclasses.replace(config, model=Present(), augment=(), class_weight=0.25)
+    mesh = sharding.make_mesh(shape, jax.devices()[:devices])
+    state = step.init_state(config, 3, mesh)
+    batch = {name: array.copy() for name, array in batches[0].items()}
+    batch["valid"][0] = False  # does not count
+    batch["label"][1] = 1  # holds a single class
+    dense = jax.device_get(state.params)["Dense_0"]
+    placed = sharding.place_batch(mesh, batch)
+    state, metrics = jax.jit(step.make_train_step(config, mesh))(state, placed)
+
+    image = np.asarray(preprocess(batch["image"], batch["valid"], config.preprocess))
+    logits = image.mean((1, 2)) @ dense["kernel"] + dense["bias"]
+    counted = batch["valid"] & (batch["label"] != 255)
+    each = zip(batch["label"], counted, strict=True)
+    present = [[bool((label[ok] == c).any()) for c in range(3)] for label, ok in each]
+    assert present[1] == [False, True, False]
+    wrong = np.log1p(np.exp(np.where(present, -logits, logits)))[counted.any((1, 2))].mean()
+    assert float(metrics["loss/class0"]) == pytest.approx(wrong, rel=1e-5)
+    others = sum(loss.weight * float(metrics[f"loss/{name}"]) for name, loss in config.loss.items())
+    assert float(metrics["loss"]) == pytest.approx(others + 0.25 * wrong, rel=1e-5)
+    moved = jax.device_get(state.params)["Dense_0"]["kernel"] - dense["kernel"]
+    assert np.abs(moved).min() > 0
 
 
 def test_bfloat16_trains_and_keeps_parameters_in_float32(

@@ -26,6 +26,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from jaxseg.models.aux_head import AuxHead
 from jaxseg.models.layers import BatchNorm, Conv, Dtype, LayerOf
 from jaxseg.models.resampling import resize
 from jaxseg.models.resnet import Backbone, FirstRate, ResNet
@@ -151,25 +152,3 @@ class AtrousPyramid(nn.Module):
         branches.append(jnp.broadcast_to(y, (*x.shape[:3], self.features)))
         x = point(name="project")(jnp.concatenate(branches, axis=-1))  # (B, h, w, features)
         return nn.relu(self.norm(name="project_norm")(x))
-
-
-class AuxHead(nn.Module):
-    """torchvision's FCN head: 3x3 to a quarter of the channels, dropout 0.1, 1x1 to classes.
-
-    Attributes:
-        outputs: K.
-        conv: Makes a convolution.
-        norm: Makes a normalisation.
-    """
-
-    outputs: int
-    conv: LayerOf
-    norm: LayerOf
-
-    @nn.compact
-    def __call__(self, x: Array, *, train: bool) -> Array:
-        """(B, h, w, C) -> (B, h, w, K)."""
-        x = self.conv(x.shape[-1] // 4, name="conv")(x)
-        x = nn.relu(self.norm(name="norm")(x))
-        x = nn.Dropout(0.1, deterministic=not train)(x)
-        return self.conv(self.outputs, kernel_size=1, use_bias=True, name="head")(x)

@@ -5,8 +5,6 @@
                                    ├ layer2, /8 ─ 1x1, 256 ───────┘            │                  │
                                    └ layer1, /4 ─ channel gate ─ 1x1, 48 ──────┘                  │
                                                                    (B,H,W,K) ─ resize ─ 1x1 ──────┘
-    pyramid:  x ┬ means of 1, 4, 9, 36 areas ─ 1x1, C/4 ─ resize ┐
-                └────────────────────────────────────────────────┴ concat
 
 Source: Zhang, Chen, Feng, Li, Yang, Guo, A Refined Pyramid Scene Parsing Network for Polarimetric
 SAR Image Semantic Segmentation in Agricultural Areas, IEEE GRSL 2022, as far as its abstract tells:
@@ -29,9 +27,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxseg.models.deeplab import AuxHead
+from jaxseg.models.aux_head import AuxHead
 from jaxseg.models.layers import BatchNorm, Conv, Dtype, LayerOf
-from jaxseg.models.resampling import largest, mean_pool, resize
+from jaxseg.models.pyramid_pooling import Pyramid
+from jaxseg.models.resampling import largest, resize
 from jaxseg.models.resnet import Backbone, ResNet
 
 
@@ -132,30 +131,3 @@ class ChannelAttention(nn.Module):
         mean = x.mean(axis=(1, 2), keepdims=True, dtype=jnp.float32)  # (B, 1, 1, C)
         gate = excite(nn.relu(squeeze(mean))) + excite(nn.relu(squeeze(largest(x))))
         return x * (2 * nn.sigmoid(gate)).astype(x.dtype)
-
-
-class Pyramid(nn.Module):
-    """PSPNet's pyramid pooling: x beside the means of its areas at four scales.
-
-    Attributes:
-        conv: Makes a convolution.
-        norm: Makes a normalisation.
-        bins: Areas along each axis.
-    """
-
-    conv: LayerOf
-    norm: LayerOf
-    bins: tuple[int, ...] = (1, 2, 3, 6)
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """(B, h, w, C) -> (B, h, w, 2 C) for four scales."""
-        features = x.shape[-1] // len(self.bins)
-        size = x.shape[1], x.shape[2]
-        levels = [x]
-        for bins in self.bins:
-            y = self.conv(features, kernel_size=1, name=f"pool{bins}")(mean_pool(x, bins))
-            # A single area per image leaves few numbers to normalise: no fast, rounded variance.
-            y = nn.relu(self.norm(name=f"pool{bins}_norm", use_fast_variance=False)(y))
-            levels.append(resize(y, size, align_corners=True))
-        return jnp.concatenate(levels, axis=-1)

@@ -1,0 +1,228 @@
+"""PSPNet: what a pixel is depends on the scene, so it sees the means of the areas it lies in.
+
+    PSPNet
+    (B,H,W,C) ─ ResNet, /8 ┬ layer4 ┬ means of 1, 4, 9, 36 areas ─ 1x1, C/4 ─ resize ┐
+                           │        └──────────────────────────────────────── concat ┴ 3x3 ─ 1x1 ┐
+                           └ layer3 ─ auxiliary head (training only)      (B,H,W,K) ─ resize ────┘
+    LecturePSPNet
+    (B,H,W,C) ─ ResNet, /8 ┬ layer4 ┬ means of areas ─ 1x1, C ─ resize ┐
+                           │        └───────────────────────── concat ─┴ 1x1 ─ x2 ─ x2 ─ x2 ─ 1x1
+                           └ layer3 ─ maximum ─ which classes the image holds (training only)
+
+Source: Zhao, Shi, Qi, Wang, Jia, Pyramid Scene Parsing Network, CVPR 2017, arXiv:1612.01105, in the
+form of hszhao/semseg, the first author's, against which outputs were checked; `LecturePSPNet`
+against those of Lextal/pspnet-pytorch.
+
+Differences from the paper, PSPNet's: any H and W, where semseg asks for multiples of 8 plus one;
+logits are stretched over the image corner on corner, as there. LecturePSPNet's, all Lextal's: a
+ResNet with one 7x7 convolution for the deep stem, whose atrous rates start one block late; a
+pyramid that neither narrows nor normalises; upsampling in three learned steps; and a task for
+layer3 other than the auxiliary head, to tell which classes the image holds.
+"""
+
+import functools
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from jaxseg.models.aux_head import AuxHead
+from jaxseg.models.layers import BatchNorm, Conv, Dtype, LayerOf
+from jaxseg.models.pyramid_pooling import Pyramid
+from jaxseg.models.resampling import largest, mean_pool, pad_to_multiple, resize
+from jaxseg.models.resnet import Backbone, ResNet
+
+
+class PSPNet(nn.Module):
+    """(B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
+
+    Attributes:
+        num_classes: K.
+        backbone: The ResNet to use, with the deep stem.
+        bins: Areas of the pyramid along each axis, one number per scale; none = no pooling.
+        aux_head: Whether to add logits from layer3, sown as `aux_logits`, for an auxiliary loss.
+        dropout: Share of the channels dropped before the last convolution in training; needs the
+            rng `dropout`.
+        dtype: What is computed in; parameters, batch statistics and logits are float32.
+        remat: Whether to compute ResNet blocks anew in the backward pass: less memory, a quarter
+            more work.
+    """
+
+    num_classes: int
+    backbone: Backbone = "resnet50"
+    bins: tuple[int, ...] = (1, 2, 3, 6)
+    aux_head: bool = True
+    dropout: float = 0.1
+    dtype: Dtype = "float32"
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, image: Array, *, train: bool) -> Array:
+        """Logits of each pixel; any H and W.
+
+        The pyramid spans the whole input: logits of a tile and of the whole scene differ by design.
+
+        Args:
+            image: (B, H, W, C) float32.
+            train: Whether batch normalisation uses the batch's statistics and dropout drops.
+
+        Returns:
+            (B, H, W, K) float32 logits.
+        """
+        conv = functools.partial(Conv, dtype=self.dtype)
+        norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
+        size = image.shape[1], image.shape[2]
+        backbone = ResNet(
+            self.backbone,
+            output_stride=8,
+            first_rate="own",
+            deep_stem=True,
+            dtype=self.dtype,
+            remat=self.remat,
+            name="backbone",
+        )
+
+        *_, layer3, layer4 = backbone(image, train=train)  # (B, H/8, W/8, 1024) and 2048
+        x = Pyramid(conv, norm, self.bins, name="pyramid")(layer4)  # (B, H/8, W/8, 4096)
+        x = nn.relu(norm(name="head_norm")(conv(512, name="head_conv")(x)))
+        x = nn.Dropout(self.dropout, broadcast_dims=(1, 2), deterministic=not train)(x)
+        x = conv(self.num_classes, kernel_size=1, use_bias=True, name="head")(x)  # (B, H/8, W/8, K)
+        logits = resize(x.astype(jnp.float32), size, align_corners=True)  # (B, H, W, K)
+
+        if self.aux_head:
+            head = AuxHead(self.num_classes, conv, norm, drop_channels=True, name="aux_head")
+            x = head(layer3, train=train).astype(jnp.float32)
+            if not self.is_initializing():  # else `init` would return logits among the variables
+                self.sow("aux_logits", "layer3", resize(x, size, align_corners=True))
+        return logits
+
+
+class LecturePSPNet(nn.Module):
+    """(B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
+
+    Attributes:
+        num_classes: K.
+        backbone: The ResNet to use.
+        bins: Areas of the pyramid along each axis, one number per scale; none = no pooling.
+        pyramid_dropout: Share of the pyramid's channels dropped in training; needs the rng
+            `dropout`.
+        dropout: The same after each step of upsampling.
+        dtype: What is computed in; parameters, batch statistics and logits are float32.
+        remat: Whether to compute blocks of ResNet and upsampling anew in the backward pass: less
+            memory, a quarter more work.
+    """
+
+    num_classes: int
+    backbone: Backbone = "resnet18"
+    bins: tuple[int, ...] = (1, 2, 3, 6)
+    pyramid_dropout: float = 0.3
+    dropout: float = 0.15
+    dtype: Dtype = "float32"
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, image: Array, *, train: bool) -> Array:
+        """Logits of each pixel; any H and W, the edge repeated inside up to multiples of 8.
+
+        Sown as `class_logits`: (B, K) float32 logits of a class's presence in the image. Pyramid
+        and maximum span the whole input: a tile and the whole scene differ by design.
+
+        Args:
+            image: (B, H, W, C) float32.
+            train: Whether batch normalisation uses the batch's statistics and dropout drops.
+
+        Returns:
+            (B, H, W, K) float32 logits.
+        """
+        conv = functools.partial(Conv, use_bias=True, dtype=self.dtype)
+        norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
+        dense = functools.partial(
+            nn.Dense, kernel_init=nn.initializers.he_normal(), dtype=self.dtype
+        )
+        drop = functools.partial(nn.Dropout, broadcast_dims=(1, 2), deterministic=not train)
+        up = functools.partial(nn.remat(Upsample) if self.remat else Upsample, conv=conv, norm=norm)
+        height, width = image.shape[1:3]
+        backbone = ResNet(
+            self.backbone,
+            output_stride=8,
+            first_rate="one",
+            dtype=self.dtype,
+            remat=self.remat,
+            name="backbone",
+        )
+
+        *_, layer3, layer4 = backbone(pad_to_multiple(image, 8), train=train)
+        x = PlainPyramid(1024, conv, self.bins, name="pyramid")(layer4)  # (B, H/8, W/8, 1024)
+        x = drop(self.pyramid_dropout)(x)
+        x = drop(self.dropout)(up(256, name="up1")(x))  # (B, H/4, W/4, 256)
+        x = drop(self.dropout)(up(64, name="up2")(x))  # (B, H/2, W/2, 64)
+        x = drop(self.dropout)(up(64, name="up3")(x))  # (B, H, W, 64)
+        logits = conv(self.num_classes, kernel_size=1, name="head")(x)[:, :height, :width]
+
+        x = largest(layer3)[:, 0, 0]  # (B, 256) with ResNet-18
+        x = nn.relu(dense(256, name="class_hidden")(x))
+        x = dense(self.num_classes, name="class_head")(x)  # (B, K)
+        if not self.is_initializing():  # else `init` would return logits among the variables
+            self.sow("class_logits", "layer3", x.astype(jnp.float32))
+        return logits.astype(jnp.float32)
+
+
+class PlainPyramid(nn.Module):
+    """Lextal's pyramid pooling: as many channels for each scale as x has, then one 1x1.
+
+    Attributes:
+        features: Output channels.
+        conv: Makes a convolution with a bias.
+        bins: Areas along each axis, one number per scale.
+    """
+
+    features: int
+    conv: LayerOf
+    bins: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """(B, h, w, C) -> (B, h, w, features)."""
+        size = x.shape[1], x.shape[2]
+        point = functools.partial(self.conv, kernel_size=1)
+        levels = [
+            resize(point(x.shape[-1], use_bias=False, name=f"level{i}")(mean_pool(x, bins)), size)
+            for i, bins in enumerate(self.bins)
+        ]
+        x = jnp.concatenate((*levels, x), axis=-1)  # (B, h, w, 5 C)
+        return nn.relu(point(self.features, name="project")(x))
+
+
+class Upsample(nn.Module):
+    """Twice the size, 3x3, PReLU: (B, h, w, C) -> (B, 2h, 2w, features).
+
+    Attributes:
+        features: Output channels.
+        conv: Makes a convolution with a bias.
+        norm: Makes a normalisation.
+    """
+
+    features: int
+    conv: LayerOf
+    norm: LayerOf
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """(B, h, w, C) -> (B, 2h, 2w, features)."""
+        x = resize(x, (2 * x.shape[1], 2 * x.shape[2]))
+        x = self.norm(name="norm")(self.conv(self.features, name="conv")(x))
+        return PReLU(name="prelu")(x)
+
+
+class PReLU(nn.Module):
+    """x where positive, a learned share of it, at first a quarter, where not.
+
+    Source: He et al., Delving Deep into Rectifiers, ICCV 2015, arXiv:1502.01852, with one slope for
+    all channels.
+    """
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """The shape of x."""
+        slope = self.param("slope", nn.initializers.constant(0.25), (1,))
+        return jnp.where(x > 0, x, slope.astype(x.dtype) * x)
