@@ -44,10 +44,10 @@ def scores_figure(
     y = np.arange(len(rows))
     for (name, values), marker, shade in zip(others.items(), MARKERS, SHADES, strict=False):
         x = 100 * np.asarray(values)[rows]
-        axes.scatter(x, y, 26, color=shade, marker=marker, label=name, zorder=2)
+        axes.scatter(x, y, 26, color=shade, marker=marker, label=name, zorder=4)
     low, high = (100 * ends[rows] for ends in interval)
-    axes.hlines(y, low, high, INK, linewidth=2.5, label="95 % interval of IoU", zorder=3)
-    axes.scatter(100 * np.asarray(iou)[rows], y, 46, color=INK, label="IoU", zorder=4)
+    axes.hlines(y, low, high, INK, linewidth=2.5, label="95 % interval of IoU", zorder=2)
+    axes.scatter(100 * np.asarray(iou)[rows], y, 70, color=INK, label="IoU", zorder=3)
     axes.set_yticks(y, [short(classes[k]) for k in rows], fontsize=9)
     axes.invert_yaxis()
     axes.set_xlim(-2, 102)
@@ -91,6 +91,7 @@ def reliability_figure(
     axes.set_yticks(y, [short(classes[k]) for k in rows], fontsize=9)
     axes.invert_yaxis()
     axes.set_xlabel("calibration error of the class (%)", fontsize=9)
+    axes.tick_params(axis="x", labelsize=8)
     axes.set_title("probability of one class", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=9, frameon=False, loc="lower right")

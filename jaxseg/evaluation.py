@@ -4,6 +4,7 @@ The training validates with it; `assessment` asks it all it knows. It writes and
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -114,7 +115,7 @@ class Evaluator:
         count, gsd = len(self._source.classes), self._source.gsd
         side = self._data.evaluation_crop or self._data.crop
         wide = [width.pixels(side, side, gsd) for width in (tolerance, rim)]
-        calibration = CalibrationTotal(count)
+        calibration = CalibrationTotal()
         boundaries = BoundaryTotal.of(count, tolerance=wide[0], rim=wide[1])
         shapes = SceneShapes(self._scenes, self._windows, boundaries, ObjectTotal.of(count))
 
@@ -127,11 +128,11 @@ class Evaluator:
         return self._counted(watched()), calibration, *shapes.totals()
 
     def calibration(self, state: TrainState) -> CalibrationTotal:
-        """`confidence` on up to `CALIBRATION_WINDOWS` windows, evenly spaced over the split."""
-        total = CalibrationTotal(len(self._source.classes))
+        """What the temperature follows from, on up to `CALIBRATION_WINDOWS` of the windows."""
+        total = CalibrationTotal()
         last = len(self._windows) - 1
         chosen = np.unique(np.linspace(0, last, CALIBRATION_WINDOWS).astype(int))
-        for results in self._results(state, [self._windows[index] for index in chosen]):
+        for results in self._results(state, [self._windows[index] for index in chosen], math.nan):
             total.add(results)
         return total
 
