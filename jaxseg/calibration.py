@@ -9,13 +9,12 @@ ones, of N in all, their mean confidence and the share that is right:
     NLL             mean of -log p(label)
 
 A temperature T divides the logits before the softmax; it changes no prediction. The best one
-minimises the NLL: that is measured at 13 temperatures from 1/8 to 8 in one pass, and a parabola
-through the lowest and its two neighbours, over log T, gives the minimum between them.
+minimises the NLL: that is measured at 13 temperatures from 1/8 to 8 in one pass, and the lowest
+point of a cubic spline through them, over log T, is the minimum to within a percent.
 
 Source: Guo, Pleiss, Sun, Weinberger, On Calibration of Modern Neural Networks, ICML 2017 (ECE with
 15 bins (a, b], temperature); Kull et al., Beyond temperature scaling, NeurIPS 2019 (classwise ECE).
-Checked against scikit-learn's `calibration_curve` and `log_loss`. The grid and the parabola are
-ours.
+Checked against scikit-learn's `calibration_curve` and `log_loss`. The grid and the spline are ours.
 """
 
 import dataclasses
@@ -25,6 +24,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.interpolate
 from numpy.typing import NDArray
 
 from jaxseg.errors import UserError
@@ -207,11 +207,9 @@ class CalibrationTotal:
 
 
 def minimum(nll: Array) -> float:
-    """The temperature at the lowest of the NLL's 13 values, refined by a parabola over log T."""
-    lowest = int(np.argmin(nll))
-    if not 0 < lowest < len(nll) - 1:
-        return float(TEMPERATURES[lowest])
-    left, middle, right = nll[lowest - 1 : lowest + 2]
-    bend = left - 2 * middle + right
-    shift = 0.5 * (left - right) / bend if bend > 0 else 0.0
-    return float(TEMPERATURES[lowest] * 2 ** (0.5 * shift))
+    """The temperature at the lowest point of a cubic spline through the NLL's 13 values."""
+    log_t = np.log(TEMPERATURES)
+    spline = scipy.interpolate.CubicSpline(log_t, nll)
+    flat = spline.derivative().roots(extrapolate=False)
+    candidates = np.concatenate([flat, log_t[[0, -1]]])
+    return float(np.exp(candidates[spline(candidates).argmin()]))

@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
-import sklearn.calibration
-import sklearn.metrics
+import scipy.special
 import skimage.measure
 import skimage.metrics
 import skimage.morphology
+import sklearn.calibration
+import sklearn.metrics
 from numpy.typing import NDArray
 
 from jaxseg.boundaries import BoundaryTotal
@@ -43,7 +44,10 @@ def test_the_confusion_matrix_family_is_scikit_learns() -> None:
         true, said = label[counted], prediction[counted]
         options = {"labels": range(K), "average": None, "zero_division": np.nan}
         for ours, theirs in (
-            (found.iou, sklearn.metrics.jaccard_score(true, said, **options | {"zero_division": 0})),
+            (
+                found.iou,
+                sklearn.metrics.jaccard_score(true, said, **options | {"zero_division": 0}),
+            ),
             (found.f1, sklearn.metrics.f1_score(true, said, **options)),
             (found.precision, sklearn.metrics.precision_score(true, said, **options)),
             (found.recall, sklearn.metrics.recall_score(true, said, **options)),
@@ -94,7 +98,8 @@ def test_boundary_iou_is_that_of_masks_less_their_erosion() -> None:
             masks = [classes == k for classes in (prediction, label)]
             # What lies beyond the edge is no border: eroded as if the mask went on.
             said, true = (
-                m & ~skimage.morphology.erosion(np.pad(m, rim, constant_values=True), square)[
+                m
+                & ~skimage.morphology.erosion(np.pad(m, rim, constant_values=True), square)[
                     rim:-rim, rim:-rim
                 ]
                 for m in masks
@@ -114,7 +119,9 @@ def test_objects_match_as_by_brute_force() -> None:
             )
             said_masks = [said == i for i in range(1, said.max() + 1)]
             true_masks = [true == i for i in range(1, true.max() + 1)]
-            iou = np.array([[(a & b).sum() / (a | b).sum() for b in true_masks] for a in said_masks])
+            iou = np.array(
+                [[(a & b).sum() / (a | b).sum() for b in true_masks] for a in said_masks]
+            )
             assert total.true[k] == len(true_masks)
             assert total.predicted[k] == len(said_masks)
             for matched, threshold in zip(total.matched[k], THRESHOLDS, strict=True):
@@ -144,9 +151,10 @@ def test_calibration_is_scikit_learns() -> None:
         total = CalibrationTotal()
         total.add(counting(logits, label, counted, temperature))
         for part, t in zip(total.reliability(), (1.0, temperature), strict=True):
-            p = np.asarray(jax.nn.softmax(jnp.asarray(logits) / t))[counted]
             true = label[counted]
-            assert part.nll == pytest.approx(sklearn.metrics.log_loss(true, p), rel=1e-5)
+            exact = scipy.special.softmax(logits[counted].astype(np.float64) / t, axis=-1)
+            assert part.nll == pytest.approx(sklearn.metrics.log_loss(true, exact), rel=1e-5)
+            p = np.asarray(jax.nn.softmax(jnp.asarray(logits) / t))[counted]
             events = [(p.max(1), p.argmax(1) == true), *((p[:, k], true == k) for k in range(K))]
             for row, (confidence, right) in enumerate(events):
                 share, mean = sklearn.calibration.calibration_curve(right, confidence, n_bins=BINS)
