@@ -1,5 +1,6 @@
 """An evaluation counts alike on every mesh, with and without the further looks."""
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -8,12 +9,20 @@ import numpy as np
 from jaxseg import config as configs
 from jaxseg import sharding, step
 from jaxseg.boundaries import Tolerance
+from jaxseg.config import Config
 from jaxseg.evaluation import Evaluator
 from jaxseg.sharding import MeshShape
+from jaxseg.transforms import Standardize
+
+
+def standardized(tiny: Path) -> Config:
+    standardize = Standardize((80.0, 90.0, 80.0), (40.0, 30.0, 50.0))
+    config = configs.load(str(tiny / "config.py"))
+    return dataclasses.replace(config, preprocess=(standardize,))
 
 
 def test_a_split_counts_alike_on_one_device_and_on_eight(tiny: Path) -> None:
-    config = configs.load(str(tiny / "config.py"))
+    config = standardized(tiny)
     found = []
     for shape, devices in ((MeshShape(), 1), (MeshShape(data=2, fsdp=2, space=2), 8)):
         mesh = sharding.make_mesh(shape, jax.devices()[:devices])
@@ -37,15 +46,11 @@ def test_a_split_counts_alike_on_one_device_and_on_eight(tiny: Path) -> None:
         np.testing.assert_array_equal(borders.counts, borders8.counts)
         np.testing.assert_array_equal(objects.matched, objects8.matched)
 
-
-def test_a_validation_counts_the_same_pixels_without_confidence(tiny: Path) -> None:
-    config = configs.load(str(tiny / "config.py"))
+    # A validation during training measures no confidence and counts the same.
     mesh = sharding.make_mesh(MeshShape(), jax.devices()[:1])
-    state = step.init_state(config, 3, mesh)
-    plain = Evaluator(config, mesh, "test")(state)
-    watched = Evaluator(config, mesh, "test", confidence=True)(state)
-    np.testing.assert_array_equal(plain.margins, watched.margins)
-    np.testing.assert_array_equal(plain.confusion, watched.confusion)
+    plain = Evaluator(config, mesh, "test")(step.init_state(config, 3, mesh))
+    np.testing.assert_array_equal(plain.margins, one.margins)
+    np.testing.assert_array_equal(plain.confusion, one.confusion)
     np.testing.assert_array_equal(plain.margins[:, 1].sum(0), plain.confusion.sum(1))
     right = plain.margins[:, 0].sum(1) / plain.margins[:, 1].sum(1)
     np.testing.assert_array_equal(plain.accuracy, right)
