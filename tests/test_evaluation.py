@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 from jaxseg import config as configs
 from jaxseg import sharding, step
@@ -21,6 +22,7 @@ def standardized(tiny: Path) -> Config:
     return dataclasses.replace(config, preprocess=(standardize,))
 
 
+@pytest.mark.slow
 def test_a_split_counts_alike_on_one_device_and_on_eight(tiny: Path) -> None:
     config = standardized(tiny)
     found = []
