@@ -75,6 +75,10 @@ class Source(Protocol):
     def bands(self) -> tuple[str, ...]:
         """Names of the C bands, in the order of the image's last axis."""
 
+    @property
+    def gsd(self) -> float | None:
+        """Ground sample distance, metres a pixel; None where it is not known."""
+
     def scenes(self, split: str) -> Scenes:
         """The scenes of `train`, `validation` or `test`; builds or indexes them on first use.
 

@@ -16,8 +16,9 @@ import jax
 import tyro
 from rich.console import Console
 
-from jaxseg import catalogue, checkpoint, evaluation, metrics, pretrained, training
+from jaxseg import assessment, catalogue, checkpoint, pretrained, report, training
 from jaxseg import config as configs
+from jaxseg.boundaries import Tolerance
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.sharding import MeshShape
@@ -55,6 +56,8 @@ class EvaluateFlags:
         split: Which part of the data.
         step: best, latest, or the step of a checkpoint.
         baseline: Whether to fit and show the per-pixel baseline too.
+        tolerance: How far a border may be off for Boundary F1.
+        rim: Width of the rims along borders that Boundary IoU compares.
         mesh: Devices along each axis.
         distributed: Whether to join the other processes of this job (jax.distributed.initialize).
     """
@@ -63,6 +66,8 @@ class EvaluateFlags:
     split: Literal["test", "validation", "train"] = "test"
     step: str = "best"
     baseline: bool = True
+    tolerance: Tolerance = assessment.TOLERANCE
+    rim: Tolerance = assessment.RIM
     mesh: MeshShape = MeshShape()
     distributed: bool = False
 
@@ -146,24 +151,20 @@ def evaluate(arguments: list[str] | None = None) -> None:
     with _Mistakes():
         flags = tyro.cli(EvaluateFlags, args=arguments, prog="jaxseg evaluate")
         _start(flags.distributed)
-        result, baseline, folder = evaluation.evaluate(
+        found = assessment.evaluate(
             flags.run,
             flags.split,
             which=flags.step,
             mesh_shape=flags.mesh,
             baseline=flags.baseline,
+            tolerance=flags.tolerance,
+            rim=flags.rim,
         )
         if jax.process_index() == 0:
+            folder = report.write(found, flags.run)
             console = make_console()
-            metrics.print_scores(console, result.scores, title=f"{flags.run}, {flags.split} split")
-            if baseline is not None:
-                console.print(
-                    "A Gaussian classifier of single pixels reaches mIoU "
-                    f"{baseline.scores.miou:.4f}; context buys "
-                    f"{result.scores.miou - baseline.scores.miou:+.4f}.",
-                    highlight=False,
-                )
-            console.print(f"Tables and pictures: {folder}", highlight=False)
+            report.show(found, console, title=f"{flags.run}, {flags.split} split")
+            say(console, f"Tables and pictures: {folder}")
 
 
 def export(arguments: list[str] | None = None) -> None:

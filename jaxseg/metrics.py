@@ -193,27 +193,51 @@ def scores(confusion: NDArray[np.integer], classes: Sequence[str]) -> Scores:
         )
     counts = confusion.astype(np.float64)  # exact to 2^53 pixels; int64 products would overflow
     right, rows, columns = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
-    total = float(rows.sum())
+    found = rates(right, rows, columns)
+    return Scores(
+        classes=tuple(classes),
+        support=tuple(confusion.sum(axis=1, dtype=np.int64).tolist()),
+        absent=tuple(name for name, n in zip(classes, rows + columns, strict=True) if n == 0),
+        iou=tuple(found["iou"].tolist()),
+        f1=tuple(found["f1"].tolist()),
+        precision=tuple(found["precision"].tolist()),
+        recall=tuple(found["recall"].tolist()),
+        **{name: float(found[name]) for name in _SUMMARY},
+    )
+
+
+def rates(
+    right: NDArray[np.float64], rows: NDArray[np.float64], columns: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """The formulas at the top of this file, for any number of confusion matrices at once.
+
+    Args:
+        right: (..., K) diagonals.
+        rows: (..., K) pixels of each class in the reference.
+        columns: (..., K) pixels of each class in the prediction.
+
+    Returns:
+        By the field names of `Scores`: (..., K) `iou`, `f1`, `precision`, `recall`, and (...) the
+        six summaries.
+    """
+    total = rows.sum(axis=-1)
     iou = _ratio(right, rows + columns - right)
     f1 = _ratio(2 * right, rows + columns)
     recall = _ratio(right, rows)
-    accuracy = _quotient(float(right.sum()), total)
-    chance = _quotient(float(rows @ columns), total * total)
-    return Scores(
-        classes=tuple(classes),
-        iou=tuple(iou.tolist()),
-        f1=tuple(f1.tolist()),
-        precision=tuple(_ratio(right, columns).tolist()),
-        recall=tuple(recall.tolist()),
-        support=tuple(confusion.sum(axis=1, dtype=np.int64).tolist()),
-        absent=tuple(name for name, n in zip(classes, rows + columns, strict=True) if n == 0),
-        miou=_mean(iou),
-        mean_f1=_mean(f1),
-        overall_accuracy=accuracy,
-        average_accuracy=_mean(recall),
-        kappa=_quotient(accuracy - chance, 1.0 - chance),
-        fwiou=_quotient(float(np.nansum(rows * iou)), total),
-    )
+    accuracy = _ratio(right.sum(axis=-1), total)
+    chance = _ratio((rows * columns).sum(axis=-1), total * total)
+    return {
+        "iou": iou,
+        "f1": f1,
+        "precision": _ratio(right, columns),
+        "recall": recall,
+        "miou": _mean(iou),
+        "mean_f1": _mean(f1),
+        "overall_accuracy": accuracy,
+        "average_accuracy": _mean(recall),
+        "kappa": _ratio(accuracy - chance, 1.0 - chance),
+        "fwiou": _ratio(np.nansum(rows * iou, axis=-1), total),
+    }
 
 
 def print_scores(console: Console, scores: Scores, *, title: str = "scores") -> None:
@@ -245,16 +269,14 @@ def print_scores(console: Console, scores: Scores, *, title: str = "scores") -> 
 
 
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
+    part = np.asarray(part)  # sums over the last axis may be plain numbers
+    return np.divide(part, whole, out=np.full_like(part, np.nan), where=np.asarray(whole) > 0)
 
 
-def _quotient(part: float, whole: float) -> float:
-    return part / whole if whole > 0 else math.nan
-
-
-def _mean(numbers: NDArray[np.float64]) -> float:
-    known = numbers[~np.isnan(numbers)]
-    return float(known.mean()) if known.size else math.nan
+def _mean(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Over the last axis, of what is not NaN."""
+    known = ~np.isnan(numbers)
+    return _ratio(np.where(known, numbers, 0).sum(axis=-1), known.sum(axis=-1))
 
 
 def _plain(number: float) -> float | None:

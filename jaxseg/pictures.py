@@ -23,7 +23,7 @@ Colors = Sequence[tuple[int, int, int]]
 RIGHT = (214, 214, 214)
 WRONG = (214, 30, 40)
 STRIPES = ((0, 0, 0), (96, 96, 96))
-_DPI = 120.0
+DPI = 120.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +134,7 @@ def tiles_figure(tiles: Sequence[Tile], colors: Colors, classes: Sequence[str]) 
     width, side, head, foot = 10.4, 2.5, 0.34, 0.19 * lines + 0.16
     rows = [head + side * min(1.6, tile.label.shape[0] / tile.label.shape[1]) for tile in tiles]
     rows[0] += 0.25  # the headings
-    figure = Figure(figsize=(width, sum(rows) + foot), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(width, sum(rows) + foot), dpi=DPI, layout="constrained")
     parts = figure.subfigures(len(rows) + 1, 1, height_ratios=[*rows, foot], squeeze=False)
     for number, tile in enumerate(tiles):
         _draw_row(parts[number, 0], tile, colors, headings=number == 0)
@@ -162,12 +162,12 @@ def confusion_figure(confusion: NDArray[np.integer[Any]], classes: Sequence[str]
     pixels = confusion.sum(axis=1, dtype=np.float64)
     share = 100.0 * confusion / np.where(pixels > 0, pixels, np.nan)[:, None]
     cell = 0.75 if size <= 8 else 0.5 if size <= 16 else 0.38
-    names = [_short(name) for name in classes]
+    names = [short(name) for name in classes]
     side = max(2.6, cell * size)
     longest = max(map(len, names))
     rotated = size > 3 or longest > 12
     left, below = 0.085 * (longest + 10), 0.085 * longest if rotated else 0.2
-    figure = Figure(figsize=(side + left + 1.6, side + below + 0.6), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(side + left + 1.6, side + below + 0.6), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
     axes.set_facecolor("0.9")  # rows of classes that are not in the reference
     image = axes.imshow(share, cmap="Blues", vmin=0.0, vmax=100.0)
@@ -237,7 +237,7 @@ def _legend(tiles: Sequence[Tile], colors: Colors, classes: Sequence[str]) -> li
         present |= set(np.unique(tile.prediction[tile.valid]).tolist())
     edge: dict[str, Any] = {"edgecolor": "0.3", "linewidth": 0.5}
     entries = [
-        Patch(facecolor=_fraction(colors[k]), label=_short(classes[k]), **edge)
+        Patch(facecolor=_fraction(colors[k]), label=short(classes[k]), **edge)
         for k in sorted(present)
         if k < len(classes)
     ]
@@ -253,7 +253,8 @@ def _fraction(color: tuple[int, int, int]) -> tuple[float, float, float]:
     return color[0] / 255, color[1] / 255, color[2] / 255
 
 
-def _short(name: str, length: int = 28) -> str:
+def short(name: str, length: int = 28) -> str:
+    """A class name for a chart, cut where it is too long."""
     return _literal(name if len(name) <= length else name[: length - 1] + "…")
 
 

@@ -78,6 +78,17 @@ class Header:
         """Number of bands, opacity included."""
         return len(self.descriptions)
 
+    @property
+    def gsd(self) -> float | None:
+        """Ground sample distance: the side in metres of a square as large as a pixel.
+
+        None without a CRS, and in one of degrees, whose length depends on the place.
+        """
+        if self.crs is None or not self.crs.is_projected:
+            return None
+        metres: float = self.crs.linear_units_factor[1]
+        return float(abs(self.transform.determinant) ** 0.5 * metres)
+
 
 def header(path: str) -> Header:
     """The facts of a file; no pixel is read.

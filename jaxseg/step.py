@@ -4,6 +4,7 @@ What is sharded is decided by the placements of the arguments; nothing here name
 statistics and losses are sums over the global batch because the arrays are global.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +16,8 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from jaxseg import calibration, sharding, transforms
 from jaxseg import optimizer as optimizers
-from jaxseg import sharding, transforms
 from jaxseg.batch import IGNORE
 from jaxseg.config import Config
 from jaxseg.metrics import confusion_matrix
@@ -172,29 +173,31 @@ def make_train_step(
     return train_step
 
 
-def make_eval_step(config: Config, mesh: Mesh) -> Callable[[Tree, Batch], Metrics]:
-    """The evaluation step `(variables, batch) -> results`; see `inference_variables`.
+def make_eval_step(config: Config, mesh: Mesh) -> Callable[..., Metrics]:
+    """The evaluation step `(variables, batch[, temperature]) -> results`.
 
-    Results: `confusion` (K, K) int32 of the whole batch, `prediction` (B, H, W) uint8, and per
-    window `correct` and `counted` (B,) int32 pixels.
+    For the variables see `inference_variables`. Results: `confusion` (K, K) int32 of the whole
+    batch, `prediction` (B, H, W) uint8, and `margins` (B, 3, K) int32 of each window's own
+    confusion matrix: its diagonal, the sums of its rows (reference) and of its columns
+    (prediction). With a temperature, () float32, `calibration.measure`'s results too.
     """
 
-    def eval_step(variables: Tree, batch: Batch) -> Metrics:
+    def eval_step(variables: Tree, batch: Batch, temperature: jax.Array | None = None) -> Metrics:
         batch = _prepare(config, batch)
         variables = sharding.gathered(mesh, variables)
         logits: Any = config.model.apply(variables, batch["image"], train=False)
         chex.assert_shape(logits, (*batch["label"].shape, None))
         prediction = jnp.argmax(logits, -1)
-        counted = _counted(batch)
-        right = counted & (prediction == batch["label"])
-        return {
-            "confusion": confusion_matrix(
-                prediction, batch["label"], counted, num_classes=logits.shape[-1]
-            ),
-            "prediction": prediction.astype(jnp.uint8),
-            "correct": right.sum((1, 2), dtype=jnp.int32),
-            "counted": counted.sum((1, 2), dtype=jnp.int32),
-        }
+        label, counted = batch["label"], _counted(batch)
+        each = jax.vmap(functools.partial(confusion_matrix, num_classes=logits.shape[-1]))
+        confusions = each(prediction, label, counted)  # (B, K, K)
+        margins = (jnp.diagonal(confusions, axis1=1, axis2=2), confusions.sum(2), confusions.sum(1))
+        counts = {"confusion": confusions.sum(0), "margins": jnp.stack(margins, axis=1)}
+        if temperature is not None:
+            counts |= calibration.measure(logits, label, counted, temperature)
+        # Whole on every device, so that every process can fetch them.
+        whole: Metrics = jax.lax.with_sharding_constraint(counts, sharding.replicated(mesh))
+        return whole | {"prediction": prediction.astype(jnp.uint8)}
 
     return eval_step
 

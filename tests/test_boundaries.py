@@ -1,9 +1,10 @@
-"""Boundary F1 counted by hand."""
+"""Boundary F1 and Boundary IoU counted by hand."""
 
 import numpy as np
 import pytest
 
-from jaxseg.boundaries import BoundaryTotal
+from jaxseg.boundaries import BoundaryTotal, Tolerance
+from jaxseg.errors import UserError
 
 
 def square(row: int, column: int) -> np.ndarray:
@@ -46,3 +47,48 @@ def test_windows_are_summed_before_they_are_divided() -> None:
     total.add(square(4, 4), square(4, 4), EVERYWHERE)
     total.add(np.zeros((20, 20), np.uint8), square(4, 4), EVERYWHERE)
     assert total.f1()[1] == pytest.approx(2 * 0.5 / 1.5)
+
+
+def test_a_rim_counts_the_pixels_along_the_border_on_the_inner_side() -> None:
+    total = BoundaryTotal.of(2, rim=1)
+    total.add(square(4, 5), square(4, 4), EVERYWHERE)
+    # Squares of 6 x 6, one column apart: each has a rim of 20 pixels. Both rims share the 5 common
+    # pixels of the first and of the last row and no column between them.
+    assert total.rims[1].tolist() == [10, 30]
+    assert total.iou()[1] == pytest.approx(1 / 3)
+    assert np.isnan(BoundaryTotal.of(2).iou()).all()
+
+
+def test_the_edge_of_the_map_makes_no_rim() -> None:
+    half = np.zeros((20, 20), np.uint8)
+    half[:, :10] = 1
+    total = BoundaryTotal.of(2, rim=3)
+    total.add(half, half, EVERYWHERE)
+    assert total.rims[1].tolist() == [60, 60]
+
+
+def test_a_tolerance_wider_than_the_map_meets_everything() -> None:
+    total = BoundaryTotal.of(2, tolerance=50, rim=50)
+    total.add(square(0, 0), square(13, 13), EVERYWHERE)
+    assert total.f1()[1] == 1
+    assert total.iou()[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "pixels"),
+    [
+        (Tolerance(2.5), 2.5),
+        (Tolerance(10, "metres"), 2.0),
+        (Tolerance(0.02, "diagonal"), 1.0),
+    ],
+)
+def test_tolerances_become_pixels(tolerance: Tolerance, pixels: float) -> None:
+    assert tolerance.pixels(30, 40, gsd=5.0) == pytest.approx(pixels)
+
+
+def test_tolerances_without_meaning_are_refused() -> None:
+    with pytest.raises(UserError, match="does not know how many metres"):
+        Tolerance(10, "metres").pixels(30, 40, gsd=None)
+    for value in (-1.0, float("nan")):
+        with pytest.raises(UserError, match="give a number from 0 on"):
+            Tolerance(value).pixels(30, 40, gsd=None)

@@ -1,5 +1,6 @@
 """The command line: a user's mistake is one short message without a traceback."""
 
+import csv
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from PIL import Image
 
 from jaxseg import cli, training
 from jaxseg import config as configs
+from jaxseg.batch import Window
 
 
 def mistake(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
@@ -131,6 +133,33 @@ def test_a_run_is_evaluated_into_tables_and_pictures(
         np.trace(confusion) / confusion.sum()
     )
     assert report["step"] == 4
-    assert (folder / "classes.csv").read_text().startswith("class,iou,")
-    for name in ("confusion", "worst", "median"):
+    network = report["network"]
+    for name in ("miou", "kappa"):
+        low, high = network["intervals"][name]
+        assert low <= network[name] <= high
+    scenes = configs.load(str(copy / "config.py")).data.source.scenes("test")
+    samples = [scenes.read(index, Window(0, 0, 48, 72)) for index in range(2)]
+    for k, name in ((1, "disc"), (2, "square")):
+        count = sum(len(np.unique(s["instance"][s["label"] == k])) for s in samples)
+        assert network["objects"][name]["true"] == count > 0
+    assert "ground" not in network["objects"]  # its pixels have no object id
+    assert network["boundaries"]["rim_pixels"] == round(0.02 * np.hypot(48, 48))
+    stored = json.loads((folder.parent / "calibration.json").read_text())
+    assert stored == {
+        "step": 4,
+        "temperature": network["calibration"]["temperature"],
+        "fitted_on": "validation",
+    }
+    with (folder / "reliability.csv").open() as file:
+        bins = list(csv.DictReader(file))
+    assert sum(int(row["pixels"]) for row in bins) == 2 * 4 * confusion.sum()
+    classes = (folder / "classes.csv").read_text().splitlines()
+    assert classes[0].startswith("class,iou,")
+    assert {line.count(",") for line in classes} == {11}
+    assert (folder / "objects.csv").read_text().startswith("class,true,predicted,")
+    for name in ("confusion", "worst", "median", "classes", "reliability", "objects"):
         assert Image.open(folder / f"{name}.png").size[0] > 400
+
+    metres = ["--tolerance.value", "10", "--tolerance.unit", "metres"]
+    said = mistake(capsys, ["evaluate", str(copy / "run"), "--step", "latest", *metres])
+    assert "does not know how many metres a pixel has" in said

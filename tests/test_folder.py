@@ -512,6 +512,13 @@ def test_a_mask_of_another_place_is_refused(
             folder().scenes("train")
 
 
+def test_the_scale_is_the_first_images(folder: Make, tmp_path: Path) -> None:
+    assert folder().gsd is None
+    place = {"crs": "EPSG:32633", "transform": from_origin(5000, 9000, 2.5, 2.5)}
+    tiff(tmp_path / "images" / "a.tif", np.ones((H, W, 1), np.uint8), **place)
+    assert folder().gsd == pytest.approx(2.5)
+
+
 def test_a_damaged_image_is_named(folder: Make, tmp_path: Path) -> None:
     path = png(tmp_path / "images" / "a.png", np.ones((H, W, 3), np.uint8))
     path.write_bytes(path.read_bytes()[:-20])

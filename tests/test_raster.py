@@ -82,6 +82,24 @@ def test_the_header_tells_what_the_file_says(tmp_path: Path) -> None:
     assert (header.alpha, header.masked, header.palette) == (None, False, None)
 
 
+@pytest.mark.parametrize(
+    ("crs", "width", "metres"),
+    [
+        ("EPSG:32633", 10.0, 10.0),
+        ("EPSG:2263", 10.0, 3.048),  # US feet
+        ("EPSG:4326", 0.001, None),  # degrees
+        (None, 10.0, None),
+    ],
+)
+def test_the_ground_sample_distance_is_in_metres_or_unknown(
+    tmp_path: Path, crs: str | None, width: float, metres: float | None
+) -> None:
+    place = from_origin(5, 9, width, width)
+    path = write_tiff(tmp_path / "a.tif", numbers("uint8", 1), crs=crs, transform=place)
+    found = raster.header(path).gsd
+    assert found is None if metres is None else found == pytest.approx(metres, rel=1e-4)
+
+
 def test_opacity_is_a_mask(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (H, W, 4)).astype(np.uint8)
     pixels[..., 3] = 255

@@ -155,6 +155,11 @@ class Folder:
             first.descriptions[number - 1] or f"band{number}" for number in numbers
         )
 
+    @property
+    def gsd(self) -> float | None:
+        """Metres a pixel, by the georeference of the first image; None where there is none."""
+        return self._first.gsd
+
     def scenes(self, split: str) -> FolderScenes:
         """The scenes of `train`, `validation` or `test`; their headers are read once.
 

@@ -111,6 +111,11 @@ class IndianPines:
         absorbed = {*range(104, 109), *range(150, 164), 220}
         return tuple(f"AVIRIS {band}" for band in range(1, 221) if band not in absorbed)
 
+    @property
+    def gsd(self) -> float:
+        """20 metres."""
+        return GSD
+
     def scenes(self, split: str) -> TileScenes:
         """The scene, with the labels of `train`, `validation` or `test` alone.
 

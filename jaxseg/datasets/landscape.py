@@ -129,6 +129,11 @@ class Landscape:
         return BANDS[self.sensor]
 
     @property
+    def gsd(self) -> float:
+        """Metres a pixel."""
+        return GSD
+
+    @property
     def per_pixel_ceiling(self) -> float:
         """The best mIoU of any classifier that sees single pixels; radars at 4 looks."""
         return PER_PIXEL_CEILING[self.sensor]

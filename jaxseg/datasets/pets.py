@@ -60,6 +60,11 @@ class OxfordPets:
         """Red, green and blue."""
         return BANDS
 
+    @property
+    def gsd(self) -> None:
+        """Photographs have no scale."""
+        return
+
     def scenes(self, split: str) -> TileScenes:
         """The photographs of `train`, `validation` (the end of TFDS' train) or `test`.
 

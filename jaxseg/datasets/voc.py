@@ -102,6 +102,11 @@ class VOC:
         """Red, green and blue."""
         return BANDS
 
+    @property
+    def gsd(self) -> None:
+        """Photographs have no scale."""
+        return
+
     def scenes(self, split: str) -> TileScenes:
         """The photographs of `train`, or of VOC's val for `validation` and `test`.
 

@@ -1,0 +1,150 @@
+"""All that can be said about a run: `evaluate(workdir, split)`, and what single pixels would reach.
+
+Nothing is written or shown here; that is `report`'s.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxseg import checkpoint, pictures, sharding, transforms
+from jaxseg import data as pipeline
+from jaxseg.batch import IGNORE, Sample, Source, Window
+from jaxseg.boundaries import BoundaryTotal, Tolerance
+from jaxseg.calibration import Reliability
+from jaxseg.config import Config
+from jaxseg.errors import UserError
+from jaxseg.evaluation import Evaluation, Evaluator
+from jaxseg.gaussian_baseline import GaussianClassifier
+from jaxseg.intervals import Intervals
+from jaxseg.metrics import scores
+from jaxseg.objects import ObjectTotal
+from jaxseg.sharding import MeshShape
+
+BASELINE_WINDOWS = 256
+"""Training windows that the per-pixel baseline is fitted on, evenly spaced over the split."""
+
+TOLERANCE = Tolerance(2.0)
+RIM = Tolerance(0.02, "diagonal")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Assessment:
+    """Everything that `evaluate` finds out about a run.
+
+    Attributes:
+        split: Which part of the data.
+        step: Of the checkpoint.
+        source: The data.
+        network: What the network reached.
+        intervals: How sure these scores are.
+        boundaries: Borders of whole scenes.
+        objects: Objects of whole scenes.
+        temperature: Divides the logits for the best likelihood of the validation split.
+        reliability: Calibration before and after a division by the temperature.
+        baseline: What single pixels reach, if asked for.
+        worst: The windows with the lowest accuracy.
+        median: Those in the middle.
+    """
+
+    split: str
+    step: int
+    source: Source
+    network: Evaluation
+    intervals: Intervals
+    boundaries: BoundaryTotal
+    objects: ObjectTotal
+    temperature: float
+    reliability: tuple[Reliability, Reliability]
+    baseline: Evaluation | None
+    worst: list[pictures.Tile]
+    median: list[pictures.Tile]
+
+
+def evaluate(
+    workdir: Path,
+    split: str = "test",
+    *,
+    which: str = "best",
+    mesh_shape: MeshShape = MeshShape(),
+    baseline: bool = True,
+    tolerance: Tolerance = TOLERANCE,
+    rim: Tolerance = RIM,
+) -> Assessment:
+    """Evaluates a checkpoint of a run; `report` shows and writes what this finds.
+
+    Args:
+        workdir: The run.
+        split: `train`, `validation` or `test`.
+        which: `best`, `latest` or a step.
+        mesh_shape: Devices to use; need not be those of the training.
+        baseline: Whether to fit and count the per-pixel baseline too.
+        tolerance: How far a border may be off for Boundary F1.
+        rim: Width of the rims of Boundary IoU.
+
+    Raises:
+        UserError: There is no such run, checkpoint or split, or a split has no labelled pixel.
+    """
+    config, state = checkpoint.reopen(workdir, mesh_shape, which)
+    mesh = sharding.make_mesh(mesh_shape)
+    evaluator = Evaluator(config, mesh, split, confidence=True)
+    validation = Evaluator(config, mesh, "validation", confidence=True)
+    temperature = validation.calibration(state).best_temperature()
+    result, confidence, boundaries, objects = evaluator.with_shapes(
+        state, temperature, tolerance, rim
+    )
+    ranked = result.ranked()
+    if not ranked:
+        raise UserError(f"The split {split} has no labelled, valid pixel: nothing to evaluate.")
+    middle = len(ranked) // 2
+    return Assessment(
+        split=split,
+        step=int(state.step),
+        source=config.data.source,
+        network=result,
+        intervals=evaluator.intervals(result),
+        boundaries=boundaries,
+        objects=objects,
+        temperature=temperature,
+        reliability=confidence.reliability(),
+        baseline=baseline_evaluation(config, split) if baseline else None,
+        worst=evaluator.tiles(state, ranked[:4]),
+        median=evaluator.tiles(state, ranked[max(0, middle - 2) : middle + 2]),
+    )
+
+
+def baseline_evaluation(config: Config, split: str) -> Evaluation:
+    """What one Gaussian per class, fitted to single preprocessed pixels, reaches."""
+    source = config.data.source
+    classifier = GaussianClassifier(len(source.classes))
+    train = source.scenes("train")
+    for index in np.unique(np.linspace(0, len(train) - 1, BASELINE_WINDOWS).astype(int)):
+        height, width = train.size(int(index))
+        window = Window(0, 0, min(height, 1024), min(width, 1024))
+        pixels, label = _pixels(config, train.read(int(index), window))
+        classifier.fit(pixels, label)
+    scenes = source.scenes(split)
+    size = len(source.classes)
+    total = np.zeros((size, size), np.int64)
+    windows = pipeline.evaluation_windows(scenes, config.data)
+    margins = np.zeros((len(windows), 3, size), np.int32)
+    data = dataclasses.replace(config.data, separation=False)
+    for number, (scene, window) in enumerate(windows):
+        pixels, label = _pixels(config, pipeline.read_window(scenes, scene, window, data))
+        if len(label):
+            joint = label.astype(np.int64) * size + classifier.predict(pixels)
+            confusion = np.bincount(joint, minlength=size * size).reshape(size, size)
+            total += confusion
+            margins[number] = np.diag(confusion), confusion.sum(1), confusion.sum(0)
+    return Evaluation(total, scores(total, source.classes), margins)
+
+
+def _pixels(config: Config, sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """The preprocessed pixels (N, C) and labels (N,) that count."""
+    image, valid = jnp.asarray(sample["image"]), jnp.asarray(sample["valid"])
+    preprocessed = np.asarray(transforms.preprocess(image[None], valid[None], config.preprocess))[0]
+    counted = sample["valid"].astype(bool) & (sample["label"] != IGNORE)
+    return preprocessed[counted], sample["label"][counted].astype(np.uint8)

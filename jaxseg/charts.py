@@ -1,0 +1,168 @@
+"""The numbers of an evaluation, drawn: scores per class, reliability, objects.
+
+Charts are matplotlib `Figure` objects without pyplot, as in `pictures`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from jaxseg.calibration import BINS, Reliability
+from jaxseg.objects import THRESHOLDS
+from jaxseg.pictures import DPI, Colors, short
+
+Array = NDArray[np.float64]
+
+INK = "#1f5fa8"
+GAP = "#d6605b"
+MARKERS = ("s", "D", "^", "v")
+SHADES = ("#2a9d74", "#e09f3e", "#7b4fa3", "#8a8a8a")
+SHOWN = 30
+"""Classes that a chart names; of more, those with the lowest IoU or the largest error."""
+
+
+def scores_figure(
+    classes: Sequence[str],
+    iou: Sequence[float],
+    interval: tuple[Array, Array],
+    others: Mapping[str, Sequence[float]],
+) -> Figure:
+    """IoU of each class with its 95 % interval, and other scores beside it.
+
+    Args:
+        classes: K names.
+        iou: (K,) 0..1.
+        interval: (K,) lower and (K,) upper ends.
+        others: Up to four further scores: name -> (K,), 0..1 or NaN.
+    """
+    rows = np.argsort(-np.asarray(iou), kind="stable")[-SHOWN:]
+    figure = Figure(figsize=(8.2, 1.5 + 0.34 * len(rows)), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    y = np.arange(len(rows))
+    for (name, values), marker, shade in zip(others.items(), MARKERS, SHADES, strict=False):
+        x = 100 * np.asarray(values)[rows]
+        axes.scatter(x, y, 26, color=shade, marker=marker, label=name, zorder=4)
+    low, high = (100 * ends[rows] for ends in interval)
+    axes.hlines(y, low, high, INK, linewidth=2.5, label="95 % interval of IoU", zorder=2)
+    axes.scatter(100 * np.asarray(iou)[rows], y, 70, color=INK, label="IoU", zorder=3)
+    axes.set_yticks(y, [short(classes[k]) for k in rows], fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlim(-2, 102)
+    axes.set_xlabel("score (%)", fontsize=10)
+    axes.grid(axis="x", color="0.9")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=9, frameon=False)
+    return figure
+
+
+def reliability_figure(
+    before: Reliability, after: Reliability, temperature: float, classes: Sequence[str]
+) -> Figure:
+    """Reliability diagrams at T = 1 and at the fitted temperature, and the error of each class.
+
+    Args:
+        before: At T = 1.
+        after: At the temperature.
+        temperature: The fitted one.
+        classes: K names.
+    """
+    errors = np.stack([before.ece()[1:], after.ece()[1:]])
+    rows = np.argsort(-np.nan_to_num(errors[0]), kind="stable")[:SHOWN]
+    height = max(4.6, 1.4 + 0.26 * len(rows))
+    figure = Figure(figsize=(12.4, height), dpi=DPI, layout="constrained")
+    grid = figure.add_gridspec(2, 3, height_ratios=(3.4, 1))
+    for column, (title, part) in enumerate(
+        (("as trained", before), (f"logits divided by T = {temperature:.3g}", after))
+    ):
+        upper = figure.add_subplot(grid[0, column])
+        _diagram(upper, part)
+        upper.set_title(f"{title}:  ECE {100 * part.ece()[0]:.2f} %", fontsize=10)
+        _shares(figure.add_subplot(grid[1, column], sharex=upper), part)
+    axes = figure.add_subplot(grid[:, 2])
+    y = np.arange(len(rows))
+    for offset, values, color, label in (
+        (-0.18, errors[0], GAP, "as trained"),
+        (0.18, errors[1], INK, f"T = {temperature:.3g}"),
+    ):
+        axes.barh(y + offset, 100 * values[rows], 0.34, color=color, label=label)
+    axes.set_yticks(y, [short(classes[k]) for k in rows], fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlabel("calibration error of the class (%)", fontsize=9)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.set_title("probability of one class", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=9, frameon=False, loc="lower right")
+    return figure
+
+
+def objects_figure(f1: Array, classes: Sequence[str], colors: Colors) -> Figure:
+    """Object F1 over the IoU that a match has to exceed.
+
+    Args:
+        f1: (K, 10) 0..1; NaN rows for classes without objects are left out.
+        classes: K names.
+        colors: One RGB colour per class.
+
+    Raises:
+        ValueError: No class has objects.
+    """
+    known = np.flatnonzero(~np.isnan(f1[:, 0]))
+    if not known.size:
+        raise ValueError("No class has objects: there is nothing to draw.")
+    mean = f1[known].mean(axis=0)
+    chosen = known[np.argsort(f1[known].mean(axis=1), kind="stable")[::-1][:SHOWN]]
+    figure = Figure(figsize=(7.6, max(4.2, 1.2 + 0.22 * len(chosen))), dpi=DPI)
+    figure.set_layout_engine("constrained")
+    axes = figure.add_subplot()
+    for k in chosen:
+        color = tuple(part / 255 for part in colors[k])
+        label = f"{short(classes[k])}  {100 * f1[k].mean():.1f}"
+        axes.plot(THRESHOLDS, 100 * f1[k], "o-", color=color, markersize=4, label=label)
+    axes.plot(THRESHOLDS, 100 * mean, "--", color="0.1", label=f"mean  {100 * mean.mean():.1f}")
+    axes.set_xlabel("IoU that a match has to exceed", fontsize=10)
+    axes.set_ylabel("object F1 (%)", fontsize=10)
+    axes.set_ylim(-2, 102)
+    axes.grid(color="0.92")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", fontsize=9, frameon=False, title="class, mean F1 (%)")
+    return figure
+
+
+def _diagram(axes: Axes, part: Reliability) -> None:
+    """Accuracy in each bin of confidence, and its gap to the mean confidence there."""
+    pixels, right, confidence = part.pixels[0], part.right[0], part.confidence[0]
+    some = pixels > 0
+    left = (np.arange(BINS) / BINS)[some]
+    accuracy, mean = right[some] / pixels[some], confidence[some] / pixels[some]
+    width = 1 / BINS
+    axes.bar(left, accuracy, width, align="edge", color=INK, edgecolor="white", label="right")
+    axes.bar(
+        *(left, mean - accuracy, width, accuracy),
+        align="edge",
+        facecolor="none",
+        edgecolor=GAP,
+        hatch="///",
+        linewidth=0.8,
+        label="gap to the confidence",
+    )
+    axes.plot([0, 1], [0, 1], "--", color="0.35", linewidth=1, label="perfect")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("share of right pixels", fontsize=9)
+    axes.tick_params(labelsize=8, labelbottom=False)
+    axes.legend(fontsize=8, frameon=False, loc="upper left")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _shares(axes: Axes, part: Reliability) -> None:
+    """How many of the pixels have which confidence."""
+    pixels = part.pixels[0]
+    share = 100 * pixels / max(1, pixels.sum())
+    axes.bar(np.arange(BINS) / BINS, share, 1 / BINS, align="edge", color="0.6", edgecolor="white")
+    axes.set_xlabel("confidence of the predicted class", fontsize=9)
+    axes.set_ylabel("pixels (%)", fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,104 @@
+"""Boundaries and objects of whole scenes, put together from the windows that a network saw.
+
+    predictions of windows, in order  ->  the scene's map  ->  BoundaryTotal, ObjectTotal
+
+A window's edge would cut objects in two, so nothing is counted before a scene is complete. That
+takes some ten bytes for each pixel of the largest scene. Every process counts its share of the
+scenes, and `totals` adds the shares up, so the numbers do not depend on how many there are.
+"""
+
+import dataclasses
+from typing import TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from numpy.typing import NDArray
+
+from jaxseg.batch import IGNORE, Scenes, Window
+from jaxseg.boundaries import BoundaryTotal
+from jaxseg.objects import ObjectTotal
+
+Total = TypeVar("Total", BoundaryTotal, ObjectTotal)
+
+
+class SceneShapes:
+    """Takes the predictions of a split's windows one after the other and counts whole scenes."""
+
+    def __init__(
+        self,
+        scenes: Scenes,
+        windows: list[tuple[int, Window]],
+        boundaries: BoundaryTotal,
+        objects: ObjectTotal,
+    ) -> None:
+        """Starts before the first window.
+
+        Args:
+            scenes: The split.
+            windows: The windows to come, those of one scene in succession; see
+                `data.evaluation_windows`.
+            boundaries: What boundaries are added to.
+            objects: What objects are added to.
+        """
+        self._scenes, self._windows = scenes, windows
+        self._boundaries, self._objects = boundaries, objects
+        self._next = 0
+        self._map = np.zeros((0, 0), np.uint8)
+
+    def add(self, predictions: NDArray[np.uint8]) -> None:
+        """The next windows' class ids, (B, H, W); what comes after the last window is filling."""
+        for prediction in predictions[: len(self._windows) - self._next]:
+            scene, window = self._windows[self._next]
+            if self._next == 0 or self._windows[self._next - 1][0] != scene:
+                self._map = np.zeros(self._scenes.size(scene), np.uint8)
+            place = _place(window)
+            part = self._map[place]
+            part[:] = prediction[: part.shape[0], : part.shape[1]]
+            self._next += 1
+            complete = self._next == len(self._windows) or self._windows[self._next][0] != scene
+            if complete and scene % jax.process_count() == jax.process_index():
+                self._count(scene)
+
+    def totals(self) -> tuple[BoundaryTotal, ObjectTotal]:
+        """The sums over all processes; every one of them has to call it."""
+        return _over_processes(self._boundaries), _over_processes(self._objects)
+
+    def _count(self, scene: int) -> None:
+        """Reads the reference by the same windows: a scene's image may not fit into memory."""
+        shape = self._scenes.size(scene)
+        label, counted = np.full(shape, IGNORE, np.uint8), np.zeros(shape, bool)
+        instance: NDArray[np.int32] | None = None
+        for index, window in self._windows:
+            if index == scene:
+                place = _place(window)
+                height, width = label[place].shape
+                sample = self._scenes.read(scene, window._replace(height=height, width=width))
+                label[place] = sample["label"]
+                counted[place] = sample["valid"].astype(bool) & (sample["label"] != IGNORE)
+                if "instance" in sample:
+                    instance = np.zeros(shape, np.int32) if instance is None else instance
+                    instance[place] = sample["instance"]
+        self._boundaries.add(self._map, label, counted)
+        self._objects.add(self._map, label, counted, instance)
+
+
+def _place(window: Window) -> tuple[slice, slice]:
+    return (
+        slice(window.y, window.y + window.height),
+        slice(window.x, window.x + window.width),
+    )
+
+
+def _over_processes(total: Total) -> Total:
+    """Adds up the arrays of every process, as bytes: JAX would round 64-bit numbers to 32."""
+    if jax.process_count() == 1:
+        return total
+    sums = {}
+    for field in dataclasses.fields(total):
+        value = getattr(total, field.name)
+        if isinstance(value, np.ndarray):
+            stored = np.frombuffer(value.tobytes(), np.uint8)
+            every = np.ascontiguousarray(multihost_utils.process_allgather(stored))
+            sums[field.name] = every.view(value.dtype).reshape(-1, *value.shape).sum(axis=0)
+    return dataclasses.replace(total, **sums)

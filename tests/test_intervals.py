@@ -1,0 +1,93 @@
+"""The intervals hold what they promise, and draw whole blocks."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from jaxseg.intervals import bootstrap
+from jaxseg.metrics import scores
+
+NAMES = ("a", "b", "c")
+
+
+def windows(seed: int, scenes: int, each: int = 4) -> tuple[NDArray[np.int64], list[int]]:
+    """Confusion matrices (N, K, K) of windows whose accuracy depends on their scene."""
+    random = np.random.default_rng(seed)
+    accuracy = np.clip(random.normal(0.7, 0.1, scenes), 0, 1).repeat(each)
+    shares = random.dirichlet((4, 3, 2), scenes * each)
+    confusions = np.zeros((scenes * each, 3, 3), np.int64)
+    for n, (right, share) in enumerate(zip(accuracy, shares, strict=True)):
+        for k in range(3):
+            p = np.full(3, (1 - right) / 2)
+            p[k] = right
+            confusions[n, k] = random.multinomial(int(1000 * share[k]), p)
+    return confusions, np.arange(scenes).repeat(each).tolist()
+
+
+def margins(confusions: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.stack(
+        [np.diagonal(confusions, axis1=1, axis2=2), confusions.sum(2), confusions.sum(1)], axis=1
+    )
+
+
+def test_an_interval_of_95_percent_holds_the_truth_in_about_95_of_100_cases() -> None:
+    everything, _ = windows(0, 5000)
+    truth = scores(everything.sum(0), NAMES).overall_accuracy
+    hits = 0
+    for seed in range(1, 201):
+        confusions, of = windows(seed, 40)
+        found = bootstrap(margins(confusions), of, draws=400)
+        low, high = found.low["overall_accuracy"], found.high["overall_accuracy"]
+        hits += low <= truth <= high
+    assert 180 <= hits <= 199  # 190 expected, and a few less of only 40 scenes
+
+
+def test_windows_of_one_scene_are_drawn_together() -> None:
+    confusions, of = windows(3, 40)
+    together = bootstrap(margins(confusions), of)
+    assert (together.unit, together.blocks) == ("scenes", 40)
+    apart = bootstrap(margins(confusions), list(range(len(of))))
+    assert (apart.unit, apart.blocks) == ("scenes", 160)
+    widths = [float(f.high["miou"] - f.low["miou"]) for f in (together, apart)]
+    assert widths[0] > 1.4 * widths[1]  # four windows that err alike are no four facts
+
+
+def test_of_few_scenes_windows_are_drawn() -> None:
+    confusions, of = windows(4, 10)
+    found = bootstrap(margins(confusions), of)
+    assert (found.unit, found.blocks) == ("windows", 40)
+
+
+def test_every_score_has_an_interval_around_it() -> None:
+    confusions, of = windows(5, 30)
+    found = bootstrap(margins(confusions), of)
+    whole = scores(confusions.sum(0), NAMES)
+    for name, number in whole.summary().items():
+        assert found.low[name] < number < found.high[name]
+    for name in ("iou", "f1", "precision", "recall"):
+        assert (found.low[name] < getattr(whole, name)).all()
+        assert (found.high[name] > getattr(whole, name)).all()
+    again = bootstrap(margins(confusions), of)
+    np.testing.assert_array_equal(again.low["iou"], found.low["iou"])
+
+
+def test_a_single_draw_is_scored_as_the_windows_drawn() -> None:
+    confusions, of = windows(6, 12, each=1)
+    found = bootstrap(margins(confusions), of, seed=7, draws=1)
+    times = np.random.default_rng(7).multinomial(12, np.full(12, 1 / 12))
+    drawn = scores(confusions.repeat(times, axis=0).sum(0), NAMES)
+    assert found.low["kappa"] == found.high["kappa"] == pytest.approx(drawn.kappa)
+    np.testing.assert_allclose(found.low["iou"], drawn.iou)
+
+
+def test_windows_without_a_counted_pixel_and_absent_classes_do_no_harm() -> None:
+    confusions, of = windows(7, 20)
+    confusions[::5] = 0
+    confusions[:, 2] = confusions[:, :, 2] = 0
+    found = bootstrap(margins(confusions), of)
+    assert np.isnan(found.low["iou"][2])
+    assert np.isfinite(found.low["miou"])
+    with pytest.raises(ValueError, match="nothing to draw from"):
+        bootstrap(np.zeros((3, 3, 3), int), [0, 1, 2])
+    with pytest.raises(ValueError, match="3 windows and 2 scene"):
+        bootstrap(np.ones((3, 3, 3), int), [0, 1])
