@@ -188,7 +188,7 @@ def _training_cells(scenes: Scenes, data: Data) -> NDArray[np.int64]:
             raise UserError(
                 f"{scenes.name(index)} has {height} x {width} pixels, smaller than the crop of "
                 f"{data.crop}. Use "
-                f"--config.data.crop {min(height, width)} or less, or --config.data.pad True to "
+                f"--config.data.crop {min(height, width)} or less, or --config.data.pad to "
                 "pad with no data."
             )
         counts[index] = -(-height // data.crop) * -(-width // data.crop)
