@@ -1,4 +1,4 @@
-"""What the edge-weighted loss sees: image, classes, and the weight of every pixel over them."""
+"""What the edge-weighted loss sees: image, classes, and the weight of every pixel over it."""
 
 import dataclasses
 from typing import Any, NamedTuple
