@@ -282,7 +282,7 @@ class _Shifts(NamedTuple):
     @classmethod
     def of(cls, rows: int, limit: float, height: float) -> "_Shifts":
         """Those within the limit, in an image of so many rows of a height each."""
-        side = max(0, min(int(limit / height), rows - 1))
+        side = max(0, min(math.ceil(limit / height), rows - 1))
         return cls(side, np.square(np.arange(-side, side + 1) * height).astype(np.float32))
 
     def padded(self, xp: ModuleType, found: list[_Array]) -> list[_Array]:
