@@ -20,8 +20,8 @@ the foreground-restricted F-score of pixel pairs (Arganda-Carreras et al., Front
 2015), predicted background as objects of one pixel.
 
 A finished run is not repeated. Written are WORKDIR/SET/LOSS_SEED/result.json and
-WORKDIR/edge_weights.md: mean and standard deviation over seeds, and in how many seeds the
-edge-weighted run is the better one.
+WORKDIR/edge_weights.md: mean and standard deviation over seeds, in how many seeds the edge-weighted
+run is the better one, and what a prediction equal to the label would get.
 """
 
 import argparse
@@ -155,22 +155,31 @@ def evaluated(config: Config, state: TrainState, name: str) -> dict[str, float]:
     result = evaluator(state)
     scenes = data.source.scenes("test")
     border = BoundaryTotal.of(len(data.source.classes))
-    counts = np.zeros(5, np.int64)
-    pairs = np.zeros(3)
+    # The second row is what a prediction equal to the label would get: class maps cannot tell
+    # touching objects of one class apart.
+    counts = np.zeros((2, 5), np.int64)
+    pairs = np.zeros((2, 3))
     for number, tile in enumerate(evaluator.tiles(state, list(range(len(scenes))))):
         border.add(tile.prediction, tile.label, tile.counted())
         sample = scenes.read(number, Window(0, 0, *scenes.size(number)))
         true = sample["instance"] if "instance" in sample else objects(tile.label, name)
-        predicted = objects(tile.prediction, name)
-        counts += object_counts(predicted, true.astype(np.int32))
-        pairs += pair_counts(predicted, true.astype(np.int32))
+        for row, classes in enumerate((tile.prediction, tile.label)):
+            predicted = objects(classes, name)
+            counts[row] += object_counts(predicted, true.astype(np.int32))
+            pairs[row] += pair_counts(predicted, true.astype(np.int32))
+    best = {"boundary_f1": 1.0, "miou": 1.0} | object_measures(counts[1], pairs[1])
+    own = {"boundary_f1": float(np.nanmean(border.f1())), "miou": result.scores.miou}
+    own |= object_measures(counts[0], pairs[0])
+    return own | {f"best_{key}": value for key, value in best.items()}
+
+
+def object_measures(counts: NDArray[np.int64], pairs: NDArray[np.float64]) -> dict[str, float]:
+    """What the sums of `object_counts` and `pair_counts` over images say."""
     hits, found, real, merged, split = counts.tolist()
     return {
         "object_f1": 2 * hits / max(1, found + real),
         "merged": merged,
         "split": split,
-        "boundary_f1": float(np.nanmean(border.f1())),
-        "miou": result.scores.miou,
         "rand": float(2 * pairs[0] / (pairs[1] + pairs[2])),
         "true_objects": real,
     }
@@ -221,8 +230,8 @@ def table(name: str, results: dict[str, list[dict[str, float]]], steps: int) -> 
     lines = [
         f"{name}: {real} true objects in the test split, {steps} steps, {seeds} seeds",
         "",
-        "| measure | plain | edge-weighted | better in |",
-        "|---|---:|---:|---:|",
+        "| measure | plain | edge-weighted | better in | the label itself |",
+        "|---|---:|---:|---:|---:|",
     ]
     for key, (heading, sign) in MEASURES.items():
         values = {loss: np.array([r[key] for r in runs]) for loss, runs in results.items()}
@@ -232,7 +241,10 @@ def table(name: str, results: dict[str, list[dict[str, float]]], steps: int) -> 
             for v in values.values()
         ]
         better = int((sign * (values["edge"] - values["plain"]) > 0).sum())
-        lines.append(f"| {heading} | {' | '.join(cells)} | {better} of {seeds} |")
+        best = results["plain"][0][f"best_{key}"]
+        lines.append(
+            f"| {heading} | {' | '.join(cells)} | {better} of {seeds} | {best:.{digits}f} |"
+        )
     return "\n".join(lines)
 
 
