@@ -168,6 +168,21 @@ class Checkpoints:
         return state  # type: ignore[no-any-return]
 
 
+def config_of(workdir: Path) -> Config:
+    """The config of a run.
+
+    Raises:
+        UserError: There is no run, or it has no checkpoint yet.
+    """
+    config = None
+    if (workdir / "checkpoints").is_dir():
+        with Checkpoints(workdir) as checkpoints:
+            config = checkpoints.stored_config()
+    if config is None:
+        raise UserError(f"{workdir} is no run with a checkpoint. Give the --workdir of a training.")
+    return config
+
+
 def reopen(
     workdir: Path, mesh_shape: sharding.MeshShape, which: str = "best"
 ) -> tuple[Config, step.TrainState]:

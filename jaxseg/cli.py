@@ -1,4 +1,4 @@
-"""The command line: `jaxseg train` (which `train.py` is, too), `evaluate`, `export`, `models`.
+"""The command line: `jaxseg train` (also `train.py`), `evaluate`, `export`, `models`, `border`.
 
 A user's mistake ends with one short message and exit code 2; SIGTERM and Ctrl-C with a saved state
 and 130.
@@ -16,7 +16,15 @@ import jax
 import tyro
 from rich.console import Console
 
-from jaxseg import assessment, catalogue, checkpoint, pretrained, report, training
+from jaxseg import (
+    assessment,
+    border_pictures,
+    catalogue,
+    checkpoint,
+    pretrained,
+    report,
+    training,
+)
 from jaxseg import config as configs
 from jaxseg.boundaries import Tolerance
 from jaxseg.console import make_console, say
@@ -106,11 +114,36 @@ class ModelsFlags:
     classes: int = 21
 
 
+@dataclasses.dataclass(frozen=True)
+class BorderFlags:
+    """Draw the border weights of some windows: jaxseg border configs/nuclei.py border.png.
+
+    Flags like --config.data.source.images change the config's fields, as in training.
+
+    Attributes:
+        config: Path of the config file, or the workdir of a run.
+        file: Where the picture goes, a name that ends in .png.
+        split: Which part of the data.
+        count: Number of windows.
+    """
+
+    config: Annotated[Path, tyro.conf.Positional]
+    file: Annotated[Path, tyro.conf.Positional] = Path("border.png")
+    split: Literal["test", "validation", "train"] = "train"
+    count: int = 4
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command `jaxseg`."""
     arguments = sys.argv[1:] if arguments is None else arguments
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
-    commands = {"train": train, "evaluate": evaluate, "export": export, "models": models}
+    commands = {
+        "train": train,
+        "evaluate": evaluate,
+        "export": export,
+        "models": models,
+        "border": border,
+    }
     if command in commands:
         commands[command](rest)
     else:
@@ -118,6 +151,7 @@ def main(arguments: list[str] | None = None) -> None:
         console.print(
             "usage: jaxseg train --config CONFIG.py ...\n       jaxseg evaluate RUN ...\n"
             "       jaxseg export RUN FILE.safetensors\n       jaxseg models [NAME] ...\n"
+            "       jaxseg border CONFIG.py|RUN [FILE.png] ...\n"
             "`jaxseg COMMAND --help` says more.",
             highlight=False,
             markup=False,
@@ -190,6 +224,27 @@ def models(arguments: list[str] | None = None) -> None:
             catalogue.print_layers(make_console(), flags.name, **sizes)
         else:
             catalogue.print_catalogue(make_console(), **sizes)
+
+
+def border(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg border`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with _Mistakes():
+        own, fields = _divided(arguments)
+        flags = tyro.cli(BorderFlags, args=own, prog="jaxseg border")
+        if flags.count < 1 or flags.file.suffix != ".png":
+            raise UserError(
+                f"--count {flags.count}, file {flags.file}: at least one window, and a name that "
+                "ends in .png."
+            )
+        _start(distributed=False)
+        if flags.config.is_dir():
+            config = checkpoint.config_of(flags.config)
+        else:
+            config = configs.load(str(flags.config))
+        config = configs.override(config, fields, "jaxseg border")
+        border_pictures.border_figure(config, flags.split, flags.count).savefig(flags.file)
+        say(make_console(), f"Border weights of the {flags.split} split: {flags.file}")
 
 
 class _Mistakes:

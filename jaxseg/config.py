@@ -7,6 +7,7 @@ up. Flags change its fields by their dotted names: `--config.model.backbone resn
 import dataclasses
 import importlib
 import importlib.util
+import math
 import sys
 import textwrap
 import traceback
@@ -16,13 +17,14 @@ from typing import Any
 import flax.linen as nn
 import tyro
 
+from jaxseg import border_weights
 from jaxseg.data import Data, statistics
 from jaxseg.errors import UserError
-from jaxseg.losses import CrossEntropy, Loss
+from jaxseg.losses import CrossEntropy, EdgeWeightedCrossEntropy, Loss
 from jaxseg.optimizer import Optimizer
 from jaxseg.pretrained import Pretrained
 from jaxseg.sharding import MeshShape
-from jaxseg.transforms import Augment, Preprocess, Standardize
+from jaxseg.transforms import Augment, Preprocess, ScaleCrop, Standardize
 
 Json = Any
 """What the `json` module reads and writes."""
@@ -137,7 +139,7 @@ def override(config: Config, flags: list[str], program: str) -> Config:
 
 
 def completed(config: Config) -> Config:
-    """Fills in what a config leaves to the data: empty statistics, `num_classes` 0.
+    """Fills in what a config leaves open: empty statistics, `num_classes` 0, `separation_limit` 0.
 
     Raises:
         UserError: The data are missing, or a `Standardize` that is not the first step has no
@@ -146,6 +148,9 @@ def completed(config: Config) -> Config:
     if getattr(config.model, "num_classes", None) == 0:
         model = config.model.clone(num_classes=len(config.data.source.classes))
         config = dataclasses.replace(config, model=model)
+    if config.data.separation and not config.data.separation_limit:
+        data = dataclasses.replace(config.data, separation_limit=_separation_limit(config))
+        config = dataclasses.replace(config, data=data)
     if not any(_unmeasured(step) for step in config.preprocess):
         return config
     first, *rest = config.preprocess
@@ -156,6 +161,17 @@ def completed(config: Config) -> Config:
         )
     mean, std = statistics(config.data)
     return dataclasses.replace(config, preprocess=(Standardize(mean, std), *rest))
+
+
+def _separation_limit(config: Config) -> float:
+    """The distance in pixels of the scene that the losses see, at the smallest zoom."""
+    reaches = [
+        border_weights.reach(loss.w0, loss.sigma)
+        for loss in config.loss.values()
+        if isinstance(loss, EdgeWeightedCrossEntropy)
+    ]
+    zoom = math.prod(step.low for step in config.augment if isinstance(step, ScaleCrop))
+    return math.ceil(max(reaches, default=border_weights.LIMIT) / zoom)
 
 
 def _unmeasured(step: object) -> bool:

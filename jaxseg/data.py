@@ -6,6 +6,7 @@ numbers; everything else happens in the step.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator
 
 import grain
@@ -31,8 +32,11 @@ class Data:
         evaluation_crop: Rows and columns of the windows that tile a scene in evaluation; 0 =
             `crop`.
         pad: Whether scenes smaller than `crop` are padded with invalid pixels (an error otherwise).
-        separation: Whether `separation`, which the edge-weighted loss needs, is computed from the
-            object ids.
+        separation: Whether `separation`, which the edge-weighted loss needs, is computed: from the
+            object ids, or, where the source knows none, with every connected region of a class but
+            the first as an object (as far as the window and `separation_limit` around it show).
+        separation_limit: Pixels up to which it is exact; 0 = as far as the config's losses see,
+            sigma sqrt(2 ln(1e6 w0)) over the smallest zoom of its augmentation.
         threads: Reading threads of each process; changes no result.
     """
 
@@ -42,6 +46,7 @@ class Data:
     evaluation_crop: int = 0
     pad: bool = False
     separation: bool = False
+    separation_limit: float = 0.0
     threads: int = 8
 
     def __post_init__(self) -> None:
@@ -50,7 +55,13 @@ class Data:
         Raises:
             UserError: A size is too small.
         """
-        for name, least in (("crop", 1), ("batch_size", 1), ("evaluation_crop", 0), ("threads", 1)):
+        for name, least in (
+            ("crop", 1),
+            ("batch_size", 1),
+            ("evaluation_crop", 0),
+            ("separation_limit", 0),
+            ("threads", 1),
+        ):
             if getattr(self, name) < least:
                 flag = name.replace("_", "-")
                 raise UserError(
@@ -129,25 +140,26 @@ def read_window(scenes: Scenes, scene: int, window: Window, data: Data) -> Sampl
     """One window; what reaches beyond the scene is invalid, and objects become `separation`.
 
     Raises:
-        UserError: Separation is asked for and the source knows no objects.
+        UserError: The window cannot be read, or its object ids are none.
     """
     height, width = scenes.size(scene)
     # Objects just outside of the window count too, so the distances are taken with a margin around
     # it.
-    margin = border_weights.LIMIT if data.separation else 0
+    limit = data.separation_limit or border_weights.LIMIT
+    margin = math.ceil(limit) if data.separation else 0
     top, left = max(0, window.y - margin), max(0, window.x - margin)
     bottom = min(height, window.y + window.height + margin)
     right = min(width, window.x + window.width + margin)
     sample = dict(scenes.read(scene, Window(top, left, bottom - top, right - left)))
     instance = sample.pop("instance", None)
     if data.separation:
-        if instance is None:
-            raise UserError(
-                f"{scenes.name(scene)}: the source gives no object ids, which separation (the "
-                "edge-weighted loss) "
-                "needs. Give instances, or use CrossEntropy without --config.data.separation."
-            )
-        sample["separation"] = border_weights.separation(instance)
+        try:
+            if instance is None:
+                instance = border_weights.components(sample["label"].astype(np.uint8))
+            border_weights.check_instances(instance)
+        except UserError as error:
+            raise UserError(f"{scenes.name(scene)}: {error}") from None
+        sample["separation"] = border_weights.separation(instance.astype(np.int32), limit)
     inner = (slice(window.y - top, None), slice(window.x - left, None))
     fill = {"image": 0, "label": IGNORE, "valid": False, "separation": np.inf}
     return {
@@ -176,7 +188,7 @@ def _training_cells(scenes: Scenes, data: Data) -> NDArray[np.int64]:
             raise UserError(
                 f"{scenes.name(index)} has {height} x {width} pixels, smaller than the crop of "
                 f"{data.crop}. Use "
-                f"--config.data.crop {min(height, width)} or less, or --config.data.pad True to "
+                f"--config.data.crop {min(height, width)} or less, or --config.data.pad to "
                 "pad with no data."
             )
         counts[index] = -(-height // data.crop) * -(-width // data.crop)

@@ -88,8 +88,7 @@ class EdgeWeightedCrossEntropy:
         if "separation" not in batch:
             raise UserError(
                 "EdgeWeightedCrossEntropy needs d1 + d2 of every pixel. Set "
-                "--config.data.separation True, with a "
-                "source that knows object ids."
+                "--config.data.separation."
             )
         label = jnp.where(valid, batch["label"], 0)
         border = self.w0 * jnp.exp(-(batch["separation"] ** 2) / (2 * self.sigma**2))

@@ -150,8 +150,13 @@ class ScaleCrop:
 
     The image is sampled bilinearly, and averaged over the footprint of an output pixel when it
     shrinks; label, valid and separation are sampled at the nearest pixel. What lies outside of the
-    window read is invalid. The distances in `separation` are not rescaled: a zoomed border keeps
-    its weight.
+    window read is invalid.
+
+    `separation` is a length, so it is multiplied by the zoom. Computing it anew from warped object
+    ids would cost little (12 ms of CPU for 8 windows of 128 x 128) and yet be no better: objects
+    outside of the window would be missing, which changes the border term by 12 % in its outer 8
+    pixels, and gaps would be rounded to whole pixels. On touching nuclei the two ways differ by 6
+    to 14 % where the term exceeds 1, for zooms from 0.5 to 2; without the factor by 9 to 66 %.
 
     Attributes:
         size: Rows and columns that leave; 0 = as many as enter.
@@ -201,6 +206,8 @@ class ScaleCrop:
         out["image"] = jnp.einsum(
             "byh,bhwc,bxw->byxc", weights(rows, height), batch["image"], weights(columns, width)
         )
+        if "separation" in out:
+            out["separation"] = out["separation"] * zoom[:, None, None]
         out["valid"] = out["valid"] & inside
         out["label"] = jnp.where(inside, out["label"], IGNORE)
         return out

@@ -163,3 +163,16 @@ def test_a_run_is_evaluated_into_tables_and_pictures(
     metres = ["--tolerance.value", "10", "--tolerance.unit", "metres"]
     said = mistake(capsys, ["evaluate", str(copy / "run"), "--step", "latest", *metres])
     assert "does not know how many metres a pixel has" in said
+
+
+def test_the_border_weights_are_drawn(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--split", "test", "--count", "2", "--config.data.evaluation-crop", "40"]
+    cli.main(["border", str(tiny / "config.py"), str(tmp_path / "weights.png"), *flags])
+    with Image.open(tmp_path / "weights.png") as drawn:
+        pixels = np.asarray(drawn.convert("RGB"))
+    assert min(pixels.shape[:2]) > 500
+    said = mistake(capsys, ["border", str(tiny / "config.py"), str(tmp_path / "weights.jpg")])
+    assert "ends in .png" in said
+    assert "is no run with a checkpoint" in mistake(capsys, ["border", str(tmp_path)])

@@ -92,3 +92,11 @@ def test_pretty_fits_a_hundred_columns(tiny: Path) -> None:
     lines = configs.pretty(config)
     assert any(line.startswith("num_steps = 12") for line in lines)
     assert max(map(len, lines)) <= 100 or any("/" in line for line in lines)  # a path stays whole
+
+
+def test_the_separation_reaches_as_far_as_the_loss_sees_at_the_smallest_zoom(tiny: Path) -> None:
+    config = configs.load(str(tiny / "config.py"))
+    assert config.data.separation_limit == 0
+    assert configs.completed(config).data.separation_limit == 36  # 28.4 px / 0.8
+    given = configs.override(config, ["--config.data.separation-limit", "50"], "test")
+    assert configs.completed(given).data.separation_limit == 50

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from jaxseg import config as configs
 from jaxseg import data as pipeline
 from jaxseg.batch import IGNORE, Sample, Window
-from jaxseg.border_weights import separation
+from jaxseg.border_weights import components, separation
 from jaxseg.data import Data
 from jaxseg.errors import UserError
 
@@ -95,10 +96,30 @@ def test_a_scene_smaller_than_the_crop_is_refused_or_padded(data: Data) -> None:
     assert padded["valid"].sum() == 48 * 64
 
 
-def test_separation_without_objects_is_refused(data: Data) -> None:
+def test_without_object_ids_connected_regions_of_a_class_are_the_objects(data: Data) -> None:
     source = dataclasses.replace(data.source, instances="")  # type: ignore[type-var]
-    with pytest.raises(UserError, match="no object ids"):
-        batches(dataclasses.replace(data, source=source), 0, 1, [0])
+    scenes = source.scenes("train")
+    whole = scenes.read(0, Window(0, 0, 48, 72))
+    assert "instance" not in whole
+    sample = pipeline.read_window(scenes, 0, Window(0, 0, 48, 72), data)
+    expected = separation(components(whole["label"].astype(np.uint8)))
+    np.testing.assert_array_equal(sample["separation"], expected)
+    assert np.isfinite(expected).any()
+
+
+def test_what_is_no_object_map_is_refused_with_the_name_of_the_scene(data: Data) -> None:
+    scenes = data.source.scenes("train")
+
+    class Negative:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(scenes, name)
+
+        def read(self, index: int, window: Window) -> Sample:
+            sample = scenes.read(index, window)
+            return sample | {"instance": sample["instance"].astype(np.int32) - 1}
+
+    with pytest.raises(UserError, match=r"scene\d\.png: Object id -1 is negative"):
+        pipeline.read_window(Negative(), 0, Window(0, 0, 8, 8), data)  # type: ignore[arg-type]
 
 
 def test_statistics_are_those_of_the_valid_pixels(data: Data) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from jaxseg.batch import IGNORE, Source, Window
+from jaxseg.border_weights import touching
 from jaxseg.datasets.folder import Folder
 from jaxseg.errors import UserError
 
@@ -526,10 +527,45 @@ def test_a_damaged_image_is_named(folder: Make, tmp_path: Path) -> None:
         read(folder())
 
 
-def test_objects_have_to_be_whole_numbers(folder: Make, tmp_path: Path) -> None:
-    tiff(tmp_path / "objects" / "a.tif", np.full((H, W), 0.25, np.float32))
-    with pytest.raises(UserError, match="whole numbers"):
+@pytest.mark.parametrize(
+    ("value", "dtype", "message"),
+    [
+        (0.25, np.float32, r"a\.tif: 0\.25 is no object id \(row 3, column 5; 1 pixel"),
+        (-7, np.int16, r"a\.tif: -7 is no object id \(row 3, column 5; 1 pixel"),
+        (2**31, np.uint32, r"a\.tif: 2\.14748e\+09 is no object id"),
+    ],
+)
+def test_objects_have_to_be_whole_numbers(
+    folder: Make, tmp_path: Path, value: float, dtype: type, message: str
+) -> None:
+    objects = np.ones((H, W), dtype)
+    objects[3, 5] = value
+    tiff(tmp_path / "objects" / "a.tif", objects)
+    with pytest.raises(UserError, match=message):
         read(folder(instances=str(tmp_path / "objects")))
+
+
+def test_an_object_map_of_another_size_is_refused(folder: Make, tmp_path: Path) -> None:
+    png(tmp_path / "objects" / "a.png", np.ones((H, W + 1), np.uint16))
+    with pytest.raises(UserError, match=rf"objects/a\.png has {H} x {W + 1} pixels, its image"):
+        read(folder(instances=str(tmp_path / "objects")))
+
+
+def test_touching_objects_are_separated_alike_in_every_window(folder: Make, tmp_path: Path) -> None:
+    objects = np.zeros((H, W), np.uint16)
+    objects[1:5, 1:5], objects[1:5, 5:9], objects[5:9, 1:9] = 1, 2, 3
+    png(tmp_path / "objects" / "a.png", objects)
+    source = folder(masks="", instances=str(tmp_path / "objects"), separate_touching=True)
+    whole = read(source)
+    expected = (objects > 0) & ~touching(objects.astype(np.int32))
+    np.testing.assert_array_equal(whole["label"], expected)
+    np.testing.assert_array_equal(whole["instance"], objects)
+    scenes = source.scenes("train")
+    for y, x in ((0, 0), (3, 4), (4, 5), (5, 1)):
+        part = scenes.read(0, Window(y, x, 4, 4))["label"]
+        np.testing.assert_array_equal(part, expected[y : y + 4, x : x + 4])
+    with pytest.raises(UserError, match="separate_touching needs instances"):
+        folder(separate_touching=True)
 
 
 def test_the_command_line_sets_every_kind_of_field(folder: Make) -> None:

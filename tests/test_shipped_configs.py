@@ -42,6 +42,8 @@ def test_a_config_lowers_to_eight_devices_as_it_is(path: Path) -> None:
         "label": array("uint8"),
         "valid": array("bool"),
     }
+    if data.separation:
+        batch["separation"] = array("float32")
     state = step.abstract_state(config, bands, mesh)
     lowered = jax.jit(step.make_train_step(config, mesh)).lower(state, batch)
     assert "sharding" in lowered.as_text()

@@ -99,6 +99,12 @@ def test_zooming_keeps_image_and_label_together() -> None:
     assert same.mean() > 0.7  # the rest lies on borders, where bilinear and nearest differ
 
 
+def test_distances_grow_with_the_zoom() -> None:
+    batch = example(64, 64)
+    moved = ScaleCrop(low=1.5, high=1.5)(jax.random.key(1), batch)
+    np.testing.assert_allclose(moved["separation"], 1.5 * np.asarray(moved["label"]), rtol=1e-6)
+
+
 def test_what_lies_outside_of_the_window_is_invalid() -> None:
     moved = ScaleCrop(low=0.5, high=0.5)(jax.random.key(1), example())
     label, valid = np.asarray(moved["label"]), np.asarray(moved["valid"])

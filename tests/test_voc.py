@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from jaxseg.batch import IGNORE, Window
+from jaxseg.data import Data, read_window
 from jaxseg.datasets.voc import CLASSES, COLORS, VOC
 from jaxseg.errors import UserError
 
@@ -69,6 +70,20 @@ def test_test_is_validation_and_aug_adds_training_images(devkit: Path) -> None:
     assert augmented.scenes("train").size(2) == (20, 20)
     for split in ("validation", "test"):
         assert [augmented.scenes(split).name(0), len(augmented.scenes(split))] == ["2007_000063", 1]
+
+
+def test_connected_regions_are_the_objects_of_the_edge_weighted_loss(devkit: Path) -> None:
+    label = np.zeros((36, 30), np.uint8)
+    label[5:20, 5:10], label[5:20, 13:18], label[5:20, 18:22], label[22:, :] = 7, 7, 9, IGNORE
+    mask = devkit / "VOC2012" / "SegmentationClass" / "2007_000039.png"
+    picture = Image.fromarray(label, mode="P")
+    picture.putpalette([part for color in COLORS for part in color])
+    picture.save(mask)
+    data = Data(source=source(devkit), crop=30, separation=True)
+    sample = read_window(data.source.scenes("train"), 1, Window(0, 0, 36, 30), data)
+    assert sample["separation"][10, 11] == 2 + 2  # two pixels to either side
+    assert sample["separation"][10, 17] == 0 + 1  # the last one of its class
+    assert sample["label"][30, 3] == IGNORE
 
 
 def test_the_built_files_are_used_again_until_the_folder_changes(devkit: Path) -> None:

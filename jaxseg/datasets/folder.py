@@ -35,6 +35,8 @@ class Folder:
             split's name.
         masks: The same of the masks; empty = `instances` tells the class: no object or an object.
         instances: The same of whole-number object ids, 0 = no object; empty = none are known.
+        separate_touching: Whether pixels of an object that touch another one become the first
+            class, so that every object is a region of its own: what the U-Net paper trains on.
         image_suffix: What stems of images have beyond the scene's: '_S1' of a_S1.tif. Files without
             it are left out.
         mask_suffix: The same of masks: '_mask' of a_mask.tif.
@@ -64,6 +66,7 @@ class Folder:
     images: str
     masks: str = ""
     instances: str = ""
+    separate_touching: bool = False
     image_suffix: str = ""
     mask_suffix: str = ""
     instance_suffix: str = ""
@@ -123,6 +126,8 @@ class Folder:
                 f"{FLAG}.masks is empty. Give masks, or instances and exactly two classes "
                 "(no object, object)."
             )
+        if self.separate_touching and not self.instances:
+            raise UserError(f"{FLAG}.separate_touching needs instances: give their folder.")
         if min(self.fractions) < 0 or abs(sum(self.fractions) - 1) > 1e-6:
             raise UserError(
                 f"{FLAG}.fractions {self.fractions}: train, validation and test, none below 0, "
@@ -218,6 +223,7 @@ class Folder:
             keep_mask_nodata=self.mask_nodata == "keep",
             nodata=self.nodata,
             nodata_in_all=self.nodata_where == "all_bands",
+            separate_touching=self.separate_touching,
             strip=strip,
         )
 

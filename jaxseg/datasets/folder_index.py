@@ -36,6 +36,7 @@ def indexed(
     keep_mask_nodata: bool,
     nodata: float | None,
     nodata_in_all: bool,
+    separate_touching: bool,
     strip: tuple[Literal["columns", "rows"], tuple[float, float]] | None,
 ) -> FolderScenes:
     """Reads and checks the headers of all files.
@@ -50,6 +51,7 @@ def indexed(
         keep_mask_nodata: Whether a mask's nodata value is an id like others.
         nodata: The images' nodata number; None = by their tags.
         nodata_in_all: Whether only the nodata value in all bands makes a pixel invalid.
+        separate_touching: Whether pixels where two objects touch become class 0.
         strip: The part of every scene that belongs to the split, as shares of columns or rows.
 
     Raises:
@@ -85,7 +87,7 @@ def indexed(
         sys.stderr.write(f"Reading the headers of {len(files)} scenes in {folder} ...\n")
     with ThreadPoolExecutor(HEADER_THREADS) as threads:
         entries = list(threads.map(one, files))
-    return FolderScenes(entries, table, by_color, nodata_in_all)
+    return FolderScenes(entries, table, by_color, nodata_in_all, separate_touching)
 
 
 def _check_image(image: raster.Header, reference: raster.Header) -> None:

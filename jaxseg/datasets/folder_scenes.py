@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg import raster
-from jaxseg.batch import Sample, Window
+from jaxseg.batch import IGNORE, Sample, Window
+from jaxseg.border_weights import touching
 from jaxseg.datasets.pairing import FLAG
 from jaxseg.errors import UserError
 from jaxseg.labels import LabelTable, UnknownValue, packed, unpacked
@@ -66,12 +67,14 @@ class FolderScenes:
         table: Class of each mask value or packed colour.
         by_color: Whether masks hold colours.
         nodata_in_all: Whether only the nodata value in all bands makes a pixel invalid.
+        separate_touching: Whether pixels where two objects touch become class 0.
     """
 
     entries: Sequence[Scene]
     table: LabelTable
     by_color: bool
     nodata_in_all: bool
+    separate_touching: bool
 
     def __len__(self) -> int:
         """Number of scenes."""
@@ -97,12 +100,19 @@ class FolderScenes:
         pixels = raster.read(scene.image, place, bands=scene.image_facts.numbers)
         valid = self._valid(scene.image, scene.image_facts, place, pixels)
         sample: Sample = {"image": pixels, "valid": valid}
+        touch = np.zeros(valid.shape, bool)
         if scene.object_facts is not None:
-            instance = _objects(scene.objects, scene.object_facts, place)
-            sample["instance"] = instance
-            sample["label"] = (instance > 0).astype(np.uint8)
+            around = _one_around(place, scene.area)
+            instance = _objects(scene.objects, scene.object_facts, around)
+            top, left = place.y - around.y, place.x - around.x
+            inner = (slice(top, top + place.height), slice(left, left + place.width))
+            if self.separate_touching:
+                touch = touching(instance)[inner]
+            sample["instance"] = instance[inner]
+            sample["label"] = (instance[inner] > 0).astype(np.uint8)
         if scene.mask_facts is not None:
             sample["label"] = self._labels(scene.mask, scene.mask_facts, place)
+        sample["label"][touch & (sample["label"] != IGNORE)] = 0
         return sample
 
     def _valid(
@@ -164,9 +174,24 @@ def _objects(path: str, facts: Facts, window: Window) -> NDArray[np.int32]:
     if facts.masked:
         blank |= ~raster.read_mask(path, window)
     ids = np.where(blank, 0, values)
-    if (ids != np.rint(ids)).any() or ids.min() < 0 or ids.max() > np.iinfo(np.int32).max:
-        raise UserError(f"{path}: object ids have to be whole numbers from 0 to 2**31 - 1.")
+    wrong = (ids != np.rint(ids)) | (ids < 0) | (ids > np.iinfo(np.int32).max)
+    if wrong.any():
+        row, column = (int(axis[0]) for axis in np.nonzero(wrong))
+        raise UserError(
+            f"{path}: {ids[row, column]:g} is no object id (row {row + window.y}, column "
+            f"{column + window.x}; {int(wrong.sum())} pixel(s) in this window). Ids are whole "
+            "numbers from 0 (no object) to 2**31 - 1: rewrite the file, or tag what means nothing "
+            "as its nodata value."
+        )
     return ids.astype(np.int32)
+
+
+def _one_around(window: Window, area: Window) -> Window:
+    """The window and the pixels next to it, as far as they belong to the area."""
+    top, left = max(area.y, window.y - 1), max(area.x, window.x - 1)
+    bottom = min(area.y + area.height, window.y + window.height + 1)
+    right = min(area.x + area.width, window.x + window.width + 1)
+    return Window(top, left, bottom - top, right - left)
 
 
 def _is_nodata(

@@ -72,7 +72,8 @@ class VOC:
     """The dataset as a config holds it; ArrayRecord files are built on first use.
 
     The labels of VOC's test images are secret, so `test` is VOC's val, as `validation` is; papers
-    report on it too.
+    report on it too. Only classes are read: with `data.separation`, connected regions of a class
+    are the objects, so that two that touch are one, unless void lies between.
 
     Attributes:
         path: The folder VOCdevkit.

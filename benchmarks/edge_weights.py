@@ -1,0 +1,252 @@
+"""Does the U-Net's border weight help? Plain against edge-weighted cross-entropy, seed by seed.
+
+    python benchmarks/edge_weights.py --nuclei data/nuclei_dsb2018 --em data/em_isbi2012
+        [--sets nuclei em landscape] [--steps 300] [--seeds 3] [--workdir runs/edge_weights]
+
+Three sets with touching objects, the lecture's U-Net with 16 features, 8 windows of 128 x 128 a
+step; the two runs of a seed share initial parameters, windows and augmentation and differ in the
+loss alone (w0 = 10, sigma = 5, no class weights):
+
+    nuclei     images/ and instances/; every nucleus a region (separate_touching); files 60/10/30 %
+    em         images/ and masks/ with 0 = membrane, 255 = cell; the objects are the cells, as
+               connected regions; slices 70/15/15 % in their order
+    landscape  the embedded optical set; the objects are parcels and buildings
+
+Whole test images are predicted. Predicted objects are connected regions of a class (four
+neighbours) of at least 10 pixels. Counted over the whole test split: object F1 at IoU 0.5; merged,
+predicted objects that cover more than half of two or more true ones; split, true objects that hold
+more than half of two or more predicted ones; boundary F1 within 2 pixels; mean IoU of pixels; Rand,
+the foreground-restricted F-score of pixel pairs (Arganda-Carreras et al., Frontiers in Neuroanatomy
+2015), predicted background as objects of one pixel.
+
+A finished run is not repeated. Written are WORKDIR/SET/LOSS_SEED/result.json and
+WORKDIR/edge_weights.md: mean and standard deviation over seeds, in how many seeds the edge-weighted
+run is the better one, and what a prediction equal to the label would get.
+"""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxseg import config as configs
+from jaxseg import sharding, training
+from jaxseg.batch import Window
+from jaxseg.border_weights import components
+from jaxseg.boundaries import BoundaryTotal
+from jaxseg.config import Config
+from jaxseg.datasets.folder import Folder
+from jaxseg.datasets.landscape_map import BUILDING, CROPLAND, MEADOW, ORCHARD
+from jaxseg.evaluation import Evaluator
+from jaxseg.losses import CrossEntropy, EdgeWeightedCrossEntropy
+from jaxseg.step import TrainState
+from jaxseg.transforms import Standardize
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+Ids = NDArray[np.int32]
+
+LOSSES = {"plain": CrossEntropy(), "edge": EdgeWeightedCrossEntropy()}
+MEASURES = {
+    "object_f1": ("object F1", 1),
+    "merged": ("merged", -1),
+    "split": ("split", -1),
+    "boundary_f1": ("boundary F1", 1),
+    "miou": ("pixel mIoU", 1),
+    "rand": ("Rand", 1),
+}
+"""Key in a result -> its heading, and whether more is better."""
+
+OBJECT_CLASSES = {"nuclei": (1,), "em": (1,), "landscape": (CROPLAND, MEADOW, ORCHARD, BUILDING)}
+WHOLE_IMAGE = {"nuclei": 704, "em": 512, "landscape": 256}
+"""Rows and columns that hold every image of the set; the network wants a multiple of 16."""
+
+LEAST_PIXELS = 10
+
+
+def main() -> None:
+    """Trains what is missing and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--nuclei", type=Path, help="folder with images/ and instances/")
+    parser.add_argument("--em", type=Path, help="folder with images/ and masks/")
+    parser.add_argument("--sets", nargs="+", choices=OBJECT_CLASSES, default=list(OBJECT_CLASSES))
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--workdir", type=Path, default=Path("runs/edge_weights"))
+    arguments = parser.parse_args()
+    # The seeds of a set and loss share a program: compiled once.
+    jax.config.update("jax_compilation_cache_dir", str((arguments.workdir / "xla").absolute()))
+    tables = []
+    for name in arguments.sets:
+        if name != "landscape" and getattr(arguments, name) is None:
+            parser.error(f"--{name} FOLDER is missing; or leave {name} out of --sets.")
+        results: dict[str, list[dict[str, float]]] = {loss: [] for loss in LOSSES}
+        for seed in range(arguments.seeds):
+            for loss in LOSSES:
+                config = planned(name, getattr(arguments, name, None), loss, arguments.steps, seed)
+                folder = arguments.workdir / name / f"{loss}_{seed}"
+                print(f"{name}, {loss}, seed {seed}", flush=True)
+                results[loss].append(measured(config, name, folder))
+        tables.append(table(name, results, arguments.steps))
+        text = "\n\n".join(tables) + "\n"
+        (arguments.workdir / "edge_weights.md").write_text(text)
+        print(tables[-1], flush=True)
+
+
+def planned(name: str, folder: Path | None, loss: str, steps: int, seed: int) -> Config:
+    """The run of one set, loss and seed."""
+    if name == "landscape":
+        config = configs.load(str(CONFIGS / "unet.py"))
+        source, preprocess = config.data.source, config.preprocess
+    else:
+        config = configs.load(str(CONFIGS / "nuclei.py"))
+        preprocess = (Standardize(),)
+        if name == "nuclei":
+            source = dataclasses.replace(
+                config.data.source,
+                images=f"{folder}/images",
+                instances=f"{folder}/instances",
+                fractions=(0.6, 0.1, 0.3),
+            )
+        else:
+            source = Folder(
+                images=f"{folder}/images",
+                masks=f"{folder}/masks",
+                classes=("membrane", "cell"),
+                ids=(0, 255),
+            )
+    data = dataclasses.replace(
+        config.data, source=source, crop=128, batch_size=8, separation=loss == "edge"
+    )
+    return dataclasses.replace(
+        config,
+        data=data,
+        preprocess=preprocess,
+        loss={"ce": LOSSES[loss]},
+        optimizer=dataclasses.replace(config.optimizer, warmup=min(50, steps // 4)),
+        seed=seed,
+        num_steps=steps,
+        eval_every=steps,
+        save_every=steps,
+    )
+
+
+def measured(config: Config, name: str, folder: Path) -> dict[str, float]:
+    """Trains and evaluates, unless FOLDER/result.json says what came out."""
+    file = folder / "result.json"
+    if not file.is_file():
+        state = training.train(config, folder / "run")
+        file.write_text(json.dumps(evaluated(configs.completed(config), state, name)) + "\n")
+    result: dict[str, float] = json.loads(file.read_text())
+    return result
+
+
+def evaluated(config: Config, state: TrainState, name: str) -> dict[str, float]:
+    """All measures over the whole images of the test split."""
+    data = dataclasses.replace(
+        config.data, batch_size=1, threads=4, evaluation_crop=WHOLE_IMAGE[name]
+    )
+    config = dataclasses.replace(config, data=data)
+    evaluator = Evaluator(config, sharding.make_mesh(config.mesh), "test")
+    result = evaluator(state)
+    scenes = data.source.scenes("test")
+    border = BoundaryTotal.of(len(data.source.classes))
+    # The second row is what a prediction equal to the label would get: class maps cannot tell
+    # touching objects of one class apart.
+    counts = np.zeros((2, 5), np.int64)
+    pairs = np.zeros((2, 3))
+    for number, tile in enumerate(evaluator.tiles(state, list(range(len(scenes))))):
+        border.add(tile.prediction, tile.label, tile.counted())
+        sample = scenes.read(number, Window(0, 0, *scenes.size(number)))
+        true = sample["instance"] if "instance" in sample else objects(tile.label, name)
+        for row, classes in enumerate((tile.prediction, tile.label)):
+            predicted = objects(classes, name)
+            counts[row] += object_counts(predicted, true.astype(np.int32))
+            pairs[row] += pair_counts(predicted, true.astype(np.int32))
+    best = {"boundary_f1": 1.0, "miou": 1.0} | object_measures(counts[1], pairs[1])
+    own = {"boundary_f1": float(np.nanmean(border.f1())), "miou": result.scores.miou}
+    own |= object_measures(counts[0], pairs[0])
+    return own | {f"best_{key}": value for key, value in best.items()}
+
+
+def object_measures(counts: NDArray[np.int64], pairs: NDArray[np.float64]) -> dict[str, float]:
+    """What the sums of `object_counts` and `pair_counts` over images say."""
+    hits, found, real, merged, split = counts.tolist()
+    return {
+        "object_f1": 2 * hits / max(1, found + real),
+        "merged": merged,
+        "split": split,
+        "rand": float(2 * pairs[0] / (pairs[1] + pairs[2])),
+        "true_objects": real,
+    }
+
+
+def objects(label: NDArray[Any], name: str) -> Ids:
+    """Connected regions of the set's object classes, those of a few pixels left out."""
+    ids = components(np.where(np.isin(label, OBJECT_CLASSES[name]), label + 1, 0).astype(np.uint8))
+    small = np.bincount(ids.ravel()) < LEAST_PIXELS
+    return np.where(small[ids], 0, ids).astype(np.int32)
+
+
+def overlaps(predicted: Ids, true: Ids) -> tuple[NDArray[np.int64], Ids, Ids]:
+    """Common pixels of every two maps' ids that meet, and the two ids, 0 among them."""
+    joint = predicted.astype(np.int64) << 32 | true.astype(np.int64)
+    values, common = np.unique(joint, return_counts=True)
+    return common, (values >> 32).astype(np.int32), (values & 0xFFFFFFFF).astype(np.int32)
+
+
+def object_counts(predicted: Ids, true: Ids) -> NDArray[np.int64]:
+    """Matched at IoU above 0.5, predicted, true, merged and split objects."""
+    common, one, other = overlaps(predicted, true)
+    of_predicted, of_true = np.bincount(predicted.ravel()), np.bincount(true.ravel())
+    both = (one > 0) & (other > 0)
+    common, one, other = common[both], one[both], other[both]
+    hits = (common / (of_predicted[one] + of_true[other] - common) > 0.5).sum()
+    covered = np.bincount(one[2 * common > of_true[other]], minlength=1)
+    holding = np.bincount(other[2 * common > of_predicted[one]], minlength=1)
+    totals = ((of_predicted[1:] > 0).sum(), (of_true[1:] > 0).sum())
+    return np.array([hits, *totals, (covered > 1).sum(), (holding > 1).sum()], np.int64)
+
+
+def pair_counts(predicted: Ids, true: Ids) -> NDArray[np.float64]:
+    """Pixel pairs of the true foreground: together in both maps, in the predicted, in the true."""
+    common, one, _ = overlaps(predicted[true > 0], true[true > 0])
+    sizes = [
+        np.bincount(ids[(ids > 0) & (true > 0)]).astype(np.float64) for ids in (predicted, true)
+    ]
+    alone = common[one == 0].sum()  # each pixel of the predicted background is its own object
+    together = np.square(common[one > 0].astype(np.float64)).sum() + alone
+    return np.array([together, np.square(sizes[0]).sum() + alone, np.square(sizes[1]).sum()])
+
+
+def table(name: str, results: dict[str, list[dict[str, float]]], steps: int) -> str:
+    """Markdown: a row per measure."""
+    seeds = len(results["plain"])
+    real = results["plain"][0]["true_objects"]
+    lines = [
+        f"{name}: {real} true objects in the test split, {steps} steps, {seeds} seeds",
+        "",
+        "| measure | plain | edge-weighted | better in | the label itself |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for key, (heading, sign) in MEASURES.items():
+        values = {loss: np.array([r[key] for r in runs]) for loss, runs in results.items()}
+        digits = 1 if sign < 0 else 3
+        cells = [
+            f"{v.mean():.{digits}f} ± {v.std(ddof=1) if seeds > 1 else 0:.{digits}f}"
+            for v in values.values()
+        ]
+        better = int((sign * (values["edge"] - values["plain"]) > 0).sum())
+        best = results["plain"][0][f"best_{key}"]
+        lines.append(
+            f"| {heading} | {' | '.join(cells)} | {better} of {seeds} | {best:.{digits}f} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
