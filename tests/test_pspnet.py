@@ -15,7 +15,7 @@ from test_models import shapes
 from jaxseg import pretrained
 from jaxseg.errors import UserError
 from jaxseg.models.layers import BatchNorm, Conv
-from jaxseg.models.pspnet import LecturePSPNet, PReLU, PSPNet
+from jaxseg.models.pspnet import LecturePSPNet, PReLU, PSPNet, padded_to_corners
 from jaxseg.models.pyramid_pooling import Pyramid
 
 
@@ -181,3 +181,14 @@ def test_dropout_drops_whole_channels_at_the_references_rates(
         shapes(model, bands=1)
     assert [drop.rate for drop in seen] == rates
     assert all(drop.broadcast_dims == (1, 2) for drop in seen)
+
+
+@pytest.mark.parametrize(("side", "expected"), [(1, 1), (2, 9), (128, 129), (129, 129), (130, 137)])
+def test_an_image_is_padded_until_corners_meet_corners(side: int, expected: int) -> None:
+    image = jnp.arange(float(side * 9)).reshape(1, side, 9, 1)
+    padded = padded_to_corners(image)
+    assert padded.shape == (1, expected, 9, 1)
+    np.testing.assert_array_equal(padded[:, :side], image)
+    np.testing.assert_array_equal(
+        padded[:, side:], padded[:, side - 1 : side].repeat(expected - side, 1)
+    )

@@ -13,8 +13,9 @@ Source: Zhao, Shi, Qi, Wang, Jia, Pyramid Scene Parsing Network, CVPR 2017, arXi
 form of hszhao/semseg, the first author's, against which outputs were checked; `LecturePSPNet`
 against those of Lextal/pspnet-pytorch.
 
-Differences from the paper, PSPNet's: any H and W, where semseg asks for multiples of 8 plus one;
-logits are stretched over the image corner on corner, as there. LecturePSPNet's, all Lextal's: a
+Differences from the paper, PSPNet's: any H and W. Logits are stretched over the image corner on
+corner, as in semseg, which therefore asks for multiples of 8 plus one: there each feature comes to
+lie on the pixel it is centred at. Other sizes are padded up to such a one inside. LecturePSPNet's, all Lextal's: a
 ResNet with one 7x7 convolution for the deep stem, whose atrous rates start one block late; a
 pyramid that neither narrows nor normalises; upsampling in three learned steps; and a task for
 layer3 other than the auxiliary head, to tell which classes the image holds.
@@ -58,7 +59,7 @@ class PSPNet(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
-        """Logits of each pixel; any H and W.
+        """Logits of each pixel; any H and W, the edge repeated inside up to multiples of 8 plus 1.
 
         The pyramid spans the whole input: logits of a tile and of the whole scene differ by design.
 
@@ -71,7 +72,7 @@ class PSPNet(nn.Module):
         """
         conv = functools.partial(Conv, dtype=self.dtype)
         norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
-        size = image.shape[1], image.shape[2]
+        height, width = image.shape[1:3]
         backbone = ResNet(
             self.backbone,
             output_stride=8,
@@ -82,6 +83,8 @@ class PSPNet(nn.Module):
             name="backbone",
         )
 
+        image = padded_to_corners(image)
+        size = image.shape[1], image.shape[2]
         *_, layer3, layer4 = backbone(image, train=train)  # (B, H/8, W/8, 1024) and 2048
         x = Pyramid(conv, norm, self.bins, name="pyramid")(layer4)  # (B, H/8, W/8, 4096)
         x = nn.relu(norm(name="head_norm")(conv(512, name="head_conv")(x)))
@@ -93,8 +96,19 @@ class PSPNet(nn.Module):
             head = AuxHead(self.num_classes, conv, norm, drop_channels=True, name="aux_head")
             x = head(layer3, train=train).astype(jnp.float32)
             if not self.is_initializing():  # else `init` would return logits among the variables
-                self.sow("aux_logits", "layer3", resize(x, size, align_corners=True))
-        return logits
+                aux = resize(x, size, align_corners=True)
+                self.sow("aux_logits", "layer3", aux[:, :height, :width])
+        return logits[:, :height, :width]
+
+
+def padded_to_corners(image: Array) -> Array:
+    """Repeats the last row and column up to 8 k + 1: (B, H, W, C) -> (B, H', W', C).
+
+    Strides halve such a side to 4 k + 1, 2 k + 1 and k + 1, with features centred at each eighth
+    pixel from the first to the last.
+    """
+    down, right = (-(side - 1) % 8 for side in image.shape[1:3])
+    return jnp.pad(image, ((0, 0), (0, down), (0, right), (0, 0)), mode="edge")
 
 
 class LecturePSPNet(nn.Module):
