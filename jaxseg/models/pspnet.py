@@ -15,10 +15,10 @@ against those of Lextal/pspnet-pytorch.
 
 Differences from the paper, PSPNet's: any H and W. Logits are stretched over the image corner on
 corner, as in semseg, which therefore asks for multiples of 8 plus one: there each feature comes to
-lie on the pixel it is centred at. Other sizes are padded up to such a one inside. LecturePSPNet's, all Lextal's: a
-ResNet with one 7x7 convolution for the deep stem, whose atrous rates start one block late; a
-pyramid that neither narrows nor normalises; upsampling in three learned steps; and a task for
-layer3 other than the auxiliary head, to tell which classes the image holds.
+lie on the pixel it is centred at. Other sizes are padded up to such a one inside. LecturePSPNet's,
+all Lextal's: a ResNet with one 7x7 convolution for the deep stem, whose atrous rates start one
+block late; a pyramid that neither narrows nor normalises; upsampling in three learned steps; and a
+task for layer3 other than the auxiliary head, to tell which classes the image holds.
 """
 
 import functools
