@@ -1,4 +1,4 @@
-"""The command line: `jaxseg train` (which `train.py` is, too), `evaluate`, `export`, `models`.
+"""The command line: `jaxseg train` (which `train.py` is, too), `evaluate`, `models` and others.
 
 A user's mistake ends with one short message and exit code 2; SIGTERM and Ctrl-C with a saved state
 and 130.
@@ -16,7 +16,15 @@ import jax
 import tyro
 from rich.console import Console
 
-from jaxseg import catalogue, checkpoint, evaluation, metrics, pretrained, training
+from jaxseg import (
+    catalogue,
+    checkpoint,
+    class_counts,
+    evaluation,
+    metrics,
+    pretrained,
+    training,
+)
 from jaxseg import config as configs
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
@@ -101,11 +109,33 @@ class ModelsFlags:
     classes: int = 21
 
 
+@dataclasses.dataclass(frozen=True)
+class ClassWeightsFlags:
+    """Count the classes of a training split: jaxseg class-weights --config configs/deeplab.py.
+
+    Prints the weights that every rule makes of the counts, and keeps the counts with the data for
+    training, where a loss may have `class_weights="median_frequency"` or another rule.
+
+    Attributes:
+        config: Path of the config file.
+        recount: Whether to count again what was counted before.
+    """
+
+    config: str
+    recount: bool = False
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command `jaxseg`."""
     arguments = sys.argv[1:] if arguments is None else arguments
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
-    commands = {"train": train, "evaluate": evaluate, "export": export, "models": models}
+    commands = {
+        "train": train,
+        "evaluate": evaluate,
+        "export": export,
+        "models": models,
+        "class-weights": class_weights,
+    }
     if command in commands:
         commands[command](rest)
     else:
@@ -113,6 +143,7 @@ def main(arguments: list[str] | None = None) -> None:
         console.print(
             "usage: jaxseg train --config CONFIG.py ...\n       jaxseg evaluate RUN ...\n"
             "       jaxseg export RUN FILE.safetensors\n       jaxseg models [NAME] ...\n"
+            "       jaxseg class-weights --config CONFIG.py ...\n"
             "`jaxseg COMMAND --help` says more.",
             highlight=False,
             markup=False,
@@ -189,6 +220,21 @@ def models(arguments: list[str] | None = None) -> None:
             catalogue.print_layers(make_console(), flags.name, **sizes)
         else:
             catalogue.print_catalogue(make_console(), **sizes)
+
+
+def class_weights(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg class-weights`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with _Mistakes():
+        own, fields = _divided(arguments)
+        flags = tyro.cli(ClassWeightsFlags, args=own, prog="jaxseg class-weights")
+        _start(distributed=False)
+        config = configs.override(configs.load(flags.config), fields, "jaxseg class-weights")
+        source, console = config.data.source, make_console()
+        counts = class_counts.class_counts(
+            source, threads=config.data.threads, console=console, recount=flags.recount
+        )
+        class_counts.print_class_weights(console, source.classes, counts)
 
 
 class _Mistakes:

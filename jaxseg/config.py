@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
+import jax
 import tyro
 
+from jaxseg.class_counts import class_counts
+from jaxseg.console import make_console
 from jaxseg.data import Data, statistics
 from jaxseg.errors import UserError
 from jaxseg.losses import CrossEntropy, Loss
@@ -134,7 +137,7 @@ def override(config: Config, flags: list[str], program: str) -> Config:
 
 
 def completed(config: Config) -> Config:
-    """Fills in what a config leaves to the data: empty statistics, `num_classes` 0.
+    """Fills in what a config leaves to the data: statistics, `num_classes` 0, rules of weights.
 
     Raises:
         UserError: The data are missing, or a `Standardize` that is not the first step has no
@@ -143,6 +146,7 @@ def completed(config: Config) -> Config:
     if getattr(config.model, "num_classes", None) == 0:
         model = config.model.clone(num_classes=len(config.data.source.classes))
         config = dataclasses.replace(config, model=model)
+    config = dataclasses.replace(config, loss=_weighted(config))
     if not any(_unmeasured(step) for step in config.preprocess):
         return config
     first, *rest = config.preprocess
@@ -153,6 +157,26 @@ def completed(config: Config) -> Config:
         )
     mean, std = statistics(config.data)
     return dataclasses.replace(config, preprocess=(Standardize(mean, std), *rest))
+
+
+def _weighted(config: Config) -> dict[str, Loss]:
+    """The losses, with numbers instead of rules of class weights."""
+    resolved: dict[str, Any] = dict(config.loss)
+    ruled = {name for name, loss in resolved.items() if _rule(loss) is not None}
+    if not ruled:
+        return config.loss
+    console = make_console()
+    console.quiet = jax.process_index() > 0
+    counts = class_counts(config.data.source, threads=config.data.threads, console=console)
+    for name in ruled:
+        weights = counts.weights(_rule(resolved[name]))
+        resolved[name] = dataclasses.replace(resolved[name], class_weights=weights)
+    return resolved
+
+
+def _rule(loss: Loss) -> Any:  # noqa: ANN401  (a Rule or None; losses need no class weights)
+    weights = getattr(loss, "class_weights", ())
+    return weights if isinstance(weights, str) else None
 
 
 def _unmeasured(step: object) -> bool:
@@ -177,6 +201,13 @@ def check(config: Config) -> None:
         raise UserError(
             "The config has no loss. Give one, for example loss={'ce': CrossEntropy()}."
         )
+    for name, loss in config.loss.items():
+        weights = getattr(loss, "class_weights", ())
+        if _rule(loss) is None and weights and len(weights) != len(classes):
+            raise UserError(
+                f"--config.loss.{name}.class-weights has {len(weights)} for {len(classes)} classes "
+                f"({', '.join(classes)}): give one each, in their order, or none."
+            )
     if config.data.batch_size % config.accumulate:
         raise UserError(
             f"A batch of {config.data.batch_size} cannot be cut into {config.accumulate} equal "

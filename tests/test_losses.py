@@ -1,8 +1,10 @@
 """Losses: hand-computed values, PyTorch's values, and what an ignored pixel may not do."""
 
 import dataclasses
+import functools
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +63,7 @@ REACHED = {EdgeAware: 0.9, HardPixelCrossEntropy: 0.25, LovaszSoftmax: 0.8}
 
 def example(seed: int = 0, size: int = 6) -> tuple[jax.Array, dict[str, jax.Array], jax.Array]:
     random = np.random.default_rng(seed)
-    label = random.integers(0, 3, (2, size, size)).astype(np.uint8)
+    label = random.integers(0, 3, (4, size, size)).astype(np.uint8)
     label[0, :2] = IGNORE
     batch = {
         "label": jnp.asarray(label),
@@ -69,6 +71,16 @@ def example(seed: int = 0, size: int = 6) -> tuple[jax.Array, dict[str, jax.Arra
     }
     logits = jnp.asarray(random.normal(size=(*label.shape, 3)), jnp.float32)
     return logits, batch, batch["label"] != IGNORE
+
+
+@functools.cache
+def compiled(loss: Loss) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """Value and gradient of the logits, compiled once for all tests of one shape."""
+    return jax.jit(jax.value_and_grad(loss))
+
+
+def value_of(loss: Loss, logits: jax.Array, batch: dict[str, jax.Array], valid: jax.Array) -> float:
+    return float(compiled(loss)(logits, batch, valid)[0])
 
 
 def test_cross_entropy_is_the_mean_of_minus_log_probability() -> None:
@@ -103,7 +115,7 @@ def test_edge_weights_follow_the_paper() -> None:
     weight *= np.asarray(valid)
     nll = -np.take_along_axis(np.asarray(jax.nn.log_softmax(logits)), y[..., None], -1)[..., 0]
     loss = EdgeWeightedCrossEntropy(class_weights=(0.5, 2.0, 1.0), w0=w0, sigma=sigma)
-    assert float(loss(logits, batch, valid)) == pytest.approx(
+    assert value_of(loss, logits, batch, valid) == pytest.approx(
         (weight * nll).sum() / weight.sum(), rel=1e-5
     )
 
@@ -111,7 +123,7 @@ def test_edge_weights_follow_the_paper() -> None:
 @pytest.mark.parametrize("loss", LOSSES)
 def test_an_ignored_pixel_has_no_gradient(loss: Loss) -> None:
     logits, batch, valid = example()
-    gradient = jax.grad(lambda x: loss(x, batch, valid))(logits)
+    gradient = compiled(loss)(logits, batch, valid)[1]
     assert np.all(np.asarray(gradient)[~np.asarray(valid)] == 0)
     reached = np.abs(np.asarray(gradient)[np.asarray(valid)]).sum(-1) > 0
     assert reached.mean() >= REACHED.get(type(loss), 1.0)
@@ -120,7 +132,7 @@ def test_an_ignored_pixel_has_no_gradient(loss: Loss) -> None:
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_batch_of_ignored_pixels_has_loss_and_gradient_zero(loss: Loss) -> None:
     logits, batch, valid = example()
-    value, gradient = jax.value_and_grad(lambda x: loss(x, batch, jnp.zeros_like(valid)))(logits)
+    value, gradient = compiled(loss)(logits, batch, jnp.zeros_like(valid))
     assert float(value) == 0
     assert np.all(np.asarray(gradient) == 0)
 
@@ -134,8 +146,8 @@ def test_padding_with_ignored_pixels_changes_nothing(loss: Loss) -> None:
         "separation": jnp.pad(batch["separation"], padding, constant_values=jnp.inf),
     }
     wide = jnp.pad(logits, (*padding, (0, 0)), constant_values=jnp.nan)
-    assert float(loss(wide, padded, jnp.pad(valid, padding))) == pytest.approx(
-        float(loss(logits, batch, valid)), rel=1e-6
+    assert value_of(loss, wide, padded, jnp.pad(valid, padding)) == pytest.approx(
+        value_of(loss, logits, batch, valid), rel=1e-6
     )
 
 
@@ -143,8 +155,8 @@ def test_padding_with_ignored_pixels_changes_nothing(loss: Loss) -> None:
 def test_what_an_ignored_pixel_predicts_reaches_nothing(loss: Loss) -> None:
     logits, batch, valid = example()
     wild = jnp.where(valid[..., None], logits, jnp.nan)
-    value, gradient = jax.value_and_grad(lambda x: loss(x, batch, valid))(wild)
-    assert float(value) == float(loss(logits, batch, valid))
+    value, gradient = compiled(loss)(wild, batch, valid)
+    assert float(value) == value_of(loss, logits, batch, valid)
     assert np.isfinite(gradient).all()
 
 
@@ -155,7 +167,7 @@ def test_bfloat16_and_extreme_logits_keep_value_and_gradient_finite(
 ) -> None:
     logits, batch, valid = example()
     extreme = (scale * logits).astype(jnp.bfloat16)
-    value, gradient = jax.value_and_grad(lambda x: loss(x, batch, valid))(extreme)
+    value, gradient = compiled(loss)(extreme, batch, valid)
     assert value.dtype == jnp.float32
     assert gradient.dtype == jnp.bfloat16
     assert np.isfinite(value)
@@ -169,7 +181,7 @@ def test_bfloat16_and_extreme_logits_keep_value_and_gradient_finite(
 def test_a_certain_and_right_prediction_has_a_finite_gradient(loss: Loss) -> None:
     _, batch, valid = example()
     sure = 200.0 * jax.nn.one_hot(batch["label"], 3) - 100.0
-    value, gradient = jax.value_and_grad(lambda x: loss(x, batch, valid))(sure)
+    value, gradient = compiled(loss)(sure, batch, valid)
     assert np.isfinite(gradient).all()
     if not getattr(loss, "label_smoothing", 0) and getattr(loss, "smooth", (0, 0)) != (0.02, 0.01):
         assert float(value) == pytest.approx(0, abs=1e-4)
@@ -177,14 +189,12 @@ def test_a_certain_and_right_prediction_has_a_finite_gradient(loss: Loss) -> Non
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_batch_and_rows_may_lie_on_many_devices(loss: Loss, mesh: jax.sharding.Mesh) -> None:
-    images = [example(seed, size=8) for seed in range(2)]
-    logits, batch, valid = jax.tree.map(lambda *parts: jnp.concatenate(parts), *images)
-    together = jax.jit(jax.value_and_grad(loss))
+    logits, batch, valid = example()
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(("data", "fsdp"), "space"))
     apart = jax.device_put((logits, batch, valid), rows)
     assert len(apart[0].sharding.device_set) == 8
-    value, gradient = together(logits, batch, valid)
-    sharded_value, sharded_gradient = together(*apart)
+    value, gradient = compiled(loss)(logits, batch, valid)
+    sharded_value, sharded_gradient = compiled(loss)(*apart)
     assert float(sharded_value) == pytest.approx(float(value), rel=1e-5)
     np.testing.assert_allclose(sharded_gradient, gradient, rtol=1e-5, atol=1e-7)
 
@@ -197,14 +207,14 @@ def test_a_class_of_weight_zero_has_no_say(loss: Any) -> None:
     # Multiplying all weights changes nothing, but where they stand beside w0.
     if not isinstance(loss, EdgeWeightedCrossEntropy):
         twice = dataclasses.replace(loss, class_weights=(2.0, 0.0, 0.0))
-        assert float(twice(logits, batch, valid)) == pytest.approx(
-            float(without(logits, batch, valid)), rel=1e-5
+        assert value_of(twice, logits, batch, valid) == pytest.approx(
+            value_of(without, logits, batch, valid), rel=1e-5
         )
-    assert float(without(logits, batch, valid)) != float(even(logits, batch, valid))
+    assert value_of(without, logits, batch, valid) != value_of(even, logits, batch, valid)
     unlabelled = valid & (batch["label"] != 0)
     if getattr(loss, "absent", False) or isinstance(loss, EdgeWeightedCrossEntropy):
         return
-    assert float(without(logits, batch, unlabelled)) == 0
+    assert value_of(without, logits, batch, unlabelled) == 0
 
 
 TORCH: dict[str, Loss] = {
@@ -303,19 +313,20 @@ def test_tversky_of_equal_costs_is_dice_or_jaccard() -> None:
         (HardPixelCrossEntropy(fraction=1.0), CrossEntropy()),
         (SymmetricCrossEntropy(alpha=1.0, beta=0.0), CrossEntropy()),
     ):
-        assert float(loss(*example_)) == pytest.approx(float(twin(*example_)), rel=1e-5)
+        assert value_of(loss, *example_) == pytest.approx(value_of(twin, *example_), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", [Dice, GeneralisedDice, Jaccard, Tversky, LovaszSoftmax])
 def test_regions_of_images_are_the_mean_of_single_images(kind: Any) -> None:
     logits, batch, valid = example()
-    # Both images show all classes, so each has as many terms in the mean.
+    # All images show all classes, so each has as many terms in the mean.
     single = [
-        float(kind()(logits[i : i + 1], {"label": batch["label"][i : i + 1]}, valid[i : i + 1]))
-        for i in range(2)
+        value_of(kind(), *jax.tree.map(lambda array, i=i: array[i : i + 1], (logits, batch, valid)))
+        for i in range(4)
     ]
-    value = kind(regions="image")(logits, batch, valid)
-    assert float(value) == pytest.approx(np.mean(single), rel=1e-5)
+    assert value_of(kind(regions="image"), logits, batch, valid) == pytest.approx(
+        np.mean(single), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("fraction", [0.05, 0.25, 0.61, 1.0])
@@ -326,14 +337,16 @@ def test_hard_pixels_are_the_largest_share_of_the_valid_ones(fraction: float) ->
     nll = np.sort(-logp[np.arange(len(y)), y])[::-1]
     expected = nll[: math.ceil(fraction * len(y))].mean()
     loss = HardPixelCrossEntropy(fraction=fraction)
-    assert float(jax.jit(loss)(logits, batch, valid)) == pytest.approx(expected, rel=1e-5)
-    gradient = jax.grad(lambda x: loss(x, batch, valid))(logits)
+    assert value_of(loss, logits, batch, valid) == pytest.approx(expected, rel=1e-5)
+    gradient = compiled(loss)(logits, batch, valid)[1]
     assert (np.abs(gradient).sum(-1) > 0).sum() == math.ceil(fraction * len(y))
 
 
 def test_hard_pixels_do_not_hide_a_number_that_is_none() -> None:
     logits, batch, valid = example()
-    assert np.isnan(HardPixelCrossEntropy()(logits.at[1, 3, 3].set(jnp.nan), batch, valid))
+    assert math.isnan(
+        value_of(HardPixelCrossEntropy(), logits.at[1, 3, 3].set(jnp.nan), batch, valid)
+    )
 
 
 @pytest.mark.parametrize("loss", WEIGHTED)
@@ -426,8 +439,8 @@ def test_a_boundary_off_by_more_than_the_tolerance_costs_everything(
     # A class's boundary is its last column; 1 - F1 of columns that are `off` apart.
     batch = {"label": halves(20, 10)}
     valid = jnp.ones((1, 12, 20), bool)
-    loss = EdgeAware()(certain(halves(20, 10 + off)), batch, valid)
-    assert float(loss) == pytest.approx(expected, abs=1e-6)
+    loss = value_of(EdgeAware(), certain(halves(20, 10 + off)), batch, valid)
+    assert loss == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_boundary_loss_is_one_minus_f1_of_soft_boundaries() -> None:
@@ -446,8 +459,8 @@ def test_the_boundary_loss_is_one_minus_f1_of_soft_boundaries() -> None:
         precision = np.dot(predicted, near_true) / np.sum(predicted)
         recall = near_predicted / np.sum(true)
         scores.append(2 * precision * recall / (precision + recall))
-    loss = EdgeAware()(logits, {"label": label}, label != IGNORE)
-    assert float(loss) == pytest.approx(1 - np.mean(scores), rel=1e-5)
+    loss = value_of(EdgeAware(), logits, {"label": label}, label != IGNORE)
+    assert loss == pytest.approx(1 - np.mean(scores), rel=1e-5)
 
 
 def test_classes_without_a_boundary_do_not_count() -> None:
@@ -457,12 +470,13 @@ def test_classes_without_a_boundary_do_not_count() -> None:
     logits = certain(both, num_classes=5) + jnp.asarray(
         np.random.default_rng(0).normal(size=(2, 12, 20, 5)), jnp.float32
     )
-    one = EdgeAware()(logits[:1], {"label": label}, valid[:1])
-    assert float(EdgeAware()(logits, {"label": both}, valid)) == pytest.approx(float(one), rel=1e-6)
+    one = value_of(EdgeAware(), logits[:1], {"label": label}, valid[:1])
+    both_images = value_of(EdgeAware(), logits, {"label": both}, valid)
+    assert both_images == pytest.approx(one, rel=1e-6)
 
 
 def test_an_ignored_strip_hides_a_boundary() -> None:
     label = halves(20, 10)
     hidden = label.at[:, :, 9:11].set(IGNORE)
     batch, valid = {"label": hidden}, hidden != IGNORE
-    assert float(EdgeAware()(certain(1 - label), batch, valid)) == 0
+    assert value_of(EdgeAware(), certain(1 - label), batch, valid) == 0
