@@ -1,4 +1,4 @@
-"""The command line: `jaxseg train` (also `train.py`), `evaluate`, `export`, `models`, `border`.
+"""The command line: `jaxseg train` (which `train.py` is, too), `evaluate`, `models` and others.
 
 A user's mistake ends with one short message and exit code 2; SIGTERM and Ctrl-C with a saved state
 and 130.
@@ -21,6 +21,7 @@ from jaxseg import (
     border_pictures,
     catalogue,
     checkpoint,
+    class_counts,
     pretrained,
     report,
     training,
@@ -133,6 +134,22 @@ class BorderFlags:
     count: int = 4
 
 
+@dataclasses.dataclass(frozen=True)
+class ClassWeightsFlags:
+    """Count the classes of a training split: jaxseg class-weights --config configs/deeplab.py.
+
+    Prints the weights that every rule makes of the counts, and keeps the counts with the data for
+    training, where a loss may have `class_weights="median_frequency"` or another rule.
+
+    Attributes:
+        config: Path of the config file.
+        recount: Whether to count again what was counted before.
+    """
+
+    config: str
+    recount: bool = False
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command `jaxseg`."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -143,6 +160,7 @@ def main(arguments: list[str] | None = None) -> None:
         "export": export,
         "models": models,
         "border": border,
+        "class-weights": class_weights,
     }
     if command in commands:
         commands[command](rest)
@@ -152,6 +170,7 @@ def main(arguments: list[str] | None = None) -> None:
             "usage: jaxseg train --config CONFIG.py ...\n       jaxseg evaluate RUN ...\n"
             "       jaxseg export RUN FILE.safetensors\n       jaxseg models [NAME] ...\n"
             "       jaxseg border CONFIG.py|RUN [FILE.png] ...\n"
+            "       jaxseg class-weights --config CONFIG.py ...\n"
             "`jaxseg COMMAND --help` says more.",
             highlight=False,
             markup=False,
@@ -245,6 +264,21 @@ def border(arguments: list[str] | None = None) -> None:
         config = configs.override(config, fields, "jaxseg border")
         border_pictures.border_figure(config, flags.split, flags.count).savefig(flags.file)
         say(make_console(), f"Border weights of the {flags.split} split: {flags.file}")
+
+
+def class_weights(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg class-weights`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with _Mistakes():
+        own, fields = _divided(arguments)
+        flags = tyro.cli(ClassWeightsFlags, args=own, prog="jaxseg class-weights")
+        _start(distributed=False)
+        config = configs.override(configs.load(flags.config), fields, "jaxseg class-weights")
+        source, console = config.data.source, make_console()
+        counts = class_counts.class_counts(
+            source, threads=config.data.threads, console=console, recount=flags.recount
+        )
+        class_counts.print_class_weights(console, source.classes, counts)
 
 
 class _Mistakes:

@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
+import jax
 import tyro
 
 from jaxseg import border_weights
+from jaxseg.class_counts import class_counts
+from jaxseg.console import make_console
 from jaxseg.data import Data, statistics
 from jaxseg.errors import UserError
 from jaxseg.losses import CrossEntropy, EdgeWeightedCrossEntropy, Loss
@@ -139,7 +142,7 @@ def override(config: Config, flags: list[str], program: str) -> Config:
 
 
 def completed(config: Config) -> Config:
-    """Fills in what a config leaves open: empty statistics, `num_classes` 0, `separation_limit` 0.
+    """Fills in what a config leaves open: statistics, classes, rules of weights, reach of borders.
 
     Raises:
         UserError: The data are missing, or a `Standardize` that is not the first step has no
@@ -151,6 +154,7 @@ def completed(config: Config) -> Config:
     if config.data.separation and not config.data.separation_limit:
         data = dataclasses.replace(config.data, separation_limit=_separation_limit(config))
         config = dataclasses.replace(config, data=data)
+    config = dataclasses.replace(config, loss=_weighted(config))
     if not any(_unmeasured(step) for step in config.preprocess):
         return config
     first, *rest = config.preprocess
@@ -172,6 +176,26 @@ def _separation_limit(config: Config) -> float:
     ]
     zoom = math.prod(step.low for step in config.augment if isinstance(step, ScaleCrop))
     return math.ceil(max(reaches, default=border_weights.LIMIT) / zoom)
+
+
+def _weighted(config: Config) -> dict[str, Loss]:
+    """The losses, with numbers instead of rules of class weights."""
+    resolved: dict[str, Any] = dict(config.loss)
+    ruled = {name for name, loss in resolved.items() if _rule(loss) is not None}
+    if not ruled:
+        return config.loss
+    console = make_console()
+    console.quiet = jax.process_index() > 0
+    counts = class_counts(config.data.source, threads=config.data.threads, console=console)
+    for name in ruled:
+        weights = counts.weights(_rule(resolved[name]))
+        resolved[name] = dataclasses.replace(resolved[name], class_weights=weights)
+    return resolved
+
+
+def _rule(loss: Loss) -> Any:  # noqa: ANN401  (a Rule or None; losses need no class weights)
+    weights = getattr(loss, "class_weights", ())
+    return weights if isinstance(weights, str) else None
 
 
 def _unmeasured(step: object) -> bool:
@@ -196,6 +220,13 @@ def check(config: Config) -> None:
         raise UserError(
             "The config has no loss. Give one, for example loss={'ce': CrossEntropy()}."
         )
+    for name, loss in config.loss.items():
+        weights = getattr(loss, "class_weights", ())
+        if _rule(loss) is None and weights and len(weights) != len(classes):
+            raise UserError(
+                f"--config.loss.{name}.class-weights has {len(weights)} for {len(classes)} classes "
+                f"({', '.join(classes)}): give one each, in their order, or none."
+            )
     if config.data.batch_size % config.accumulate:
         raise UserError(
             f"A batch of {config.data.batch_size} cannot be cut into {config.accumulate} equal "

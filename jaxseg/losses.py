@@ -1,17 +1,25 @@
 """Losses: frozen dataclasses a config holds by value; `loss(logits, batch, valid)` is a scalar.
 
-Shapes: logits (B, H, W, K) float32, batch as in `jaxseg.batch`, valid (B, H, W) bool (True where
-the sensor has data and the label is a class). A pixel that is not valid has no value and no
-gradient, and a batch without any valid pixel has loss 0. Every loss is a weighted mean over the
-valid pixels, times its own `weight` in the sum that is trained.
+Shapes: logits (B, H, W, K), computed in float32, batch as in `jaxseg.batch`, valid (B, H, W) bool
+(True where the sensor has data and the label is a class). A pixel that is not valid has no value
+and no gradient, whatever its logits hold, and a batch without any valid pixel has loss 0. Every
+loss is multiplied by its own `weight` in the sum that is trained.
+
+Here are the losses that are a weighted mean over pixels, with class_weights[label] as the weight of
+a pixel, and those of edges; losses of whole regions (Dice and its like) are in
+`jaxseg.region_losses`. A network of two classes has two logits: softmax of them is the sigmoid of
+their difference. `class_weights` are numbers, or a rule of `jaxseg.class_weights` that is replaced
+by numbers measured on the training split when a run starts.
 """
 
 import dataclasses
+import math
 from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 
+from jaxseg.class_weights import ClassWeights, check_weights, weights_of
 from jaxseg.errors import UserError
 
 Batch = dict[str, jax.Array]
@@ -33,29 +41,175 @@ class CrossEntropy:
     """Pixel-wise cross-entropy, the mean of `class_weights[label] * -log softmax(logits)[label]`.
 
     The mean divides by the sum of the weights (PyTorch's `CrossEntropyLoss(weight, ignore_index,
-    label_smoothing)`; Source: checked against its formula, Szegedy et al. 2016 for the smoothing).
+    label_smoothing)`; Source: checked against its outputs, Szegedy et al. 2016 for the smoothing).
 
     Attributes:
         weight: Factor in the total loss.
-        class_weights: One weight per class; empty = all ones.
+        class_weights: One weight per class, or a rule; empty = all ones.
         label_smoothing: Share (0..1) of the target spread evenly over all classes.
     """
 
     weight: float = 1.0
-    class_weights: tuple[float, ...] = ()
+    class_weights: ClassWeights = ()
     label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuses weights that are none, and a share outside of 0..1."""
+        check_weights(self.weight, self.class_weights)
+        check_between("label_smoothing", self.label_smoothing, 0, 1)
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class."""
-        label = jnp.where(valid, batch["label"], 0)
-        per_class = _per_class(self.class_weights, logits.shape[-1])
-        weights = jnp.where(valid, per_class[label], 0.0)
-        pixel = weights * _negative_log_likelihood(logits, label)
+        logits, target = masked(logits, valid), targets(logits, batch, valid)
+        weights = _pixel_weights(self.class_weights, target, valid)
+        pixel = weights * _negative_log_likelihood(logits, target)
         if self.label_smoothing:
             # Each class of the even share is weighted by its own class weight, as PyTorch does.
+            per_class = weights_of(self.class_weights, logits.shape[-1])
             even = (per_class * -jax.nn.log_softmax(logits)).mean(-1)
             pixel = (1 - self.label_smoothing) * pixel + self.label_smoothing * even
         return _mean(pixel, weights, valid)
+
+
+@dataclasses.dataclass(frozen=True)
+class BinaryCrossEntropy:
+    """One sigmoid per class against all others: classes that need not exclude each other.
+
+    The mean over pixels of `class_weights[label]` times the mean over classes of
+    -t log s(x) - (1 - t) log(1 - s(x)), s the sigmoid and t one for the pixel's class. Without
+    class weights it is PyTorch's `BCEWithLogitsLoss` (Source: checked against its outputs). A
+    single logit per pixel is that of class 1, the object, against class 0.
+
+    Attributes:
+        weight: Factor in the total loss.
+        class_weights: One weight per class, or a rule; empty = all ones.
+    """
+
+    weight: float = 1.0
+    class_weights: ClassWeights = ()
+
+    def __post_init__(self) -> None:
+        """Refuses weights that are none."""
+        check_weights(self.weight, self.class_weights)
+
+    def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
+        """See the class."""
+        single = logits.shape[-1] == 1
+        x = jnp.where(valid[..., None], logits.astype(jnp.float32), 0.0)
+        target = targets(jnp.repeat(logits, 2, axis=-1) if single else logits, batch, valid)
+        weights = _pixel_weights(self.class_weights, target, valid)
+        against = target[..., 1:] if single else target
+        pixel = (jax.nn.softplus(x) - jnp.where(against, x, 0.0)).mean(-1)
+        return _mean(weights * pixel, weights, valid)
+
+
+@dataclasses.dataclass(frozen=True)
+class Focal:
+    """Cross-entropy in which easy pixels count little: the mean of -(1 - p)^gamma log p.
+
+    p is the softmax at the label. Source: Lin et al., Focal Loss for Dense Object Detection, ICCV
+    2017, arXiv:1708.02002, equation 5, whose alpha is `class_weights`. Differences: softmax instead
+    of a sigmoid, and the mean divides by the sum of class weights, not by the number of objects.
+
+    Attributes:
+        weight: Factor in the total loss.
+        class_weights: One weight per class, or a rule; empty = all ones.
+        gamma: How little; 0 = cross-entropy.
+    """
+
+    weight: float = 1.0
+    class_weights: ClassWeights = ()
+    gamma: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuses weights that are none, and a negative gamma."""
+        check_weights(self.weight, self.class_weights)
+        check_between("gamma", self.gamma, 0, math.inf)
+
+    def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
+        """See the class."""
+        logits, target = masked(logits, valid), targets(logits, batch, valid)
+        weights = _pixel_weights(self.class_weights, target, valid)
+        nll = _negative_log_likelihood(logits, target)
+        # Below gamma = 1 the slope at p = 1 has no bound: what is certain to 1e-7 stays there.
+        missed = jnp.maximum(-jnp.expm1(-nll), 1e-7)
+        return _mean(weights * missed**self.gamma * nll, weights, valid)
+
+
+@dataclasses.dataclass(frozen=True)
+class HardPixelCrossEntropy:
+    """Online hard example mining: cross-entropy over the pixels that are wrong the most (top-k).
+
+    Of all valid pixels of the batch, those count whose -log p of the label is among the largest
+    `fraction`, and all that equal the smallest of these. Class weights weigh what was chosen, and
+    do not choose. Source: Wu, Shen, van den Hengel, Bridging Category-level and Instance-level
+    Semantic Image Segmentation, 2016, arXiv:1605.06885, section 3.2, with a share instead of a
+    number of pixels.
+
+    The smallest is found by bisection over the bits of the float, 31 counts over the batch, exact:
+    no sort, fixed shapes, and devices exchange 31 numbers instead of their pixels.
+
+    Attributes:
+        weight: Factor in the total loss.
+        class_weights: One weight per class, or a rule; empty = all ones.
+        fraction: Share (0..1] of the valid pixels that counts; 1 = cross-entropy.
+    """
+
+    weight: float = 1.0
+    class_weights: ClassWeights = ()
+    fraction: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Refuses weights that are none, and a share outside of 0..1 or of nothing."""
+        check_weights(self.weight, self.class_weights)
+        check_between("fraction", self.fraction, 0, 1, above=True)
+
+    def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
+        """See the class."""
+        logits, target = masked(logits, valid), targets(logits, batch, valid)
+        nll = _negative_log_likelihood(logits, target)
+        wanted = jnp.ceil(self.fraction * valid.sum()).astype(jnp.int32)
+        hard = _largest(nll, valid, wanted)
+        weights = jnp.where(hard, _pixel_weights(self.class_weights, target, valid), 0.0)
+        return _mean(weights * nll, weights, valid)
+
+
+@dataclasses.dataclass(frozen=True)
+class SymmetricCrossEntropy:
+    """For labels that are partly wrong: alpha CE + beta RCE, with RCE = -sum_k p_k log t_k.
+
+    The reverse term takes log 0 as `log_zero`, so it is -log_zero (1 - p of the label): bounded, a
+    wrong label costs only so much. Source: Wang et al., Symmetric Cross Entropy for Robust Learning
+    with Noisy Labels, ICCV 2019, arXiv:1908.06112, equations 4 to 7, its CIFAR-10 values.
+
+    Attributes:
+        weight: Factor in the total loss.
+        class_weights: One weight per class, or a rule; empty = all ones.
+        alpha: Factor of the cross-entropy.
+        beta: Factor of the reverse cross-entropy.
+        log_zero: What stands for the logarithm of 0.
+    """
+
+    weight: float = 1.0
+    class_weights: ClassWeights = ()
+    alpha: float = 0.1
+    beta: float = 1.0
+    log_zero: float = -4.0
+
+    def __post_init__(self) -> None:
+        """Refuses weights that are none, negative factors and a positive logarithm of 0."""
+        check_weights(self.weight, self.class_weights)
+        check_between("alpha", self.alpha, 0, math.inf)
+        check_between("beta", self.beta, 0, math.inf)
+        check_between("log_zero", self.log_zero, -math.inf, 0)
+
+    def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
+        """See the class."""
+        logits, target = masked(logits, valid), targets(logits, batch, valid)
+        weights = _pixel_weights(self.class_weights, target, valid)
+        nll = _negative_log_likelihood(logits, target)
+        reverse = -self.log_zero * -jnp.expm1(-nll)
+        return _mean(weights * (self.alpha * nll + self.beta * reverse), weights, valid)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,15 +223,21 @@ class EdgeWeightedCrossEntropy:
 
     Attributes:
         weight: Factor in the total loss.
-        class_weights: wc, one per class; empty = all ones.
+        class_weights: wc, one per class, or a rule; empty = all ones.
         w0: Height of the border term.
         sigma: Width of the border term in pixels.
     """
 
     weight: float = 1.0
-    class_weights: tuple[float, ...] = ()
+    class_weights: ClassWeights = ()
     w0: float = 10.0
     sigma: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Refuses weights that are none, and a border without width."""
+        check_weights(self.weight, self.class_weights)
+        check_between("w0", self.w0, 0, math.inf)
+        check_between("sigma", self.sigma, 0, math.inf, above=True)
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class.
@@ -90,11 +250,12 @@ class EdgeWeightedCrossEntropy:
                 "EdgeWeightedCrossEntropy needs d1 + d2 of every pixel. Set "
                 "--config.data.separation."
             )
-        label = jnp.where(valid, batch["label"], 0)
+        logits, target = masked(logits, valid), targets(logits, batch, valid)
         border = self.w0 * jnp.exp(-(batch["separation"] ** 2) / (2 * self.sigma**2))
-        weights = _per_class(self.class_weights, logits.shape[-1])[label] + border
+        weights = _pixel_weights(self.class_weights, target, valid) + border
         weights = jnp.where(valid, weights, 0.0)
-        return _mean(weights * _negative_log_likelihood(logits, label), weights, valid)
+        nll = _negative_log_likelihood(logits, target)
+        return _mean(weights * nll, weights, valid)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,17 +276,23 @@ class EdgeAware:
     Attributes:
         weight: Factor in the total loss.
         tolerance: Pixels that a predicted boundary may be off.
+        class_weights: One weight per class in the mean, or a rule; empty = all ones.
     """
 
     weight: float = 1.0
     tolerance: int = 2
+    class_weights: ClassWeights = ()
+
+    def __post_init__(self) -> None:
+        """Refuses weights that are none, and a negative tolerance."""
+        check_weights(self.weight, self.class_weights)
+        check_between("tolerance", self.tolerance, 0, math.inf)
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class."""
         mask = valid[..., None]
-        classes = jnp.arange(logits.shape[-1])
-        likely = jax.nn.softmax(jnp.where(mask, logits.astype(jnp.float32), 0.0))
-        target = (batch["label"][..., None] == classes).astype(jnp.float32)
+        likely = jax.nn.softmax(masked(logits, valid))
+        target = targets(logits, batch, valid).astype(jnp.float32)
 
         def boundary(share: jax.Array) -> jax.Array:
             other = jnp.where(mask, 1 - share, 0.0)
@@ -134,9 +301,9 @@ class EdgeAware:
         predicted, true = boundary(likely), boundary(target)  # (B, H, W, K)
         precision = _share(predicted, _largest_near(true, self.tolerance))  # (B, K)
         recall = _share(true, _largest_near(predicted, self.tolerance))
-        score = _over(2 * precision * recall, precision + recall)
-        present = (true.sum((1, 2)) > 0).astype(jnp.float32)
-        return _over((present * (1 - score)).sum(), present.sum())
+        score = over(2 * precision * recall, precision + recall)
+        present = jnp.where(true.sum((1, 2)) > 0, weights_of(self.class_weights, score.shape[1]), 0)
+        return over((present * (1 - score)).sum(), present.sum())
 
 
 def _largest_near(x: jax.Array, reach: int) -> jax.Array:
@@ -157,31 +324,77 @@ def _largest_near(x: jax.Array, reach: int) -> jax.Array:
 
 def _share(boundary: jax.Array, near: jax.Array) -> jax.Array:
     """The part of a boundary that lies near another one, (B, H, W, K) -> (B, K)."""
-    return _over((boundary * near).sum((1, 2)), boundary.sum((1, 2)))
+    return over((boundary * near).sum((1, 2)), boundary.sum((1, 2)))
 
 
-def _over(part: jax.Array, whole: jax.Array) -> jax.Array:
-    # Dividing by one keeps what is empty, and its gradient, finite.
+def over(part: jax.Array, whole: jax.Array) -> jax.Array:
+    """Their ratio; dividing by one keeps what is empty, and its gradient, finite."""
     return part / jnp.where(whole > 0, whole, 1.0)
 
 
-def _per_class(class_weights: tuple[float, ...], num_classes: int) -> jax.Array:
-    if class_weights and len(class_weights) != num_classes:
+def check_between(name: str, value: float, low: float, high: float, *, above: bool = False) -> None:
+    """Refuses a number outside of low..high, or equal to low if it has to be above.
+
+    Raises:
+        UserError: It is outside, infinite or NaN.
+    """
+    if not (low < value if above else low <= value) or value > high or math.isinf(value):
+        least = f"above {low:g}" if above else f"{low:g} or more"
+        most = "" if high == math.inf else f", {high:g} or less"
+        allowed = f"{high:g} or less" if low == -math.inf else least + most
+        raise UserError(f"{name} of a loss is {value}: it has to be {allowed}.")
+
+
+def masked(logits: jax.Array, valid: jax.Array) -> jax.Array:
+    """Logits in float32, 0 where invalid: what stands there cannot reach a value or a gradient.
+
+    Raises:
+        UserError: There is one logit per pixel, whose softmax is always 1.
+    """
+    if logits.shape[-1] < 2:
         raise UserError(
-            f"{len(class_weights)} class weights for {num_classes} classes: give one per class, "
-            "or none."
+            "This loss needs a logit for each of two or more classes. For one logit per pixel use "
+            "BinaryCrossEntropy."
         )
-    return jnp.asarray(class_weights or (1.0,) * num_classes, jnp.float32)
+    return jnp.where(valid[..., None], logits.astype(jnp.float32), 0.0)
 
 
-def _negative_log_likelihood(logits: jax.Array, label: jax.Array) -> jax.Array:
-    # A where-sum instead of a gather: its gradient is no scatter, which is slow on CPUs and TPUs
-    # alike.
-    chosen = jnp.where(jnp.arange(logits.shape[-1]) == label[..., None], logits, 0).sum(-1)
-    return jax.nn.logsumexp(logits, axis=-1) - chosen
+def targets(logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
+    """(B, H, W, K) bool: True at the class of each valid pixel.
+
+    Comparison instead of indexing, here and below: a gather's gradient is a scatter, which is slow
+    on CPUs and TPUs alike.
+    """
+    return (batch["label"][..., None] == jnp.arange(logits.shape[-1])) & valid[..., None]
+
+
+def _pixel_weights(class_weights: ClassWeights, target: jax.Array, valid: jax.Array) -> jax.Array:
+    """(B, H, W): the weight of each pixel's class, 0 where invalid."""
+    if not class_weights:
+        return valid.astype(jnp.float32)
+    return jnp.where(target, weights_of(class_weights, target.shape[-1]), 0.0).sum(-1)
+
+
+def _negative_log_likelihood(logits: jax.Array, target: jax.Array) -> jax.Array:
+    return jax.nn.logsumexp(logits, axis=-1) - jnp.where(target, logits, 0.0).sum(-1)
+
+
+def _largest(values: jax.Array, valid: jax.Array, wanted: jax.Array) -> jax.Array:
+    """Where the `wanted` largest of the valid values are, with all that equal the last of them."""
+    # Floats that are not negative are in the order of their bits; -1 is below all of them.
+    bits = jax.lax.bitcast_convert_type(jnp.abs(values), jnp.int32)
+    bits = jnp.where(valid, bits, -1)
+
+    def one(number: jax.Array, last: jax.Array) -> jax.Array:
+        higher = last | (1 << (30 - number))
+        return jnp.where((bits >= higher).sum(dtype=jnp.int32) >= wanted, higher, last)
+
+    last: jax.Array = jax.lax.fori_loop(0, 31, one, jnp.int32(0))
+    return bits >= last
 
 
 def _mean(pixel: jax.Array, weights: jax.Array, valid: jax.Array) -> jax.Array:
-    # Dividing by one keeps a batch without any valid pixel, or of zero weight, finite.
+    # Without any valid pixel, or with weights of 0 only, there is nothing to take the mean of.
     total = weights.sum()
-    return jnp.where(valid, pixel, 0.0).sum() / jnp.where(total > 0, total, 1.0)
+    mean = over(jnp.where(valid, pixel, 0.0).sum(), total)
+    return jnp.where(total > 0, mean, 0.0)

@@ -10,6 +10,9 @@ of `Folder`.
 import colorsys
 import dataclasses
 import functools
+import hashlib
+import os
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -187,6 +190,20 @@ class Folder:
         else:
             chosen = [0, 1, 2] if len(names) >= 3 else [0, 0, 0]
         return image[..., chosen].astype(np.float32)
+
+    def counts_file(self) -> Path:
+        """Class counts lie in the user's cache: the folders of the data are not ours to write to.
+
+        The name changes with the settings and with path, size or time of any training file.
+        """
+        digest = hashlib.sha256(repr(self).encode())
+        for entry in self.scenes("train").entries:
+            for path in filter(None, (entry.image, entry.mask, entry.objects)):
+                status = Path(path).stat()
+                facts = f"{Path(path).resolve()} {status.st_size} {status.st_mtime_ns}\n"
+                digest.update(facts.encode())
+        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+        return cache / "jaxseg" / "class_counts" / f"{digest.hexdigest()[:16]}.json"
 
     def _index(self, split: str) -> FolderScenes:
         places = self._places()

@@ -36,13 +36,22 @@ swath's edge or on lost scan lines; the label stays, `valid` does not hold.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg.batch import Sample, Scenes
-from jaxseg.datasets.landscape_builder import CITATION, LICENCE, SHAPES, TILES, Settings, built
+from jaxseg.datasets.landscape_builder import (
+    CITATION,
+    LICENCE,
+    SHAPES,
+    TILES,
+    LandscapeBuilder,
+    Settings,
+    built,
+)
 from jaxseg.datasets.landscape_map import CLASSES, GSD, INCONSPICUOUS, PAIRS, SPLITS
 from jaxseg.datasets.landscape_sensors import WAVELENGTHS
 from jaxseg.datasets.landscape_surfaces import Sensor
@@ -146,20 +155,14 @@ class Landscape:
         """
         if split not in SPLITS:
             raise UserError(f"Split {split!r} of landscape: choose one of {', '.join(SPLITS)}.")
-        if self.sensor not in TILES:
-            raise UserError(f"Landscape has no sensor {self.sensor!r}: {', '.join(TILES)}.")
-        if min(self.tiles) < 0 or max(self.tiles) > 99_999 or self.looks < 1 or self.seed < 0:
-            raise UserError(
-                f"{self}: tiles must be 0..99999, looks at least 1 and seed at least 0. "
-                "tiles = 0 takes the default."
-            )
-        asked, usual = self.tiles, TILES[self.sensor]
-        tiles = (asked[0] or usual[0], asked[1] or usual[1], asked[2] or usual[2])
-        builder = built(Settings(self.sensor, tiles, self.seed, self.looks), self.data_dir)
-        records = builder.as_data_source(split=split)
+        records = self._builder().as_data_source(split=split)
         sizes = (SHAPES[self.sensor][:2],) * len(records)
         names = tuple(f"{split}-{index:05d}" for index in range(len(records)))
         return TileScenes(records, _sample, sizes, names)
+
+    def counts_file(self) -> Path:
+        """Class counts lie with the tiles, whose folder changes with the settings."""
+        return Path(self._builder().data_path) / "class_counts.json"
 
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
         """(H, W, C) raw numbers -> (H, W, 3): true colour; VV, VH, VV/VH in dB; Pauli in dB."""
@@ -174,6 +177,18 @@ class Landscape:
             vv, vh = decibel[..., 0], decibel[..., 1]
             return np.stack([vv, vh, vv - vh], axis=-1)
         return np.asarray(decibel[..., [1, 2, 0]])
+
+    def _builder(self) -> LandscapeBuilder:
+        if self.sensor not in TILES:
+            raise UserError(f"Landscape has no sensor {self.sensor!r}: {', '.join(TILES)}.")
+        if min(self.tiles) < 0 or max(self.tiles) > 99_999 or self.looks < 1 or self.seed < 0:
+            raise UserError(
+                f"{self}: tiles must be 0..99999, looks at least 1 and seed at least 0. "
+                "tiles = 0 takes the default."
+            )
+        asked, usual = self.tiles, TILES[self.sensor]
+        tiles = (asked[0] or usual[0], asked[1] or usual[1], asked[2] or usual[2])
+        return built(Settings(self.sensor, tiles, self.seed, self.looks), self.data_dir)
 
 
 def _sample(record: Mapping[str, Any]) -> Sample:

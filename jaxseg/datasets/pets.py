@@ -81,6 +81,11 @@ class OxfordPets:
             raise UserError(f"Split {split!r} of OxfordPets: choose one of {', '.join(slices)}.")
         return _scenes(self.data_dir, slices[split])
 
+    def counts_file(self) -> Path:
+        """Class counts lie with the built files, a file for each size of the training split."""
+        folder = Path(_built(self.data_dir).data_path)
+        return folder / f"class_counts_{100 - self.validation_percent}_percent.json"
+
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
         """The photograph itself."""
         return image.astype(np.float32)
@@ -124,7 +129,7 @@ def _mended(data: bytes) -> bytes:
 
 
 @functools.cache
-def _scenes(data_dir: str, split: str) -> TileScenes:
+def _built(data_dir: str) -> PetsBuilder:
     builder = PetsBuilder(data_dir=data_dir or None)
     if not builder.data_path.exists():
         sys.stderr.write(f"oxford_iiit_pet: downloading 800 MB to {builder.data_path} ...\n")
@@ -140,6 +145,12 @@ def _scenes(data_dir: str, split: str) -> TileScenes:
             f"{builder.data_path} was built as {builder.info.file_format.value}, which has no "
             "random access. Give another --config.data.source.data_dir, or remove it."
         )
+    return builder
+
+
+@functools.cache
+def _scenes(data_dir: str, split: str) -> TileScenes:
+    builder = _built(data_dir)
     skip = tfds.decode.SkipDecoding()
     records = builder.as_data_source(
         split=split, decoders={"image": skip, "segmentation_mask": skip}

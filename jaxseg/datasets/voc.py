@@ -125,6 +125,10 @@ class VOC:
         sizes = [(height, width) for height, width in facts["sizes"]]
         return TileScenes(records, _sample, sizes, facts["names"])
 
+    def counts_file(self) -> Path:
+        """Class counts lie with the built files, whose folder changes with VOC's own."""
+        return Path(_built(self, _plan(self)).data_path) / "class_counts.json"
+
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
         """The photograph itself."""
         return image.astype(np.float32)

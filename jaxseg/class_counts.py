@@ -1,0 +1,138 @@
+"""How often each class is labelled in a training split: counted once, kept with the dataset.
+
+training split --windows--> labelled pixels of each class --> a small file for the next run
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from jaxseg.batch import IGNORE, Scenes, Source, Window
+from jaxseg.class_weights import RULES, ClassCounts
+from jaxseg.console import say, track
+from jaxseg.errors import UserError
+
+WINDOW = 1024
+"""Rows and columns that are counted at a time; a scene may be larger than the memory."""
+
+
+@runtime_checkable
+class KeepsCounts(Protocol):
+    """A source that says where counts of its training split are kept from run to run."""
+
+    def counts_file(self) -> Path:
+        """A path that changes with what is counted: the settings, and the files if they may."""
+
+
+def class_counts(
+    source: Source, *, threads: int, console: Console, recount: bool = False
+) -> ClassCounts:
+    """The counts of the training split: from its file, else counted and kept there.
+
+    Args:
+        source: The labelled collection.
+        threads: Reading threads.
+        console: Where progress, absent classes and the file are told.
+        recount: Whether to count even if the file is there.
+
+    Raises:
+        UserError: The data cannot be read, a label is no class, or nothing is labelled.
+    """
+    file = source.counts_file() if isinstance(source, KeepsCounts) else None
+    counts = None if recount or file is None else _kept(file, source.classes, console)
+    if counts is None:
+        counts = _counted(source, threads, console)
+        if file is not None:
+            _keep(file, source.classes, counts, console)
+    absent = [name for name, n in zip(source.classes, counts.pixels, strict=True) if n == 0]
+    if absent:
+        say(console, f"No labelled training pixel, so weight 0: {', '.join(absent)}.")
+    return counts
+
+
+def print_class_weights(console: Console, classes: tuple[str, ...], counts: ClassCounts) -> None:
+    """The table of `jaxseg class-weights`: pixels, shares and the weights of every rule."""
+    table = Table(box=box.SIMPLE_HEAD, title=f"{sum(counts.pixels):,} labelled training pixels")
+    table.add_column("class", overflow="fold")
+    for name in ("pixels", "share", *RULES):
+        table.add_column(name, justify="right", overflow="fold")
+    weights = [counts.weights(rule) for rule in RULES]
+    rows = zip(classes, counts.pixels, counts.shares(), *weights, strict=True)
+    for name, pixels, share, *values in rows:
+        table.add_row(
+            name, f"{pixels:,}", f"{share:.3%}", *(f"{float(value):.5g}" for value in values)
+        )
+    console.print(table)
+
+
+def _counted(source: Source, threads: int, console: Console) -> ClassCounts:
+    scenes, classes = source.scenes("train"), len(source.classes)
+    per_scene = np.zeros((len(scenes), classes), np.int64)
+
+    def one(place: tuple[int, Window]) -> tuple[int, NDArray[np.int64]]:
+        scene, window = place
+        sample = scenes.read(scene, window)
+        labels = sample["label"][sample["valid"].astype(bool) & (sample["label"] != IGNORE)]
+        counts = np.bincount(labels.astype(np.int64), minlength=classes)
+        if len(counts) > classes:
+            raise UserError(
+                f"{scenes.name(scene)}: label {len(counts) - 1} is no class: the source names "
+                f"{classes} ({', '.join(source.classes)}). Name it, or store it as {IGNORE}."
+            )
+        return scene, counts
+
+    places = list(_windows(scenes))
+    with ThreadPoolExecutor(threads) as executor:
+        done = executor.map(one, places)
+        for scene, counts in track(done, "class counts", total=len(places), console=console):
+            per_scene[scene] += counts
+    labelled = per_scene.sum(1)
+    if not labelled.sum():
+        raise UserError(
+            f"No labelled pixel in {len(scenes)} training scene(s): nothing to weight classes by. "
+            "Check the masks and the nodata value of the source."
+        )
+    around = ((per_scene > 0) * labelled[:, None]).sum(0)
+    return ClassCounts(tuple(per_scene.sum(0).tolist()), tuple(around.tolist()))
+
+
+def _windows(scenes: Scenes) -> Iterator[tuple[int, Window]]:
+    for scene in range(len(scenes)):
+        height, width = scenes.size(scene)
+        for y in range(0, height, WINDOW):
+            for x in range(0, width, WINDOW):
+                yield scene, Window(y, x, min(WINDOW, height - y), min(WINDOW, width - x))
+
+
+def _kept(file: Path, classes: tuple[str, ...], console: Console) -> ClassCounts | None:
+    if not file.exists():
+        return None
+    try:
+        stored = json.loads(file.read_text())
+        if stored["classes"] == list(classes):
+            return ClassCounts(tuple(stored["pixels"]), tuple(stored["around"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        say(console, f"{file} is damaged ({error!r}): the classes are counted again.")
+    return None
+
+
+def _keep(file: Path, classes: tuple[str, ...], counts: ClassCounts, console: Console) -> None:
+    text = json.dumps({"classes": classes, "pixels": counts.pixels, "around": counts.around})
+    part = file.with_name(f"{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text + "\n")
+        part.replace(file)  # whole or not at all, however many processes write
+    except OSError as error:
+        say(console, f"The class counts could not be kept in {file}: {error}.")
+    else:
+        say(console, f"Class counts kept in {file}.")
