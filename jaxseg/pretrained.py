@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from jaxseg import band_shares
 from jaxseg.band_shares import spread_bands
 from jaxseg.errors import UserError
-from jaxseg.models.attention_unet import AttentionUNet
+from jaxseg.models.attention_unet import AttentionUNet, GridAttentionUNet
 from jaxseg.models.chws_unet import CHWSUNet
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.deeplab_plus import DeepLabV3Plus
@@ -35,7 +35,7 @@ from jaxseg.models.unet import OriginalUNet, ResNetUNet, UNet
 from jaxseg.models.unet3plus import UNet3Plus
 from jaxseg.models.unet_plus_plus import UNetPlusPlus
 from jaxseg.state_dict import StateDict, read_state_dict
-from jaxseg.weight_tables.attention_unet import ATTENTION_UNET, CHWS_UNET
+from jaxseg.weight_tables.attention_unet import ATTENTION_UNET, CHWS_UNET, GRID_ATTENTION_UNET
 from jaxseg.weight_tables.deeplab import (
     RESNET_FOR_DEEPLAB,
     SMP_DEEPLABV3,
@@ -71,6 +71,7 @@ FAMILIES: dict[type[nn.Module], tuple[Family, ...]] = {
     UNetPlusPlus: (SMP_UNET_PLUS_PLUS, RESNET_FOR_UNET),
     UNet3Plus: (AUTHORS_UNET3PLUS,),
     AttentionUNet: (ATTENTION_UNET,),
+    GridAttentionUNet: (GRID_ATTENTION_UNET,),
     CHWSUNet: (CHWS_UNET,),
     ResNet: (TORCHVISION_RESNET,),
     LinkNet: (LINKNET,),

@@ -15,17 +15,29 @@ from jaxseg.models.layers import BatchNorm, Conv
 from jaxseg.models.resampling import resize
 
 
-def test_imported_weights_give_the_references_logits(golden: Callable[[str], Any]) -> None:
-    reference = golden("attention_unet_3to1")
-    model = AttentionUNet(1)
+@pytest.mark.parametrize(
+    ("case", "model"),
+    [
+        ("attention_unet_3to1", AttentionUNet(1)),
+        ("grid_attention_unet_3to4", GridAttentionUNet(4)),
+        ("grid_attention_unet_single_3to4", GridAttentionUNet(4, gates=1)),
+    ],
+)
+def test_imported_weights_give_the_references_logits(
+    golden: Callable[[str], Any], case: str, model: AttentionUNet | GridAttentionUNet
+) -> None:
+    reference = golden(case)
     variables = pretrained.load(model, reference.state)
     logits = jax.jit(lambda v, x: model.apply(v, x, train=False))(variables, reference.image)
     expected = reference.outputs["out"]
     assert np.abs(logits - expected).max() <= 1e-4 * max(1, np.abs(expected).max())
 
 
-@pytest.mark.parametrize("model", [AttentionUNet(2, features=4), AttentionUNet(2, 4, gates=False)])
-def test_exported_weights_come_back_bit_by_bit(model: AttentionUNet) -> None:
+@pytest.mark.parametrize(
+    "model",
+    [AttentionUNet(2, 4), AttentionUNet(2, 4, gates=False), GridAttentionUNet(3, features=4)],
+)
+def test_exported_weights_come_back_bit_by_bit(model: Any) -> None:
     variables = drawn(shapes(model, bands=5))
     again = pretrained.load(model, pretrained.exported(model, variables))
     jax.tree.map(np.testing.assert_array_equal, again, variables)

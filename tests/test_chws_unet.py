@@ -24,12 +24,18 @@ def test_imported_weights_give_the_authors_logits(golden: Callable[[str], Any]) 
     assert np.abs(logits - expected).max() <= 1e-4 * max(1, np.abs(expected).max())
 
 
-@pytest.mark.parametrize("attention", ["chws", "none"])
+@pytest.mark.parametrize("attention", ["chws", "lcam", "none"])
 def test_exported_weights_come_back_bit_by_bit(attention: Any) -> None:
     model = CHWSUNet(2, 4, attention, "reshape")
     variables = drawn(shapes(model, bands=5))
     again = pretrained.load(model, pretrained.exported(model, variables))
     jax.tree.map(np.testing.assert_array_equal, again, variables)
+
+
+def test_the_form_with_our_normalisations_has_no_place_in_the_authors_files() -> None:
+    model = CHWSUNet(2, 4)
+    with pytest.raises(UserError, match="skip1/by_row_norm"):
+        pretrained.exported(model, drawn(shapes(model, bands=3)))
 
 
 def test_the_authors_form_refuses_other_sizes_and_says_what_takes_them() -> None:
@@ -68,11 +74,9 @@ def test_height_and_width_exchange_their_parts_when_the_image_is_turned() -> Non
 
     def exchanged(tree: Any) -> Any:
         """Parameters of height and width exchanged, and the plane of their 7x7 kernels turned."""
-        names = {"height": "width", "width": "height"}
-        result = {}
-        for name, part in tree.items():
-            which, _, rest = name.partition("_")
-            result[names.get(which, which) + ("_" + rest if rest else "")] = part
+        pairs = (("height", "width"), ("by_row_norm", "by_column_norm"))
+        names = {a: b for pair in pairs for a, b in (pair, pair[::-1])}
+        result = {names.get(name, name): part for name, part in tree.items()}
         for name in ("channel", "height", "width"):
             if name in result:
                 place = result[name]["place"]["kernel"].swapaxes(0, 1)

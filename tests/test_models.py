@@ -91,10 +91,9 @@ PARAMETERS: dict[
         ({"num_classes": 1}, 3, 34_878_573),
         ({"num_classes": 1, "gates": False}, 3, 34_527_041),
     ],
-    # Of the reference, which has three dimensions, test_attention_unet.py counts; these are ours.
     "GridAttentionUNet": [
-        ({"num_classes": 4}, 1, 2_379_594),
-        ({"num_classes": 4, "gates": 1}, 1, 2_206_439),
+        ({"num_classes": 4}, 3, 2_379_882),
+        ({"num_classes": 4, "gates": 1}, 3, 2_206_727),
     ],
     "CHWSUNet": [
         ({"num_classes": 1, "axis": "reshape"}, 3, 34_534_027),

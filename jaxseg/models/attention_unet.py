@@ -13,9 +13,10 @@ Two of them: `AttentionUNet` is the two-dimensional form that everyone copies, w
 
 Source: Oktay et al., Attention U-Net: Learning Where to Look for the Pancreas, MIDL 2018,
 arXiv:1804.03999. `AttentionUNet` was checked against the outputs of LeeJunHyun/Image_Segmentation's
-AttU_Net, `GridAttentionUNet` against the parameters of ozan-oktay/Attention-Gated-Networks. It is
-also the network of Sulaiman et al., Scientific Reports 14, 2024, doi:10.1038/s41598-024-72712-5, on
-the breast ultrasound images of BUSI, as far as its abstract tells: four decoder blocks and gates.
+AttU_Net, `GridAttentionUNet` against those of ozan-oktay/Attention-Gated-Networks with layers of
+two dimensions in place of three. `AttentionUNet` is also the network of Sulaiman et al., Scientific
+Reports 14, 2024, doi:10.1038/s41598-024-72712-5, on the breast ultrasound images of BUSI, as far as
+its abstract tells: four decoder blocks and gates.
 
 Differences from the paper: those of each network stand in its docstring.
 """

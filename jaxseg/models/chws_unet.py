@@ -153,8 +153,8 @@ class CHWS(nn.Module):
         if self.axis == "permute":  # the axis at the end is the one in the channels' place
             by_row = unit(reach, name="height")(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
             by_column = unit(reach, name="width")(x.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
-            by_row = nn.relu(self.norm(name="height_norm")(by_row))
-            by_column = nn.relu(self.norm(name="width_norm")(by_column))
+            by_row = nn.relu(self.norm(name="by_row_norm")(by_row))
+            by_column = nn.relu(self.norm(name="by_column_norm")(by_column))
         else:
             by_row = self._reshaped(x, "height", "bhwc")
             by_column = self._reshaped(x, "width", "bwch")

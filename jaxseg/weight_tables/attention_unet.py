@@ -1,4 +1,4 @@
-"""Names of the U-Nets of LeeJunHyun/Image_Segmentation, and of CHWS-UNet, built on them."""
+"""Names of Attention U-Nets, LeeJunHyun's and the authors', and of CHWS-UNet."""
 
 from jaxseg.weight_tables.family import Family
 
@@ -60,4 +60,35 @@ CHWS_UNET = Family(
     ignored=(),
     transposed=(),
 )
-"""Frankyu666666/CHWS-UNet."""
+"""Frankyu666666/CHWS-UNet, and its LCAM-UNet."""
+
+GRID_ATTENTION_UNET = Family(
+    first="conv1.conv1.0",
+    encoder={
+        "conv{i}.conv{j}.0": "encoder{i}/conv{j}",
+        "conv{i}.conv{j}.1": "encoder{i}/norm{j}",
+        "center.conv{j}.0": "bottleneck/conv{j}",
+        "center.conv{j}.1": "bottleneck/norm{j}",
+    },
+    decoder={
+        "gating.conv1.0": "signal",
+        "gating.conv1.1": "signal_norm",
+        "attentionblock{i}.gate_block_{j}.theta": "gate{i}/gate{j}/theta",
+        "attentionblock{i}.gate_block_{j}.phi": "gate{i}/gate{j}/phi",
+        "attentionblock{i}.gate_block_{j}.psi": "gate{i}/gate{j}/psi",
+        "attentionblock{i}.gate_block_{j}.W.0": "gate{i}/gate{j}/out",
+        "attentionblock{i}.gate_block_{j}.W.1": "gate{i}/gate{j}/norm",
+        "attentionblock{i}.combine_gates.0": "gate{i}/fuse",
+        "attentionblock{i}.combine_gates.1": "gate{i}/fuse_norm",
+        "up_concat{i}.conv.conv{j}.0": "decoder{i}/conv{j}",
+        "up_concat{i}.conv.conv{j}.1": "decoder{i}/norm{j}",
+        "dsv1": "answer1",
+        "dsv{i}.dsv.0": "answer{i}",
+        "final": "head",
+    },
+    optional={},
+    ignored=(),
+    transposed=(),
+)
+"""ozan-oktay/Attention-Gated-Networks, unet_CT_multi_att_dsv_3D and unet_CT_single_att_dsv_3D with
+2-D layers in place of 3-D ones."""
