@@ -55,7 +55,8 @@ CHWS_UNET = Family(
     first="Conv1.conv.0",
     encoder=ENCODER,
     decoder=DECODER
-    | {f"tp{i}.{theirs}": f"skip{i}/{ours}" for i in range(1, 5) for theirs, ours in _CHWS.items()},
+    | {f"tp{i}.{theirs}": f"skip{i}/{ours}" for i in range(1, 5) for theirs, ours in _CHWS.items()}
+    | {f"tp{i}.con1": f"skip{i}" for i in range(1, 5)},
     optional={},
     ignored=(),
     transposed=(),
