@@ -2,8 +2,8 @@
 
 Shapes: logits (B, H, W, K), computed in float32, batch as in `jaxseg.batch`, valid (B, H, W) bool
 (True where the sensor has data and the label is a class). A pixel that is not valid has no value
-and no gradient, whatever its logits hold, and a batch without any valid pixel has loss 0. Every
-loss is multiplied by its own `weight` in the sum that is trained.
+and no gradient, and a batch without any valid pixel has loss 0. Every loss is multiplied by its own
+`weight` in the sum that is trained.
 
 Here are the losses that are a weighted mean over pixels, with class_weights[label] as the weight of
 a pixel, and those of edges; losses of whole regions (Dice and its like) are in
@@ -60,7 +60,7 @@ class CrossEntropy:
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class."""
-        logits, target = masked(logits, valid), targets(logits, batch, valid)
+        logits, target = in_float32(logits), targets(logits, batch, valid)
         weights = _pixel_weights(self.class_weights, target, valid)
         pixel = weights * _negative_log_likelihood(logits, target)
         if self.label_smoothing:
@@ -95,7 +95,7 @@ class BinaryCrossEntropy:
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class."""
         single = logits.shape[-1] == 1
-        x = jnp.where(valid[..., None], logits.astype(jnp.float32), 0.0)
+        x = logits.astype(jnp.float32)
         target = targets(jnp.repeat(logits, 2, axis=-1) if single else logits, batch, valid)
         weights = _pixel_weights(self.class_weights, target, valid)
         against = target[..., 1:] if single else target
@@ -128,7 +128,7 @@ class Focal:
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class."""
-        logits, target = masked(logits, valid), targets(logits, batch, valid)
+        logits, target = in_float32(logits), targets(logits, batch, valid)
         weights = _pixel_weights(self.class_weights, target, valid)
         nll = _negative_log_likelihood(logits, target)
         # Below gamma = 1 the slope at p = 1 has no bound: what is certain to 1e-7 stays there.
@@ -166,7 +166,7 @@ class HardPixelCrossEntropy:
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class."""
-        logits, target = masked(logits, valid), targets(logits, batch, valid)
+        logits, target = in_float32(logits), targets(logits, batch, valid)
         nll = _negative_log_likelihood(logits, target)
         wanted = jnp.ceil(self.fraction * valid.sum()).astype(jnp.int32)
         hard = _largest(nll, valid, wanted)
@@ -205,7 +205,7 @@ class SymmetricCrossEntropy:
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class."""
-        logits, target = masked(logits, valid), targets(logits, batch, valid)
+        logits, target = in_float32(logits), targets(logits, batch, valid)
         weights = _pixel_weights(self.class_weights, target, valid)
         nll = _negative_log_likelihood(logits, target)
         reverse = -self.log_zero * -jnp.expm1(-nll)
@@ -251,7 +251,7 @@ class EdgeWeightedCrossEntropy:
                 "--config.data.separation True, with a "
                 "source that knows object ids."
             )
-        logits, target = masked(logits, valid), targets(logits, batch, valid)
+        logits, target = in_float32(logits), targets(logits, batch, valid)
         border = self.w0 * jnp.exp(-(batch["separation"] ** 2) / (2 * self.sigma**2))
         weights = _pixel_weights(self.class_weights, target, valid) + border
         weights = jnp.where(valid, weights, 0.0)
@@ -292,7 +292,7 @@ class EdgeAware:
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class."""
         mask = valid[..., None]
-        likely = jax.nn.softmax(masked(logits, valid))
+        likely = jax.nn.softmax(in_float32(logits))
         target = targets(logits, batch, valid).astype(jnp.float32)
 
         def boundary(share: jax.Array) -> jax.Array:
@@ -346,8 +346,10 @@ def check_between(name: str, value: float, low: float, high: float, *, above: bo
         raise UserError(f"{name} of a loss is {value}: it has to be {allowed}.")
 
 
-def masked(logits: jax.Array, valid: jax.Array) -> jax.Array:
-    """Logits in float32, 0 where invalid: what stands there cannot reach a value or a gradient.
+def in_float32(logits: jax.Array) -> jax.Array:
+    """Logits in float32.
+
+    Those of ignored pixels stay: zeros in their place cost a copy, half of the whole loss on a CPU.
 
     Raises:
         UserError: There is one logit per pixel, whose softmax is always 1.
@@ -357,7 +359,7 @@ def masked(logits: jax.Array, valid: jax.Array) -> jax.Array:
             "This loss needs a logit for each of two or more classes. For one logit per pixel use "
             "BinaryCrossEntropy."
         )
-    return jnp.where(valid[..., None], logits.astype(jnp.float32), 0.0)
+    return logits.astype(jnp.float32)
 
 
 def targets(logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
