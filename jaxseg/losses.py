@@ -62,7 +62,7 @@ class CrossEntropy:
         """See the class."""
         logits, target = in_float32(logits), targets(logits, batch, valid)
         weights = _pixel_weights(self.class_weights, target, valid)
-        pixel = weights * _negative_log_likelihood(logits, target)
+        pixel = weights * _negative_log_likelihood(logits, target, valid)
         if self.label_smoothing:
             # Each class of the even share is weighted by its own class weight, as PyTorch does.
             per_class = weights_of(self.class_weights, logits.shape[-1])
@@ -130,7 +130,7 @@ class Focal:
         """See the class."""
         logits, target = in_float32(logits), targets(logits, batch, valid)
         weights = _pixel_weights(self.class_weights, target, valid)
-        nll = _negative_log_likelihood(logits, target)
+        nll = _negative_log_likelihood(logits, target, valid)
         # Below gamma = 1 the slope at p = 1 has no bound: what is certain to 1e-7 stays there.
         missed = jnp.maximum(-jnp.expm1(-nll), 1e-7)
         return _mean(weights * missed**self.gamma * nll, weights, valid)
@@ -167,7 +167,7 @@ class HardPixelCrossEntropy:
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class."""
         logits, target = in_float32(logits), targets(logits, batch, valid)
-        nll = _negative_log_likelihood(logits, target)
+        nll = _negative_log_likelihood(logits, target, valid)
         wanted = jnp.ceil(self.fraction * valid.sum()).astype(jnp.int32)
         hard = _largest(nll, valid, wanted)
         weights = jnp.where(hard, _pixel_weights(self.class_weights, target, valid), 0.0)
@@ -207,7 +207,7 @@ class SymmetricCrossEntropy:
         """See the class."""
         logits, target = in_float32(logits), targets(logits, batch, valid)
         weights = _pixel_weights(self.class_weights, target, valid)
-        nll = _negative_log_likelihood(logits, target)
+        nll = _negative_log_likelihood(logits, target, valid)
         reverse = -self.log_zero * -jnp.expm1(-nll)
         return _mean(weights * (self.alpha * nll + self.beta * reverse), weights, valid)
 
@@ -255,7 +255,7 @@ class EdgeWeightedCrossEntropy:
         border = self.w0 * jnp.exp(-(batch["separation"] ** 2) / (2 * self.sigma**2))
         weights = _pixel_weights(self.class_weights, target, valid) + border
         weights = jnp.where(valid, weights, 0.0)
-        nll = _negative_log_likelihood(logits, target)
+        nll = _negative_log_likelihood(logits, target, valid)
         return _mean(weights * nll, weights, valid)
 
 
@@ -378,8 +378,10 @@ def _pixel_weights(class_weights: ClassWeights, target: jax.Array, valid: jax.Ar
     return jnp.where(target, weights_of(class_weights, target.shape[-1]), 0.0).sum(-1)
 
 
-def _negative_log_likelihood(logits: jax.Array, target: jax.Array) -> jax.Array:
-    return jax.nn.logsumexp(logits, axis=-1) - jnp.where(target, logits, 0.0).sum(-1)
+def _negative_log_likelihood(logits: jax.Array, target: jax.Array, valid: jax.Array) -> jax.Array:
+    """(B, H, W): -log p of the label, 0 where invalid."""
+    nll = jax.nn.logsumexp(logits, axis=-1) - jnp.where(target, logits, 0.0).sum(-1)
+    return jnp.where(valid, nll, 0.0)
 
 
 def _largest(values: jax.Array, valid: jax.Array, wanted: jax.Array) -> jax.Array:
