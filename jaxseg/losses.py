@@ -2,8 +2,8 @@
 
 Shapes: logits (B, H, W, K), computed in float32, batch as in `jaxseg.batch`, valid (B, H, W) bool
 (True where the sensor has data and the label is a class). A pixel that is not valid has no value
-and no gradient, whatever its logits hold, and a batch without any valid pixel has loss 0. Every
-loss is multiplied by its own `weight` in the sum that is trained.
+and no gradient, and a batch without any valid pixel has loss 0. Every loss is multiplied by its own
+`weight` in the sum that is trained.
 
 Here are the losses that are a weighted mean over pixels, with class_weights[label] as the weight of
 a pixel, and those of edges; losses of whole regions (Dice and its like) are in
@@ -60,9 +60,9 @@ class CrossEntropy:
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class."""
-        logits, target = masked(logits, valid), targets(logits, batch, valid)
+        logits, target = in_float32(logits), targets(logits, batch, valid)
         weights = _pixel_weights(self.class_weights, target, valid)
-        pixel = weights * _negative_log_likelihood(logits, target)
+        pixel = weights * _negative_log_likelihood(logits, target, valid)
         if self.label_smoothing:
             # Each class of the even share is weighted by its own class weight, as PyTorch does.
             per_class = weights_of(self.class_weights, logits.shape[-1])
@@ -95,7 +95,7 @@ class BinaryCrossEntropy:
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class."""
         single = logits.shape[-1] == 1
-        x = jnp.where(valid[..., None], logits.astype(jnp.float32), 0.0)
+        x = logits.astype(jnp.float32)
         target = targets(jnp.repeat(logits, 2, axis=-1) if single else logits, batch, valid)
         weights = _pixel_weights(self.class_weights, target, valid)
         against = target[..., 1:] if single else target
@@ -128,9 +128,9 @@ class Focal:
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class."""
-        logits, target = masked(logits, valid), targets(logits, batch, valid)
+        logits, target = in_float32(logits), targets(logits, batch, valid)
         weights = _pixel_weights(self.class_weights, target, valid)
-        nll = _negative_log_likelihood(logits, target)
+        nll = _negative_log_likelihood(logits, target, valid)
         # Below gamma = 1 the slope at p = 1 has no bound: what is certain to 1e-7 stays there.
         missed = jnp.maximum(-jnp.expm1(-nll), 1e-7)
         return _mean(weights * missed**self.gamma * nll, weights, valid)
@@ -166,8 +166,8 @@ class HardPixelCrossEntropy:
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class."""
-        logits, target = masked(logits, valid), targets(logits, batch, valid)
-        nll = _negative_log_likelihood(logits, target)
+        logits, target = in_float32(logits), targets(logits, batch, valid)
+        nll = _negative_log_likelihood(logits, target, valid)
         wanted = jnp.ceil(self.fraction * valid.sum()).astype(jnp.int32)
         hard = _largest(nll, valid, wanted)
         weights = jnp.where(hard, _pixel_weights(self.class_weights, target, valid), 0.0)
@@ -205,9 +205,9 @@ class SymmetricCrossEntropy:
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class."""
-        logits, target = masked(logits, valid), targets(logits, batch, valid)
+        logits, target = in_float32(logits), targets(logits, batch, valid)
         weights = _pixel_weights(self.class_weights, target, valid)
-        nll = _negative_log_likelihood(logits, target)
+        nll = _negative_log_likelihood(logits, target, valid)
         reverse = -self.log_zero * -jnp.expm1(-nll)
         return _mean(weights * (self.alpha * nll + self.beta * reverse), weights, valid)
 
@@ -250,11 +250,11 @@ class EdgeWeightedCrossEntropy:
                 "EdgeWeightedCrossEntropy needs d1 + d2 of every pixel. Set "
                 "--config.data.separation."
             )
-        logits, target = masked(logits, valid), targets(logits, batch, valid)
+        logits, target = in_float32(logits), targets(logits, batch, valid)
         border = self.w0 * jnp.exp(-(batch["separation"] ** 2) / (2 * self.sigma**2))
         weights = _pixel_weights(self.class_weights, target, valid) + border
         weights = jnp.where(valid, weights, 0.0)
-        nll = _negative_log_likelihood(logits, target)
+        nll = _negative_log_likelihood(logits, target, valid)
         return _mean(weights * nll, weights, valid)
 
 
@@ -291,7 +291,7 @@ class EdgeAware:
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class."""
         mask = valid[..., None]
-        likely = jax.nn.softmax(masked(logits, valid))
+        likely = jax.nn.softmax(in_float32(logits))
         target = targets(logits, batch, valid).astype(jnp.float32)
 
         def boundary(share: jax.Array) -> jax.Array:
@@ -345,8 +345,10 @@ def check_between(name: str, value: float, low: float, high: float, *, above: bo
         raise UserError(f"{name} of a loss is {value}: it has to be {allowed}.")
 
 
-def masked(logits: jax.Array, valid: jax.Array) -> jax.Array:
-    """Logits in float32, 0 where invalid: what stands there cannot reach a value or a gradient.
+def in_float32(logits: jax.Array) -> jax.Array:
+    """Logits in float32.
+
+    Those of ignored pixels stay: zeros in their place cost a copy, half of the whole loss on a CPU.
 
     Raises:
         UserError: There is one logit per pixel, whose softmax is always 1.
@@ -356,7 +358,7 @@ def masked(logits: jax.Array, valid: jax.Array) -> jax.Array:
             "This loss needs a logit for each of two or more classes. For one logit per pixel use "
             "BinaryCrossEntropy."
         )
-    return jnp.where(valid[..., None], logits.astype(jnp.float32), 0.0)
+    return logits.astype(jnp.float32)
 
 
 def targets(logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
@@ -375,8 +377,10 @@ def _pixel_weights(class_weights: ClassWeights, target: jax.Array, valid: jax.Ar
     return jnp.where(target, weights_of(class_weights, target.shape[-1]), 0.0).sum(-1)
 
 
-def _negative_log_likelihood(logits: jax.Array, target: jax.Array) -> jax.Array:
-    return jax.nn.logsumexp(logits, axis=-1) - jnp.where(target, logits, 0.0).sum(-1)
+def _negative_log_likelihood(logits: jax.Array, target: jax.Array, valid: jax.Array) -> jax.Array:
+    """(B, H, W): -log p of the label, 0 where invalid."""
+    nll = jax.nn.logsumexp(logits, axis=-1) - jnp.where(target, logits, 0.0).sum(-1)
+    return jnp.where(valid, nll, 0.0)
 
 
 def _largest(values: jax.Array, valid: jax.Array, wanted: jax.Array) -> jax.Array:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.class_weights import ClassWeights, check_weights, weights_of
-from jaxseg.losses import Batch, check_between, masked, over, targets
+from jaxseg.losses import Batch, check_between, in_float32, over, targets
 
 Regions = Literal["batch", "image"]
 """What the sums of a region loss go over."""
@@ -208,7 +208,7 @@ class LovaszSoftmax:
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class."""
         target = targets(logits, batch, valid)
-        likely = jax.nn.softmax(masked(logits, valid))
+        likely = jax.nn.softmax(in_float32(logits))
         error = jnp.where(target, 1 - likely, likely)
         count = 1 if self.regions == "batch" else logits.shape[0]
 
@@ -249,7 +249,7 @@ class _Sums(NamedTuple):
 
 def _sums(logits: jax.Array, batch: Batch, valid: jax.Array, regions: Regions) -> _Sums:
     target = targets(logits, batch, valid)
-    likely = jnp.where(valid[..., None], jax.nn.softmax(masked(logits, valid)), 0.0)
+    likely = jnp.where(valid[..., None], jax.nn.softmax(in_float32(logits)), 0.0)
     axes = (1, 2) if regions == "image" else (0, 1, 2)
 
     def total(array: jax.Array) -> jax.Array:
