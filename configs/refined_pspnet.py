@@ -24,7 +24,7 @@ def get_config() -> Config:
         augment=(Dihedral(),),
         loss={"ce": CrossEntropy(), "edge": EdgeAware(weight=0.5)},
         optimizer=Optimizer(learning_rate=1e-3, schedule="cosine", warmup=50, clip=1.0),
-        num_steps=200,
-        eval_every=100,
-        save_every=100,
+        num_steps=120,
+        eval_every=120,
+        save_every=120,
     )
