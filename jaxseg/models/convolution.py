@@ -18,8 +18,8 @@ import numpy as np
 from jax import Array, lax
 from numpy.typing import NDArray
 
-Padding = tuple[tuple[int, int], tuple[int, int]]
-"""Zeros before and after the rows, before and after the columns; negative: cut pixels off."""
+from jaxseg.models.kernel_gradient import Padding, kernel_gradient
+
 
 
 def conv2d(
@@ -208,7 +208,7 @@ def _conv_backward(
             return dx, dkernel
         strided = stride != 1
         dx = native(x, kernel, g)[0] if strided else _input_gradient(kernel, g, dilation, padding)
-        return dx, _kernel_gradient(x, kernel, g, stride, dilation, padding)
+        return dx, kernel_gradient(x, g, kernel.shape[:2], stride, dilation, padding).astype(kernel.dtype)
 
     gradients: tuple[Array, Array] = lax.platform_dependent(*saved, g, cpu=quick, default=native)
     return gradients
@@ -265,46 +265,3 @@ def _input_gradient(kernel: Array, g: Array, dilation: int, padding: Padding) ->
     (top, bottom), (left, right) = padding
     tall, wide = (dilation * (taps - 1) for taps in kernel.shape[:2])
     return _conv(g, turned, 1, dilation, ((tall - top, tall - bottom), (wide - left, wide - right)))
-
-
-def _kernel_gradient(
-    x: Array, kernel: Array, g: Array, stride: int, dilation: int, padding: Padding
-) -> Array:
-    """Strip by strip of output rows: lay the taps' pixels side by side, one matrix product, add.
-
-    A strip and its columns stay in the cache, which XLA:CPU's own formulation does not care for.
-    """
-    kh, kw, c, f = kernel.shape
-    b, h, w, _ = g.shape
-    x = jnp.pad(x, ((0, 0), _grown(padding[0]), _grown(padding[1]), (0, 0)))
-    x = x[:, max(0, -padding[0][0]) :, max(0, -padding[1][0]) :]
-    rows = _rows_of_a_strip(h, b * w * (kh * kw * c + f) * 4)
-    reach = (rows - 1) * stride + 1
-
-    def add_strip(number: Array, total: Array) -> Array:
-        first = number * rows * stride
-        columns = []
-        for i in range(kh):
-            strip = lax.dynamic_slice_in_dim(x, first + i * dilation, reach, axis=1)[:, ::stride]
-            lefts = [j * dilation for j in range(kw)]
-            columns += [strip[:, :, left : left + (w - 1) * stride + 1 : stride] for left in lefts]
-        taps = jnp.concatenate(columns, axis=3).reshape(-1, kh * kw * c)
-        out = lax.dynamic_slice_in_dim(g, number * rows, rows, axis=1).reshape(-1, f)
-        # The barrier makes XLA turn the smaller factor itself; its product of two turned factors
-        # is slow.
-        turned = lax.optimization_barrier(out.T)
-        return total + jnp.dot(turned, taps, preferred_element_type=jnp.float32)
-
-    total = lax.fori_loop(0, h // rows, add_strip, jnp.zeros((f, kh * kw * c), jnp.float32))
-    gradient: Array = total.T.reshape(kernel.shape).astype(kernel.dtype)
-    return gradient
-
-
-def _grown(padding: tuple[int, int]) -> tuple[int, int]:
-    return max(0, padding[0]), max(0, padding[1])
-
-
-def _rows_of_a_strip(rows: int, bytes_per_row: int, cache: int = 4 * 2**20) -> int:
-    """The largest divisor of `rows` whose strip fits the cache of a core, at least 1."""
-    fits = [n for n in range(1, rows + 1) if rows % n == 0 and n * bytes_per_row <= cache]
-    return max(fits, default=1)
