@@ -1,6 +1,6 @@
 """How many CPU seconds a step costs, as a ratio to PyTorch on the same machine in the same minutes.
 
-    python benchmarks/step_ratio.py [--only unet|deeplab] [--rounds 5]
+    python benchmarks/step_ratio.py [--only unet deeplabv3 ...] [--rounds 5] [--size 256]
 
 Both frameworks run the same networks with the same weights on the same numbers, alternating, so
 that a busy neighbour slows both. CPU seconds (`time.process_time`, all threads) are counted,
@@ -11,17 +11,24 @@ to the faster one. Inference is the evaluation-mode forward pass, of the whole b
 as the second contender, one image after the other within one program (smaller buffers, fewer page
 faults). Training is forward, cross-entropy, backward, SGD with momentum, new batch statistics.
 
-Needs `pip install torch`; the library itself never imports it.
+Both run in one process whose allocator keeps freed memory, as jaxseg's commands set it
+(`jaxseg.memory`); `--allocator default` leaves it as Python starts it.
+
+Needs `pip install torch`, and for some networks `torchvision` and `segmentation-models-pytorch`,
+without which they are left out; the library itself never imports them. The logits of both are
+compared first, so that nobody measures two different networks.
 """
 
 import argparse
+import copy
+import importlib
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when PyTorch is imported
 
@@ -30,57 +37,120 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+import torch_networks
 from torch import nn
 from torch.nn import functional
 
 from jaxseg import pretrained
+from jaxseg.memory import keep_freed_memory
 from jaxseg.models.deeplab import DeepLabV3
-from jaxseg.models.unet import UNet
+from jaxseg.models.linknet import LinkNet
+from jaxseg.models.unet import OriginalUNet, ResNetUNet, UNet
+from jaxseg.models.unet3plus import UNet3Plus
+from jaxseg.models.unet_plus_plus import UNetPlusPlus
 
 LEARNING_RATE, MOMENTUM = 0.01, 0.9
 PyTree = dict[str, Any] | tuple[Any, ...]
 Step = Callable[[], None]
 
 
+class Case(NamedTuple):
+    """A network of ours and a maker of the same one in PyTorch.
+
+    Attributes:
+        title: For the table.
+        ours: Its field `num_classes` is what the maker is called with.
+        theirs: Called when needed, because it may need a package that is not there.
+        batch: Images per step.
+        more: Rows and columns beyond the size asked for, for the network of unpadded convolutions.
+    """
+
+    title: str
+    ours: flax.linen.Module
+    theirs: Callable[[int], nn.Module]
+    batch: int = 2
+    more: int = 0
+
+
+def smp(name: str, backbone: str) -> Callable[[int], nn.Module]:
+    """A network of segmentation_models_pytorch, without pretrained weights."""
+    return lambda classes: getattr(importlib.import_module("segmentation_models_pytorch"), name)(
+        backbone, encoder_weights=None, classes=classes
+    )
+
+
+def torchvision_deeplab(num_classes: int) -> nn.Module:
+    """Torchvision's deeplabv3_resnet50, output stride 8, without its auxiliary head."""
+    networks = importlib.import_module("torchvision.models.segmentation")
+    return networks.deeplabv3_resnet50(
+        weights=None, weights_backbone=None, num_classes=num_classes, aux_loss=False
+    )
+
+
+CASES = {
+    "unet": Case("U-Net, 32 features", UNet(2), torch_networks.LectureUNet, batch=4),
+    "original_unet": Case(
+        "U-Net of 2015", OriginalUNet(2, context="valid"), torch_networks.OriginalUNet, more=12
+    ),
+    "resnet_unet": Case("U-Net, ResNet-34", ResNetUNet(21), smp("Unet", "resnet34")),
+    "unet_plus_plus": Case(
+        "U-Net++, ResNet-18", UNetPlusPlus(21, "resnet18"), smp("UnetPlusPlus", "resnet18")
+    ),
+    "unet3plus": Case("U-Net 3+", UNet3Plus(21), torch_networks.UNet3Plus),
+    "linknet": Case("LinkNet", LinkNet(21), torch_networks.LinkNetBase),
+    "deeplabv3": Case("DeepLabV3-ResNet-50, stride 8", DeepLabV3(21), torchvision_deeplab),
+}
+
+
 def main() -> None:
-    """Runs what the arguments ask for and writes one table per network."""
+    """Runs what the arguments ask for, and writes a table of all at the end."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--only", choices=("unet", "deeplab"))
+    parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), metavar="NETWORK")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--size", type=int, default=256, help="rows and columns of the images")
     parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch")
+    parser.add_argument("--allocator", choices=("keep", "default"), default="keep")
     arguments = parser.parse_args()
+    if arguments.allocator == "keep":
+        keep_freed_memory()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    cases = {
-        "unet": ("U-Net, 32 features", UNet(2), TorchUNet(2), 4),
-        "deeplab": ("DeepLabV3-ResNet-50, stride 8", DeepLabV3(21), TorchDeepLabV3(21), 2),
-    }
-    for key, (title, ours, theirs, batch) in cases.items():
-        if arguments.only in (None, key):
-            size = arguments.size
-            say(f"\n{title}, {batch} x {size} x {size} x 3, CPU seconds per step (median)")
-            compare(ours, theirs, (batch, size, size, 3), arguments.rounds)
+    rows = []
+    for key in arguments.only:
+        case = CASES[key]
+        try:
+            theirs = case.theirs(case.ours.num_classes)
+        except ImportError as missing:
+            say(f"\n{case.title}: left out, {missing}")
+            continue
+        size = arguments.size + case.more
+        shape = (case.batch, size, size, 3)
+        say(f"\n{case.title}, {case.batch} x {size} x {size} x 3, CPU seconds per step (median)")
+        rows.append((case.title, *compare(case.ours, theirs, shape, arguments.rounds)))
+    say("\n| network | training | inference | inference one by one |\n|---|---|---|---|")
+    for title, *ratios in rows:
+        say(f"| {title} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
 
 
 def compare(
     ours: flax.linen.Module, theirs: nn.Module, shape: tuple[int, int, int, int], rounds: int
-) -> None:
-    """Prints the medians and their ratio for inference and for training."""
+) -> tuple[float, float, float]:
+    """Prints the medians; returns the ratios of training, inference and inference one by one."""
     rng = np.random.default_rng(0)
     image = rng.standard_normal(shape, dtype=np.float32)
-    label = rng.integers(0, ours.num_classes, shape[:3])
     state = {name: value.numpy().copy() for name, value in theirs.state_dict().items()}
     variables = jax.device_put(pretrained.load(ours, state))
 
     infer = jax.jit(partial(ours.apply, train=False))
     logits = np.asarray(infer(variables, image))
     with torch.inference_mode():
-        reference = theirs.eval()(torch.from_numpy(image.transpose(0, 3, 1, 2))).numpy()
-    difference = np.abs(logits - reference.transpose(0, 2, 3, 1)).max() / np.abs(reference).max()
+        reference = their_logits(theirs.eval(), torch.from_numpy(image.transpose(0, 3, 1, 2)))
+    reference = reference.permute(0, 2, 3, 1).numpy()
+    difference = np.abs(logits - reference).max() / np.abs(reference).max()
     say(f"same logits: largest difference {difference:.1e} of the largest logit")
+    label = rng.integers(0, ours.num_classes, logits.shape[:3])
 
-    steps: dict[str, dict[str, Step]] = {"inference": {}, "training": {}}
+    steps: dict[str, dict[str, Step]] = {"training": {}, "inference": {}}
     steps["inference"]["jaxseg"] = lambda: jax.block_until_ready(infer(variables, image))
     one_by_one = jax.jit(lambda v, x: jax.lax.map(lambda i: ours.apply(v, i[None], train=False), x))
     steps["inference"]["jaxseg one by one"] = lambda: jax.block_until_ready(
@@ -89,9 +159,10 @@ def compare(
     steps["training"]["jaxseg"] = our_training(ours, variables, image, label)
     for layout in (torch.contiguous_format, torch.channels_last):
         name = f"torch {str(layout).removeprefix('torch.')}"
-        inference, training = their_steps(theirs, state, image, label, layout)
+        inference, training = their_steps(theirs, image, label, layout)
         steps["inference"][name], steps["training"][name] = inference, training
 
+    ratios = []
     for kind, contenders in steps.items():
         seconds: dict[str, list[float]] = {name: [] for name in contenders}
         for turn in range(rounds + 1):
@@ -104,6 +175,17 @@ def compare(
         best = min(value for name, value in medians.items() if name.startswith("torch"))
         for name, value in medians.items():
             say(f"    {kind:10} {name:24} {value:6.2f} s   {value / best:5.2f} of PyTorch's better")
+            if name.startswith("jaxseg"):
+                ratios.append(value / best)
+    training, inference, alone = ratios
+    return training, inference, alone
+
+
+def their_logits(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Torchvision's networks answer with a dictionary."""
+    answer = model(x)
+    logits: torch.Tensor = answer["out"] if isinstance(answer, dict) else answer
+    return logits
 
 
 def our_training(
@@ -123,7 +205,7 @@ def our_training(
         )
         hit = jnp.arange(logits.shape[-1]) == label[..., None]
         of_label = jnp.where(hit, logits, 0).sum(-1)
-        return (jax.nn.logsumexp(logits, -1) - of_label).mean(), updates["batch_stats"]
+        return (jax.nn.logsumexp(logits, -1) - of_label).mean(), updates.get("batch_stats", {})
 
     @partial(jax.jit, donate_argnums=0)
     def update(state: PyTree, image: jax.Array, label: jax.Array, key: jax.Array) -> PyTree:
@@ -134,7 +216,7 @@ def our_training(
         return params, stats, velocity
 
     own = jax.tree.map(jnp.copy, variables)
-    box = [(own["params"], own["batch_stats"], jax.tree.map(jnp.zeros_like, own["params"]))]
+    box = [(own["params"], own.get("batch_stats", {}), jax.tree.map(jnp.zeros_like, own["params"]))]
 
     def step() -> None:
         box[0] = jax.block_until_ready(update(box[0], image, label, jax.random.key(0)))
@@ -144,15 +226,12 @@ def our_training(
 
 def their_steps(
     model: nn.Module,
-    state: dict[str, np.ndarray],
     image: np.ndarray,
     label: np.ndarray,
     layout: torch.memory_format,
 ) -> tuple[Step, Step]:
     """Inference and training in one memory layout, from the same weights."""
-    model = type(model)(model.num_classes)
-    model.load_state_dict({name: torch.tensor(value) for name, value in state.items()})
-    model = model.to(memory_format=layout)
+    model = copy.deepcopy(model).to(memory_format=layout)
     x = torch.from_numpy(image.transpose(0, 3, 1, 2)).contiguous(memory_format=layout)
     y = torch.from_numpy(label)
     optimizer = torch.optim.SGD(model.parameters(), LEARNING_RATE, MOMENTUM)
@@ -160,12 +239,12 @@ def their_steps(
     def inference() -> None:
         model.eval()
         with torch.inference_mode():
-            model(x)
+            their_logits(model, x)
 
     def training() -> None:
         model.train()
         optimizer.zero_grad()
-        functional.cross_entropy(model(x), y).backward()
+        functional.cross_entropy(their_logits(model, x), y).backward()
         optimizer.step()
 
     return inference, training
@@ -175,146 +254,6 @@ def say(line: str) -> None:
     """Writes a line at once."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
-
-
-# -- the same two networks in PyTorch, with the names of their reference implementations -----------
-
-
-class TorchUNet(nn.Module):
-    """mateuszbuda/brain-segmentation-pytorch's U-Net without its sigmoid."""
-
-    def __init__(self, num_classes: int, features: int = 32) -> None:
-        """Makes the layers in the order of the reference."""
-        super().__init__()
-        self.num_classes = num_classes
-        widths = [3, *(features * 2**i for i in range(5))]
-        for i in range(1, 5):
-            self.add_module(f"encoder{i}", self._block(widths[i - 1], widths[i], f"enc{i}"))
-        self.bottleneck = self._block(widths[4], widths[5], "bottleneck")
-        for i in range(4, 0, -1):
-            self.add_module(f"upconv{i}", nn.ConvTranspose2d(widths[i + 1], widths[i], 2, 2))
-            self.add_module(f"decoder{i}", self._block(widths[i + 1], widths[i], f"dec{i}"))
-        self.pool = nn.MaxPool2d(2, 2)
-        self.conv = nn.Conv2d(features, num_classes, 1)
-
-    @staticmethod
-    def _block(inputs: int, outputs: int, name: str) -> nn.Sequential:
-        block = nn.Sequential()
-        for i, channels in ((1, inputs), (2, outputs)):
-            block.add_module(f"{name}conv{i}", nn.Conv2d(channels, outputs, 3, 1, 1, bias=False))
-            block.add_module(f"{name}norm{i}", nn.BatchNorm2d(outputs))
-            block.add_module(f"{name}relu{i}", nn.ReLU(inplace=True))
-        return block
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) -> (B, K, H, W)."""
-        skips = []
-        for i in range(1, 5):
-            x = self.get_submodule(f"encoder{i}")(x)
-            skips.append(x)
-            x = self.pool(x)
-        x = self.bottleneck(x)
-        for i in range(4, 0, -1):
-            x = self.get_submodule(f"upconv{i}")(x)
-            x = self.get_submodule(f"decoder{i}")(torch.cat((x, skips[i - 1]), 1))
-        return self.conv(x)
-
-
-class TorchBottleneck(nn.Module):
-    """torchvision's."""
-
-    def __init__(self, inputs: int, width: int, stride: int, rate: int, project: bool) -> None:
-        """`rate` and `stride` belong to the 3x3 convolution."""
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, rate, rate, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(4 * width)
-        self.downsample = (
-            nn.Sequential(
-                nn.Conv2d(inputs, 4 * width, 1, stride, bias=False), nn.BatchNorm2d(4 * width)
-            )
-            if project
-            else nn.Identity()
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, inputs, H, W) -> (B, 4 width, H / stride, W / stride)."""
-        y = functional.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = functional.relu(self.bn2(self.conv2(y)), inplace=True)
-        return functional.relu(self.bn3(self.conv3(y)) + self.downsample(x), inplace=True)
-
-
-class TorchPyramid(nn.Module):
-    """torchvision's ASPP."""
-
-    def __init__(self, inputs: int, rates: tuple[int, ...], width: int = 256) -> None:
-        """1x1, the rates, the image's mean."""
-        super().__init__()
-
-        def unit(conv: nn.Conv2d) -> nn.Sequential:
-            return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
-
-        atrous = [unit(nn.Conv2d(inputs, width, 3, 1, r, r, bias=False)) for r in rates]
-        point = nn.Conv2d(inputs, width, 1, bias=False)
-        mean = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), *unit(nn.Conv2d(inputs, width, 1, bias=False))
-        )
-        self.convs = nn.ModuleList([unit(point), *atrous, mean])
-        self.project = nn.Sequential(
-            *unit(nn.Conv2d(width * (len(rates) + 2), width, 1, bias=False)), nn.Dropout(0.5)
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, inputs, h, w) -> (B, width, h, w)."""
-        branches = [branch(x) for branch in self.convs]
-        branches[-1] = functional.interpolate(branches[-1], x.shape[2:], mode="bilinear")
-        return self.project(torch.cat(branches, 1))
-
-
-class TorchDeepLabV3(nn.Module):
-    """torchvision's deeplabv3_resnet50 without its auxiliary head."""
-
-    def __init__(self, num_classes: int) -> None:
-        """Output stride 8: layer3 and layer4 have atrous rates instead of strides."""
-        super().__init__()
-        self.num_classes = num_classes
-        self.backbone = nn.Sequential()
-        self.backbone.add_module("conv1", nn.Conv2d(3, 64, 7, 2, 3, bias=False))
-        self.backbone.add_module("bn1", nn.BatchNorm2d(64))
-        self.backbone.add_module("relu", nn.ReLU(inplace=True))
-        self.backbone.add_module("maxpool", nn.MaxPool2d(3, 2, 1))
-        inputs = 64
-        plan = ((3, 1, 1, 1), (4, 2, 1, 1), (6, 1, 1, 2), (3, 1, 2, 4))
-        for i, (depth, stride, first_rate, rate) in enumerate(plan, start=1):
-            layer = nn.Sequential()
-            for unit in range(depth):
-                first = unit == 0
-                layer.append(
-                    TorchBottleneck(
-                        inputs,
-                        32 * 2**i,
-                        stride if first else 1,
-                        first_rate if first else rate,
-                        project=first,
-                    )
-                )
-                inputs = 128 * 2**i
-            self.backbone.add_module(f"layer{i}", layer)
-        self.classifier = nn.Sequential(
-            TorchPyramid(inputs, (12, 24, 36)),
-            nn.Conv2d(256, 256, 3, padding=1, bias=False),
-            nn.BatchNorm2d(256),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(256, num_classes, 1),
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) -> (B, K, H, W)."""
-        logits = self.classifier(self.backbone(x))
-        return functional.interpolate(logits, x.shape[2:], mode="bilinear", align_corners=False)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from jaxseg import config as configs
 from jaxseg.boundaries import Tolerance
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
+from jaxseg.memory import keep_freed_memory
 from jaxseg.sharding import MeshShape
 from jaxseg.state_dict import write_state_dict
 from jaxseg.step import inference_variables
@@ -301,7 +302,8 @@ class _Mistakes:
 
 
 def _start(distributed: bool) -> None:
-    """What comes before the first array: quiet libraries, compilation cache, other processes."""
+    """What comes before the first array: memory, quiet libraries, compilation cache, processes."""
+    keep_freed_memory()
     absl.logging.set_verbosity(absl.logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jaxseg" / "xla"

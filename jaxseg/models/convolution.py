@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from jaxseg.models.kernel_gradient import Padding, kernel_gradient
 
 
-
 def conv2d(
     x: Array, kernel: Array, *, stride: int = 1, dilation: int = 1, padding: int = 0
 ) -> Array:
@@ -208,7 +207,9 @@ def _conv_backward(
             return dx, dkernel
         strided = stride != 1
         dx = native(x, kernel, g)[0] if strided else _input_gradient(kernel, g, dilation, padding)
-        return dx, kernel_gradient(x, g, kernel.shape[:2], stride, dilation, padding).astype(kernel.dtype)
+        return dx, kernel_gradient(x, g, kernel.shape[:2], stride, dilation, padding).astype(
+            kernel.dtype
+        )
 
     gradients: tuple[Array, Array] = lax.platform_dependent(*saved, g, cpu=quick, default=native)
     return gradients

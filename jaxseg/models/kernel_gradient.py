@@ -45,15 +45,15 @@ def _by_convolution(x: Array, g: Array, taps: tuple[int, int]) -> Array:
     The native gradient in small: XLA:CPU lays the taps' pixels side by side as it multiplies.
     """
     (kh, kw), (b, h, w, f) = taps, g.shape
-    rows = _rows_of_a_strip(h, b * w, 1024)
-    wide = w + kw - 1
+    rows = _rows_of_a_strip(h, b * w, 512)
+    # Barriers, or the convolution reads what was not turned in memory.
+    x = x[:, :, : w + kw - 1].astype(jnp.float32)
+    turned = lax.optimization_barrier(x.transpose(3, 1, 2, 0))
 
     def add_strip(number: Array, total: Array) -> Array:
-        strip = lax.dynamic_slice_in_dim(x, number * rows, rows + kh - 1, axis=1)[:, :, :wide]
-        out = lax.dynamic_slice_in_dim(g, number * rows, rows, axis=1)
-        # Barriers, or the convolution reads what was not turned in memory.
-        pixels = lax.optimization_barrier(strip.transpose(3, 1, 2, 0).astype(jnp.float32))
-        kernel = lax.optimization_barrier(out.transpose(1, 2, 0, 3).astype(jnp.float32))
+        strip = lax.dynamic_slice_in_dim(turned, number * rows, rows + kh - 1, axis=1)
+        out = lax.dynamic_slice_in_dim(g, number * rows, rows, axis=1).astype(jnp.float32)
+        pixels, kernel = lax.optimization_barrier((strip, out.transpose(1, 2, 0, 3)))
         return total + lax.conv_general_dilated(
             pixels, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
