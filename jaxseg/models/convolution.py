@@ -207,9 +207,9 @@ def _conv_backward(
             return dx, dkernel
         strided = stride != 1
         dx = native(x, kernel, g)[0] if strided else _input_gradient(kernel, g, dilation, padding)
-        return dx, kernel_gradient(x, g, kernel.shape[:2], stride, dilation, padding).astype(
-            kernel.dtype
-        )
+        return dx, kernel_gradient(
+            x, g, (kernel.shape[0], kernel.shape[1]), stride, dilation, padding
+        ).astype(kernel.dtype)
 
     gradients: tuple[Array, Array] = lax.platform_dependent(*saved, g, cpu=quick, default=native)
     return gradients
