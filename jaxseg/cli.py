@@ -302,8 +302,7 @@ class _Mistakes:
 
 
 def _start(distributed: bool) -> None:
-    """What comes before the first array: memory, quiet libraries, compilation cache, processes."""
-    keep_freed_memory()
+    """What comes before the first array: quiet libraries, compilation cache, processes, memory."""
     absl.logging.set_verbosity(absl.logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jaxseg" / "xla"
@@ -312,6 +311,8 @@ def _start(distributed: bool) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     if distributed:
         jax.distributed.initialize()
+    if jax.default_backend() == "cpu":
+        keep_freed_memory()
 
 
 def _value(arguments: list[str], flag: str) -> str | None:
