@@ -194,19 +194,15 @@ def test_batch_and_rows_may_lie_on_many_devices(loss: Loss, mesh: jax.sharding.M
 @pytest.mark.parametrize("loss", WEIGHTED)
 def test_a_class_of_weight_zero_has_no_say(loss: Any) -> None:
     logits, batch, valid = example()
-    without = dataclasses.replace(loss, class_weights=(1.0, 0.0, 0.0))
-    even = dataclasses.replace(loss, class_weights=(1.0, 1.0, 1.0))
-    # Multiplying all weights changes nothing, but where they stand beside w0.
-    if not isinstance(loss, EdgeWeightedCrossEntropy):
-        twice = dataclasses.replace(loss, class_weights=(2.0, 0.0, 0.0))
-        assert value_of(twice, logits, batch, valid) == pytest.approx(
-            value_of(without, logits, batch, valid), rel=1e-5
-        )
-    assert value_of(without, logits, batch, valid) != value_of(even, logits, batch, valid)
-    unlabelled = valid & (batch["label"] != 0)
+    # Where no pixel of class 0 is left there is nothing to train; `absent` and w0 count on.
+    first = dataclasses.replace(loss, class_weights=(1.0, 0.0, 0.0))
+    others = valid & (batch["label"] != 0)
+    value, gradient = compiled(first)(logits, batch, others)
     if getattr(loss, "absent", False) or isinstance(loss, EdgeWeightedCrossEntropy):
-        return
-    assert value_of(without, logits, batch, unlabelled) == 0
+        assert float(value) > 0
+    else:
+        assert float(value) == 0
+        assert np.all(np.asarray(gradient) == 0)
 
 
 TORCH: dict[str, Loss] = {
