@@ -278,6 +278,7 @@ def test_bfloat16_is_what_the_network_multiplies_in(name: str) -> None:
     assert all(line.rstrip().endswith("bf16>") or "xbf16>" in line for line in convolutions)
 
 
+@pytest.mark.slow
 @every_network
 def test_every_parameter_gets_a_gradient(name: str) -> None:
     _, gradients, _, _ = trained(name)
@@ -286,6 +287,7 @@ def test_every_parameter_gets_a_gradient(name: str) -> None:
         assert np.abs(leaf).max() > 0, jax.tree_util.keystr(path)
 
 
+@pytest.mark.slow
 @every_network
 def test_batch_statistics_move_in_training_and_not_in_evaluation(name: str) -> None:
     variables, _, moved, still = trained(name)

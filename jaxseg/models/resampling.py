@@ -4,6 +4,7 @@ Maxima of 2x2 windows are a reshape, resizing is two products with constant matr
 keep rows sharded where `jax.image.resize` gathers them.
 """
 
+import functools
 import math
 
 import jax
@@ -75,16 +76,31 @@ def _larger(a: Array, b: Array) -> Array:
 def largest(x: Array, axes: tuple[int, ...] = (1, 2)) -> Array:
     """Maximum along axes, which stay with length 1: of all pixels, (B, H, W, C) -> (B, 1, 1, C).
 
-    Halves are compared with each other until one is left, because the gradient of `jnp.max` divides
-    by the number of values that equal it: 0, where XLA rounds them differently.
+    On ties the gradient goes to the first.
     """
     for axis in axes:
-        while (length := x.shape[axis]) > 1:
-            half = (length + 1) // 2  # halves share the middle of an odd length
-            first = lax.slice_in_dim(x, 0, half, axis=axis)
-            last = lax.slice_in_dim(x, length - half, length, axis=axis)
-            x = _larger(first, last)
+        x = _largest(x, axis)
     return x
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _largest(x: Array, axis: int) -> Array:
+    return x.max(axis, keepdims=True)
+
+
+def _largest_forward(x: Array, axis: int) -> tuple[Array, tuple[Array, Array]]:
+    # The gradient of `jnp.max` compares with the maximum and divides by the number of equals: 0,
+    # where XLA computes `x` a second time and rounds it differently. A place is no rounding matter.
+    return x.max(axis, keepdims=True), (jnp.argmax(x, axis, keepdims=True), x)
+
+
+def _largest_backward(axis: int, saved: tuple[Array, Array], g: Array) -> tuple[Array]:
+    winner, x = saved
+    place = lax.broadcasted_iota(winner.dtype, x.shape, axis)
+    return (jnp.where(place == winner, g, jnp.zeros((), g.dtype)),)
+
+
+_largest.defvjp(_largest_forward, _largest_backward)
 
 
 def mean_pool(x: Array, bins: int) -> Array:
