@@ -48,6 +48,7 @@ def run(
     """Losses, final parameters on the host, and the number of compilations."""
     mesh = sharding.make_mesh(shape, jax.devices()[:devices])
     state = step.init_state(config, 3, mesh)
+    start = jax.device_get(state.params)
     placements = jax.tree.map(lambda leaf: leaf.sharding, step.abstract_state(config, 3, mesh))
     train_step = jax.jit(
         step.make_train_step(config, mesh),
@@ -59,7 +60,10 @@ def run(
     for batch in batches:
         state, metrics = train_step(state, sharding.place_batch(mesh, batch))
         losses.append(float(metrics["loss"]))
-    return losses, jax.device_get(state.params), train_step._cache_size()
+    params = jax.device_get(state.params)
+    # Losses of different batches say nothing about it.
+    assert distance(start, params) > 1e-6, "nothing was trained"
+    return losses, params, train_step._cache_size()
 
 
 def distance(one: Any, other: Any) -> float:
@@ -92,7 +96,6 @@ def reference(
     )
     losses, params, compilations = run(config, batches, MeshShape(), 1)
     assert compilations == 1
-    assert losses[-1] < losses[0]
     return config, losses, params
 
 
