@@ -1,6 +1,6 @@
 """CHWS-UNet on the embedded optical landscape.
 
-Reaches .. mIoU on the test split; no classifier of single pixels can exceed 0.299.
+Not run to its end by us yet; no classifier of single pixels can exceed 0.299.
 
 python train.py --config configs/chws_unet.py
 """

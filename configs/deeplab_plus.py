@@ -1,7 +1,6 @@
 """DeepLabV3+ in the paper's form on the embedded optical landscape.
 
-Reaches .. mIoU on the test split in .. minutes on 2 CPU cores; no classifier of single pixels can
-exceed 0.299.
+Not run to its end by us yet; no classifier of single pixels can exceed 0.299.
 
 python train.py --config configs/deeplab_plus.py
 python train.py --config configs/deeplab_plus.py --config.model.backbone resnet50

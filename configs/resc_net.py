@@ -1,6 +1,6 @@
 """ReSC-Net on the embedded hyperspectral landscape.
 
-Reaches .. mIoU on the test split; no classifier of single pixels can exceed 0.335.
+Not run to its end by us yet; no classifier of single pixels can exceed 0.335.
 
 python train.py --config configs/resc_net.py
 """

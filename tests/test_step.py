@@ -22,6 +22,7 @@ from jaxseg.sharding import MeshShape
 from jaxseg.transforms import Standardize, preprocess
 
 STEPS = 10
+BATCH = 16
 STANDARDIZE = Standardize((80.0, 90.0, 80.0), (40.0, 30.0, 50.0))
 
 
@@ -37,8 +38,10 @@ def config(tiny: Path) -> Config:
 
 @pytest.fixture(scope="module")
 def batches(config: Config) -> list[Sample]:
-    data = dataclasses.replace(config.data, batch_size=8)
-    found = pipeline.training_batches(data, seed=0, positions=list(range(8)), first=0, last=STEPS)
+    data = dataclasses.replace(config.data, batch_size=BATCH)
+    found = pipeline.training_batches(
+        data, seed=0, positions=list(range(BATCH)), first=0, last=STEPS
+    )
     return list(found)
 
 
@@ -86,7 +89,7 @@ def reference(
     request: pytest.FixtureRequest, config: Config, batches: list[Sample]
 ) -> tuple[Config, list[float], Any]:
     """Ten steps of SGD on one device."""
-    # DeepLab's image pooling normalises over eight numbers here, so that a rounding of the
+    # DeepLab's image pooling normalises over sixteen numbers here, so that a rounding of the
     # parameters becomes forty times as large in the loss: shorter steps keep it small.
     rate = {"unet": 3e-4, "deeplab": 1e-5}[request.param]
     config = dataclasses.replace(
