@@ -91,7 +91,7 @@ def _kernel_gradient(x: Array, kernel: Array, g: Array, dilation: int) -> Array:
     """Strip by strip of rows, small enough for the cache: shifted image times gradient, added up.
 
     The sum over a strip's pixels is a product with ones, because XLA:CPU's own sum over leading
-    axes is six times slower.
+    axes is 2 to 7 times slower, by shape.
     """
     b, h, w, c = x.shape
     rows, columns = (_taps_that_touch(n, kernel.shape[0], dilation) for n in (h, w))
