@@ -259,12 +259,12 @@ def test_evaluation_counts_what_is_valid_and_labelled(
     )
     right, reference, predicted = np.moveaxis(np.asarray(results["margins"]), 1, 0)
     for pixels in (reference, predicted):
-        assert pixels.sum(1).tolist() == [0, 0, *[32 * 32] * 6]
+        assert pixels.sum(1).tolist() == [0, 0, *[32 * 32] * (BATCH - 2)]
     confusion = np.asarray(results["confusion"])
     np.testing.assert_array_equal(np.diag(confusion), right.sum(0))
     np.testing.assert_array_equal(confusion.sum(1), reference.sum(0))
     np.testing.assert_array_equal(confusion.sum(0), predicted.sum(0))
-    chex.assert_shape(results["prediction"], (8, 32, 32))
+    chex.assert_shape(results["prediction"], (BATCH, 32, 32))
 
 
 def test_a_batch_that_the_mesh_cannot_cut_is_refused() -> None:
