@@ -37,14 +37,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+import torch_attention_networks
 import torch_networks
 from torch import nn
 from torch.nn import functional
 
 from jaxseg import pretrained
 from jaxseg.memory import keep_freed_memory
+from jaxseg.models.attention_unet import AttentionUNet, GridAttentionUNet
+from jaxseg.models.chws_unet import CHWSUNet
 from jaxseg.models.deeplab import DeepLabV3
+from jaxseg.models.deeplab_plus import DeepLabV3Plus
 from jaxseg.models.linknet import LinkNet
+from jaxseg.models.pspnet import LecturePSPNet, PSPNet
 from jaxseg.models.unet import OriginalUNet, ResNetUNet, UNet
 from jaxseg.models.unet3plus import UNet3Plus
 from jaxseg.models.unet_plus_plus import UNetPlusPlus
@@ -87,6 +92,22 @@ def torchvision_deeplab(num_classes: int) -> nn.Module:
     )
 
 
+def pspnet(name: str) -> Callable[[int], nn.Module]:
+    """A network of `torch_pspnets`, which needs torchvision."""
+    return lambda classes: getattr(importlib.import_module("torch_pspnets"), name)(classes)
+
+
+SMP_PLUS = DeepLabV3Plus(
+    21,
+    atrous_rates=(12, 24, 36),
+    first_rate="own",
+    separable=True,
+    pyramid_conv=True,
+    low_first=False,
+    align_corners=True,
+    dropout=0.5,
+)
+
 CASES = {
     "unet": Case("U-Net, 32 features", UNet(2), torch_networks.LectureUNet, batch=4),
     "original_unet": Case(
@@ -97,8 +118,24 @@ CASES = {
         "U-Net++, ResNet-18", UNetPlusPlus(21, "resnet18"), smp("UnetPlusPlus", "resnet18")
     ),
     "unet3plus": Case("U-Net 3+", UNet3Plus(21), torch_networks.UNet3Plus),
+    "attention_unet": Case(
+        "Attention U-Net", AttentionUNet(21), torch_attention_networks.AttentionUNet
+    ),
+    "grid_attention_unet": Case(
+        "Attention U-Net, the authors'",
+        GridAttentionUNet(21),
+        torch_attention_networks.GridAttentionUNet,
+    ),
+    "chws_unet": Case(
+        "CHWS-UNet, as coded", CHWSUNet(21, axis="reshape"), torch_attention_networks.CHWSUNet
+    ),
     "linknet": Case("LinkNet", LinkNet(21), torch_networks.LinkNetBase),
+    "pspnet": Case("PSPNet-ResNet-50", PSPNet(21, aux_head=False), pspnet("PSPNet"), more=1),
+    "lecture_pspnet": Case("The lecture's PSPNet", LecturePSPNet(21), pspnet("LecturePSPNet")),
     "deeplabv3": Case("DeepLabV3-ResNet-50, stride 8", DeepLabV3(21), torchvision_deeplab),
+    "deeplab_plus": Case(
+        "DeepLabV3+-ResNet-50, stride 16", SMP_PLUS, smp("DeepLabV3Plus", "resnet50")
+    ),
 }
 
 

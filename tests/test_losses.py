@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from jaxseg.batch import IGNORE
+from jaxseg.edge_losses import EdgeAware
 from jaxseg.errors import UserError
 from jaxseg.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
-    EdgeAware,
     EdgeWeightedCrossEntropy,
     Focal,
     HardPixelCrossEntropy,
