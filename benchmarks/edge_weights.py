@@ -16,8 +16,7 @@ Whole test images are predicted. Predicted objects are connected regions of a cl
 neighbours) of at least 10 pixels. Counted over the whole test split: object F1 at IoU 0.5; merged,
 predicted objects that cover more than half of two or more true ones; split, true objects that hold
 more than half of two or more predicted ones; boundary F1 within 2 pixels; mean IoU of pixels; Rand,
-the foreground-restricted F-score of pixel pairs (Arganda-Carreras et al., Frontiers in Neuroanatomy
-2015), predicted background as objects of one pixel.
+the foreground-restricted F-score of pixel pairs (all of them as `jaxseg.objects` defines them).
 
 A finished run is not repeated. Written are WORKDIR/SET/LOSS_SEED/result.json and
 WORKDIR/edge_weights.md: mean and standard deviation over seeds, in how many seeds the edge-weighted
@@ -44,6 +43,7 @@ from jaxseg.datasets.folder import Folder
 from jaxseg.datasets.landscape_map import BUILDING, CROPLAND, MEADOW, ORCHARD
 from jaxseg.evaluation import Evaluator
 from jaxseg.losses import CrossEntropy, EdgeWeightedCrossEntropy
+from jaxseg.objects import match_objects
 from jaxseg.step import TrainState
 from jaxseg.transforms import Standardize
 
@@ -157,8 +157,7 @@ def evaluated(config: Config, state: TrainState, name: str) -> dict[str, float]:
     border = BoundaryTotal.of(len(data.source.classes))
     # The second row is what a prediction equal to the label would get: class maps cannot tell
     # touching objects of one class apart.
-    counts = np.zeros((2, 5), np.int64)
-    pairs = np.zeros((2, 3))
+    counts = np.zeros((2, 8), np.int64)
     for number, tile in enumerate(evaluator.tiles(state, list(range(len(scenes))))):
         border.add(tile.prediction, tile.label, tile.counted())
         sample = scenes.read(number, Window(0, 0, *scenes.size(number)))
@@ -166,16 +165,15 @@ def evaluated(config: Config, state: TrainState, name: str) -> dict[str, float]:
         for row, classes in enumerate((tile.prediction, tile.label)):
             predicted = objects(classes, name)
             counts[row] += object_counts(predicted, true.astype(np.int32))
-            pairs[row] += pair_counts(predicted, true.astype(np.int32))
-    best = {"boundary_f1": 1.0, "miou": 1.0} | object_measures(counts[1], pairs[1])
+    best = {"boundary_f1": 1.0, "miou": 1.0} | object_measures(counts[1])
     own = {"boundary_f1": float(np.nanmean(border.f1())), "miou": result.scores.miou}
-    own |= object_measures(counts[0], pairs[0])
+    own |= object_measures(counts[0])
     return own | {f"best_{key}": value for key, value in best.items()}
 
 
-def object_measures(counts: NDArray[np.int64], pairs: NDArray[np.float64]) -> dict[str, float]:
-    """What the sums of `object_counts` and `pair_counts` over images say."""
-    hits, found, real, merged, split = counts.tolist()
+def object_measures(counts: NDArray[np.int64]) -> dict[str, float]:
+    """What the sums of `object_counts` over images say."""
+    hits, found, real, merged, split, *pairs = counts.tolist()
     return {
         "object_f1": 2 * hits / max(1, found + real),
         "merged": merged,
@@ -192,35 +190,12 @@ def objects(label: NDArray[Any], name: str) -> Ids:
     return np.where(small[ids], 0, ids).astype(np.int32)
 
 
-def overlaps(predicted: Ids, true: Ids) -> tuple[NDArray[np.int64], Ids, Ids]:
-    """Common pixels of every two maps' ids that meet, and the two ids, 0 among them."""
-    joint = predicted.astype(np.int64) << 32 | true.astype(np.int64)
-    values, common = np.unique(joint, return_counts=True)
-    return common, (values >> 32).astype(np.int32), (values & 0xFFFFFFFF).astype(np.int32)
-
-
 def object_counts(predicted: Ids, true: Ids) -> NDArray[np.int64]:
-    """Matched at IoU above 0.5, predicted, true, merged and split objects."""
-    common, one, other = overlaps(predicted, true)
-    of_predicted, of_true = np.bincount(predicted.ravel()), np.bincount(true.ravel())
-    both = (one > 0) & (other > 0)
-    common, one, other = common[both], one[both], other[both]
-    hits = (common / (of_predicted[one] + of_true[other] - common) > 0.5).sum()
-    covered = np.bincount(one[2 * common > of_true[other]], minlength=1)
-    holding = np.bincount(other[2 * common > of_predicted[one]], minlength=1)
-    totals = ((of_predicted[1:] > 0).sum(), (of_true[1:] > 0).sum())
-    return np.array([hits, *totals, (covered > 1).sum(), (holding > 1).sum()], np.int64)
-
-
-def pair_counts(predicted: Ids, true: Ids) -> NDArray[np.float64]:
-    """Pixel pairs of the true foreground: together in both maps, in the predicted, in the true."""
-    common, one, _ = overlaps(predicted[true > 0], true[true > 0])
-    sizes = [
-        np.bincount(ids[(ids > 0) & (true > 0)]).astype(np.float64) for ids in (predicted, true)
-    ]
-    alone = common[one == 0].sum()  # each pixel of the predicted background is its own object
-    together = np.square(common[one > 0].astype(np.float64)).sum() + alone
-    return np.array([together, np.square(sizes[0]).sum() + alone, np.square(sizes[1]).sum()])
+    """Matched, predicted, true, merged and split objects, and the pairs of pixels of Rand."""
+    match = match_objects(predicted, true)
+    found, real = len(match.predicted_sizes), len(match.true_sizes)
+    hits = (match.iou > 0.5).sum()
+    return np.array([hits, found, real, match.merged(), match.split(), *match.pairs], np.int64)
 
 
 def table(name: str, results: dict[str, list[dict[str, float]]], steps: int) -> str:
