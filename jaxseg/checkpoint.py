@@ -4,10 +4,13 @@
     WORKDIR/checkpoints/STEP/config    the run's Config as JSON
 
 A save is asynchronous and atomic: a process killed in the middle of it leaves a directory that is
-ignored.
+ignored. What a disk damages later is named and skipped; Orbax reads the metrics of all checkpoints
+before any state, so one whose metrics are damaged is put aside as STEP.damaged.
 """
 
+import json
 import math
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -33,8 +36,19 @@ METRIC = "miou"
 class Checkpoints:
     """The checkpoints of one run; use it as a context manager, so that a last save is finished."""
 
-    def __init__(self, workdir: Path, *, keep: int = 1) -> None:
-        """Opens (and creates) `workdir`/checkpoints, keeping the newest `keep` and the best."""
+    def __init__(self, workdir: Path, *, keep: int = 1, repair: bool = False) -> None:
+        """Opens (and creates) `workdir`/checkpoints, keeping the newest `keep` and the best.
+
+        Args:
+            workdir: The run's folder.
+            keep: Newest checkpoints that are kept.
+            repair: Whether checkpoints with damaged metrics are put aside; an error otherwise.
+
+        Raises:
+            UserError: There are such, and `repair` does not hold.
+        """
+        self._aside = _put_aside(workdir / "checkpoints", repair=repair)
+        self._unreadable: set[int] = set()
         self._manager = ocp.CheckpointManager(
             (workdir / "checkpoints").absolute(),
             options=ocp.CheckpointManagerOptions(
@@ -72,7 +86,10 @@ class Checkpoints:
         """
         number = int(state.step)
         if number in self._manager.all_steps():
-            return
+            if number not in self._unreadable:
+                return
+            self._manager.delete(number)  # a run that came back to it saves it anew
+            self._unreadable.remove(number)
         saved = self._manager.save(
             number,
             args=ocp.args.Composite(
@@ -99,7 +116,7 @@ class Checkpoints:
         Raises:
             UserError: There are checkpoints and none of them can be read.
         """
-        skipped: list[str] = []
+        skipped = list(self._aside)
         steps = sorted(self._manager.all_steps(), reverse=True)
         for number in steps:
             state, fault = None, ""
@@ -109,6 +126,7 @@ class Checkpoints:
                 fault = _first_line(error)
             if _everywhere(state is not None):
                 return state, skipped
+            self._unreadable.add(number)
             skipped.append(f"checkpoint {number} cannot be read ({fault or 'on another process'})")
         if steps:
             raise UserError(
@@ -214,6 +232,40 @@ def reopen(
                 f"Checkpoint {number} in {workdir} cannot be read: {_first_line(error)}. Choose "
                 "another with --step."
             ) from error
+
+
+def _put_aside(folder: Path, *, repair: bool) -> list[str]:
+    """Renames checkpoints whose metrics are damaged; what was done, on the first process.
+
+    Raises:
+        UserError: There are such, and `repair` does not hold.
+    """
+    lines = []
+    if jax.process_index() == 0 and folder.is_dir():
+        for step_folder in sorted(folder.iterdir()):
+            metrics = step_folder / "metrics" / "metrics"
+            if not step_folder.name.isdigit() or not metrics.is_file():
+                continue
+            try:
+                _score(json.loads(metrics.read_bytes()))
+            except (ValueError, KeyError, TypeError) as error:
+                if not repair:
+                    raise UserError(
+                        f"{metrics} cannot be read ({_first_line(error)}). Start the training "
+                        f"again: it puts checkpoint {step_folder.name} aside and continues from "
+                        "the one before."
+                    ) from error
+                aside = step_folder.with_name(f"{step_folder.name}.damaged")
+                if aside.exists():
+                    shutil.rmtree(aside)
+                step_folder.rename(aside)
+                lines.append(
+                    f"checkpoint {step_folder.name} is put aside as {aside}, because its metrics "
+                    f"cannot be read ({_first_line(error)})"
+                )
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("damaged checkpoints are put aside")
+    return lines
 
 
 def _score(metrics: dict[str, float]) -> float:

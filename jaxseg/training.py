@@ -54,7 +54,7 @@ def train(config: Config, workdir: Path) -> TrainState:
     sharding.check_batch(mesh, config.data.batch_size, config.data.crop)
     positions = sharding.local_positions(mesh, config.data.batch_size)
 
-    with Checkpoints(workdir, keep=config.keep) as checkpoints:
+    with Checkpoints(workdir, keep=config.keep, repair=True) as checkpoints:
         # 2 sources, and what the config leaves to be measured on them
         config = configs.completed(config)
         configs.check(config)

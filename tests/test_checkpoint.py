@@ -89,6 +89,39 @@ def test_a_directory_without_content_is_skipped(
     assert "checkpoint 9 cannot be read" in skipped[0]
 
 
+def test_a_checkpoint_with_damaged_metrics_is_put_aside(
+    tmp_path: Path, run: tuple[Config, TrainState]
+) -> None:
+    save(tmp_path, run, {1: 0.5, 2: 0.9})
+    (tmp_path / "checkpoints/2/metrics/metrics").write_text("")
+    with pytest.raises(UserError, match=r"2/metrics/metrics cannot be read.*Start the training"):
+        Checkpoints(tmp_path)
+    abstract = step.abstract_state(run[0], 3, sharding.make_mesh(MeshShape()))
+    with Checkpoints(tmp_path, keep=2, repair=True) as checkpoints:
+        state, skipped = checkpoints.restore_newest(abstract)
+        assert state is not None
+        assert int(state.step) == 1
+        assert "checkpoint 2 is put aside" in skipped[0]
+        checkpoints.save(at(run[1], 2), run[0], 0.7)
+    assert reopen(tmp_path, MeshShape())[1].step == 2
+
+
+def test_a_run_that_comes_back_to_a_damaged_checkpoint_saves_it_anew(
+    tmp_path: Path, run: tuple[Config, TrainState]
+) -> None:
+    save(tmp_path, run, {1: None, 2: None})
+    for file in (tmp_path / "checkpoints/2/state").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    abstract = step.abstract_state(run[0], 3, sharding.make_mesh(MeshShape()))
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        state, skipped = checkpoints.restore_newest(abstract)
+        assert state is not None
+        assert len(skipped) == 1
+        checkpoints.save(at(state, 2), run[0], None)
+    assert reopen(tmp_path, MeshShape(), "latest")[1].step == 2
+
+
 def test_only_damaged_checkpoints_are_an_error_that_lists_them(
     tmp_path: Path, run: tuple[Config, TrainState]
 ) -> None:
