@@ -8,8 +8,7 @@ unlabelled, 1 bare soil, 2 mountain, 3 water, 4 urban, 5 vegetation (PolSF, Liu 
 arXiv:1912.07259, whose list has them in another order than its file).
 
 python train.py --config configs/airsar.py
-python train.py --config configs/airsar.py --config.data.source.path SCENE/T3 \\
-    --config.data.source.labels SCENE/label.png
+Where they lie is said by --config.data.source.path and --config.data.source.labels.
 """
 
 from jaxseg.config import Config

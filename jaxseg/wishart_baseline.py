@@ -102,9 +102,9 @@ class WishartClassifier:
         _check(pixels)
         centres = self.centres()
         known = np.flatnonzero(self.count)
-        sign, log_det = np.linalg.slogdet(centres[known])
-        if (sign.real <= 0).any():
-            k = known[sign.real <= 0][0]
+        values = np.linalg.eigvalsh(centres[known])
+        if (values[:, 0] <= 0).any():
+            k = known[values[:, 0] <= 0][0]
             raise UserError(
                 f"The mean matrix of class {k} is not positive definite ({self.count[k]:.0f} "
                 "training pixels): its pixels are no polarimetric matrices, or too few."
@@ -115,7 +115,7 @@ class WishartClassifier:
         weights[:, :3] = inverse[:, range(3), range(3)].real
         weights[:, 3::2] = 2 * inverse[:, _ROWS, _COLUMNS].real
         weights[:, 4::2] = 2 * inverse[:, _ROWS, _COLUMNS].imag
-        distance = pixels.astype(np.float64) @ weights.T + log_det
+        distance = pixels.astype(np.float64) @ weights.T + np.log(values).sum(axis=1)
         return np.asarray(known[distance.argmin(axis=-1)], np.uint8)
 
 
