@@ -156,10 +156,9 @@ class ClassWeightsFlags:
 class PolsarFlags:
     """Check and draw a polarimetric SAR scene: jaxseg polsar data/T3 --out pictures.
 
-    Reads PolSARpro folders (T3, C3, C2, S2) and complex GeoTIFF: a folder of four files whose names
-    end in hh, hv, vh, vv, or one file of four bands. Counts pixels without data and those that are
-    no positive semidefinite matrix; draws Pauli, span, entropy, anisotropy, alpha, Freeman-Durden
-    and the refined Lee filter.
+    Reads PolSARpro folders (T3, C3, C2, S2) and complex GeoTIFF: four files or four bands.
+
+    Counts pixels without data and those that are no matrix of a radar, and draws all products.
 
     Attributes:
         path: The folder or file.

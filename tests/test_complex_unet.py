@@ -67,16 +67,14 @@ def test_kernels_begin_with_uniform_phases_and_hes_variance() -> None:
 
 def test_normalised_channels_are_circular_and_centred() -> None:
     z = numbers(4, 16, 16, 3)
-    z = (z.real + 1j * (0.5 * z.imag + 0.8 * z.real)) * np.array([0.01, 1, 50]) + (3 - 2j)
+    z = (z.real + 1j * (0.5 * z.imag + 0.8 * z.real)) * np.array([0.3, 1, 50]) + (3 - 2j)
     norm = ComplexBatchNorm(use_running_average=False)
     variables = norm.init(jax.random.key(0), parts(z))
     out, moved = norm.apply(variables, parts(z), mutable=["batch_stats"])
     flat = whole(out).reshape(-1, 3)
     np.testing.assert_allclose(flat.mean(0), 0, atol=1e-4)
-    np.testing.assert_allclose((np.abs(flat) ** 2).mean(0), 1, rtol=0.1)  # epsilon, the first
-    np.testing.assert_allclose((np.abs(flat[:, 1:]) ** 2).mean(0), 1, rtol=1e-3)
-    np.testing.assert_allclose((flat[:, 1:] ** 2).mean(0), 0, atol=1e-3)
-    stats = moved["batch_stats"]
+    np.testing.assert_allclose((np.abs(flat) ** 2).mean(0), 1, rtol=2e-3)
+    np.testing.assert_allclose((flat**2).mean(0), 0, atol=2e-3)
     for _ in range(200):
         _, moved = norm.apply(variables | moved, parts(z), mutable=["batch_stats"])
     stats = moved["batch_stats"]
