@@ -2,7 +2,7 @@
 
     a PolSARpro folder of T3, C3, C2 or S2
     a folder with four complex GeoTIFF files whose names end in hh, hv, vh and vv
-    one GeoTIFF of four complex bands HH, HV, VH, VV
+    one GeoTIFF of four complex bands HH, HV, VH, VV, or of nine T11, T12 ... T33 or C11 ... C33
 
 Planes are mapped into memory, so a window costs what it holds, however large the scene is. Whatever
 is wrong with a file is a `UserError` that names it.
@@ -11,6 +11,7 @@ is wrong with a file is a `UserError` that names it.
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,20 +24,13 @@ from jaxseg.errors import UserError
 from jaxseg.polsarpro import FILES, Kind, Plane
 from jaxseg.sensors import decompositions, polsar
 
-BANDS: dict[Kind, tuple[str, ...]] = {
-    "S2": polsar.S2_BANDS,
-    "T3": polsar.T3_BANDS,
-    "C3": polsar.C3_BANDS,
-    "C2": polsar.C2_BANDS,
-}
-
 MOSTLY_BAD = 0.5
 """Share of bad pixels in a window above which its file, not its pixels, must be wrong."""
 
 _ALLOWED = (
     "Give a PolSARpro folder (T3, C3, C2 or S2: .bin files with config.txt or .hdr), a folder with "
-    "four complex GeoTIFF files whose names end in hh, hv, vh and vv, or a GeoTIFF of four complex "
-    "bands HH, HV, VH, VV."
+    "four complex GeoTIFF files whose names end in hh, hv, vh and vv, or a GeoTIFF of complex "
+    "bands: four (HH, HV, VH, VV) or nine (named T11, T12 ... T33, or C11 ... C33)."
 )
 
 
@@ -50,7 +44,8 @@ class PolsarScene:
         height: Rows.
         width: Columns.
         gsd: Ground sample distance in metres, or None where the files do not tell.
-        planes: What reads a window of each plane, in the order of `BANDS`.
+        planes: What reads a window of each plane: S2 in the order HH, HV, VH, VV; matrices as real
+            planes in the order of `sensors.polsar`, or all nine elements as complex ones.
     """
 
     path: str
@@ -68,12 +63,8 @@ class PolsarScene:
         """
         return np.stack([plane(window) for plane in self.planes], axis=-1)
 
-    def matrix(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """The window as coherency matrices, and where they are usable.
-
-        Returns:
-            (h, w, 9) float32 bands of T3, or (h, w, 4) of C2, zero where there are none; (h, w)
-            bool, False without data (zero in all bands, or not finite).
+    def matrices(self, window: Window) -> "Matrices":
+        """The window as coherency matrices, and which of them are some.
 
         Raises:
             UserError: A file cannot be read.
@@ -81,35 +72,54 @@ class PolsarScene:
         raw = self.read(window)
         with jax.default_device(jax.local_devices(backend="cpu")[0]):  # hosts read, devices train
             known = np.asarray(decompositions.has_data(raw))
-            raw = np.where(known[..., None], raw, np.zeros((), raw.dtype))
+            bands = jnp.asarray(np.where(known[..., None], raw, np.zeros((), raw.dtype)))
+            hermitian: NDArray[np.bool_] | bool = True
             if self.kind == "S2":
-                raw = np.asarray(polsar.t3_from_s2(jnp.asarray(raw)))
-            elif self.kind == "C3":
-                raw = np.asarray(polsar.t3_from_c3(jnp.asarray(raw)))
-        return raw.astype(np.float32, copy=False), known
+                bands = polsar.t3_from_s2(bands)
+            elif raw.dtype.kind == "c":  # all nine elements, row by row
+                full = bands.reshape(*bands.shape[:-1], 3, 3)
+                hermitian = np.asarray(polsar.asymmetry(full) <= decompositions.TOLERANCE)
+                bands = polsar.bands_of(full)
+            if self.kind == "C3":
+                bands = polsar.t3_from_c3(bands)
+            good = known & hermitian & np.asarray(decompositions.is_semidefinite(bands))
+        return Matrices(np.asarray(bands, np.float32), known, np.asarray(good))
 
-    def checked(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """As `matrix`, with pixels that are no positive semidefinite matrix marked unusable too.
+    def usable(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """The bands of `matrices`, zero where they are none, and (h, w) bool where they are.
 
         Raises:
-            UserError: A file cannot be read, or most of the window's pixels are none.
+            UserError: A file cannot be read, or most of the window's pixels are no matrix of a
+                radar.
         """
-        bands, known = self.matrix(window)
-        with jax.default_device(jax.local_devices(backend="cpu")[0]):
-            good = known & np.asarray(decompositions.is_semidefinite(bands))
+        bands, known, good = self.matrices(window)
         bad, counted = int((known & ~good).sum()), int(known.sum())
         if bad > MOSTLY_BAD * counted:
-            raise UserError(not_semidefinite(self.path, bad, counted, window))
+            raise UserError(impossible(self.path, bad, counted, window))
         return np.where(good[..., None], bands, np.float32(0)), good
 
 
-def not_semidefinite(path: str, bad: int, counted: int, window: Window | None = None) -> str:
+class Matrices(NamedTuple):
+    """A window of a scene.
+
+    Attributes:
+        bands: (h, w, 9) float32 bands of T3, or (h, w, 4) of C2, zero without data.
+        known: (h, w) bool, False without data: zero in all bands, or not finite.
+        good: (h, w) bool, whether it is a Hermitian, positive semidefinite matrix with data.
+    """
+
+    bands: NDArray[np.float32]
+    known: NDArray[np.bool_]
+    good: NDArray[np.bool_]
+
+
+def impossible(path: str, bad: int, counted: int, window: Window | None = None) -> str:
     """The message about a file in which most matrices are impossible."""
     where = "" if window is None else f", window at row {window.y}, column {window.x}"
     return (
-        f"{path}{where}: {bad} of {counted} pixels ({bad / counted:.1%}) are no positive "
-        f"semidefinite matrix: an eigenvalue is below -{decompositions.TOLERANCE:g} of the span. "
-        "No radar measures that. Planes are swapped, or not linear power (dB?): write them anew."
+        f"{path}{where}: {bad} of {counted} pixels ({bad / counted:.1%}) are no Hermitian, "
+        f"positive semidefinite matrix (to {decompositions.TOLERANCE:g} of the span). No radar measures "
+        "that: planes are swapped, or not linear power (dB?). Write them anew."
     )
 
 
@@ -143,15 +153,22 @@ def _one_geotiff(file: Path) -> PolsarScene:
         raise UserError(f"{file} is one file of a PolSARpro folder: give {file.parent}.")
     header = raster.header(str(file))
     _check_complex(header)
-    if header.bands != len(polsar.S2_BANDS):
-        raise UserError(f"{file} has {header.bands} band(s). {_ALLOWED}")
     names = [(name or "").upper() for name in header.descriptions]
-    order = [names.index(band) if band in names else None for band in polsar.S2_BANDS]
-    told = [place for place in order if place is not None]
-    if told and len(told) < len(order):
-        raise UserError(f"{file}: bands are named {', '.join(names)}, not HH, HV, VH, VV.")
-    planes = [(str(file), place + 1) for place in (told or range(4))]
-    return _of_rasters(str(file), header, planes)
+    kinds: dict[Kind, tuple[str, ...]] = {"S2": polsar.S2_BANDS, "T3": _full("T"), "C3": _full("C")}
+    kind: Kind
+    for kind, meant in kinds.items():
+        if set(names) == set(meant):
+            places = [names.index(name) + 1 for name in meant]
+            return _of_rasters(str(file), kind, header, [(str(file), place) for place in places])
+    if header.bands == len(polsar.S2_BANDS) and not any(names):
+        return _of_rasters(str(file), "S2", header, [(str(file), n) for n in range(1, 5)])
+    shown = ", ".join(name or "no name" for name in names)
+    raise UserError(f"{file} has {header.bands} band(s): {shown}. {_ALLOWED}")
+
+
+def _full(letter: str) -> tuple[str, ...]:
+    """Names of all elements of a 3 x 3 matrix, row by row."""
+    return tuple(f"{letter}{row}{column}" for row in (1, 2, 3) for column in (1, 2, 3))
 
 
 def _four_geotiffs(folder: Path) -> PolsarScene:
@@ -185,7 +202,7 @@ def _four_geotiffs(folder: Path) -> PolsarScene:
                     f"{header.path}: its {what} is {one}, that of {first.path} is {two}. All four "
                     "have to have one grid."
                 )
-    return _of_rasters(str(folder), first, planes)
+    return _of_rasters(str(folder), "S2", first, planes)
 
 
 def _check_complex(header: raster.Header) -> None:
@@ -196,7 +213,9 @@ def _check_complex(header: raster.Header) -> None:
         )
 
 
-def _of_rasters(path: str, header: raster.Header, planes: list[tuple[str, int]]) -> PolsarScene:
+def _of_rasters(
+    path: str, kind: Kind, header: raster.Header, planes: list[tuple[str, int]]
+) -> PolsarScene:
     def reader(file: str, band: int) -> Plane:
         def read(window: Window) -> NDArray[np.generic]:
             return raster.read(file, window, bands=[band])[..., 0].astype(np.complex64)
@@ -204,4 +223,4 @@ def _of_rasters(path: str, header: raster.Header, planes: list[tuple[str, int]])
         return read
 
     readers = tuple(reader(file, band) for file, band in planes)
-    return PolsarScene(path, "S2", header.height, header.width, header.gsd, readers)
+    return PolsarScene(path, kind, header.height, header.width, header.gsd, readers)

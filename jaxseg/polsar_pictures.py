@@ -48,7 +48,7 @@ class Survey:
         bands: (h, w, 9) T3 or (h, w, 4) C2, means over usable pixels, zero where there is none.
         known: (h, w) bool, whether there is one.
         nodata: Pixels of the scene that are zero in all bands, or not finite.
-        bad: Pixels that are no positive semidefinite matrix.
+        bad: Pixels that are no Hermitian, positive semidefinite matrix.
         looks: (h, w) equivalent number of looks in 9 x 9 pixels of the overview.
     """
 
@@ -86,8 +86,7 @@ def survey(path: str, console: Console) -> Survey:
     shown = track(tops, "strips of the scene", total=len(tops), console=console)
     for top in tops if len(tops) == 1 else shown:
         window = Window(top, 0, min(step, scene.height - top), scene.width)
-        bands, known = scene.matrix(window)
-        good = known & np.asarray(decompositions.is_semidefinite(jnp.asarray(bands)))
+        bands, known, good = scene.matrices(window)
         nodata += int((~known).sum())
         bad += int((known & ~good).sum())
         place = slice(top // factor, -(-(top + window.height) // factor))
@@ -99,7 +98,7 @@ def survey(path: str, console: Console) -> Survey:
             f"{scene.path}: none of its {pixels} pixels has data: all are zero, NaN or infinite."
         )
     if bad > polsar_files.MOSTLY_BAD * (pixels - nodata):
-        raise UserError(polsar_files.not_semidefinite(scene.path, bad, pixels - nodata))
+        raise UserError(polsar_files.impossible(scene.path, bad, pixels - nodata))
     mean = (total / np.maximum(count, 1)[..., None]).astype(np.float32)
     looks = np.asarray(polsar_filters.equivalent_looks(jnp.asarray(mean)))
     return Survey(scene, factor, mean, count > 0, nodata, bad, looks)
@@ -110,7 +109,7 @@ def show(found: Survey, console: Console) -> None:
     scene, pixels = found.scene, found.scene.height * found.scene.width
     gsd = "ground sample distance not told" if scene.gsd is None else f"pixels of {scene.gsd:g} m"
     say(console, f"{scene.path}: {scene.kind}, {scene.height} x {scene.width} pixels, {gsd}")
-    for count, what in ((found.nodata, "without data"), (found.bad, "not positive semidefinite")):
+    for count, what in ((found.nodata, "without data"), (found.bad, "no matrix of a radar")):
         say(console, f"  {what:28}{count:>14,}   {count / pixels:8.3%}")
     power = _decibel(np.asarray(polsar.span(jnp.asarray(found.bands))))[found.known]
     low, middle, high = np.percentile(power, (5, 50, 95))

@@ -61,7 +61,8 @@ def test_polsarpro_folders_give_the_same_coherency(
     scene = open_polsar(folder)
     assert (scene.kind, scene.height, scene.width, scene.gsd) == (kind, ROWS, COLUMNS, None)
     window = Window(3, 5, 7, 9)
-    bands, known = scene.matrix(window)
+    bands, known, good = scene.matrices(window)
+    assert good.all()
     assert bands.dtype == np.float32
     assert known.all()
     np.testing.assert_allclose(bands, planes("T3")[3:10, 5:14], rtol=1e-4, atol=1e-5)
@@ -71,7 +72,7 @@ def test_polsarpro_folders_give_the_same_coherency(
 def test_two_channels_stay_two(tmp_path: Path) -> None:
     scene = open_polsar(write_polsarpro(tmp_path / "C2", "C2", planes("C2")))
     assert scene.kind == "C2"
-    np.testing.assert_array_equal(scene.matrix(WHOLE)[0], planes("C2"))
+    np.testing.assert_array_equal(scene.matrices(WHOLE).bands, planes("C2"))
 
 
 def test_complex_geotiffs_give_the_same_coherency(tmp_path: Path) -> None:
@@ -82,7 +83,31 @@ def test_complex_geotiffs_give_the_same_coherency(tmp_path: Path) -> None:
     for path in (four_files(tmp_path / "files", s), tmp_path / "four.tif", tmp_path / "named.tif"):
         scene = open_polsar(path)
         assert (scene.kind, scene.gsd) == ("S2", 2.5)
-        np.testing.assert_allclose(scene.matrix(WHOLE)[0], planes("T3"), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(scene.matrices(WHOLE).bands, planes("T3"), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["T3", "C3"])
+def test_a_geotiff_of_all_nine_elements_has_to_be_hermitian(tmp_path: Path, kind: Kind) -> None:
+    full = np.array(polsar.matrices(jnp.asarray(planes(kind)))).reshape(ROWS, COLUMNS, 9)
+    names = [f"{kind[0]}{row}{column}" for row in (1, 2, 3) for column in (1, 2, 3)]
+    geotiff(tmp_path / "full.tif", full[..., ::-1], names=names[::-1])
+    scene = open_polsar(tmp_path / "full.tif")
+    bands, _, good = scene.matrices(WHOLE)
+    assert good.all()
+    np.testing.assert_allclose(bands, planes("T3"), rtol=1e-5, atol=1e-5)
+    full[3, 4, 1] *= 1j
+    full[5, 6, 4] += 0.5j
+    geotiff(tmp_path / "two.tif", full, names=names)
+    assert (~open_polsar(tmp_path / "two.tif").usable(WHOLE)[1]).sum() == 2
+    full[..., 1] = 0
+    geotiff(tmp_path / "none.tif", full, names=names)
+    with pytest.raises(
+        UserError, match=r"none.tif.* 204 of 204 pixels \(100.0%\) are no Hermitian"
+    ):
+        open_polsar(tmp_path / "none.tif").usable(WHOLE)
+    geotiff(tmp_path / "nameless.tif", full)
+    with pytest.raises(UserError, match=r"nameless.tif has 9 band.*named T11, T12"):
+        open_polsar(tmp_path / "nameless.tif")
 
 
 def test_a_folder_needs_only_one_of_config_and_headers(tmp_path: Path) -> None:
@@ -114,7 +139,7 @@ def test_a_window_of_a_scene_larger_than_memory_is_read(tmp_path: Path) -> None:
             stream.seek(4 * (99_990 * 100_000 + 99_980))
             stream.write(np.full(3, number + 1, "<f4").tobytes())
     scene = open_polsar(folder)
-    bands, known = scene.matrix(Window(99_980, 99_970, 20, 30))
+    bands, known, _ = scene.matrices(Window(99_980, 99_970, 20, 30))
     assert known.sum() == 3
     assert known[10, 10:13].all()
     assert bands[10, 11, 0] == 1  # T11 comes first by name
@@ -127,11 +152,12 @@ def test_pixels_without_data_and_impossible_ones_are_marked(tmp_path: Path) -> N
     t3[4, 5] = np.nan
     t3[6, 7, 1] = -1
     scene = open_polsar(write_polsarpro(tmp_path / "T3", "T3", t3))
-    bands, known = scene.matrix(WHOLE)
+    bands, known, good = scene.matrices(WHOLE)
     assert (~known).sum() == COLUMNS + 1
     assert np.isfinite(bands).all()
-    bands, good = scene.checked(WHOLE)
     assert (known & ~good).sum() == 1
+    bands, usable = scene.usable(WHOLE)
+    np.testing.assert_array_equal(usable, good)
     assert not bands[6, 7].any()
 
 
@@ -214,7 +240,7 @@ def test_faults_of_geotiffs_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"amplitude.tif holds float32 numbers, not complex"):
         open_polsar(tmp_path / "amplitude.tif")
     geotiff(tmp_path / "odd.tif", s, names=("HH", "HV", "VH", "other"))
-    with pytest.raises(UserError, match=r"odd.tif: bands are named HH, HV, VH, OTHER"):
+    with pytest.raises(UserError, match=r"odd.tif has 4 band\(s\): HH, HV, VH, OTHER"):
         open_polsar(tmp_path / "odd.tif")
     folder = four_files(tmp_path / "files", s)
     geotiff(folder / "sar_vh.tif", s[:-1, :, 2:3])
@@ -248,8 +274,8 @@ def test_a_window_of_impossible_matrices_is_refused_with_their_share(
     else:
         t3 = t3[..., [3, 1, 2, 0, 4, 5, 6, 7, 8]]
     scene = open_polsar(write_polsarpro(tmp_path / "T3", "T3", t3))
-    with pytest.raises(UserError, match=r"T3.*pixels \(\d+.\d%\) are no positive semidefinite"):
-        scene.checked(WHOLE)
+    with pytest.raises(UserError, match=r"T3.*pixels \(\d+.\d%\) are no Hermitian, positive"):
+        scene.usable(WHOLE)
 
 
 @pytest.mark.real_data
@@ -267,7 +293,7 @@ def test_real_scenes_are_matrices_of_radars(
         pytest.skip(f"{DATA / name} is absent: the real sets lie beside the checkout")
     scene = open_polsar(DATA / name)
     assert (scene.kind, (scene.height, scene.width), scene.gsd) == (kind, size, gsd)
-    bands, good = scene.checked(Window(0, 0, *size))
+    bands, good = scene.usable(Window(0, 0, *size))
     assert good.all()
     back = polsar.t3_from_c3(polsar.c3_from_t3(jnp.asarray(bands)))
     off = np.abs(np.asarray(back) - bands).max(-1) / bands[..., :3].sum(-1)

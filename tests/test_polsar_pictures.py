@@ -76,7 +76,10 @@ def test_bad_pixels_and_those_without_data_are_counted_once(
 
 @pytest.mark.parametrize(
     ("fault", "words"),
-    [("empty", "none of its 600 pixels has data"), ("swapped", "no positive semidefinite matrix")],
+    [
+        ("empty", "none of its 600 pixels has data"),
+        ("swapped", "no Hermitian, positive semidefinite"),
+    ],
 )
 def test_a_scene_that_is_none_ends_with_a_message(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], fault: str, words: str

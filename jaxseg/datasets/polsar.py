@@ -32,7 +32,7 @@ DRAWS = 200
 class LabelledPolsar:
     """A scene as a config holds it; fulfils `jaxseg.batch.Source`.
 
-    Pixels without data, and those that are no positive semidefinite matrix, are invalid.
+    Pixels without data, and those that are no matrix of a radar, are invalid.
 
     Attributes:
         path: PolSARpro folder (T3, C3, S2), folder of four complex GeoTIFF files, or one file of
@@ -142,7 +142,7 @@ class PolsarScenes:
         Raises:
             UserError: A file cannot be read, or most of the window's pixels are no such matrix.
         """
-        bands, good = self.scene.checked(window)
+        bands, good = self.scene.usable(window)
         rows = slice(window.y, window.y + window.height)
         label = self.label[rows, window.x : window.x + window.width].copy()
         return {"image": bands, "label": label, "valid": good}
