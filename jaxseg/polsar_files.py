@@ -118,8 +118,8 @@ def impossible(path: str, bad: int, counted: int, window: Window | None = None) 
     where = "" if window is None else f", window at row {window.y}, column {window.x}"
     return (
         f"{path}{where}: {bad} of {counted} pixels ({bad / counted:.1%}) are no Hermitian, "
-        f"positive semidefinite matrix (to {decompositions.TOLERANCE:g} of the span). No radar measures "
-        "that: planes are swapped, or not linear power (dB?). Write them anew."
+        f"positive semidefinite matrix (to {decompositions.TOLERANCE:g} of the span). No radar "
+        "measures that: planes are swapped, or not linear power (dB?). Write them anew."
     )
 
 

@@ -24,7 +24,7 @@ def boxcar(image: Array, size: int) -> Array:
     return _weighted(image, weights)[0]
 
 
-@functools.partial(jax.jit, static_argnames=("looks", "size"))
+@functools.partial(jax.jit, static_argnames="size")
 def refined_lee(bands: Array, *, looks: float, size: int = 7) -> Array:
     """Speckle filter that looks only along an edge: (..., H, W, C) -> (..., H, W, C).
 
@@ -82,9 +82,9 @@ def refined_lee(bands: Array, *, looks: float, size: int = 7) -> Array:
 def equivalent_looks(bands: Array, size: int = 9) -> Array:
     """Equivalent number of looks around each pixel: (..., H, W, 9 or 4) -> (..., H, W).
 
-    (tr Sigma)^2 / (E[tr T^2] - tr Sigma^2) over a window, Sigma = E[T]: exact in expectation for
-    matrices of the complex Wishart distribution. Texture and edges in the window lower it, and so
-    does nothing else: a scene's looks are those of its homogeneous windows.
+    (tr Sigma)^2 / (E[tr T^2] - tr Sigma^2) over a window, Sigma = E[T], for matrices
+    of the complex Wishart distribution. Texture and edges in the window lower it, filters and
+    correlated neighbours raise it: a scene's looks are those of its homogeneous windows.
 
     Source: Anfinsen, Doulgeris, Eltoft, Estimation of the Equivalent Number of Looks in
     Polarimetric SAR Imagery, IEEE TGRS 2009.
