@@ -115,9 +115,9 @@ def test_the_bands_of_a_coherency_matrix_become_three_real_and_three_complex_num
         as_complex(t3[:4], 3)
 
 
-@pytest.mark.parametrize("activation", ["crelu", "modrelu"])
-def test_phases_matter_to_the_network(activation: Any) -> None:
-    model = ComplexUNet(4, pairs=3, features=2, activation=activation)
+def test_phases_matter_to_the_network() -> None:
+    # CReLU is what the contract test runs.
+    model = ComplexUNet(4, pairs=3, features=2, activation="modrelu")
     image = np.random.default_rng(0).standard_normal((1, 20, 33, 9)).astype(np.float32)
     variables = jax.jit(lambda x: model.init(jax.random.key(0), x, train=False))(image)
     apply = jax.jit(lambda x: model.apply(variables, x, train=False))
