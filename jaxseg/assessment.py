@@ -4,7 +4,9 @@ Nothing is written or shown here; that is `report`'s.
 """
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,10 +24,15 @@ from jaxseg.gaussian_baseline import GaussianClassifier
 from jaxseg.intervals import Intervals
 from jaxseg.metrics import scores
 from jaxseg.objects import ObjectTotal
+from jaxseg.sensors import polsar
 from jaxseg.sharding import MeshShape
+from jaxseg.wishart_baseline import WishartClassifier
 
 BASELINE_WINDOWS = 256
-"""Training windows that the per-pixel baseline is fitted on, evenly spaced over the split."""
+"""Training windows that the per-pixel baselines are fitted on, evenly spaced over the split."""
+
+BASELINE_SIDE = 1024
+"""Rows and columns of such a window, at most."""
 
 TOLERANCE = Tolerance(2.0)
 RIM = Tolerance(0.02, "diagonal")
@@ -45,7 +52,8 @@ class Assessment:
         objects: Objects of whole scenes.
         temperature: Divides the logits for the best likelihood of the validation split.
         reliability: Calibration before and after a division by the temperature.
-        baseline: What single pixels reach, if asked for.
+        baseline: What single pixels reach, one Gaussian per class, if asked for.
+        wishart: What they reach by their Wishart distance, if asked for and polarimetric.
         worst: The windows with the lowest accuracy.
         median: Those in the middle.
     """
@@ -60,6 +68,7 @@ class Assessment:
     temperature: float
     reliability: tuple[Reliability, Reliability]
     baseline: Evaluation | None
+    wishart: Evaluation | None
     worst: list[pictures.Tile]
     median: list[pictures.Tile]
 
@@ -81,7 +90,7 @@ def evaluate(
         split: `train`, `validation` or `test`.
         which: `best`, `latest` or a step.
         mesh_shape: Devices to use; need not be those of the training.
-        baseline: Whether to fit and count the per-pixel baseline too.
+        baseline: Whether to fit and count the per-pixel baselines too.
         tolerance: How far a border may be off for Boundary F1.
         rim: Width of the rims of Boundary IoU.
 
@@ -111,40 +120,87 @@ def evaluate(
         temperature=temperature,
         reliability=confidence.reliability(),
         baseline=baseline_evaluation(config, split) if baseline else None,
+        wishart=wishart_evaluation(config, split) if baseline else None,
         worst=evaluator.tiles(state, ranked[:4]),
         median=evaluator.tiles(state, ranked[max(0, middle - 2) : middle + 2]),
     )
 
 
+class PixelClassifier(Protocol):
+    """A classifier that sees one pixel at a time."""
+
+    def fit(self, pixels: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> None:
+        """Adds training pixels (N, C) and their classes (N,)."""
+
+    def predict(self, pixels: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+        """Classes of pixels, (..., C) -> (...)."""
+
+
+Pixels = Callable[[Sample], tuple[NDArray[np.float32], NDArray[np.uint8]]]
+"""The pixels (N, C) and labels (N,) of a window that count."""
+
+
 def baseline_evaluation(config: Config, split: str) -> Evaluation:
     """What one Gaussian per class, fitted to single preprocessed pixels, reaches."""
+
+    def pixels(sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        image, valid = jnp.asarray(sample["image"]), jnp.asarray(sample["valid"])
+        steps = transforms.preprocess(image[None], valid[None], config.preprocess)
+        return _counted(np.asarray(steps)[0], sample)
+
+    classifier = GaussianClassifier(len(config.data.source.classes))
+    return _pixel_evaluation(config, split, classifier, pixels)
+
+
+def wishart_evaluation(config: Config, split: str) -> Evaluation | None:
+    """What the Wishart distance of single pixels reaches; None if the bands are no T3 or C3."""
     source = config.data.source
-    classifier = GaussianClassifier(len(source.classes))
+    if tuple(source.bands) not in (polsar.T3_BANDS, polsar.C3_BANDS):
+        return None
+
+    def pixels(sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        return _counted(sample["image"].astype(np.float32), sample)
+
+    return _pixel_evaluation(config, split, WishartClassifier(len(source.classes)), pixels)
+
+
+def _pixel_evaluation(
+    config: Config, split: str, classifier: PixelClassifier, pixels: Pixels
+) -> Evaluation:
+    """Fits the classifier on windows of the training split and counts it on all of `split`."""
+    source = config.data.source
+    data = dataclasses.replace(config.data, separation=False)
     train = source.scenes("train")
-    for index in np.unique(np.linspace(0, len(train) - 1, BASELINE_WINDOWS).astype(int)):
-        height, width = train.size(int(index))
-        window = Window(0, 0, min(height, 1024), min(width, 1024))
-        pixels, label = _pixels(config, train.read(int(index), window))
-        classifier.fit(pixels, label)
+    large = dataclasses.replace(data, evaluation_crop=BASELINE_SIDE)
+    fitted = pipeline.evaluation_windows(train, large)
+    for number in np.unique(np.linspace(0, len(fitted) - 1, BASELINE_WINDOWS).astype(int)):
+        scene, window = fitted[number]
+        height, width = train.size(scene)
+        inside = Window(
+            window.y,
+            window.x,
+            min(window.height, height - window.y),
+            min(window.width, width - window.x),
+        )
+        classifier.fit(*pixels(train.read(scene, inside)))
     scenes = source.scenes(split)
     size = len(source.classes)
     total = np.zeros((size, size), np.int64)
-    windows = pipeline.evaluation_windows(scenes, config.data)
+    windows = pipeline.evaluation_windows(scenes, data)
     margins = np.zeros((len(windows), 3, size), np.int32)
-    data = dataclasses.replace(config.data, separation=False)
     for number, (scene, window) in enumerate(windows):
-        pixels, label = _pixels(config, pipeline.read_window(scenes, scene, window, data))
+        values, label = pixels(pipeline.read_window(scenes, scene, window, data))
         if len(label):
-            joint = label.astype(np.int64) * size + classifier.predict(pixels)
+            joint = label.astype(np.int64) * size + classifier.predict(values)
             confusion = np.bincount(joint, minlength=size * size).reshape(size, size)
             total += confusion
             margins[number] = np.diag(confusion), confusion.sum(1), confusion.sum(0)
     return Evaluation(total, scores(total, source.classes), margins)
 
 
-def _pixels(config: Config, sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """The preprocessed pixels (N, C) and labels (N,) that count."""
-    image, valid = jnp.asarray(sample["image"]), jnp.asarray(sample["valid"])
-    preprocessed = np.asarray(transforms.preprocess(image[None], valid[None], config.preprocess))[0]
+def _counted(
+    image: NDArray[np.float32], sample: Sample
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """The pixels (N, C) and labels (N,) that count."""
     counted = sample["valid"].astype(bool) & (sample["label"] != IGNORE)
-    return preprocessed[counted], sample["label"][counted].astype(np.uint8)
+    return image[counted], sample["label"][counted].astype(np.uint8)

@@ -28,6 +28,7 @@ from jaxseg import config as configs
 from jaxseg import models
 from jaxseg.console import track
 from jaxseg.errors import UserError
+from jaxseg.models.complex_layers import ComplexConv
 from jaxseg.models.convolution import conv2d, conv_transpose2d
 from jaxseg.models.depthwise import depthwise_conv2d
 from jaxseg.models.layers import Conv, ConvTranspose, DepthwiseConv
@@ -198,12 +199,15 @@ def _positive(
         return call(*args, **kwargs)
     if isinstance(module, nn.BatchNorm):
         return args[0]
-    if isinstance(module, Conv | ConvTranspose | DepthwiseConv):
+    if isinstance(module, Conv | ComplexConv | ConvTranspose | DepthwiseConv):
         taps = jnp.full((module.kernel_size, module.kernel_size, 1, 1), 1 / module.kernel_size**2)
         x = jnp.asarray(args[0], jnp.float32)
         mean, features = x.mean(-1, keepdims=True), x.shape[-1]
         if isinstance(module, DepthwiseConv):
             y = depthwise_conv2d(mean, taps, dilation=module.dilation)
+        elif isinstance(module, ComplexConv):
+            features = 2 * module.features
+            y = conv2d(mean, taps, padding=module.kernel_size // 2)
         elif isinstance(module, Conv):
             features = module.features
             half = module.dilation * (module.kernel_size - 1) // 2

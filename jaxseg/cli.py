@@ -22,6 +22,7 @@ from jaxseg import (
     catalogue,
     checkpoint,
     class_counts,
+    polsar_pictures,
     pretrained,
     report,
     training,
@@ -151,6 +152,28 @@ class ClassWeightsFlags:
     recount: bool = False
 
 
+@dataclasses.dataclass(frozen=True)
+class PolsarFlags:
+    """Check and draw a polarimetric SAR scene: jaxseg polsar data/T3 --out pictures.
+
+    Reads PolSARpro folders (T3, C3, C2, S2) and complex GeoTIFF: four files or four bands.
+
+    Counts pixels without data and those that are no matrix of a radar, and draws all products.
+
+    Attributes:
+        path: The folder or file.
+        out: Folder for the pictures.
+        average: Rows and columns of the sliding mean before entropy, anisotropy, alpha and
+            Freeman-Durden; 0 = 7 for single looks, 3 otherwise.
+        looks: Looks that the refined Lee filter supposes; 0 = the median of those measured.
+    """
+
+    path: Annotated[str, tyro.conf.Positional]
+    out: Path = Path("polsar")
+    average: int = 0
+    looks: float = 0.0
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command `jaxseg`."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -162,6 +185,7 @@ def main(arguments: list[str] | None = None) -> None:
         "models": models,
         "border": border,
         "class-weights": class_weights,
+        "polsar": polsar,
     }
     if command in commands:
         commands[command](rest)
@@ -172,6 +196,7 @@ def main(arguments: list[str] | None = None) -> None:
             "       jaxseg export RUN FILE.safetensors\n       jaxseg models [NAME] ...\n"
             "       jaxseg border CONFIG.py|RUN [FILE.png] ...\n"
             "       jaxseg class-weights --config CONFIG.py ...\n"
+            "       jaxseg polsar FOLDER|FILE.tif [--out FOLDER] ...\n"
             "`jaxseg COMMAND --help` says more.",
             highlight=False,
             markup=False,
@@ -280,6 +305,27 @@ def class_weights(arguments: list[str] | None = None) -> None:
             source, threads=config.data.threads, console=console, recount=flags.recount
         )
         class_counts.print_class_weights(console, source.classes, counts)
+
+
+def polsar(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg polsar`."""
+    with _Mistakes():
+        flags = tyro.cli(PolsarFlags, args=arguments, prog="jaxseg polsar")
+        if flags.average < 0 or flags.looks < 0:
+            raise UserError(
+                f"--average {flags.average}, --looks {flags.looks}: both must be 0 or more."
+            )
+        if flags.out.exists() and not flags.out.is_dir():
+            raise UserError(f"--out {flags.out} is a file: name a folder for the pictures.")
+        _start(distributed=False)
+        console = make_console()
+        found = polsar_pictures.survey(flags.path, console)
+        polsar_pictures.show(found, console)
+        pictures = polsar_pictures.figures(found, average=flags.average, looks=flags.looks)
+        flags.out.mkdir(parents=True, exist_ok=True)
+        for name, figure in pictures.items():
+            figure.savefig(flags.out / f"{name}.png", bbox_inches="tight")
+        say(console, f"Pictures: {flags.out}/ {', '.join(pictures)}")
 
 
 class _Mistakes:

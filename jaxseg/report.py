@@ -64,7 +64,9 @@ def show(found: Assessment, console: Console, *, title: str) -> None:
     kappa = f"kappa {low['kappa']:.3f} to {high['kappa']:.3f}"
     _say(console, f"95 % intervals: {ends}, {kappa}")
     _say(console, f"  ({DRAWS} draws of the split's {intervals.blocks} {intervals.unit})")
-    if found.baseline is not None:
+    if found.wishart is not None:
+        _show_baselines(found, console)
+    elif found.baseline is not None:
         miou, pixels = found.network.scores.miou, found.baseline.scores.miou
         _say(
             console,
@@ -74,6 +76,31 @@ def show(found: Assessment, console: Console, *, title: str) -> None:
     _show_borders(found, console)
     if found.objects.true.any():
         _show_objects(found.objects, found.network.scores.classes, console)
+
+
+def _show_baselines(found: Assessment, console: Console) -> None:
+    """The network beside the two classifiers of single polarimetric pixels."""
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    table.add_column("classifier")
+    for heading in ("OA %", "AA %", "kappa", "mIoU %"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    rows = {
+        "the network": found.network,
+        "Wishart maximum likelihood, single pixels": found.wishart,
+        "one Gaussian per class, single pixels": found.baseline,
+    }
+    for name, evaluation in rows.items():
+        if evaluation is not None:
+            s = evaluation.scores
+            table.add_row(
+                name,
+                _percent(s.overall_accuracy),
+                _percent(s.average_accuracy),
+                f"{s.kappa:.3f}",
+                _percent(s.miou),
+            )
+    console.print()
+    console.print(table)
 
 
 def _show_borders(found: Assessment, console: Console) -> None:
@@ -148,6 +175,8 @@ def _report(found: Assessment) -> dict[str, Any]:
     report = {"split": found.split, "step": found.step, "network": network}
     if found.baseline is not None:
         report["per_pixel_baseline"] = found.baseline.scores.as_json()
+    if found.wishart is not None:
+        report["wishart_baseline"] = found.wishart.scores.as_json()
     return report
 
 

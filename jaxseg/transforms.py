@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from jaxseg.batch import IGNORE
 from jaxseg.errors import UserError
+from jaxseg.sensors import polsar
 
 Batch = dict[str, jax.Array]
 
@@ -69,11 +70,11 @@ class LogIntensity:
         floor: Smallest power told apart, the sensor's noise; 1e-6 = -60 dB.
     """
 
-    floor: float = 1e-6
+    floor: float = polsar.FLOOR
 
     def __call__(self, image: jax.Array) -> jax.Array:
         """See the class."""
-        return 10 * jnp.log10(_above(self.floor, image))
+        return polsar.decibel(image, self.floor)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,14 +82,14 @@ class CoherencyFeatures:
     """T11, T22, T33, Re and Im of T12, T13, T23 -> what a network can digest, nine bands again.
 
     The diagonal in dB, then the coherences T_ij / sqrt(T_ii T_jj), which lie in the unit circle and
-    do not depend on brightness. Serves the covariance matrix C3 as well. Zeros and NaN on the
-    diagonal become the floor.
+    do not depend on brightness (`sensors.polsar.coherency_features`). Serves the covariance matrix
+    C3 as well. Zeros and NaN on the diagonal become the floor.
 
     Attributes:
         floor: Smallest power told apart, as in `LogIntensity`.
     """
 
-    floor: float = 1e-6
+    floor: float = polsar.FLOOR
 
     def __call__(self, image: jax.Array) -> jax.Array:
         """See the class.
@@ -96,19 +97,39 @@ class CoherencyFeatures:
         Raises:
             UserError: The image has no nine bands.
         """
-        if image.shape[-1] != 9:
-            raise UserError(
-                f"CoherencyFeatures for images of {image.shape[-1]} band(s): it needs the nine of "
-                "a 3 x 3 matrix: T11, T22, T33, then Re and Im of T12, T13, T23."
-            )
-        power = _above(self.floor, image[..., :3])
-        pairs = power[..., jnp.array([0, 0, 1])] * power[..., jnp.array([1, 2, 2])]
-        coherence = image[..., 3:] / jnp.repeat(jnp.sqrt(pairs), 2, axis=-1)
-        return jnp.concatenate((10 * jnp.log10(power), jnp.nan_to_num(coherence)), axis=-1)
+        _check_matrix(self, image)
+        return polsar.coherency_features(image, self.floor)
 
 
-def _above(floor: float, power: jax.Array) -> jax.Array:
-    return jnp.where(power > floor, power, floor)  # NaN is not above anything
+@dataclasses.dataclass(frozen=True)
+class ZhouFeatures:
+    """The nine bands of a T3 -> six real numbers without its phases.
+
+    Span in dB, shares of T22 and T33 in it, moduli of the three coherences
+    (`sensors.polsar.zhou_features`).
+
+    Attributes:
+        floor: Smallest power told apart, as in `LogIntensity`.
+    """
+
+    floor: float = polsar.FLOOR
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """See the class.
+
+        Raises:
+            UserError: The image has no nine bands.
+        """
+        _check_matrix(self, image)
+        return polsar.zhou_features(image, self.floor)
+
+
+def _check_matrix(step: object, image: jax.Array) -> None:
+    if image.shape[-1] != len(polsar.T3_BANDS):
+        raise UserError(
+            f"{type(step).__name__} for images of {image.shape[-1]} band(s): it needs the nine of "
+            "a 3 x 3 matrix: T11, T22, T33, then Re and Im of T12, T13, T23."
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,6 +25,7 @@ SMALL: dict[str, dict[str, Any]] = {  # only to be quick
         "attention": "scse",
     },
     "UNetPlusPlus": {"backbone": "resnet18", "deep_supervision": True},
+    "ComplexUNet": {"features": 4},
     "UNet3Plus": {"features": 4, "deep_supervision": True},
     "AttentionUNet": {"features": 4},
     "GridAttentionUNet": {"features": 4},
@@ -145,6 +146,20 @@ PARAMETERS: dict[
         ({"num_classes": 18, "backbone": "resnet101"}, 3, 72_577_127),
     ],
     # Ours, with no reference: counted by hand.
+    "ComplexUNet": [
+        (
+            {"num_classes": 10, "features": 8, "pairs": 3},
+            9,
+            # Two real numbers a tap, and 5 a channel: 2 scales, a shear, 2 offsets.
+            sum(
+                2 * 9 * (a * b + b * b) + 2 * 5 * b
+                for a, b in zip((6, 8, 16, 32, 64), (8, 16, 32, 64, 128), strict=True)
+            )
+            + sum(2 * 9 * (2 * b * b + b * b) + 2 * 5 * b for b in (64, 32, 16, 8))
+            + sum(2 * 2 * b * b for b in (64, 32, 16, 8))
+            + (16 * 10 + 10),
+        ),
+    ],
     "MultiscaleSAR": [
         (
             {"num_classes": 10},

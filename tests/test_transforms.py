@@ -19,6 +19,7 @@ from jaxseg.transforms import (
     Noise,
     ScaleCrop,
     Standardize,
+    ZhouFeatures,
 )
 
 
@@ -174,8 +175,18 @@ def test_coherences_of_nothing_are_finite() -> None:
 
 
 def test_coherences_of_another_number_of_bands_are_refused() -> None:
-    with pytest.raises(UserError, match="images of 4 band"):
-        CoherencyFeatures()(jnp.zeros((1, 2, 2, 4)))
+    for step in (CoherencyFeatures(), ZhouFeatures()):
+        with pytest.raises(UserError, match="Features for images of 4 band"):
+            step(jnp.zeros((1, 2, 2, 4)))
+
+
+def test_six_features_know_no_phase() -> None:
+    matrix = wishart(np.full((1, 8, 8, 3), 0.1, np.float32), 4, np.random.default_rng(0))
+    features = np.asarray(ZhouFeatures()(jnp.asarray(matrix)))
+    assert features.shape == (1, 8, 8, 6)
+    turned = matrix.copy()
+    turned[..., 3], turned[..., 4] = -matrix[..., 4], matrix[..., 3]
+    np.testing.assert_allclose(ZhouFeatures()(jnp.asarray(turned)), features, rtol=1e-4)
 
 
 def test_center_gain_multiplies_a_share_of_the_labelled_pixels_alike_in_all_bands() -> None:

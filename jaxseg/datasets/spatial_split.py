@@ -19,7 +19,7 @@ from jaxseg.errors import UserError
 SPLITS = ("train", "validation", "test")
 
 DRAWS = 2000
-"""Random assignments of blocks among which the best is taken."""
+"""Random assignments of blocks among which the best is taken, unless fewer are asked for."""
 
 
 def block_split(
@@ -29,10 +29,11 @@ def block_split(
     guard: int,
     fractions: tuple[float, float, float],
     seed: int = 0,
+    draws: int = DRAWS,
 ) -> NDArray[np.uint8]:
     """Whole blocks of a grid go to one split; a guard band around the training blocks to none.
 
-    Of `DRAWS` random assignments that one is taken in which most classes can be learned, then most
+    Of `draws` random assignments that one is taken in which most classes can be learned, then most
     can be tested, and then classes come closest to their shares on average. A class that fills a
     single block cannot be both learned and tested.
 
@@ -43,6 +44,7 @@ def block_split(
             left out; half of what a network sees keeps the splits apart.
         fractions: Shares of the three splits.
         seed: Decides the draws.
+        draws: Assignments that are tried; the time grows with them.
 
     Returns:
         (H, W) uint8: 0, 1, 2 = train, validation, test; 255 = none.
@@ -65,7 +67,7 @@ def block_split(
     classes = np.unique(label[label != IGNORE])
     random = np.random.default_rng(seed)
     best, best_score = None, (-1, -1, -np.inf)
-    for _ in range(DRAWS):
+    for _ in range(draws):
         of_block = random.choice(len(SPLITS), rows * columns, p=shares).astype(np.uint8)
         split = _guarded(of_block[place], guard)
         split[label == IGNORE] = IGNORE

@@ -1,0 +1,51 @@
+"""Refined PSPNet on the polarimetric scene of San Francisco (AIRSAR, L-band, PolSF labels).
+
+Not run to its end by us yet. `jaxseg evaluate` compares it with a Wishart maximum-likelihood
+classifier and a Gaussian one, both of single pixels.
+
+On the test blocks the Wishart classifier reaches OA 92.8 %, AA 75.5 %, kappa 0.849, mIoU 0.618, the
+Gaussian one on dB and coherences OA 97.4 %, AA 91.2 %, kappa 0.944, mIoU 0.826.
+
+The data are not part of jaxseg: a PolSARpro folder T3 and label.png, of the same pixels, with ids 0
+unlabelled, 1 bare soil, 2 mountain, 3 water, 4 urban, 5 vegetation (PolSF, Liu et al., 2022,
+arXiv:1912.07259, whose list has them in another order than its file). Where they lie is said by
+--config.data.source.path and --config.data.source.labels.
+
+python train.py --config configs/airsar.py
+"""
+
+from jaxseg.config import Config
+from jaxseg.data import Data
+from jaxseg.datasets.polsar import LabelledPolsar
+from jaxseg.losses import CrossEntropy, EdgeAware
+from jaxseg.models.refined_pspnet import RefinedPSPNet
+from jaxseg.optimizer import Optimizer
+from jaxseg.transforms import CoherencyFeatures, Dihedral, Standardize
+
+MEAN = (-14.2, -21.2, -26.4, -0.53, -0.16, 0.21, -0.30, 0.03, 0.26)
+STD = (3.34, 6.66, 7.07, 0.375, 0.127, 0.149, 0.160, 0.217, 0.188)
+"""Of dB and coherences over the labelled training pixels of a crop of 544 x 368."""
+
+
+def get_config() -> Config:
+    """Refined PSPNet with ResNet-18 on 128 x 128 windows, split by blocks of 48 x 48 pixels."""
+    source = LabelledPolsar(
+        path="data/polsar_sf_airsar/T3",
+        labels="data/polsar_sf_airsar/label.png",
+        classes=("bare soil", "mountain", "water", "urban", "vegetation"),
+        ids=(1, 2, 3, 4, 5),
+        map_colors=((222, 184, 110), (120, 90, 60), (44, 92, 176), (206, 44, 40), (60, 140, 60)),
+        block=48,
+        guard=8,
+    )
+    return Config(
+        model=RefinedPSPNet(num_classes=5, backbone="resnet18", features=64, aux_head=True),
+        data=Data(source=source, crop=128, batch_size=8, evaluation_crop=272),
+        preprocess=(CoherencyFeatures(), Standardize(mean=MEAN, std=STD)),
+        augment=(Dihedral(),),
+        loss={"ce": CrossEntropy(), "edge": EdgeAware(weight=0.5)},
+        optimizer=Optimizer(learning_rate=1e-3, schedule="cosine", warmup=30, clip=1.0),
+        num_steps=200,
+        eval_every=100,
+        save_every=100,
+    )

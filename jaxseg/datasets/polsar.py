@@ -1,0 +1,191 @@
+"""`LabelledPolsar`: one polarimetric scene with a picture of class ids, split by blocks.
+
+    T3/*.bin (or C3, S2, complex GeoTIFF)  +  label.png   ->  windows of T3 as nine real bands
+
+There is one scene, so a split is a set of its labelled pixels: whole blocks of a grid, with a guard
+band of pixels that no split shows around those of training. Every split sees the whole image. The
+matrices are read by windows, so the scene may be larger than memory; the labels are read whole.
+"""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxseg import polsar_files, raster
+from jaxseg.batch import IGNORE, Sample, Window
+from jaxseg.datasets import spatial_split
+from jaxseg.datasets.pairing import FLAG
+from jaxseg.datasets.spatial_split import SPLITS
+from jaxseg.errors import UserError
+from jaxseg.labels import MAX_CLASSES, LabelTable, UnknownValue
+from jaxseg.polsar_files import PolsarScene
+from jaxseg.sensors.polsar import T3_BANDS
+
+DRAWS = 200
+"""Random assignments of blocks that are tried; scenes are larger than hyperspectral ones."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelledPolsar:
+    """A scene as a config holds it; fulfils `jaxseg.batch.Source`.
+
+    Pixels without data, and those that are no matrix of a radar, are invalid.
+
+    Attributes:
+        path: PolSARpro folder (T3, C3, S2), folder of four complex GeoTIFF files, or one file of
+            four complex bands.
+        labels: Picture of whole-number class ids, as large as the scene: PNG or GeoTIFF.
+        classes: Names of the classes.
+        ids: Number of each class in `labels`.
+        ignore_ids: Numbers without meaning.
+        map_colors: RGB of each class in maps, 0..255.
+        fractions: Shares of train, validation and test in the labelled pixels.
+        block: Rows and columns of a block.
+        guard: Pixels this close to a training block belong to no other split.
+        seed: Decides the split.
+        gsd: Ground sample distance in metres; None = as the files say.
+    """
+
+    path: str
+    labels: str
+    classes: tuple[str, ...]
+    ids: tuple[int, ...]
+    ignore_ids: tuple[int, ...] = (0,)
+    map_colors: tuple[tuple[int, int, int], ...]
+    fractions: tuple[float, float, float] = (0.5, 0.1, 0.4)
+    block: int = 48
+    guard: int = 8
+    seed: int = 0
+    gsd: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses fields that contradict each other; no file is looked at.
+
+        Raises:
+            UserError: A field's length or value does not fit.
+        """
+        count = len(self.classes)
+        if not 2 <= count <= MAX_CLASSES:
+            raise UserError(f"{FLAG}.classes names {count}: give 2 to {MAX_CLASSES}.")
+        for field, values in {"ids": self.ids, "map_colors": self.map_colors}.items():
+            if len(values) != count:
+                raise UserError(
+                    f"{FLAG}.{field} has {len(values)} entries for {count} classes "
+                    f"({', '.join(self.classes)}). Give one each, in their order."
+                )
+        for field, number, least in (("block", self.block, 2), ("guard", self.guard, 0)):
+            if number < least:
+                raise UserError(f"{FLAG}.{field} is {number}: it must be {least} or more.")
+        LabelTable.of(self.ids, self.ignore_ids)
+
+    @property
+    def colors(self) -> tuple[tuple[int, int, int], ...]:
+        """RGB per class, 0..255."""
+        return self.map_colors
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """The nine of a coherency matrix, whatever the files hold."""
+        return T3_BANDS
+
+    def scenes(self, split: str) -> "PolsarScenes":
+        """The scene, with the labels of `train`, `validation` or `test` alone.
+
+        Raises:
+            UserError: Files are missing, damaged, of different sizes or of two channels only, a
+                label is no class, or there is no such split.
+        """
+        if split not in SPLITS:
+            raise UserError(f"Split {split!r} of {self.path}: choose one of {', '.join(SPLITS)}.")
+        scene, label, parts = _opened(self)
+        shown = np.where(parts == SPLITS.index(split), label, np.uint8(IGNORE))
+        return PolsarScenes(scene, shown, f"{self.path}, {split} pixels")
+
+    def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Pauli in dB: red T22 (double bounce), green T33 (volume), blue T11 (surface)."""
+        power = np.maximum(image[..., [1, 2, 0]].astype(np.float32), np.float32(1e-6))
+        return np.asarray(10 * np.log10(power))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PolsarScenes:
+    """Fulfils `jaxseg.batch.Scenes` with one scene.
+
+    Attributes:
+        scene: Its files.
+        label: (H, W) uint8 classes, IGNORE where the split has none.
+        title: What messages call it.
+    """
+
+    scene: PolsarScene
+    label: NDArray[np.uint8]
+    title: str
+
+    def __len__(self) -> int:
+        """One."""
+        return 1
+
+    def name(self, index: int) -> str:
+        """The folder and the split."""
+        return self.title
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.scene.height, self.scene.width
+
+    def read(self, index: int, window: Window) -> Sample:
+        """The window; pixels that are no matrix of a radar are invalid.
+
+        Raises:
+            UserError: A file cannot be read, or most of the window's pixels are no such matrix.
+        """
+        bands, good = self.scene.usable(window)
+        rows = slice(window.y, window.y + window.height)
+        label = self.label[rows, window.x : window.x + window.width].copy()
+        return {"image": bands, "label": label, "valid": good}
+
+
+@functools.cache
+def _opened(
+    source: LabelledPolsar,
+) -> tuple[PolsarScene, NDArray[np.uint8], NDArray[np.uint8]]:
+    """The scene, its classes (H, W) and the number of each pixel's split (H, W)."""
+    for field, given in (("path", source.path), ("labels", source.labels)):
+        if not Path(given).exists():
+            raise UserError(
+                f"{given}: no such file or folder. Fetch the data and give its place as "
+                f"{FLAG}.{field}."
+            )
+    scene = polsar_files.open_polsar(source.path)
+    if scene.kind == "C2":
+        raise UserError(f"{scene.path} is a C2 of two channels: networks here read T3, C3 or S2.")
+    header = raster.header(source.labels)
+    if (header.height, header.width) != (scene.height, scene.width):
+        raise UserError(
+            f"{source.labels} has {header.height} x {header.width} pixels, {scene.path} has "
+            f"{scene.height} x {scene.width}: they have to be the same ground, pixel by pixel."
+        )
+    if header.bands != 1:
+        raise UserError(f"{source.labels} has {header.bands} bands: ids need one.")
+    numbers = raster.read(source.labels, Window(0, 0, scene.height, scene.width))[..., 0]
+    try:
+        label = LabelTable.of(source.ids, source.ignore_ids).classes(numbers)
+    except UnknownValue as found:
+        raise UserError(
+            f"{source.labels}: id {found.value} at row {found.row}, column {found.column} "
+            f"({found.count} pixels) is no class. Enter it in {FLAG}.ids or {FLAG}.ignore-ids."
+        ) from None
+    if not (label != IGNORE).any():
+        raise UserError(f"{source.labels} holds no labelled pixel: all are of {FLAG}.ignore-ids.")
+    parts = spatial_split.block_split(
+        label,
+        block=source.block,
+        guard=source.guard,
+        fractions=source.fractions,
+        seed=source.seed,
+        draws=DRAWS,
+    )
+    return scene, label, parts

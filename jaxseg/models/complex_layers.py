@@ -1,0 +1,133 @@
+"""The modules of complex-valued networks, written in real numbers.
+
+Features of F complex channels are 2 F real ones: all real parts, then all imaginary parts. So
+pooling, resizing, padding and concatenation by parts work as for real features, bfloat16 is
+possible, and no device needs complex convolutions.
+
+Source: Trabelsi et al., Deep Complex Networks, ICLR 2018, arXiv:1705.09792 (convolution,
+initialisation, normalisation, CReLU); Arjovsky, Shah, Bengio, Unitary Evolution Recurrent Neural
+Networks, ICML 2016, arXiv:1511.06464 (modReLU).
+"""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxseg.models.convolution import conv2d
+from jaxseg.models.layers import Dtype
+
+
+class ComplexConv(nn.Module):
+    """Convolution with complex kernels: (B, H, W, 2 C) -> (B, H, W, 2 features).
+
+    (A + iB) * (x + iy) = (A x - B y) + i (B x + A y): one real convolution whose kernel repeats A
+    and B.
+
+    Attributes:
+        features: Complex output channels.
+        kernel_size: Taps along both axes, odd; zeros around the image keep its size.
+        dtype: What is computed in.
+    """
+
+    features: int
+    kernel_size: int = 3
+    dtype: Dtype = "float32"
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """(B, H, W, 2 C) -> (B, H, W, 2 features)."""
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1] // 2, 2 * self.features)
+        kernel = self.param("kernel", complex_he_normal, shape)
+        real, imaginary = jnp.split(kernel, 2, axis=-1)
+        turned = jnp.concatenate((-imaginary, real), axis=-1)  # what imaginary parts add
+        both = jnp.concatenate((kernel, turned), axis=2)  # (k, k, 2 C, 2 features)
+        return conv2d(x.astype(self.dtype), both.astype(self.dtype), padding=self.kernel_size // 2)
+
+
+class ComplexBatchNorm(nn.Module):
+    """Batch normalisation of complex channels: (B, H, W, 2 C) -> (B, H, W, 2 C).
+
+    A channel is centred and multiplied by the inverse root of the 2 x 2 covariance of its real and
+    imaginary part: what leaves is circular, of variance 1/2 in each part, if `scale` and `shear`
+    are as they begin. Then a learned symmetric 2 x 2 matrix and a complex offset.
+
+    Attributes:
+        use_running_average: Whether to take the stored statistics, as in evaluation.
+        momentum: Share of the old in the stored statistics.
+        epsilon: Added to the variances.
+        dtype: Of what leaves; statistics are float32.
+    """
+
+    use_running_average: bool
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    dtype: Dtype = "float32"
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """(B, H, W, 2 C) -> (B, H, W, 2 C)."""
+        count = x.shape[-1] // 2
+        mean = self.variable("batch_stats", "mean", jnp.zeros, (2 * count,))
+        variance = self.variable("batch_stats", "var", jnp.ones, (2 * count,))
+        covariance = self.variable("batch_stats", "covariance", jnp.zeros, (count,))
+        half = nn.initializers.constant(math.sqrt(0.5))
+        scale = self.param("scale", half, (2 * count,))  # both ends of the diagonal
+        shear = self.param("shear", nn.initializers.zeros, (count,))  # off the diagonal
+        bias = self.param("bias", nn.initializers.zeros, (2 * count,))
+
+        x = x.astype(jnp.float32)
+        if self.use_running_average:
+            m, v, c = mean.value, variance.value, covariance.value
+            x = x - m
+        else:
+            m = x.mean((0, 1, 2))
+            x = x - m
+            v = jnp.square(x).mean((0, 1, 2))
+            c = (x[..., :count] * x[..., count:]).mean((0, 1, 2))
+            if not self.is_initializing():
+                for stored, new in ((mean, m), (variance, v), (covariance, c)):
+                    stored.value = self.momentum * stored.value + (1 - self.momentum) * new
+
+        # Inverse root of [[a, c], [c, b]]: [[b + s, -c], [-c, a + s]] / (s t).
+        a, b = v[:count] + self.epsilon, v[count:] + self.epsilon
+        s = jnp.sqrt(jnp.maximum(a * b - c * c, self.epsilon**2))
+        t = jnp.sqrt(a + b + 2 * s)
+        rr, ii, ri = (b + s) / (s * t), (a + s) / (s * t), -c / (s * t)
+        # Times the learned matrix [[p, r], [r, q]]: one 2 x 2 product a pixel.
+        p, q = scale[:count], scale[count:]
+        first = p * rr + shear * ri, p * ri + shear * ii
+        second = shear * rr + q * ri, shear * ri + q * ii
+        real, imaginary = x[..., :count], x[..., count:]
+        out = jnp.concatenate(
+            (first[0] * real + first[1] * imaginary, second[0] * real + second[1] * imaginary),
+            axis=-1,
+        )
+        return (out + bias).astype(self.dtype)
+
+
+class ModReLU(nn.Module):
+    """Shortens each number by a learned length and keeps its phase: (B, H, W, 2 C) -> the same.
+
+    ReLU(|z| + b) z / |z|; b, one a channel, begins at 0.
+    """
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """(B, H, W, 2 C) -> (B, H, W, 2 C)."""
+        count = x.shape[-1] // 2
+        offset = self.param("offset", nn.initializers.zeros, (count,))
+        real, imaginary = (part.astype(jnp.float32) for part in jnp.split(x, 2, axis=-1))
+        modulus = jnp.sqrt(jnp.square(real) + jnp.square(imaginary) + 1e-12)  # has a slope at 0
+        gain = nn.relu(modulus + offset) / modulus
+        return (jnp.concatenate((gain, gain), axis=-1) * x).astype(x.dtype)
+
+
+def complex_he_normal(key: Array, shape: tuple[int, ...]) -> Array:
+    """Real and imaginary parts of variance 1 / fan-in: complex numbers of variance 2 / fan-in.
+
+    The same as Trabelsi's: moduli of the Rayleigh distribution, uniform phases.
+    """
+    return jax.random.normal(key, shape) * math.sqrt(1 / math.prod(shape[:-1]))

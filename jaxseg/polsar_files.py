@@ -1,0 +1,226 @@
+"""Polarimetric scenes on disk, read by windows: PolSARpro folders and complex GeoTIFF.
+
+    a PolSARpro folder of T3, C3, C2 or S2
+    a folder with four complex GeoTIFF files whose names end in hh, hv, vh and vv
+    one GeoTIFF of four complex bands HH, HV, VH, VV, or of nine T11, T12 ... T33 or C11 ... C33
+
+Planes are mapped into memory, so a window costs what it holds, however large the scene is. Whatever
+is wrong with a file is a `UserError` that names it.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxseg import polsarpro, raster
+from jaxseg.batch import Window
+from jaxseg.errors import UserError
+from jaxseg.polsarpro import FILES, Kind, Plane
+from jaxseg.sensors import decompositions, polsar
+
+MOSTLY_BAD = 0.5
+"""Share of bad pixels in a window above which its file, not its pixels, must be wrong."""
+
+_ALLOWED = (
+    "Give a PolSARpro folder (T3, C3, C2 or S2: .bin files with config.txt or .hdr), a folder with "
+    "four complex GeoTIFF files whose names end in hh, hv, vh and vv, or a GeoTIFF of complex "
+    "bands: four (HH, HV, VH, VV) or nine (named T11, T12 ... T33, or C11 ... C33)."
+)
+
+
+@dataclass(frozen=True)
+class PolsarScene:
+    """A scene whose files have been found, and whose sizes agree.
+
+    Attributes:
+        path: The folder or file.
+        kind: What its planes are elements of.
+        height: Rows.
+        width: Columns.
+        gsd: Ground sample distance in metres, or None where the files do not tell.
+        planes: What reads a window of each plane: S2 in the order HH, HV, VH, VV; matrices as real
+            planes in the order of `sensors.polsar`, or all nine elements as complex ones.
+    """
+
+    path: str
+    kind: Kind
+    height: int
+    width: int
+    gsd: float | None
+    planes: tuple[Plane, ...]
+
+    def read(self, window: Window) -> NDArray[np.generic]:
+        """The window's planes as they are stored: (h, w, 9) or (h, w, 4) float32, or complex64.
+
+        Raises:
+            UserError: A file cannot be read.
+        """
+        return np.stack([plane(window) for plane in self.planes], axis=-1)
+
+    def matrices(self, window: Window) -> "Matrices":
+        """The window as coherency matrices, and which of them are some.
+
+        Raises:
+            UserError: A file cannot be read.
+        """
+        raw = self.read(window)
+        with jax.default_device(jax.local_devices(backend="cpu")[0]):  # hosts read, devices train
+            known = np.asarray(decompositions.has_data(raw))
+            bands = jnp.asarray(np.where(known[..., None], raw, np.zeros((), raw.dtype)))
+            hermitian: NDArray[np.bool_] | bool = True
+            if self.kind == "S2":
+                bands = polsar.t3_from_s2(bands)
+            elif raw.dtype.kind == "c":  # all nine elements, row by row
+                full = bands.reshape(*bands.shape[:-1], 3, 3)
+                hermitian = np.asarray(polsar.asymmetry(full) <= decompositions.TOLERANCE)
+                bands = polsar.bands_of(full)
+            if self.kind == "C3":
+                bands = polsar.t3_from_c3(bands)
+            good = known & hermitian & np.asarray(decompositions.is_semidefinite(bands))
+        return Matrices(np.asarray(bands, np.float32), known, np.asarray(good))
+
+    def usable(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """The bands of `matrices`, zero where they are none, and (h, w) bool where they are.
+
+        Raises:
+            UserError: A file cannot be read, or most of the window's pixels are no matrix of a
+                radar.
+        """
+        bands, known, good = self.matrices(window)
+        bad, counted = int((known & ~good).sum()), int(known.sum())
+        if bad > MOSTLY_BAD * counted:
+            raise UserError(impossible(self.path, bad, counted, window))
+        return np.where(good[..., None], bands, np.float32(0)), good
+
+
+class Matrices(NamedTuple):
+    """A window of a scene.
+
+    Attributes:
+        bands: (h, w, 9) float32 bands of T3, or (h, w, 4) of C2, zero without data.
+        known: (h, w) bool, False without data: zero in all bands, or not finite.
+        good: (h, w) bool, whether it is a Hermitian, positive semidefinite matrix with data.
+    """
+
+    bands: NDArray[np.float32]
+    known: NDArray[np.bool_]
+    good: NDArray[np.bool_]
+
+
+def impossible(path: str, bad: int, counted: int, window: Window | None = None) -> str:
+    """The message about a file in which most matrices are impossible."""
+    where = "" if window is None else f", window at row {window.y}, column {window.x}"
+    return (
+        f"{path}{where}: {bad} of {counted} pixels ({bad / counted:.1%}) are no Hermitian, "
+        f"positive semidefinite matrix (to {decompositions.TOLERANCE:g} of the span). No radar "
+        "measures that: planes are swapped, or not linear power (dB?). Write them anew."
+    )
+
+
+def open_polsar(path: str | Path) -> PolsarScene:
+    """Finds the files of a scene and checks their sizes; no pixel is read.
+
+    Raises:
+        UserError: There is none, an element is missing, a file is truncated or has another size or
+            grid than the others, or its numbers are of a type that cannot be meant.
+    """
+    place = Path(path)
+    if not place.exists():
+        raise UserError(f"{place}: no such file or folder. {_ALLOWED}")
+    if place.is_file():
+        return _one_geotiff(place)
+    if any(place.glob("*.bin")):
+        return PolsarScene(str(place), *polsarpro.open_folder(place))
+    if any(_is_tiff(file) for file in place.iterdir()):
+        return _four_geotiffs(place)
+    below = [kind for kind in FILES if (place / kind).is_dir()]
+    hint = f"Did you mean {place / below[0]}? " if below else ""
+    raise UserError(f"{place} holds no .bin and no GeoTIFF file. {hint}{_ALLOWED}")
+
+
+def _is_tiff(file: Path) -> bool:
+    return file.suffix.lower() in (".tif", ".tiff")
+
+
+def _one_geotiff(file: Path) -> PolsarScene:
+    if file.suffix.lower() in (".bin", ".hdr") or file.name == "config.txt":
+        raise UserError(f"{file} is one file of a PolSARpro folder: give {file.parent}.")
+    header = raster.header(str(file))
+    _check_complex(header)
+    names = [(name or "").upper() for name in header.descriptions]
+    kinds: dict[Kind, tuple[str, ...]] = {"S2": polsar.S2_BANDS, "T3": _full("T"), "C3": _full("C")}
+    kind: Kind
+    for kind, meant in kinds.items():
+        if set(names) == set(meant):
+            places = [names.index(name) + 1 for name in meant]
+            return _of_rasters(str(file), kind, header, [(str(file), place) for place in places])
+    if header.bands == len(polsar.S2_BANDS) and not any(names):
+        return _of_rasters(str(file), "S2", header, [(str(file), n) for n in range(1, 5)])
+    shown = ", ".join(name or "no name" for name in names)
+    raise UserError(f"{file} has {header.bands} band(s): {shown}. {_ALLOWED}")
+
+
+def _full(letter: str) -> tuple[str, ...]:
+    """Names of all elements of a 3 x 3 matrix, row by row."""
+    return tuple(f"{letter}{row}{column}" for row in (1, 2, 3) for column in (1, 2, 3))
+
+
+def _four_geotiffs(folder: Path) -> PolsarScene:
+    planes, headers = [], []
+    for band in polsar.S2_BANDS:
+        ends = re.compile(rf"(^|[^a-z]){band.lower()}$")
+        found = [
+            file
+            for file in sorted(folder.iterdir())
+            if _is_tiff(file) and ends.search(file.stem.lower())
+        ]
+        if len(found) != 1:
+            names = ", ".join(file.name for file in found) or "none"
+            raise UserError(
+                f"{folder}: GeoTIFF files whose name ends in {band.lower()}: {names}. It has to be "
+                "exactly one for each of hh, hv, vh, vv."
+            )
+        headers.append(raster.header(str(found[0])))
+        _check_complex(headers[-1])
+        if headers[-1].bands != 1:
+            raise UserError(f"{found[0]} has {headers[-1].bands} bands: one was expected.")
+        planes.append((str(found[0]), 1))
+    first = headers[0]
+    for header in headers[1:]:
+        for what in ("height", "width", "crs", "transform"):
+            mine, other = getattr(header, what), getattr(first, what)
+            if mine != other:
+                shown = (" ".join(str(value).split()) for value in (mine, other))
+                one, two = shown
+                raise UserError(
+                    f"{header.path}: its {what} is {one}, that of {first.path} is {two}. All four "
+                    "have to have one grid."
+                )
+    return _of_rasters(str(folder), "S2", first, planes)
+
+
+def _check_complex(header: raster.Header) -> None:
+    if header.dtype.kind != "c":
+        raise UserError(
+            f"{header.path} holds {header.dtype} numbers, not complex ones: amplitudes have lost "
+            f"their phase and are no scattering matrix. {_ALLOWED}"
+        )
+
+
+def _of_rasters(
+    path: str, kind: Kind, header: raster.Header, planes: list[tuple[str, int]]
+) -> PolsarScene:
+    def reader(file: str, band: int) -> Plane:
+        def read(window: Window) -> NDArray[np.generic]:
+            return raster.read(file, window, bands=[band])[..., 0].astype(np.complex64)
+
+        return read
+
+    readers = tuple(reader(file, band) for file, band in planes)
+    return PolsarScene(path, kind, header.height, header.width, header.gsd, readers)
