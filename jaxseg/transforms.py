@@ -17,6 +17,9 @@ from jaxseg.errors import UserError
 
 Batch = dict[str, jax.Array]
 
+IMAGES = {"image", "side"}
+"""What is interpolated where pixels move; all else is taken from the nearest pixel."""
+
 
 @runtime_checkable
 class Preprocess(Protocol):
@@ -202,13 +205,15 @@ class ScaleCrop:
         inside_rows = (rows > -0.5) & (rows < height - 0.5)
         inside_columns = (columns > -0.5) & (columns < width - 0.5)
         inside = inside_rows[:, :, None] & inside_columns[:, None, :]
-        out = {name: nearest(array) for name, array in batch.items() if name != "image"}
-        out["image"] = jnp.einsum(
-            "byh,bhwc,bxw->byxc", weights(rows, height), batch["image"], weights(columns, width)
-        )
+        out = {name: nearest(array) for name, array in batch.items() if name not in IMAGES}
+        for name in IMAGES & batch.keys():
+            out[name] = jnp.einsum(
+                "byh,bhwc,bxw->byxc", weights(rows, height), batch[name], weights(columns, width)
+            )
         if "separation" in out:
             out["separation"] = out["separation"] * zoom[:, None, None]
-        out["valid"] = out["valid"] & inside
+        for name in {"valid", "side_valid"} & batch.keys():
+            out[name] = out[name] & inside
         out["label"] = jnp.where(inside, out["label"], IGNORE)
         return out
 
