@@ -121,7 +121,9 @@ class Distillation:
 
     def total(self, terms: Mapping[str, jax.Array]) -> jax.Array:
         """The weighted sum of `terms`."""
-        return sum((getattr(self, name) * value for name, value in terms.items()), jnp.float32(0))
+        weighed = [getattr(self, name) * value for name, value in terms.items()]
+        total: jax.Array = sum(weighed, jnp.float32(0))
+        return total
 
 
 class Teacher(NamedTuple):

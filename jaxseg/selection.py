@@ -47,7 +47,7 @@ class CoTeaching:
         losses = [_cross_entropy(answer, batch, valid) for answer in _answers(logits, batch)]
         keep = 1 - self.forget * jnp.minimum(batch["progress"] / self.ramp, 1.0)
         wanted = jnp.ceil(keep * valid.sum()).astype(jnp.int32)
-        total = jnp.float32(0)
+        total: jax.Array = jnp.float32(0)
         for own, other in (losses, losses[::-1]):
             easy = valid & (other <= _smallest(jax.lax.stop_gradient(other), valid, wanted))
             total += over(jnp.where(easy, own, 0.0).sum(), easy.sum().astype(jnp.float32))
@@ -96,7 +96,7 @@ class CrossModalSelection:
         sure = [_confidence(p) for p in constants]
         part = jnp.minimum(batch["progress"] / self.ramp, 1.0)
         keep = 1 - part * (1 - self.rho)
-        total = jnp.float32(0)
+        total: jax.Array = jnp.float32(0)
         for own in (0, 1):
             answer, other = answers[own], constants[1 - own]
             label_trust = (believed[own] + believed[0] * believed[1]) / 2

@@ -145,7 +145,7 @@ class _Both:
             pair = (sample["image"], side["image"])
             both = {
                 "image": np.concatenate(pair, axis=-1),
-                "valid": sample["valid"] & side["valid"],
+                "valid": np.logical_and(sample["valid"], side["valid"]),
             }
             return sample | both
         return sample | {"side": side["image"], "side_valid": side["valid"]}

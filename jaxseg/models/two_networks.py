@@ -57,29 +57,31 @@ class TwoNetworks(nn.Module):
         Returns:
             (B, H, W, K) float32 logits.
         """
-        settings = {"num_classes": self.num_classes, "dtype": self.dtype, "remat": self.remat}
-        first = self.network.clone(parent=self, name="first", **settings)
-        second = self.network.clone(parent=self, name="second", **settings)
+        first, second = (
+            self.network.clone(
+                parent=self,
+                name=name,
+                num_classes=self.num_classes,
+                dtype=self.dtype,
+                remat=self.remat,
+            )
+            for name in ("first", "second")
+        )
         whole = image.shape[-1]
         if self.split and whole == self.split and not self.is_initializing():
-            return first(image, train=train)
-        own, other = (
-            (image[..., : self.split], image[..., self.split :])
-            if self.split
-            else (
-                image,
-                image,
-            )
-        )
+            return jnp.asarray(first(image, train=train))
+        own = other = image
+        if self.split:
+            own, other = image[..., : self.split], image[..., self.split :]
         one: Array = first(own, train=train)
         if self.answer == "first":
             if train or self.is_initializing():
                 two = second(other, train=train)
                 if not self.is_initializing():  # else `init` would return logits among variables
-                    self.sow("second_logits", "second", two)
+                    self.sow("second_logits", "logits", two)
             return one
         two = second(other, train=train)
         if not self.is_initializing():
-            self.sow("aux_logits", "first", one)
-            self.sow("aux_logits", "second", two)
+            self.sow("aux_logits", "first_logits", one)
+            self.sow("aux_logits", "second_logits", two)
         return jnp.asarray((one + two) / 2)
