@@ -110,6 +110,36 @@ class CoherencyFeatures:
         return jnp.concatenate((10 * jnp.log10(power), jnp.nan_to_num(coherence)), axis=-1)
 
 
+@dataclasses.dataclass(frozen=True)
+class OnBands:
+    """Radiometry of some neighbouring bands, for images of several sensors.
+
+    Attributes:
+        start: First band, counted from 0.
+        stop: One past the last band.
+        steps: Radiometry, in order.
+    """
+
+    start: int
+    stop: int
+    steps: tuple[Preprocess, ...]
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """See the class.
+
+        Raises:
+            UserError: The image has not as many bands.
+        """
+        if not 0 <= self.start < self.stop <= image.shape[-1]:
+            raise UserError(
+                f"OnBands from {self.start} to {self.stop} for images of {image.shape[-1]} band(s)."
+            )
+        part = image[..., self.start : self.stop]
+        for step in self.steps:
+            part = step(part)
+        return jnp.concatenate((image[..., : self.start], part, image[..., self.stop :]), axis=-1)
+
+
 def _above(floor: float, power: jax.Array) -> jax.Array:
     return jnp.where(power > floor, power, floor)  # NaN is not above anything
 
