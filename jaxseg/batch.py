@@ -9,6 +9,8 @@ stacks them to batches:
     valid       (B, H, W)     bool: False where the sensor has no data (nodata, NaN, padding)
     instance    (B, H, W)     int32 object ids, 0 = no object; only where the source knows objects
     separation  (B, H, W)     float32 pixels, d1 + d2 of the U-Net's border weights; only on request
+    side        (B, H, W, S)  raw numbers of a second sensor, in training only (`datasets.paired`)
+    side_valid  (B, H, W)     bool: False where the second sensor has no data
 
 A pixel takes part in losses and metrics where `valid` holds and `label` is not IGNORE.
 """

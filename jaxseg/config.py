@@ -22,6 +22,7 @@ from jaxseg import border_weights
 from jaxseg.class_counts import class_counts
 from jaxseg.console import make_console
 from jaxseg.data import Data, statistics
+from jaxseg.distillation import Distillation
 from jaxseg.errors import UserError
 from jaxseg.losses import CrossEntropy, EdgeWeightedCrossEntropy, Loss
 from jaxseg.optimizer import Optimizer
@@ -65,6 +66,7 @@ class Config:
         accumulate: Slices that a batch is cut into to save memory; gradients are averaged, batch
             statistics are per slice.
         seed: Decides initial parameters, order of the data, augmentation and dropout.
+        distillation: Another run to learn from, which sees side images in training.
         pretrained: Weights of other frameworks to start from.
         init_from: Folder of another run whose parameters to start from.
         mesh: Devices along each axis.
@@ -85,6 +87,7 @@ class Config:
     num_steps: int = 1000
     accumulate: int = 1
     seed: int = 0
+    distillation: Distillation = Distillation()
     pretrained: Pretrained = Pretrained()
     init_from: str | None = None
     mesh: MeshShape = MeshShape()

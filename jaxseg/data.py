@@ -161,9 +161,9 @@ def read_window(scenes: Scenes, scene: int, window: Window, data: Data) -> Sampl
             raise UserError(f"{scenes.name(scene)}: {error}") from None
         sample["separation"] = border_weights.separation(instance.astype(np.int32), limit)
     inner = (slice(window.y - top, None), slice(window.x - left, None))
-    fill = {"image": 0, "label": IGNORE, "valid": False, "separation": np.inf}
+    fill = {"label": IGNORE, "separation": np.inf}  # all else is 0 or False
     return {
-        name: _fit(array[inner], window.height, window.width, fill[name])
+        name: _fit(array[inner], window.height, window.width, fill.get(name, 0))
         for name, array in sample.items()
     }
 

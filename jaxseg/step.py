@@ -16,16 +16,22 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from jaxseg import calibration, sharding, transforms
+from jaxseg import calibration, distillation, sharding, transforms
 from jaxseg import optimizer as optimizers
 from jaxseg.batch import IGNORE
 from jaxseg.config import Config
+from jaxseg.distillation import Teacher
+from jaxseg.errors import UserError
 from jaxseg.metrics import confusion_matrix
 from jaxseg.presence import presence_loss
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 Tree = Any  # pytrees of arrays have no useful type
+
+
+SOWN = ("aux_logits", "class_logits", "second_logits", "regularizers")
+"""Collections that networks sow into in training."""
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -101,29 +107,39 @@ def _creator(config: Config, bands: int) -> Callable[[], TrainState]:
 
 
 def make_train_step(
-    config: Config, mesh: Mesh
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """The training step: preprocess, augment, forward, losses, backward, update.
+    config: Config, mesh: Mesh, teacher: Teacher | None = None
+) -> Callable[..., tuple[TrainState, Metrics]]:
+    """The training step `(state, batch[, teacher's variables]) -> (state, metrics)`.
+
+    Preprocess, augment, forward, losses, backward, update; before, where the config has a teacher,
+    its answers to the side images. Losses find two more entries in the batch: `progress` (), the
+    part of the run that is done, and `second_logits` where the network sows such.
 
     Its metrics are the total `loss`, every `loss/NAME`, `grad_norm`, `learning_rate` (scalars,
     float32) and `confusion` (K, K) int32 of the augmented batch. Scalars that a network sows into
     the collection `regularizers`, each already weighted, add to the loss; `loss/regularizers` is
-    their sum.
+    their sum; so is `loss/distillation`, beside its parts.
     """
+    layers = config.distillation.layers if config.distillation.run else ()
+    own_layers = tuple(config.distillation.student + layer for layer in layers)
     tx = optimizers.make_optimizer(config.optimizer, config.num_steps)
     rate = optimizers.learning_rate(config.optimizer, config.num_steps)
 
     def objective(
-        params: Tree, batch_stats: Tree, batch: Batch, key: jax.Array
+        progress: jax.Array, params: Tree, batch_stats: Tree, batch: Batch, key: jax.Array
     ) -> tuple[jax.Array, tuple[Any, Metrics]]:
         logits, updates = config.model.apply(
             {"params": sharding.gathered(mesh, params), "batch_stats": batch_stats},
             batch["image"],
             train=True,
-            mutable=["batch_stats", "aux_logits", "class_logits", "regularizers"],
+            mutable=["batch_stats", *SOWN, *(["intermediates"] if layers else [])],
             rngs={"dropout": key},
+            **(distillation.capturing(own_layers) if layers else {}),
         )
         valid = _counted(batch)
+        batch = batch | {"progress": progress}
+        if second := jax.tree.leaves(updates.get("second_logits", {})):
+            batch["second_logits"] = second[0]
         terms = {name: loss(logits, batch, valid) for name, loss in config.loss.items()}
         total = sum(
             (config.loss[name].weight * value for name, value in terms.items()), jnp.float32(0)
@@ -139,6 +155,17 @@ def make_train_step(
         if regularizers := jax.tree.leaves(updates.get("regularizers", {})):
             terms["regularizers"] = sum(regularizers, jnp.float32(0))
             total += terms["regularizers"]
+        if config.distillation.run:
+            taught = config.distillation.terms(
+                distillation.captured(updates, own_layers),
+                {layer: batch[f"teacher/{layer}"] for layer in layers},
+                logits,
+                batch["teacher_logits"],
+                batch["valid"] & batch["side_valid"],
+            )
+            terms |= {f"distillation/{name}": value for name, value in taught.items()}
+            terms["distillation"] = config.distillation.total(taught)
+            total += terms["distillation"]
         metrics = {f"loss/{name}": value for name, value in terms.items()} | {"loss": total}
         prediction = jnp.argmax(logits, -1)
         metrics["confusion"] = confusion_matrix(
@@ -146,14 +173,22 @@ def make_train_step(
         )
         return total, (updates.get("batch_stats", {}), metrics)
 
-    gradient = jax.grad(objective, has_aux=True)
-
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def train_step(
+        state: TrainState, batch: Batch, taught: Tree = None
+    ) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
         augment_key, dropout_key = jax.random.split(key)
-        batch = _prepare(config, batch)
+        batch = _with_side(_prepare(config, batch), teacher)
         batch = transforms.augment(augment_key, batch, config.augment)
         batch = jax.lax.with_sharding_constraint(batch, sharding.batch_sharding(mesh))
+        if teacher is not None:
+            answer, features = teacher.answer(
+                sharding.gathered(mesh, taught), batch.pop("side"), layers
+            )
+            batch["teacher_logits"] = answer
+            batch |= {f"teacher/{layer}": feature for layer, feature in features.items()}
+        done = state.step / config.num_steps
+        gradient = jax.grad(functools.partial(objective, done), has_aux=True)
         grads, (batch_stats, metrics) = _accumulated(
             gradient, state, batch, dropout_key, config.accumulate
         )
@@ -220,6 +255,22 @@ def _prepare(config: Config, batch: Batch) -> Batch:
     chex.assert_shape(batch["valid"], size)
     image = transforms.preprocess(batch["image"], batch["valid"], config.preprocess)
     return batch | {"image": image}
+
+
+def _with_side(batch: Batch, teacher: Teacher | None) -> Batch:
+    """The batch with side images as the teacher sees them; without, where nobody looks at them.
+
+    Raises:
+        UserError: There is a teacher and nothing for it to look at.
+    """
+    if teacher is None:
+        return {name: array for name, array in batch.items() if name not in ("side", "side_valid")}
+    if "side" not in batch:
+        raise UserError(
+            "The config has a teacher, and its data no side images. Give "
+            "Paired(source=..., side=...) of jaxseg.datasets.paired as --config.data.source."
+        )
+    return batch | {"side": teacher.preprocess(batch["side"], batch["side_valid"])}
 
 
 def _counted(batch: Batch) -> jax.Array:

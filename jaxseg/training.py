@@ -4,28 +4,38 @@ A run is a pure function of its config: killed at any moment and started again, 
 same numbers.
 """
 
+import functools
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from jaxseg import checkpoint, evaluation, sharding
+from jaxseg import checkpoint, evaluation, sharding, transforms
 from jaxseg import config as configs
 from jaxseg import data as pipeline
 from jaxseg.batch import Sample
 from jaxseg.checkpoint import Checkpoints
 from jaxseg.config import Config
+from jaxseg.distillation import Teacher
 from jaxseg.errors import UserError
 from jaxseg.logbook import Logbook
 from jaxseg.metrics import scores
-from jaxseg.step import TrainState, abstract_state, count_parameters, init_state, make_train_step
+from jaxseg.step import (
+    TrainState,
+    abstract_state,
+    count_parameters,
+    inference_variables,
+    init_state,
+    make_train_step,
+)
 
 AHEAD = 2
 """Steps that the host may be ahead of the devices; more would only fill their memory."""
@@ -209,14 +219,40 @@ def _compiled(
     config: Config, mesh: Mesh, abstract: TrainState, state: TrainState, batch: dict[str, jax.Array]
 ) -> Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]:
     """The training step as one executable: another shape is an error, never a recompilation."""
+    teacher = _teacher(config)
     placements = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    placed: tuple[Any, ...] = (placements, sharding.batch_sharding(mesh))
+    more: tuple[Any, ...] = ()
+    if teacher is not None:
+        more = (teacher.variables,)
+        placed += (jax.tree.map(lambda leaf: leaf.sharding, teacher.variables),)
     step = jax.jit(
-        make_train_step(config, mesh),
+        make_train_step(config, mesh, teacher),
         donate_argnums=0,
-        in_shardings=(placements, sharding.batch_sharding(mesh)),
+        in_shardings=placed,
         out_shardings=(placements, sharding.replicated(mesh)),
     )
-    return step.lower(state, batch).compile()
+    compiled = step.lower(state, batch, *more).compile()
+    return lambda state, batch: compiled(state, batch, *more)
+
+
+def _teacher(config: Config) -> Teacher | None:
+    """The finished network that the config learns from.
+
+    Raises:
+        UserError: Its run cannot be read, or tells other classes apart.
+    """
+    if config.distillation.run is None:
+        return None
+    finished, state = checkpoint.reopen(Path(config.distillation.run), config.mesh)
+    theirs, ours = finished.data.source.classes, config.data.source.classes
+    if theirs != ours:
+        raise UserError(
+            f"The teacher {config.distillation.run} knows the classes {', '.join(theirs)}; this "
+            f"run has {', '.join(ours)}. They have to be the same, in the same order."
+        )
+    see = functools.partial(transforms.preprocess, steps=finished.preprocess)
+    return Teacher(finished.model, see, inference_variables(state))
 
 
 def _on_devices(batches: Iterator[Sample], mesh: Mesh) -> Iterator[dict[str, jax.Array]]:

@@ -18,6 +18,9 @@ from jaxseg.sensors import polsar
 
 Batch = dict[str, jax.Array]
 
+IMAGES = {"image", "side"}
+"""What is interpolated where pixels move; all else is taken from the nearest pixel."""
+
 
 @runtime_checkable
 class Preprocess(Protocol):
@@ -133,6 +136,36 @@ def _check_matrix(step: object, image: jax.Array) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
+class OnBands:
+    """Radiometry of some neighbouring bands, for images of several sensors.
+
+    Attributes:
+        start: First band, counted from 0.
+        stop: One past the last band.
+        steps: Radiometry, in order.
+    """
+
+    start: int
+    stop: int
+    steps: tuple[Preprocess, ...]
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """See the class.
+
+        Raises:
+            UserError: The image has not as many bands.
+        """
+        if not 0 <= self.start < self.stop <= image.shape[-1]:
+            raise UserError(
+                f"OnBands from {self.start} to {self.stop} for images of {image.shape[-1]} band(s)."
+            )
+        part = image[..., self.start : self.stop]
+        for step in self.steps:
+            part = step(part)
+        return jnp.concatenate((image[..., : self.start], part, image[..., self.stop :]), axis=-1)
+
+
+@dataclasses.dataclass(frozen=True)
 class Dihedral:
     """One of the eight symmetries of the square for each image; of four, if it is no square."""
 
@@ -223,13 +256,15 @@ class ScaleCrop:
         inside_rows = (rows > -0.5) & (rows < height - 0.5)
         inside_columns = (columns > -0.5) & (columns < width - 0.5)
         inside = inside_rows[:, :, None] & inside_columns[:, None, :]
-        out = {name: nearest(array) for name, array in batch.items() if name != "image"}
-        out["image"] = jnp.einsum(
-            "byh,bhwc,bxw->byxc", weights(rows, height), batch["image"], weights(columns, width)
-        )
+        out = {name: nearest(array) for name, array in batch.items() if name not in IMAGES}
+        for name in IMAGES & batch.keys():
+            out[name] = jnp.einsum(
+                "byh,bhwc,bxw->byxc", weights(rows, height), batch[name], weights(columns, width)
+            )
         if "separation" in out:
             out["separation"] = out["separation"] * zoom[:, None, None]
-        out["valid"] = out["valid"] & inside
+        for name in {"valid", "side_valid"} & batch.keys():
+            out[name] = out[name] & inside
         out["label"] = jnp.where(inside, out["label"], IGNORE)
         return out
 

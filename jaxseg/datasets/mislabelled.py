@@ -1,0 +1,228 @@
+"""Labels with the errors that label campaigns make, to try what withstands them.
+
+Regions get the class of another, boundaries are drawn beside themselves, small things are drawn too
+small. A region is one object where the source knows objects, else a connected component of one
+class. Everything is a function of the seed and the scene: the same window has the same labels
+whenever it is read. Only the training split is changed.
+
+The scene's labels are read whole for every window: for scenes of a few thousand pixels a side.
+
+The kinds of errors are those that annotators are known for; how they are drawn is ours.
+"""
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.ndimage
+from numpy.typing import NDArray
+
+from jaxseg.batch import IGNORE, Sample, Scenes, Source, Window
+from jaxseg.errors import UserError
+
+Labels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Mislabelled:
+    """A source whose training labels are wrong.
+
+    Attributes:
+        source: The one with right labels.
+        share: Part (0..1) of the regions that get another class.
+        confusable: Pairs of class names: a region gets the class of its partner. A class without
+            one gets any other class, with equal chances.
+        shift: Largest displacement in pixels of a scene's labels along rows and columns.
+        erode: Pixels that every region loses at its rim to the region next to it.
+        seed: Another seed makes other errors.
+    """
+
+    source: Source
+    share: float = 0.4
+    confusable: tuple[tuple[str, str], ...] = ()
+    shift: int = 0
+    erode: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses a share outside of 0..1, negative lengths and classes that the source lacks.
+
+        Raises:
+            UserError: It says which.
+        """
+        if not 0 <= self.share <= 1:
+            raise UserError(f"share of mislabelled regions is {self.share}: it has to be 0..1.")
+        if self.shift < 0 or self.erode < 0 or self.seed < 0:
+            raise UserError(
+                f"shift {self.shift}, erode {self.erode}, seed {self.seed}: none may be negative."
+            )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The source's."""
+        return self.source.classes
+
+    @property
+    def colors(self) -> tuple[tuple[int, int, int], ...]:
+        """The source's."""
+        return self.source.colors
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """The source's."""
+        return self.source.bands
+
+    @property
+    def gsd(self) -> float | None:
+        """The source's."""
+        return self.source.gsd
+
+    def scenes(self, split: str) -> Scenes:
+        """The source's scenes; those of `train` with errors.
+
+        Raises:
+            UserError: The split is missing, or `confusable` names a class that the source lacks.
+        """
+        scenes = self.source.scenes(split)
+        return _Errors(scenes, self, self.partners()) if split == "train" else scenes
+
+    def partners(self) -> NDArray[np.int64]:
+        """(K,) class that each class is taken for; -1 = any other.
+
+        Raises:
+            UserError: `confusable` names a class that the source lacks.
+        """
+        classes = self.source.classes
+        partner = np.full(len(classes), -1)
+        for pair in self.confusable:
+            for name in pair:
+                if name not in classes:
+                    raise UserError(
+                        f"confusable names the class {name!r}; the source has {', '.join(classes)}."
+                    )
+            one, other = (classes.index(name) for name in pair)
+            partner[one], partner[other] = other, one
+        return partner
+
+    def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
+        """The source's."""
+        return self.source.rgb(image)
+
+
+class _Errors:
+    """The scenes of the training split, read with errors."""
+
+    def __init__(self, scenes: Scenes, rule: Mislabelled, partners: NDArray[np.int64]) -> None:
+        self._scenes, self._rule, self._partners = scenes, rule, partners
+
+    def __len__(self) -> int:
+        return len(self._scenes)
+
+    def name(self, index: int) -> str:
+        return self._scenes.name(index)
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self._scenes.size(index)
+
+    def read(self, index: int, window: Window) -> Sample:
+        whole = self._scenes.read(index, Window(0, 0, *self._scenes.size(index)))
+        # The name, not the number: a scene keeps its errors when other scenes are left out.
+        random = np.random.default_rng(
+            (self._rule.seed, zlib.crc32(self._scenes.name(index).encode()))
+        )
+        label = whole["label"].astype(np.uint8)
+        instance = whole.get("instance")
+        regions = regions_of(label, None if instance is None else instance.astype(np.int64))
+        label = confused(label, regions, self._rule.share, self._partners, random)
+        label = eroded(label, regions, self._rule.erode)
+        if self._rule.shift:
+            down, right = random.integers(-self._rule.shift, self._rule.shift + 1, 2)
+            label = shifted(label, int(down), int(right))
+        rows = slice(window.y, window.y + window.height)
+        columns = slice(window.x, window.x + window.width)
+        cut = {name: pixels[rows, columns].copy() for name, pixels in whole.items()}
+        # Where nobody had labelled, nobody has now.
+        never = cut["label"] == IGNORE
+        return cut | {"label": np.where(never, IGNORE, label[rows, columns]).astype(np.uint8)}
+
+
+def regions_of(label: Labels, instance: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """(H, W) region ids from 1 on, 0 where there is no label.
+
+    Objects where there are any, and the connected components (four neighbours) of what is left of
+    every class.
+    """
+    regions = np.zeros(label.shape, np.int64)
+    if instance is not None:
+        known = (instance > 0) & (label != IGNORE)
+        # An object of two classes is two regions.
+        _, regions[known] = np.unique(
+            instance[known] * 256 + label[known].astype(np.int64), return_inverse=True
+        )
+        regions[known] += 1
+    for k in np.unique(label[label != IGNORE]):
+        parts, found = scipy.ndimage.label((label == k) & (regions == 0))
+        regions += np.where(parts > 0, parts + regions.max(), 0) if found else 0
+    return regions
+
+
+def confused(
+    label: Labels,
+    regions: NDArray[np.int64],
+    share: float,
+    partners: NDArray[np.int64],
+    random: np.random.Generator,
+) -> Labels:
+    """The label with a share of the regions in another class: the partner's, or any other."""
+    count = int(regions.max()) + 1
+    chosen = random.random(count) < share
+    offset = random.integers(1, max(2, len(partners)), count)
+    own = np.zeros(count, np.int64)
+    own[regions] = np.where(label == IGNORE, 0, label)
+    other = np.where(partners[own] >= 0, partners[own], (own + offset) % len(partners))
+    wrong = np.where(chosen, other, own)[regions]
+    return np.where((label == IGNORE) | (regions == 0), label, wrong).astype(np.uint8)
+
+
+def eroded(label: Labels, regions: NDArray[np.int64], pixels: int) -> Labels:
+    """The label with regions smaller by a rim, which goes to the nearest other region's class.
+
+    A region that is nothing but rim keeps its label: nobody forgets to draw it, only its outline.
+    """
+    if not pixels:
+        return label
+    edge = np.zeros(label.shape, bool)
+    for axis in (0, 1):
+        differ = np.diff(regions, axis=axis) != 0
+        edge |= np.pad(differ, [(0, int(axis == 0)), (0, int(axis == 1))])
+        edge |= np.pad(differ, [(int(axis == 0), 0), (int(axis == 1), 0)])
+    rim = scipy.ndimage.distance_transform_cdt(~edge, metric="taxicab") < pixels
+    core = np.bincount(regions[~rim], minlength=int(regions.max()) + 1)
+    rim &= core[regions] > 0
+    result = label.copy()
+    # The nearest pixel of another region lies across the edge: the rim's own are left out by
+    # asking region by region only where rims are.
+    for region, place in enumerate(scipy.ndimage.find_objects(regions), 1):
+        if place is None:
+            continue
+        around = tuple(
+            slice(max(0, s.start - 1), min(n, s.stop + 1))
+            for s, n in zip(place, label.shape, strict=True)
+        )
+        inside = regions[around] == region
+        mine = inside & rim[around]
+        if not mine.any() or inside.all():
+            continue
+        index = scipy.ndimage.distance_transform_edt(
+            inside, return_distances=False, return_indices=True
+        )
+        result[around][mine] = label[around][tuple(index)][mine]
+    return result
+
+
+def shifted(label: Labels, down: int, right: int) -> Labels:
+    """The label moved by so many pixels; the rows and columns that come in repeat the edge."""
+    height, width = label.shape
+    rows = np.clip(np.arange(height) - down, 0, height - 1)
+    columns = np.clip(np.arange(width) - right, 0, width - 1)
+    return label[rows][:, columns]

@@ -1,0 +1,151 @@
+"""Two sensors over the same ground: `side` is a second source that sees what the first one sees.
+
+`Paired` delivers the side images in training only, as `side` and `side_valid`; a network trained
+with their help is evaluated, exported and used without them. `Stacked` delivers both as one image.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxseg.batch import Sample, Scenes, Source, Window
+from jaxseg.errors import UserError
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A source with side information in its training split.
+
+    Attributes:
+        source: What the network sees, always.
+        side: What helps in training; scene i of a split is the same ground as the source's.
+    """
+
+    source: Source
+    side: Source
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The source's."""
+        return self.source.classes
+
+    @property
+    def colors(self) -> tuple[tuple[int, int, int], ...]:
+        """The source's."""
+        return self.source.colors
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """The source's."""
+        return self.source.bands
+
+    @property
+    def gsd(self) -> float | None:
+        """The source's."""
+        return self.source.gsd
+
+    def scenes(self, split: str) -> Scenes:
+        """The source's scenes; those of `train` with side images.
+
+        Raises:
+            UserError: The split is missing, or the two do not show the same scenes.
+        """
+        own = self.source.scenes(split)
+        return _Both(own, self.side.scenes(split), join=False) if split == "train" else own
+
+    def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
+        """The source's."""
+        return self.source.rgb(image)
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """Two co-registered sources as one image: the first one's bands, then the second one's.
+
+    A pixel is valid where both are.
+
+    Attributes:
+        first: Also tells labels, classes and colours.
+        second: Its bands follow; its labels have to be the same.
+    """
+
+    first: Source
+    second: Source
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The first one's."""
+        return self.first.classes
+
+    @property
+    def colors(self) -> tuple[tuple[int, int, int], ...]:
+        """The first one's."""
+        return self.first.colors
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Those of both."""
+        return self.first.bands + self.second.bands
+
+    @property
+    def gsd(self) -> float | None:
+        """The first one's."""
+        return self.first.gsd
+
+    def scenes(self, split: str) -> Scenes:
+        """The scenes of both.
+
+        Raises:
+            UserError: The split is missing, or the two do not show the same scenes.
+        """
+        return _Both(self.first.scenes(split), self.second.scenes(split), join=True)
+
+    def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
+        """The first one's."""
+        return self.first.rgb(image[..., : len(self.first.bands)])
+
+
+class _Both:
+    """Scenes of two sources, read window by window."""
+
+    def __init__(self, own: Scenes, side: Scenes, *, join: bool) -> None:
+        if len(own) != len(side):
+            raise UserError(
+                f"The source has {len(own)} scenes and its side {len(side)}: scene i of both has "
+                "to be the same ground."
+            )
+        self._own, self._side, self._join = own, side, join
+
+    def __len__(self) -> int:
+        return len(self._own)
+
+    def name(self, index: int) -> str:
+        return self._own.name(index)
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self._own.size(index)
+
+    def read(self, index: int, window: Window) -> Sample:
+        names = f"{self._own.name(index)} and {self._side.name(index)}"
+        sizes = self._own.size(index), self._side.size(index)
+        if sizes[0] != sizes[1]:
+            raise UserError(
+                f"{names}: {sizes[0][0]} x {sizes[0][1]} and {sizes[1][0]} x {sizes[1][1]} pixels; "
+                "both have to be on one grid."
+            )
+        sample, side = self._own.read(index, window), self._side.read(index, window)
+        # Labels come with both: that they agree is the proof that both show the same ground.
+        if not np.array_equal(sample["label"], side["label"]):
+            raise UserError(
+                f"{names}: their labels differ, so they do not show the same ground. Scene i of "
+                "both sources has to be the same; look at the lists and splits of files."
+            )
+        if self._join:
+            pair = (sample["image"], side["image"])
+            both = {
+                "image": np.concatenate(pair, axis=-1),
+                "valid": np.logical_and(sample["valid"], side["valid"]),
+            }
+            return sample | both
+        return sample | {"side": side["image"], "side_valid": side["valid"]}

@@ -1,0 +1,201 @@
+"""Optical help at training time: a network that sees radar learns from one that sees more.
+
+The teacher is a finished run on the side images of the same ground. It is asked once per batch, its
+answers enter losses, and nothing of it remains in the trained network:
+
+    features        mean (F_S - F_T)^2                                    A
+    attention       mean (Q_S / |Q_S| - Q_T / |Q_T|)^2, Q = sum_c F_c^2   A
+    logits          tau^2 KL(softmax(z_T / tau) || softmax(z_S / tau))    A
+    hallucination   mean (sigmoid(F_H) - sigmoid(F_T))^2                  B
+
+F are outputs of named modules of the networks, the same names in both unless `student` says where
+the student's lie. Pixels count where both sensors have data; features count where their grid's
+pixels do.
+
+Source: logits, Hinton, Vinyals, Dean 2015, arXiv:1503.02531, as Lopez-Paz et al. 2016,
+arXiv:1511.03643, use it for privileged information; attention, Zagoruyko, Komodakis 2017,
+arXiv:1612.03928; features, Romero et al. 2015, arXiv:1412.6550; hallucination, Hoffman, Gupta,
+Darrell, CVPR 2016. Differences: the two networks share one architecture, so features need no
+adapters; the pairs of weights and what is combined are ours.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import traverse_util
+
+from jaxseg.errors import UserError
+from jaxseg.losses import check_between, over
+
+Tree = Any  # pytrees of arrays have no useful type
+Features = dict[str, jax.Array]
+"""Outputs (B, h, w, F) of modules by their path."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Distillation:
+    """Factors of the terms above; 0 leaves a term out.
+
+    Attributes:
+        run: Folder of the teacher's run; None = no teacher.
+        layers: Paths of the teacher's modules whose outputs are matched, such as `bottleneck`.
+        student: What stands before them in the student's paths, such as `second/`.
+        features: Factor of the squared difference.
+        attention: Factor of the difference of attention maps.
+        hallucination: Factor of the squared difference of sigmoids.
+        logits: Factor of the divergence of the answers.
+        temperature: tau, what logits are divided by.
+    """
+
+    run: str | None = None
+    layers: tuple[str, ...] = ("bottleneck",)
+    student: str = ""
+    features: float = 0.0
+    attention: float = 0.0
+    hallucination: float = 0.0
+    logits: float = 0.0
+    temperature: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuses factors that are negative, and a sum of nothing."""
+        factors = {name: getattr(self, name) for name in ("features", "attention", "hallucination")}
+        for name, value in (factors | {"logits": self.logits}).items():
+            check_between(name, value, 0, float("inf"))
+        check_between("temperature", self.temperature, 0, float("inf"), above=True)
+        if self.run is not None and not any(factors.values()) and not self.logits:
+            raise UserError(
+                "Distillation without any term: give one of features, attention, hallucination and "
+                "logits a factor above 0."
+            )
+        if any(factors.values()) and not self.layers:
+            raise UserError("Distillation of features needs layers, such as bottleneck.")
+
+    def terms(
+        self,
+        ours: Features,
+        theirs: Features,
+        logits: jax.Array,
+        reference: jax.Array,
+        valid: jax.Array,
+    ) -> dict[str, jax.Array]:
+        """The terms by name, each without its factor.
+
+        Args:
+            ours: The student's features.
+            theirs: The teacher's, by the teacher's paths.
+            logits: (B, H, W, K) of the student.
+            reference: (B, H, W, K) of the teacher.
+            valid: (B, H, W) bool, where both sensors have data.
+
+        Raises:
+            UserError: A pair of features differs in shape where it must not.
+        """
+        found: dict[str, list[jax.Array]] = {}
+        for layer in self.layers:
+            own, other = ours[self.student + layer], jax.lax.stop_gradient(theirs[layer])
+            mask = valid_on_grid(valid, other)[..., None]
+            if self.attention:
+                distance = (_attention(own, mask) - _attention(other, mask)) ** 2
+                found.setdefault("attention", []).append(distance.sum((1, 2, 3)).mean())
+            if (self.features or self.hallucination) and own.shape != other.shape:
+                raise UserError(
+                    f"Layer {layer}: the student's features are {own.shape[1:]}, the teacher's "
+                    f"{other.shape[1:]}. Give both networks the same widths, or match attention."
+                )
+            if self.features:
+                found.setdefault("features", []).append(_mean((own - other) ** 2, mask))
+            if self.hallucination:
+                distance = (nn.sigmoid(own) - nn.sigmoid(other)) ** 2
+                found.setdefault("hallucination", []).append(_mean(distance, mask))
+        result = {name: sum(values, jnp.float32(0)) for name, values in found.items()}
+        if self.logits:
+            log_p = jax.nn.log_softmax(logits / self.temperature)
+            log_t = jax.nn.log_softmax(jax.lax.stop_gradient(reference) / self.temperature)
+            divergence = (jnp.exp(log_t) * (log_t - log_p)).sum(-1)
+            result["logits"] = self.temperature**2 * _mean(divergence[..., None], valid[..., None])
+        return result
+
+    def total(self, terms: Mapping[str, jax.Array]) -> jax.Array:
+        """The weighted sum of `terms`."""
+        weighed = [getattr(self, name) * value for name, value in terms.items()]
+        total: jax.Array = sum(weighed, jnp.float32(0))
+        return total
+
+
+class Teacher(NamedTuple):
+    """A finished network and how it sees an image.
+
+    Attributes:
+        model: The network.
+        preprocess: (B, H, W, C) raw side image and (B, H, W) validity -> what the network sees.
+        variables: Its parameters and batch statistics.
+    """
+
+    model: nn.Module
+    preprocess: Callable[[jax.Array, jax.Array], jax.Array]
+    variables: Any
+
+    def answer(
+        self, variables: Tree, image: jax.Array, layers: tuple[str, ...]
+    ) -> tuple[jax.Array, Features]:
+        """Logits (B, H, W, K) and features of a preprocessed image, with variables given anew.
+
+        They are arguments of the jitted step, not constants within it.
+        """
+        logits, kept = self.model.apply(
+            variables, image, train=False, mutable=["intermediates"], **capturing(layers)
+        )
+        return logits, captured(kept, layers)
+
+
+def capturing(layers: tuple[str, ...]) -> dict[str, Any]:
+    """Arguments of `apply` that make Linen keep the outputs of modules by their paths."""
+    return {
+        "capture_intermediates": lambda module, method: (
+            method == "__call__" and "/".join(module.path) in layers
+        )
+    }
+
+
+def captured(updates: Mapping[str, Any], layers: tuple[str, ...]) -> Features:
+    """What was kept, float32.
+
+    Raises:
+        UserError: A path names no module of the network.
+    """
+    kept = traverse_util.flatten_dict(updates.get("intermediates", {}), sep="/")
+    outputs = {
+        path.removesuffix("/__call__"): values[0].astype(jnp.float32)
+        for path, values in kept.items()
+        if path.endswith("__call__")
+    }
+    if missing := [layer for layer in layers if layer not in outputs]:
+        raise UserError(
+            f"The network has no layer {missing[0]}. `jaxseg models NETWORK` lists the layers of "
+            "a network; give their paths with slashes."
+        )
+    return outputs
+
+
+def valid_on_grid(valid: jax.Array, features: jax.Array) -> jax.Array:
+    """(B, H, W) bool -> (B, h, w) bool at the pixels where cells of a coarser grid begin."""
+    rows, columns = (
+        jnp.minimum(jnp.arange(few) * -(-many // few), many - 1)
+        for few, many in zip(features.shape[1:3], valid.shape[1:], strict=True)
+    )
+    return valid[:, rows][:, :, columns]
+
+
+def _attention(features: jax.Array, mask: jax.Array) -> jax.Array:
+    """(B, h, w, F) -> (B, h, w, 1) of unit length in each image."""
+    energy = jnp.where(mask, (features**2).sum(-1, keepdims=True), 0.0)
+    # The constant keeps the gradient of an image without energy finite.
+    return energy * jax.lax.rsqrt((energy**2).sum((1, 2, 3), keepdims=True) + 1e-12)
+
+
+def _mean(values: jax.Array, mask: jax.Array) -> jax.Array:
+    return over(jnp.where(mask, values, 0.0).sum(), (mask * jnp.ones(values.shape[-1])).sum())

@@ -1,0 +1,165 @@
+"""Losses that choose which labels to believe, with two networks that watch each other.
+
+They are for `jaxseg.models.two_networks.TwoNetworks(answer="first")`, whose second answer the step
+puts into the batch as `second_logits`, beside `progress`, the part (0..1) of the run that is done.
+Selections are constants to the gradient. Shapes and conventions are those of `jaxseg.losses`;
+`SymmetricCrossEntropy` there withstands wrong labels too and needs one network only.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from jaxseg.errors import UserError
+from jaxseg.losses import Batch, check_between, in_float32, over, targets
+
+
+@dataclasses.dataclass(frozen=True)
+class CoTeaching:
+    """Each network learns from the pixels that the other one finds easy.
+
+    Of the valid pixels of the batch the share R with the smallest cross-entropy of one network is
+    what the other is trained on; R falls from 1 to 1 - `forget` over the first `ramp` of the run.
+    Labels that are wrong are learned late, so their loss is large.
+
+    Source: Han et al., Co-teaching, NeurIPS 2018, arXiv:1804.06872, algorithm 1, on pixels. Where
+    the authors' code divides the mean by the count once more, this does not.
+
+    Attributes:
+        weight: Factor in the total loss.
+        forget: Share (0..1) of the pixels left out in the end; about the share of wrong labels.
+        ramp: Part (0..1] of the run over which it grows.
+    """
+
+    weight: float = 1.0
+    forget: float = 0.3
+    ramp: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Refuses shares outside of 0..1."""
+        check_between("weight", self.weight, 0, float("inf"))
+        check_between("forget", self.forget, 0, 1)
+        check_between("ramp", self.ramp, 0, 1, above=True)
+
+    def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
+        """See the class; the sum of both networks' losses."""
+        losses = [_cross_entropy(answer, batch, valid) for answer in _answers(logits, batch)]
+        keep = 1 - self.forget * jnp.minimum(batch["progress"] / self.ramp, 1.0)
+        wanted = jnp.ceil(keep * valid.sum()).astype(jnp.int32)
+        total: jax.Array = jnp.float32(0)
+        for own, other in (losses, losses[::-1]):
+            easy = valid & (other <= _smallest(jax.lax.stop_gradient(other), valid, wanted))
+            total += over(jnp.where(easy, own, 0.0).sum(), easy.sum().astype(jnp.float32))
+        return total
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossModalSelection:
+    """Two sensors' networks weigh each label by how much both believe it.
+
+    For each sensor d, c_d is the probability of the label and u_d = 1 - entropy / log K the
+    confidence of the prediction. Both look at each other: c~_d = (c_d + c_1 c_2) / 2, likewise u~.
+    In each class the top share r of c~ is kept whole, r = 1 - progress / ramp (1 - rho), and what
+    is below the threshold weighs c~ / threshold. So the loss of each sensor is the weighted mean of
+    its cross-entropy; consistency is the cross-entropy to the other sensor's prediction, weighted
+    by that one's u~, which replaces 1 while ramping.
+
+    Source: Liu et al., CromSS: Cross-modal pre-training with noisy labels, IEEE TGRS 2025,
+    arXiv:2405.01217. Differences: labels are not smoothed with a prior.
+
+    Attributes:
+        weight: Factor in the total loss.
+        rho: Share (0..1] of each class that is kept whole in the end.
+        ramp: Part (0..1] of the run over which the share falls.
+        consistency: Factor of the consistency.
+    """
+
+    weight: float = 1.0
+    rho: float = 0.5
+    ramp: float = 0.5
+    consistency: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuses shares outside of 0..1."""
+        check_between("weight", self.weight, 0, float("inf"))
+        check_between("rho", self.rho, 0, 1, above=True)
+        check_between("ramp", self.ramp, 0, 1, above=True)
+        check_between("consistency", self.consistency, 0, float("inf"))
+
+    def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
+        """See the class; the sum of both sensors' losses."""
+        answers = _answers(logits, batch)
+        target = targets(answers[0], batch, valid)
+        constants = [jax.lax.stop_gradient(jax.nn.softmax(answer)) for answer in answers]
+        believed = [jnp.where(target, p, 0.0).sum(-1) for p in constants]
+        sure = [_confidence(p) for p in constants]
+        part = jnp.minimum(batch["progress"] / self.ramp, 1.0)
+        keep = 1 - part * (1 - self.rho)
+        total: jax.Array = jnp.float32(0)
+        for own in (0, 1):
+            answer, other = answers[own], constants[1 - own]
+            label_trust = (believed[own] + believed[0] * believed[1]) / 2
+            weight = _class_weights(label_trust, target, keep)
+            loss = _cross_entropy(answer, batch, valid)
+            total += over((weight * loss).sum(), weight.sum())
+            if self.consistency:
+                trust = (sure[1 - own] + sure[0] * sure[1]) / 2
+                trust = jnp.where(valid, 1 - part + part * trust, 0.0)
+                follow = -(other * jax.nn.log_softmax(answer)).sum(-1)
+                total += self.consistency * over((trust * follow).sum(), trust.sum())
+        return total
+
+
+def _answers(logits: jax.Array, batch: Batch) -> list[jax.Array]:
+    if "second_logits" not in batch:
+        raise UserError(
+            "This loss needs two networks. Use "
+            'TwoNetworks(network=..., answer="first") of jaxseg.models.two_networks as the model.'
+        )
+    return [in_float32(logits), in_float32(batch["second_logits"])]
+
+
+def _cross_entropy(logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
+    """(B, H, W), 0 where invalid."""
+    target = targets(logits, batch, valid)
+    nll = jax.nn.logsumexp(logits, axis=-1) - jnp.where(target, logits, 0.0).sum(-1)
+    return jnp.where(valid, nll, 0.0)
+
+
+def _confidence(probability: jax.Array) -> jax.Array:
+    """(B, H, W): 1 - entropy / log K."""
+    entropy = -(probability * jnp.log(jnp.maximum(probability, 1e-12))).sum(-1)
+    return 1 - entropy / jnp.log(float(probability.shape[-1]))
+
+
+def _class_weights(trust: jax.Array, target: jax.Array, keep: jax.Array) -> jax.Array:
+    """(B, H, W): 1 for the top share `keep` of each class, trust / threshold below; 0 invalid."""
+    count = target.sum((0, 1, 2))  # (K,)
+    wanted = jnp.ceil(keep * count).astype(jnp.int32)
+    threshold = _thresholds(trust, target, wanted)  # (K,)
+    own = jnp.where(target, threshold, 0.0).sum(-1)
+    return jnp.where(target.any(-1), jnp.clip(over(trust, own), 0.0, 1.0), 0.0)
+
+
+def _smallest(values: jax.Array, valid: jax.Array, wanted: jax.Array) -> jax.Array:
+    """The largest of the `wanted` smallest valid values, none of which is negative: ()."""
+    count = valid.sum().astype(jnp.int32)
+    return _thresholds(values, valid[..., None], (count - wanted + 1)[None])[0]
+
+
+def _thresholds(values: jax.Array, target: jax.Array, wanted: jax.Array) -> jax.Array:
+    """(K,) the `wanted`-th largest of the values of each class, exact, without a sort.
+
+    Floats that are not negative are in the order of their bits: the bits of the threshold are
+    found from the highest on, 31 counts over the batch, which devices exchange instead of pixels.
+    """
+    bits = jax.lax.bitcast_convert_type(jnp.abs(values), jnp.int32)[..., None]
+
+    def one(number: jax.Array, last: jax.Array) -> jax.Array:
+        higher = last | (1 << (30 - number))
+        above = ((bits >= higher) & target).sum((0, 1, 2), dtype=jnp.int32)
+        return jnp.where(above >= wanted, higher, last)
+
+    found: jax.Array = jax.lax.fori_loop(0, 31, one, jnp.zeros(wanted.shape, jnp.int32))
+    return jax.lax.bitcast_convert_type(found, jnp.float32)

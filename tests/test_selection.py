@@ -1,0 +1,113 @@
+"""Losses that choose labels: who is believed, and what reaches the gradient."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg.batch import IGNORE
+from jaxseg.errors import UserError
+from jaxseg.losses import CrossEntropy
+from jaxseg.selection import CoTeaching, CrossModalSelection, _thresholds
+
+RNG = np.random.default_rng(0)
+K = 4
+FIRST, SECOND = (jnp.asarray(2 * RNG.standard_normal((2, 8, 8, K)), jnp.float32) for _ in range(2))
+LABEL = jnp.asarray(RNG.integers(0, K, (2, 8, 8)), jnp.int32).at[0, :2].set(IGNORE)
+VALID = LABEL != IGNORE
+LOSSES = [CoTeaching(), CrossModalSelection()]
+
+
+def batch(progress: float, second: jax.Array = SECOND) -> dict[str, jax.Array]:
+    return {"label": LABEL, "second_logits": second, "progress": jnp.float32(progress)}
+
+
+def cross_entropy(logits: jax.Array) -> np.ndarray:
+    every = -np.asarray(jax.nn.log_softmax(logits))
+    return np.take_along_axis(every, np.where(VALID, LABEL, 0)[..., None], -1)[..., 0]
+
+
+def test_thresholds_are_those_of_a_sort() -> None:
+    values = jnp.abs(FIRST[..., 0])
+    target = (LABEL[..., None] == jnp.arange(K)) & VALID[..., None]
+    wanted = jnp.array([1, 3, 5, 2])
+    found = _thresholds(values, target, wanted)
+    for k, number in enumerate(wanted.tolist()):
+        of_class = np.sort(np.asarray(values)[np.asarray(target[..., k])])[::-1]
+        assert found[k] == of_class[number - 1]
+
+
+def test_at_the_start_co_teaching_is_cross_entropy_of_both() -> None:
+    loss = CoTeaching()(FIRST, batch(0.0), VALID)
+    plain = CrossEntropy()
+    expected = plain(FIRST, batch(0.0), VALID) + plain(SECOND, batch(0.0), VALID)
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+def test_each_learns_from_what_the_other_finds_easy() -> None:
+    loss = CoTeaching(forget=0.4, ramp=0.5)(FIRST, batch(0.5), VALID)
+    losses = [cross_entropy(x)[np.asarray(VALID)] for x in (FIRST, SECOND)]
+    keep = int(np.ceil(0.6 * losses[0].size))
+    expected = sum(own[np.argsort(other)[:keep]].mean() for own, other in (losses, losses[::-1]))
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_labels_that_no_sensor_believes_weigh_little() -> None:
+    target = (LABEL[..., None] == jnp.arange(K)) & VALID[..., None]
+    sure = jnp.where(target, 5.0, 0.0)
+    # One pixel has a label that both sensors are sure is wrong.
+    doubted = sure.at[1, 4, 4].set(jnp.roll(sure[1, 4, 4], 1))
+    loss = CrossModalSelection(consistency=0.0)
+    gradient = jax.grad(lambda x: loss(x, batch(1.0, doubted), VALID))(doubted)
+    plain = jax.grad(lambda x: CrossEntropy()(x, batch(1.0), VALID))(doubted)
+    # Its share of the gradient, against that of plain cross-entropy.
+    norms = [np.abs(g).sum(-1) for g in (np.asarray(gradient), np.asarray(plain))]
+    shares = [n[1, 4, 4] / n.sum() for n in norms]
+    assert shares[1] > 0.3
+    assert shares[0] < 0.05 * shares[1]
+
+
+def test_at_the_start_every_label_counts_whole() -> None:
+    loss = CrossModalSelection(consistency=0.0)(FIRST, batch(0.0), VALID)
+    believed = [np.exp(-cross_entropy(x)) for x in (FIRST, SECOND)]
+    expected = 0.0
+    for own, logits in enumerate((FIRST, SECOND)):
+        trust = (believed[own] + believed[0] * believed[1]) / 2
+        weight = np.zeros(trust.shape)
+        for k in range(K):
+            mine = np.asarray((k == LABEL) & VALID)
+            weight[mine] = np.minimum(1, trust[mine] / trust[mine].min())
+        expected += (weight * cross_entropy(logits)).sum() / weight.sum()
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_ignored_pixels_have_no_gradient_and_nothing_left_is_no_loss(
+    loss: CoTeaching, dtype: str
+) -> None:
+    def value(first: jax.Array, second: jax.Array, valid: jax.Array) -> jax.Array:
+        return loss(first, batch(0.7, second), valid)
+
+    logits = FIRST.astype(dtype), SECOND.astype(dtype)
+    for gradient in jax.grad(value, (0, 1))(*logits, VALID):
+        assert np.isfinite(gradient).all()
+        assert gradient[1].any()
+        assert not gradient[0, :2].any()
+    nothing = jnp.zeros_like(VALID)
+    assert value(*logits, nothing) == 0
+    for gradient in jax.grad(value, (0, 1))(*logits, nothing):
+        assert not gradient.any()
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+def test_one_network_is_not_enough(loss: CoTeaching) -> None:
+    with pytest.raises(UserError, match="needs two networks"):
+        loss(FIRST, {"label": LABEL}, VALID)
+
+
+def test_shares_outside_of_0_to_1_are_refused() -> None:
+    with pytest.raises(UserError, match=r"forget of a loss is 1\.2"):
+        CoTeaching(forget=1.2)
+    with pytest.raises(UserError, match="rho of a loss is 0"):
+        CrossModalSelection(rho=0.0)
