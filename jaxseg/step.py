@@ -103,7 +103,7 @@ def _creator(config: Config, bands: int) -> Callable[[], TrainState]:
 def make_train_step(
     config: Config, mesh: Mesh
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """The training step: preprocess, augment, forward, losses, backward, update.
+    """The training step: augment raw, preprocess, augment, forward, losses, backward, update.
 
     Its metrics are the total `loss`, every `loss/NAME`, `grad_norm`, `learning_rate` (scalars,
     float32) and `confusion` (K, K) int32 of the augmented batch. Scalars that a network sows into
@@ -150,7 +150,9 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        augment_key, dropout_key = jax.random.split(key)
+        augment_key, dropout_key, raw_key = jax.random.split(key, 3)
+        if config.augment_raw:
+            batch = transforms.augment(raw_key, batch, config.augment_raw)
         batch = _prepare(config, batch)
         batch = transforms.augment(augment_key, batch, config.augment)
         batch = jax.lax.with_sharding_constraint(batch, sharding.batch_sharding(mesh))

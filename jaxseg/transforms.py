@@ -1,9 +1,9 @@
 """Radiometry and augmentation: pure jnp functions inside the jitted step, as frozen dataclasses.
 
 `preprocess` objects map image -> image and are deterministic: the same in training, evaluation and
-prediction. `augment` objects map (key, batch) -> batch and see the preprocessed float32 image; what
-moves pixels moves image, label, valid and separation alike. Bands are the last axis; a config holds
-a tuple of each kind, applied in order.
+prediction. `augment` objects map (key, batch) -> batch and see the preprocessed float32 image
+(those of `Config.augment_raw` the raw one); what moves pixels moves image, label, valid and
+separation alike. Bands are the last axis; a config holds a tuple of each kind, applied in order.
 """
 
 import dataclasses
@@ -14,13 +14,18 @@ import jax.numpy as jnp
 
 from jaxseg.batch import IGNORE
 from jaxseg.errors import UserError
+from jaxseg.sensors import sar
 
 Batch = dict[str, jax.Array]
 
 
 @runtime_checkable
 class Preprocess(Protocol):
-    """Radiometry: (B, H, W, C) float32 -> (B, H, W, C') float32."""
+    """Radiometry: (B, H, W, C) float32 -> (B, H, W, C') float32.
+
+    Pixels without data enter as NaN, so that what looks at neighbours can leave them out; whatever
+    a step makes of them is thrown away.
+    """
 
     def __call__(self, image: jax.Array) -> jax.Array:
         """The image in the numbers that the network sees."""
@@ -73,7 +78,7 @@ class LogIntensity:
 
     def __call__(self, image: jax.Array) -> jax.Array:
         """See the class."""
-        return 10 * jnp.log10(_above(self.floor, image))
+        return sar.intensity_to_decibel(image, floor=self.floor)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -285,9 +290,9 @@ def preprocess(image: jax.Array, valid: jax.Array, steps: tuple[Preprocess, ...]
         steps: Radiometry, in order.
     """
     mask = valid[..., None]
-    image = jnp.where(mask, image.astype(jnp.float32), 0.0)
+    image = image.astype(jnp.float32)
     for step in steps:
-        image = step(image)
+        image = step(jnp.where(mask, image, jnp.nan))
     return jnp.where(mask, image, 0.0)
 
 

@@ -1,0 +1,1 @@
+"""Physics of the sensors as pure functions on channels-last arrays."""
