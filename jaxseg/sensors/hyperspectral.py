@@ -186,8 +186,8 @@ def continuum_removed(image: Array, wavelengths: tuple[float, ...]) -> Array:
         UserError: Wavelengths do not fit the image.
     """
     hull = continuum(image, wavelengths)
-    quotient = image / jnp.where(hull > 0, hull, 1)
-    return jnp.where(hull <= 0, 1, quotient)  # NaN is not below zero, and stays
+    dark = hull <= 0  # NaN is not, and stays
+    return jnp.where(dark, 1, image / jnp.where(dark, 1, hull))
 
 
 def continuum(image: Array, wavelengths: tuple[float, ...]) -> Array:

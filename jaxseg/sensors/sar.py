@@ -181,7 +181,9 @@ def equivalent_looks(intensity: Array, *, size: int = 7) -> Array:
     The most frequent value of `local_looks`: windows with texture or edges scatter widely below
     it, homogeneous ones gather around it, so no homogeneous area has to be pointed out. Frequent is
     meant on a logarithmic scale, in bins of 2 % smoothed by a Gaussian of 10 %. It needs
-    homogeneous areas wider than the window. For one look it is too high by about 6 %.
+    homogeneous areas wider than the window. For one look it is too high by about 6 %; where the
+    speckle of neighbouring pixels is correlated, as in finely sampled products, it is too high for
+    small windows and falls as they grow.
 
     Source: Anfinsen, Doulgeris, Eltoft, Estimation of the Equivalent Number of Looks in
     Polarimetric SAR Imagery, IEEE TGRS 2009, for the most frequent value; bins and width are ours.
