@@ -20,6 +20,7 @@ from jaxseg import data as pipeline
 from jaxseg import transforms
 from jaxseg.batch import IGNORE
 from jaxseg.data import Data
+from jaxseg.errors import UserError
 from jaxseg.transforms import Preprocess, Standardize
 
 WINDOWS = 256
@@ -105,9 +106,17 @@ def _training_windows(data: Data, steps: tuple[Preprocess, ...]) -> Iterator[Tra
     scenes = data.source.scenes("train")
     windows = pipeline.evaluation_windows(scenes, data)
     through = _through(steps)
+    pixels = 0
     for index in np.unique(np.linspace(0, len(windows) - 1, WINDOWS).astype(int)):
         scene, window = windows[index]
         sample = pipeline.read_window(scenes, scene, window, data)
         image, valid = sample["image"], sample["valid"].astype(bool)
         counted = valid & (sample["label"] != IGNORE)
+        pixels += int(counted.sum())
         yield image if through is None else through(image, valid), counted
+    if windows and not pixels:
+        raise UserError(
+            f"No valid, labelled pixel in {min(len(windows), WINDOWS)} training window(s), the "
+            f"first being of {scenes.name(windows[0][0])}: nothing to fit the radiometry to. Check "
+            "the masks and the nodata value of the source."
+        )
