@@ -36,6 +36,21 @@ def test_filters_see_nothing_of_invalid_pixels(filtering: Any) -> None:
     assert float(jnp.abs(dark - nodata)[0, 3, 5:9].max()) > 0.1
 
 
+@pytest.mark.parametrize("filtering", [Lee(looks=4), RefinedLee(looks=4)], ids=repr)
+def test_filters_see_across_the_cuts_of_a_sharded_image(
+    filtering: Any, mesh: jax.sharding.Mesh
+) -> None:
+    image, valid = power(4, 16, 12, 2), jnp.ones((4, 16, 12), bool).at[:, 7].set(False)
+
+    def apply(image: jax.Array, valid: jax.Array) -> jax.Array:
+        return transforms.preprocess(image, valid, (filtering, LogIntensity()))
+
+    placed = jax.device_put((image, valid), sharding.batch_sharding(mesh))
+    found = jax.jit(apply)(*placed)
+    assert not found.sharding.is_fully_replicated
+    np.testing.assert_allclose(found, jax.jit(apply)(image, valid), atol=1e-4)
+
+
 def test_decibel_files_are_filtered_as_power() -> None:
     image = power(1, 12, 12, 2)
     steps = (FromDecibel(), Lee(looks=4), LogIntensity())

@@ -121,8 +121,8 @@ def _scene(path: str) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
     unknown = np.setdiff1d(ids, (0, *IDS))
     if unknown.size:
         raise UserError(
-            f"{Path(path) / 'SalinasA_gt.mat'}: id {unknown[0]} is no class of Salinas-A, which has "
-            f"0 (none) and {', '.join(map(str, IDS))}. Fetch it again."
+            f"{Path(path) / 'SalinasA_gt.mat'}: id {unknown[0]} is no class of Salinas-A, which "
+            f"has 0 (none) and {', '.join(map(str, IDS))}. Fetch it again."
         )
     return image.astype(np.int16), label
 
