@@ -57,7 +57,7 @@ MEASURES = {"overall_accuracy": "OA", "average_accuracy": "AA", "kappa": "kappa"
 SPLITS = ("blocks", "pixels")
 
 GRID = {
-    "svc__C": [1.0, 10.0, 100.0, 1000.0],
+    "svc__C": [1.0, 10.0, 100.0, 1e3, 1e4],
     "svc__gamma": [1e-4, 1e-3, 1e-2, 1e-1],
 }
 """Of spectra with variance 1 in each of 200 bands, so 1 / 200 is the usual gamma."""
