@@ -145,7 +145,7 @@ def network(
         seed=seed,
         num_steps=steps,
         eval_every=steps,
-        save_every=steps,
+        save_every=min(50, steps),
         optimizer=dataclasses.replace(config.optimizer, warmup=min(50, steps // 4)),
     )
     state = training.train(config, folder / "run")

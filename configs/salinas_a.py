@@ -1,5 +1,7 @@
 """ReSC-Net on Salinas-A, a small hyperspectral scene of vegetables in a few large fields.
 
+Not run to its end by us yet.
+
 python train.py --config configs/salinas_a.py --config.data.source.path FOLDER
 """
 

@@ -1,5 +1,7 @@
 """Surface water in Sentinel-1 chips of floods, Sen1Floods11, with the lecture's U-Net.
 
+Not run to its end by us yet: of the 446 labelled chips five were at hand.
+
     python train.py --config configs/sen1floods11.py \
         --config.data.source.images sen1floods11/S1 --config.data.source.masks sen1floods11/labels
 
