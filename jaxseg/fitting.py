@@ -60,30 +60,41 @@ def fitted(
     Args:
         steps: Radiometry, in order.
         data: Where the training split is.
-        known: The steps of the run that is continued. Their fitted numbers are taken over: a fit
-            on another machine differs in its last digits.
+        known: The steps of the run that is continued. Fitted numbers are taken over: on another
+            machine they differ in their last digits. Statistics of raw numbers are measured anew,
+            and tell if the data have changed.
 
     Raises:
         UserError: The training split is missing or too small.
     """
     done: tuple[Preprocess, ...] = ()
     for number, step in enumerate(steps):
-        found: Preprocess = step
-        if isinstance(step, Standardize) and not step.mean:
-            found = Standardize(*pipeline.statistics(data, through=_through(done)))
-        elif isinstance(step, Fittable) and not step.fitted:
+        found: Any = step
+        if names := _open_fields(step):
             stored = known[number] if number < len(known) else None
-            same = stored is not None and _emptied(stored, like=step) == step
-            found = stored if same and stored else step.fit(_training_windows(data, done))
+            raw = isinstance(step, Standardize) and not done
+            if stored is not None and not raw and _emptied(stored, step, names) == step:
+                found = stored
+            elif isinstance(step, Standardize):
+                found = Standardize(*pipeline.statistics(data, through=_through(done)))
+            else:
+                found = found.fit(_training_windows(data, done))
         done = (*done, found)
     return done
 
 
-def _emptied(step: Any, *, like: Any) -> Any:  # noqa: ANN401  (dataclasses of any kind)
+def _open_fields(step: Preprocess) -> tuple[str, ...]:
+    """Names of the fields to be found; none if the numbers are known."""
+    if isinstance(step, Standardize):
+        return () if step.mean else ("mean", "std")
+    return step.OPEN if isinstance(step, Fittable) and not step.fitted else ()
+
+
+def _emptied(step: Any, like: Any, names: tuple[str, ...]) -> Any:  # noqa: ANN401
     """A fitted step as it was before, if it is of the kind of `like`."""
     if type(step) is not type(like):
         return step
-    return dataclasses.replace(step, **{name: getattr(like, name) for name in like.OPEN})
+    return dataclasses.replace(step, **{name: getattr(like, name) for name in names})
 
 
 def _through(
@@ -105,6 +116,8 @@ def _training_windows(data: Data, steps: tuple[Preprocess, ...]) -> Iterator[Tra
     data = dataclasses.replace(data, separation=False)
     scenes = data.source.scenes("train")
     windows = pipeline.evaluation_windows(scenes, data)
+    if not windows:
+        return
     through = _through(steps)
     pixels = 0
     for index in np.unique(np.linspace(0, len(windows) - 1, WINDOWS).astype(int)):
@@ -114,7 +127,7 @@ def _training_windows(data: Data, steps: tuple[Preprocess, ...]) -> Iterator[Tra
         counted = valid & (sample["label"] != IGNORE)
         pixels += int(counted.sum())
         yield image if through is None else through(image, valid), counted
-    if windows and not pixels:
+    if not pixels:
         raise UserError(
             f"No valid, labelled pixel in {min(len(windows), WINDOWS)} training window(s), the "
             f"first being of {scenes.name(windows[0][0])}: nothing to fit the radiometry to. Check "

@@ -59,15 +59,22 @@ def test_what_is_found_survives_json_and_is_printed_by_its_length(config: Config
 
 
 def test_a_continued_run_keeps_its_numbers(config: Config) -> None:
-    steps = (Standardize(), PCA(components=2))
+    steps = (Standardize(), PCA(components=2), Standardize())
     config = dataclasses.replace(config, preprocess=steps)
     completed = configs.completed(config)
-    fitted = completed.preprocess[1]
+    raw, fitted, last = completed.preprocess
+    assert isinstance(raw, Standardize)
     assert isinstance(fitted, PCA)
+    assert isinstance(last, Standardize)
     # As if another machine had computed them.
     other = dataclasses.replace(fitted, matrix=tuple(m + 1e-8 for m in fitted.matrix))
-    stored = dataclasses.replace(completed, preprocess=(completed.preprocess[0], other))
-    assert configs.completed(config, stored).preprocess[1] == other
+    later = dataclasses.replace(last, mean=tuple(m + 1e-8 for m in last.mean))
+    stored = dataclasses.replace(completed, preprocess=(raw, other, later))
+    assert configs.completed(config, stored) == stored
+    # Other raw numbers are other data.
+    moved = dataclasses.replace(raw, mean=tuple(m + 1 for m in raw.mean))
+    changed = dataclasses.replace(completed, preprocess=(moved, other, later))
+    assert configs.completed(config, changed) == stored
     # Another number of components is another run.
     wider = dataclasses.replace(config, preprocess=(Standardize(), PCA(components=3)))
     again = configs.completed(wider, stored)
