@@ -20,7 +20,8 @@ from jaxseg.datasets.polsar import LabelledPolsar
 from jaxseg.losses import CrossEntropy, EdgeAware
 from jaxseg.models.refined_pspnet import RefinedPSPNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.transforms import CoherencyFeatures, Dihedral, Standardize
+from jaxseg.polsar_transforms import CoherencyFeatures
+from jaxseg.transforms import Dihedral, Standardize
 
 MEAN = (-14.2, -21.2, -26.4, -0.53, -0.16, 0.21, -0.30, 0.03, 0.26)
 STD = (3.34, 6.66, 7.07, 0.375, 0.127, 0.149, 0.160, 0.217, 0.188)

@@ -12,7 +12,8 @@ from jaxseg.datasets.landscape import MEAN, STD, Landscape
 from jaxseg.losses import CrossEntropy
 from jaxseg.models.complex_unet import ComplexUNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.transforms import CoherencyFeatures, Dihedral, Standardize
+from jaxseg.polsar_transforms import CoherencyFeatures
+from jaxseg.transforms import Dihedral, Standardize
 
 
 def get_config() -> Config:

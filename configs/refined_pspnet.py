@@ -13,7 +13,8 @@ from jaxseg.edge_losses import EdgeAware
 from jaxseg.losses import CrossEntropy
 from jaxseg.models.refined_pspnet import RefinedPSPNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.transforms import CoherencyFeatures, Dihedral, Standardize
+from jaxseg.polsar_transforms import CoherencyFeatures
+from jaxseg.transforms import Dihedral, Standardize
 
 
 def get_config() -> Config:

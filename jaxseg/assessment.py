@@ -107,7 +107,11 @@ def evaluate(
     )
     ranked = result.ranked()
     if not ranked:
-        raise UserError(f"The split {split} has no labelled, valid pixel: nothing to evaluate.")
+        scenes = config.data.source.scenes(split)
+        raise UserError(
+            f"The split {split} has no labelled, valid pixel in {len(scenes)} scene(s), the first "
+            f"being {scenes.name(0)}: nothing to evaluate. Check the masks and the nodata value."
+        )
     middle = len(ranked) // 2
     return Assessment(
         split=split,

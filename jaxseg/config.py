@@ -18,10 +18,10 @@ import flax.linen as nn
 import jax
 import tyro
 
-from jaxseg import border_weights
+from jaxseg import border_weights, fitting
 from jaxseg.class_counts import class_counts
 from jaxseg.console import make_console
-from jaxseg.data import Data, statistics
+from jaxseg.data import Data
 from jaxseg.distillation import Distillation
 from jaxseg.errors import UserError
 from jaxseg.losses import CrossEntropy, EdgeWeightedCrossEntropy, Loss
@@ -47,6 +47,9 @@ FREE_ON_RESUME = (
 )
 """Fields that may differ when a run continues; any other difference would make it another run."""
 
+MANY = 256
+"""Tuples of more numbers are printed by their length: fitted matrices, not standard deviations."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -56,7 +59,9 @@ class Config:
         model: The network.
         data: What is read and how it is cut into batches.
         preprocess: Radiometry, in order; the same in training, evaluation and prediction.
-        augment: Random changes of the training batches, in order.
+        augment: Random changes of the preprocessed training batches, in order.
+        augment_raw: Random changes of their raw sensor numbers, before `preprocess`: what the
+            sensor itself varies in, such as speckle.
         loss: Losses by the name they are logged under; their weighted sum is trained.
         aux_weight: Factor of the same losses on every auxiliary head.
         class_weight: Factor of the binary cross-entropy of a network that also tells which classes
@@ -80,6 +85,7 @@ class Config:
     data: Data
     preprocess: tuple[Preprocess, ...] = (Standardize(),)
     augment: tuple[Augment, ...] = ()
+    augment_raw: tuple[Augment, ...] = ()
     loss: dict[str, Loss] = dataclasses.field(default_factory=lambda: {"ce": CrossEntropy()})
     aux_weight: float = 0.4
     class_weight: float = 1.0
@@ -144,12 +150,15 @@ def override(config: Config, flags: list[str], program: str) -> Config:
     return flagged.config  # type: ignore[no-any-return]
 
 
-def completed(config: Config) -> Config:
+def completed(config: Config, stored: Config | None = None) -> Config:
     """Fills in what a config leaves open: statistics, classes, rules of weights, reach of borders.
 
+    Args:
+        config: The config.
+        stored: That of the run which is continued, if one is.
+
     Raises:
-        UserError: The data are missing, or a `Standardize` that is not the first step has no
-        numbers.
+        UserError: The data are missing or too few.
     """
     if getattr(config.model, "num_classes", None) == 0:
         model = config.model.clone(num_classes=len(config.data.source.classes))
@@ -157,17 +166,12 @@ def completed(config: Config) -> Config:
     if config.data.separation and not config.data.separation_limit:
         data = dataclasses.replace(config.data, separation_limit=_separation_limit(config))
         config = dataclasses.replace(config, data=data)
-    config = dataclasses.replace(config, loss=_weighted(config))
-    if not any(_unmeasured(step) for step in config.preprocess):
-        return config
-    first, *rest = config.preprocess
-    if not _unmeasured(first) or any(_unmeasured(step) for step in rest):
-        raise UserError(
-            "Only a Standardize that comes first can be measured on the data. Give the later one "
-            "its mean and std."
-        )
-    mean, std = statistics(config.data)
-    return dataclasses.replace(config, preprocess=(Standardize(mean, std), *rest))
+    known = () if stored is None else stored.preprocess
+    return dataclasses.replace(
+        config,
+        loss=_weighted(config),
+        preprocess=fitting.fitted(config.preprocess, config.data, known),
+    )
 
 
 def _separation_limit(config: Config) -> float:
@@ -177,7 +181,9 @@ def _separation_limit(config: Config) -> float:
         for loss in config.loss.values()
         if isinstance(loss, EdgeWeightedCrossEntropy)
     ]
-    zoom = math.prod(step.low for step in config.augment if isinstance(step, ScaleCrop))
+    zoom = math.prod(
+        step.low for step in (*config.augment_raw, *config.augment) if isinstance(step, ScaleCrop)
+    )
     return math.ceil(max(reaches, default=border_weights.LIMIT) / zoom)
 
 
@@ -199,10 +205,6 @@ def _weighted(config: Config) -> dict[str, Loss]:
 def _rule(loss: Loss) -> Any:  # noqa: ANN401  (a Rule or None; losses need no class weights)
     weights = getattr(loss, "class_weights", ())
     return weights if isinstance(weights, str) else None
-
-
-def _unmeasured(step: object) -> bool:
-    return isinstance(step, Standardize) and not step.mean
 
 
 def check(config: Config) -> None:
@@ -306,7 +308,8 @@ def differences(stored: Config, given: Config) -> list[str]:
     for name in sorted(old.keys() | new.keys()):
         free = any(name == field or name.startswith(field + ".") for field in FREE_ON_RESUME)
         if not free and old.get(name) != new.get(name):
-            lines.append(f"{name}: {old.get(name, 'absent')} -> {new.get(name, 'absent')}")
+            before, after = (_brief(flat.get(name, "absent")) for flat in (old, new))
+            lines.append(f"{name}: {before} -> {after}")
     return lines
 
 
@@ -319,7 +322,15 @@ def pretty(config: Config) -> list[str]:
     return lines
 
 
+def _brief(value: Json) -> Json:
+    """Lists that nobody would read to their end by their length alone."""
+    many = isinstance(value, tuple | list) and len(value) > MANY
+    return f"{len(value)} numbers" if many else value
+
+
 def _shown(value: object) -> str:
+    if isinstance(value, tuple) and len(value) > MANY:
+        return f"({value[0]}, {value[1]}, ... {len(value)} numbers)"
     if isinstance(value, tuple):
         return "(" + ", ".join(_shown(item) for item in value) + ")"
     if isinstance(value, dict):

@@ -7,7 +7,8 @@ numbers; everything else happens in the step.
 
 import dataclasses
 import math
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 
 import grain
 import numpy as np
@@ -195,14 +196,22 @@ def _training_cells(scenes: Scenes, data: Data) -> NDArray[np.int64]:
     return np.repeat(np.arange(len(scenes)), counts)
 
 
-def statistics(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def statistics(
+    data: Data,
+    through: Callable[[NDArray[np.generic], NDArray[np.bool_]], NDArray[np.float32]] | None = None,
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each band over valid pixels of up to 256 training windows.
+
+    Args:
+        data: What to read.
+        through: What happens to an image (H, W, C) with its valid pixels (H, W) before.
 
     Raises:
         UserError: No valid pixel was found.
     """
     scenes = data.source.scenes("train")
     _training_cells(scenes, data)
+    blank: list[str] = []
     chosen = np.unique(np.linspace(0, len(scenes) - 1, STATISTICS_WINDOWS).astype(int))
     count, total, square = 0, np.zeros(1), np.zeros(1)
     for index in chosen:
@@ -214,7 +223,11 @@ def statistics(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
             min(data.crop, width),
         )
         sample = scenes.read(int(index), window)
-        pixels = sample["image"][sample["valid"].astype(bool)].astype(np.float64)
+        image, valid = sample["image"], sample["valid"].astype(bool)
+        if not valid.any():
+            blank.append(scenes.name(int(index)))
+            continue
+        pixels = (image if through is None else through(image, valid))[valid].astype(np.float64)
         count, total, square = (
             count + len(pixels),
             total + pixels.sum(0),
@@ -222,9 +235,14 @@ def statistics(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
         )
     if count == 0:
         raise UserError(
-            f"No valid pixel in {len(chosen)} training window(s): nothing to measure mean and "
-            "standard deviation on. "
-            "Check the nodata value of the source."
+            f"No valid pixel in the middle of {len(blank)} training scene(s), the first being "
+            f"{blank[0]}: nothing to measure mean and standard deviation on. Check the nodata "
+            "value of the source."
+        )
+    if blank:
+        sys.stderr.write(
+            f"No valid pixel in the middle of {len(blank)} of {len(chosen)} training scenes looked "
+            f"at, the first being {blank[0]}: they are left out.\n"
         )
     mean = total / count
     std = np.sqrt(np.maximum(square / count - mean**2, 1e-12))

@@ -23,7 +23,7 @@ from jaxseg.console import say, track
 from jaxseg.errors import UserError
 from jaxseg.pictures import DPI, stretch
 from jaxseg.polsar_files import PolsarScene
-from jaxseg.sensors import decompositions, polsar, polsar_filters
+from jaxseg.sensors import decompositions, polsar, polsar_filters, sar
 
 SIDE = 1600
 """Rows and columns of a picture, at most."""
@@ -281,7 +281,7 @@ def _bar(figure: Figure, image: AxesImage, axes: Axes, label: str, *, clipped: b
 
 
 def _decibel(power: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(polsar.decibel(jnp.asarray(power), FLOOR))
+    return np.asarray(sar.intensity_to_decibel(jnp.asarray(power), floor=FLOOR))
 
 
 def _block_sums(image: NDArray[Any], factor: int) -> NDArray[np.float64]:

@@ -33,6 +33,9 @@ Tree = Any  # pytrees of arrays have no useful type
 SOWN = ("aux_logits", "class_logits", "second_logits", "regularizers")
 """Collections that networks sow into in training."""
 
+RAW = 1_000_000
+"""Sets the key of `augment_raw` apart from those of the steps of `augment`."""
+
 
 class TrainState(flax.struct.PyTreeNode):
     """Everything a run carries from step to step: arrays only.
@@ -111,9 +114,9 @@ def make_train_step(
 ) -> Callable[..., tuple[TrainState, Metrics]]:
     """The training step `(state, batch[, teacher's variables]) -> (state, metrics)`.
 
-    Preprocess, augment, forward, losses, backward, update; before, where the config has a teacher,
-    its answers to the side images. Losses find two more entries in the batch: `progress` (), the
-    part of the run that is done, and `second_logits` where the network sows such.
+    Augment raw, preprocess, augment, forward, losses, backward, update; before them, where the
+    config has a teacher, its answers to the side images. Losses find two more entries in the batch:
+    `progress` (), the part of the run that is done, and `second_logits` where the network sows such.
 
     Its metrics are the total `loss`, every `loss/NAME`, `grad_norm`, `learning_rate` (scalars,
     float32) and `confusion` (K, K) int32 of the augmented batch. Scalars that a network sows into
@@ -178,6 +181,10 @@ def make_train_step(
     ) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
         augment_key, dropout_key = jax.random.split(key)
+        if config.augment_raw:
+            # A key of its own, so that what the other two draw does not depend on this step.
+            raw_key = jax.random.fold_in(augment_key, RAW)
+            batch = transforms.augment(raw_key, batch, config.augment_raw)
         batch = _with_side(_prepare(config, batch), teacher)
         batch = transforms.augment(augment_key, batch, config.augment)
         batch = jax.lax.with_sharding_constraint(batch, sharding.batch_sharding(mesh))

@@ -66,13 +66,14 @@ def train(config: Config, workdir: Path) -> TrainState:
 
     with Checkpoints(workdir, keep=config.keep, repair=True) as checkpoints:
         # 2 sources, and what the config leaves to be measured on them
-        config = configs.completed(config)
+        stored = checkpoints.stored_config()
+        config = configs.completed(config, stored)
         configs.check(config)
         source = config.data.source
 
         # 3 abstract state; 4 resume: this workdir, else other weights, else scratch
         abstract = abstract_state(config, len(source.bands), mesh)
-        _refuse_changes(checkpoints.stored_config(), config, workdir)
+        _refuse_changes(stored, config, workdir)
         state, skipped = checkpoints.restore_newest(abstract)
         origin = "continued from the newest checkpoint"
         if state is None:

@@ -1,9 +1,9 @@
 """Radiometry and augmentation: pure jnp functions inside the jitted step, as frozen dataclasses.
 
 `preprocess` objects map image -> image and are deterministic: the same in training, evaluation and
-prediction. `augment` objects map (key, batch) -> batch and see the preprocessed float32 image; what
-moves pixels moves image, label, valid and separation alike. Bands are the last axis; a config holds
-a tuple of each kind, applied in order.
+prediction. `augment` objects map (key, batch) -> batch and see the preprocessed float32 image
+(those of `Config.augment_raw` the raw one); what moves pixels moves image, label, valid and
+separation alike. Bands are the last axis; a config holds a tuple of each kind, applied in order.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from jaxseg.batch import IGNORE
 from jaxseg.errors import UserError
-from jaxseg.sensors import polsar
+from jaxseg.sensors import sar
 
 Batch = dict[str, jax.Array]
 
@@ -24,7 +24,11 @@ IMAGES = {"image", "side"}
 
 @runtime_checkable
 class Preprocess(Protocol):
-    """Radiometry: (B, H, W, C) float32 -> (B, H, W, C') float32."""
+    """Radiometry: (B, H, W, C) float32 -> (B, H, W, C') float32.
+
+    Pixels without data enter as NaN, so that what looks at neighbours can leave them out; whatever
+    a step makes of them is thrown away.
+    """
 
     def __call__(self, image: jax.Array) -> jax.Array:
         """The image in the numbers that the network sees."""
@@ -73,66 +77,11 @@ class LogIntensity:
         floor: Smallest power told apart, the sensor's noise; 1e-6 = -60 dB.
     """
 
-    floor: float = polsar.FLOOR
+    floor: float = sar.FLOOR
 
     def __call__(self, image: jax.Array) -> jax.Array:
         """See the class."""
-        return polsar.decibel(image, self.floor)
-
-
-@dataclasses.dataclass(frozen=True)
-class CoherencyFeatures:
-    """T11, T22, T33, Re and Im of T12, T13, T23 -> what a network can digest, nine bands again.
-
-    The diagonal in dB, then the coherences T_ij / sqrt(T_ii T_jj), which lie in the unit circle and
-    do not depend on brightness (`sensors.polsar.coherency_features`). Serves the covariance matrix
-    C3 as well. Zeros and NaN on the diagonal become the floor.
-
-    Attributes:
-        floor: Smallest power told apart, as in `LogIntensity`.
-    """
-
-    floor: float = polsar.FLOOR
-
-    def __call__(self, image: jax.Array) -> jax.Array:
-        """See the class.
-
-        Raises:
-            UserError: The image has no nine bands.
-        """
-        _check_matrix(self, image)
-        return polsar.coherency_features(image, self.floor)
-
-
-@dataclasses.dataclass(frozen=True)
-class ZhouFeatures:
-    """The nine bands of a T3 -> six real numbers without its phases.
-
-    Span in dB, shares of T22 and T33 in it, moduli of the three coherences
-    (`sensors.polsar.zhou_features`).
-
-    Attributes:
-        floor: Smallest power told apart, as in `LogIntensity`.
-    """
-
-    floor: float = polsar.FLOOR
-
-    def __call__(self, image: jax.Array) -> jax.Array:
-        """See the class.
-
-        Raises:
-            UserError: The image has no nine bands.
-        """
-        _check_matrix(self, image)
-        return polsar.zhou_features(image, self.floor)
-
-
-def _check_matrix(step: object, image: jax.Array) -> None:
-    if image.shape[-1] != len(polsar.T3_BANDS):
-        raise UserError(
-            f"{type(step).__name__} for images of {image.shape[-1]} band(s): it needs the nine of "
-            "a 3 x 3 matrix: T11, T22, T33, then Re and Im of T12, T13, T23."
-        )
+        return sar.intensity_to_decibel(image, floor=self.floor)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -341,9 +290,9 @@ def preprocess(image: jax.Array, valid: jax.Array, steps: tuple[Preprocess, ...]
         steps: Radiometry, in order.
     """
     mask = valid[..., None]
-    image = jnp.where(mask, image.astype(jnp.float32), 0.0)
+    image = image.astype(jnp.float32)
     for step in steps:
-        image = step(image)
+        image = step(jnp.where(mask, image, jnp.nan))
     return jnp.where(mask, image, 0.0)
 
 

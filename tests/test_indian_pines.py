@@ -63,6 +63,14 @@ def test_a_split_by_pixels_warns(folder: str, capsys: pytest.CaptureFixture[str]
     assert not capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["Indian_pines_corrected.npy", "Indian_pines_gt.npy"])
+def test_a_truncated_file_is_named(folder: str, name: str) -> None:
+    path = Path(folder) / name
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match=rf"Cannot read .*{name}: .*Install .* anew"):
+        IndianPines(path=folder).scenes("train")
+
+
 def test_files_that_are_missing_or_another_scene_are_refused(folder: str) -> None:
     with pytest.raises(UserError, match="Cannot read"):
         IndianPines(path="nowhere").scenes("train")

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from polsar_folder import scattering
 
-from jaxseg.sensors import polsar
+from jaxseg.sensors import polsar, sar
 
 D = np.array([[1, 0, 1], [1, 0, -1], [0, np.sqrt(2), 0]]) / np.sqrt(2)
 
@@ -81,7 +81,7 @@ def test_other_numbers_of_bands_are_refused() -> None:
 
 def test_multilook_is_the_mean_of_blocks_and_leaves_out_what_fills_none() -> None:
     image = jnp.arange(2 * 5 * 7 * 9, dtype=jnp.float32).reshape(2, 5, 7, 9)
-    means = polsar.multilook(image, 2, 3)
+    means = sar.multilook(image, rows=2, columns=3)
     assert means.shape == (2, 2, 2, 9)
     np.testing.assert_allclose(means[1, 1, 0], image[1, 2:4, :3].mean((0, 1)), rtol=1e-6)
 

@@ -69,6 +69,19 @@ def test_a_scene_in_one_pass_equals_its_tiles_with_a_margin() -> None:
     np.testing.assert_allclose(tile[:, 8:-8, 8:-8], whole[:, 12:28, 10:26], atol=1e-5)
 
 
+def test_a_scene_in_one_pass_equals_patch_by_patch_answers() -> None:
+    model = ReSCNet(4, features=8)  # windows of 9 x 9: a pixel depends on 47 x 47
+    image = scene(58, 64)
+    variables = jax.jit(lambda x: model.init(jax.random.key(0), x, train=False))(image)
+    apply = jax.jit(functools.partial(model.apply, train=False))
+    whole = np.asarray(apply(variables, image))[0]
+    centres = [(23, 23), (23, 40), (30, 33), (34, 23), (34, 40)]  # 23 rows from a border or more
+    patches = np.stack([image[0, y - 23 : y + 24, x - 23 : x + 24] for y, x in centres])
+    answers = np.asarray(apply(variables, patches))[:, 23, 23]
+    np.testing.assert_allclose(answers, [whole[place] for place in centres], atol=1e-5)
+    assert np.abs(answers - answers[0]).max() > 1e-2  # they do differ from pixel to pixel
+
+
 def test_a_patch_without_a_centre_is_refused() -> None:
     with pytest.raises(UserError, match="8 x 8 pixels has no centre: take 7 or 9"):
         jax.eval_shape(

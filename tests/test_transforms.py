@@ -9,17 +9,16 @@ from jaxseg import transforms
 from jaxseg.batch import IGNORE
 from jaxseg.datasets.landscape_sensors import wishart
 from jaxseg.errors import UserError
+from jaxseg.polsar_transforms import CoherencyFeatures, ZhouFeatures
 from jaxseg.transforms import (
     Augment,
     Brightness,
     CenterGain,
-    CoherencyFeatures,
     Dihedral,
     LogIntensity,
     Noise,
     ScaleCrop,
     Standardize,
-    ZhouFeatures,
 )
 
 

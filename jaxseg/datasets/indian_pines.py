@@ -17,17 +17,14 @@ BY 3.0. Ground sample distance 20 m.
 import dataclasses
 import functools
 import importlib.util
-import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.batch import IGNORE, Sample
-from jaxseg.datasets import spatial_split
-from jaxseg.datasets.spatial_split import SPLITS
+from jaxseg.batch import IGNORE
+from jaxseg.datasets.one_scene import scene_of_split
 from jaxseg.datasets.tiles import TileScenes
 from jaxseg.errors import UserError
 
@@ -122,40 +119,11 @@ class IndianPines:
         Raises:
             UserError: The scene is not installed, or there is no such split.
         """
-        if split not in SPLITS:
-            raise UserError(f"Split {split!r} of Indian Pines: choose one of {', '.join(SPLITS)}.")
-        image, label = _scene(self.path)
-        parts = _parts(self)
-        shown = np.where(parts == SPLITS.index(split), label, np.uint8(IGNORE))
-        record = {"image": image, "label": shown, "valid": np.ones(label.shape, bool)}
-        return TileScenes([record], _sample, [label.shape], [f"Indian Pines, {split} pixels"])
+        return scene_of_split(self, _scene, split, "Indian Pines")
 
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
         """Bands near 660, 560 and 480 nm."""
         return image[..., [28, 18, 10]].astype(np.float32)
-
-
-def _sample(record: Mapping[str, Any]) -> Sample:
-    return dict(record)
-
-
-@functools.cache
-def _parts(settings: IndianPines) -> NDArray[np.uint8]:
-    _, label = _scene(settings.path)
-    if settings.split == "pixels":
-        sys.stderr.write(
-            "Indian Pines: a split by single pixels leaks. Most test pixels lie beside a training "
-            "pixel of the same field;\nscores are far above what another scene would give. "
-            "--config.data.source.split blocks keeps them apart.\n"
-        )
-        return spatial_split.random_split(label, fractions=settings.fractions, seed=settings.seed)
-    return spatial_split.block_split(
-        label,
-        block=settings.block,
-        guard=settings.guard,
-        fractions=settings.fractions,
-        seed=settings.seed,
-    )
 
 
 @functools.cache

@@ -18,6 +18,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxseg.sensors import sar
+
 T3_BANDS = ("T11", "T22", "T33", "ReT12", "ImT12", "ReT13", "ImT13", "ReT23", "ImT23")
 C3_BANDS = ("C11", "C22", "C33", "ReC12", "ImC12", "ReC13", "ImC13", "ReC23", "ImC23")
 C2_BANDS = ("C11", "C22", "ReC12", "ImC12")
@@ -26,7 +28,7 @@ S2_BANDS = ("HH", "HV", "VH", "VV")
 PAIRS = ((0, 1), (0, 2), (1, 2))
 """Row and column of the elements above the diagonal, in the order of their bands."""
 
-FLOOR = 1e-6
+FLOOR = sar.FLOOR
 """Smallest power told apart by default, -60 dB: about the noise of a calibrated sensor."""
 
 ROOT_HALF = 0.5**0.5
@@ -107,28 +109,7 @@ def pauli_decibel(t3: Array, floor: float = FLOOR) -> Array:
 
     Pictures of it are usually stretched from percentile 5 to 95 of each channel.
     """
-    return decibel(t3[..., jnp.array([1, 2, 0])], floor)
-
-
-def decibel(power: Array, floor: float = FLOOR) -> Array:
-    """10 log10 of linear power; what is not above the floor, zeros and NaN, becomes the floor."""
-    return 10 * jnp.log10(above(floor, power))
-
-
-def above(floor: float, power: Array) -> Array:
-    """The power, or the floor where it is not above it; NaN is not above anything."""
-    return jnp.where(power > floor, power, floor)
-
-
-def multilook(image: Array, rows: int, columns: int) -> Array:
-    """Means of blocks: (..., H, W, C) -> (..., H // rows, W // columns, C).
-
-    Of powers and matrices, never of dB. What does not fill a block is left out.
-    """
-    height, width = image.shape[-3] // rows, image.shape[-2] // columns
-    image = image[..., : height * rows, : width * columns, :]
-    shape = (*image.shape[:-3], height, rows, width, columns, image.shape[-1])
-    return image.reshape(shape).mean((-4, -2))
+    return sar.intensity_to_decibel(t3[..., jnp.array([1, 2, 0])], floor=floor)
 
 
 def coherency_features(bands: Array, floor: float = FLOOR) -> Array:
@@ -137,7 +118,7 @@ def coherency_features(bands: Array, floor: float = FLOOR) -> Array:
     Coherences T_ij / sqrt(T_ii T_jj), as Re and Im, lie in the unit circle and do not depend on
     brightness. Zeros and NaN on the diagonal become the floor.
     """
-    power = above(floor, bands[..., :3])
+    power = sar.above(bands[..., :3], floor)
     pairs = power[..., jnp.array([0, 0, 1])] * power[..., jnp.array([1, 2, 2])]
     coherence = bands[..., 3:] / jnp.repeat(jnp.sqrt(pairs), 2, axis=-1)
     return jnp.concatenate((10 * jnp.log10(power), jnp.nan_to_num(coherence)), axis=-1)
@@ -153,7 +134,7 @@ def zhou_features(t3: Array, floor: float = FLOOR) -> Array:
     Neural Networks, IEEE GRSL 2016.
     """
     full = coherency_features(t3, floor)
-    power = above(floor, t3[..., :3])
+    power = sar.above(t3[..., :3], floor)
     total = power.sum(-1, keepdims=True)
     moduli = jnp.hypot(full[..., 3::2], full[..., 4::2])
     return jnp.concatenate((10 * jnp.log10(total), power[..., 1:] / total, moduli), axis=-1)

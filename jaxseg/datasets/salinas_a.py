@@ -1,0 +1,143 @@
+"""Salinas-A: 83 x 86 pixels of Californian vegetables in 204 bands, 6 classes, 5,348 labels.
+
+    SalinasA_corrected.mat  SalinasA_gt.mat        in the folder that `path` names
+
+    image    83 x 86 x 204 int16, AVIRIS radiance counts, 0.4 to 2.5 um without the 20 bands in
+             which water vapour absorbs
+    label    83 x 86; the file's ids 1 and 10 to 14 become classes 0 to 5
+
+There is one scene, so a split is a set of its labelled pixels; every split sees the whole image.
+The crops stand in a few large fields: scores are high, by blocks too.
+
+**Source:** NASA/JPL AVIRIS; Grupo de Inteligencia Computacional, Universidad del Pais Vasco,
+Hyperspectral Remote Sensing Scenes. Ground sample distance 3.7 m.
+"""
+
+import dataclasses
+import functools
+import zlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import io
+from scipy.io.matlab import MatReadError
+
+from jaxseg.batch import IGNORE
+from jaxseg.datasets.one_scene import scene_of_split
+from jaxseg.datasets.tiles import TileScenes
+from jaxseg.errors import UserError
+
+CLASSES = (
+    "broccoli-green-weeds-1",
+    "corn-senesced-green-weeds",
+    "lettuce-romaine-4wk",
+    "lettuce-romaine-5wk",
+    "lettuce-romaine-6wk",
+    "lettuce-romaine-7wk",
+)
+
+IDS = (1, 10, 11, 12, 13, 14)
+"""What the file calls the classes: the ids of the larger scene that this one is a part of."""
+
+COLORS = (
+    (3, 28, 241),
+    (255, 254, 137),
+    (255, 89, 1),
+    (5, 255, 133),
+    (89, 1, 255),
+    (139, 69, 46),
+)
+
+GSD = 3.7
+"""Ground sample distance in metres."""
+
+SHAPE = (83, 86, 204)
+
+
+@dataclasses.dataclass(frozen=True)
+class SalinasA:
+    """The scene as a config holds it.
+
+    Attributes:
+        path: Folder of SalinasA_corrected.mat and SalinasA_gt.mat.
+        split: `blocks` keeps training and test pixels apart; `pixels` draws single pixels, the
+            custom of the field, and warns, because their neighbourhoods overlap.
+        fractions: Shares of train, validation and test.
+        block: Rows and columns of a block.
+        guard: Pixels this close to a training block belong to no other split.
+        seed: Decides the split.
+    """
+
+    path: str = "salinas_a"
+    split: Literal["blocks", "pixels"] = "blocks"
+    fractions: tuple[float, float, float] = (0.4, 0.1, 0.5)
+    block: int = 12
+    guard: int = 4
+    seed: int = 0
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The six classes."""
+        return CLASSES
+
+    @property
+    def colors(self) -> tuple[tuple[int, int, int], ...]:
+        """RGB per class, 0..255."""
+        return COLORS
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Numbers of the 204 bands that the scene keeps of AVIRIS' 224, counted from 1."""
+        absorbed = {*range(108, 113), *range(154, 168), 224}
+        return tuple(f"AVIRIS {band}" for band in range(1, 225) if band not in absorbed)
+
+    @property
+    def gsd(self) -> float:
+        """3.7 metres."""
+        return GSD
+
+    def scenes(self, split: str) -> TileScenes:
+        """The scene, with the labels of `train`, `validation` or `test` alone.
+
+        Raises:
+            UserError: The files are missing or damaged, or there is no such split.
+        """
+        return scene_of_split(self, _scene, split, "Salinas-A")
+
+    def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Bands near 660, 560 and 480 nm."""
+        return image[..., [28, 18, 10]].astype(np.float32)
+
+
+@functools.cache
+def _scene(path: str) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+    image = _array(Path(path) / "SalinasA_corrected.mat", "salinasA_corrected", SHAPE)
+    ids = _array(Path(path) / "SalinasA_gt.mat", "salinasA_gt", SHAPE[:2])
+    label = np.full(ids.shape, IGNORE, np.uint8)
+    for number, value in enumerate(IDS):
+        label[ids == value] = number
+    unknown = np.setdiff1d(ids, (0, *IDS))
+    if unknown.size:
+        raise UserError(
+            f"{Path(path) / 'SalinasA_gt.mat'}: id {unknown[0]} is no class of Salinas-A, which "
+            f"has 0 (none) and {', '.join(map(str, IDS))}. Fetch it again."
+        )
+    return image.astype(np.int16), label
+
+
+def _array(file: Path, name: str, shape: tuple[int, ...]) -> NDArray[np.generic]:
+    """The array `name` of a MATLAB file."""
+    try:
+        found = io.loadmat(str(file), variable_names=[name])
+    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:
+        raise UserError(
+            f"Cannot read {file}: {error or 'it is cut off'}. Fetch it again, or give its folder "
+            "as --config.data.source.path."
+        ) from error
+    array = found.get(name)
+    if array is None or array.shape != shape:
+        what = "holds none" if array is None else f"holds one of {array.shape}"
+        raise UserError(f"{file} {what}: Salinas-A has an array {name} of {shape}. Fetch it again.")
+    return np.asarray(array)

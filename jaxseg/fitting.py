@@ -1,0 +1,135 @@
+"""Numbers of the radiometry that a config leaves open: found on the training split, step by step.
+
+    Standardize()     mean and standard deviation of all valid pixels
+    PCA(30), ...      what the step's own `fit` makes of the training pixels: valid and labelled
+
+Each step sees the images as the steps before it leave them. What is found becomes part of the
+config, a few thousand numbers at most, so a checkpoint needs no second file and prediction nothing
+but the checkpoint.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxseg import data as pipeline
+from jaxseg import transforms
+from jaxseg.batch import IGNORE
+from jaxseg.data import Data
+from jaxseg.errors import UserError
+from jaxseg.transforms import Preprocess, Standardize
+
+WINDOWS = 256
+"""Windows of training pixels that a step is fitted to, evenly spaced over the training split."""
+
+TrainingWindow = tuple[NDArray[np.generic], NDArray[np.bool_]]
+
+
+@runtime_checkable
+class Fittable(Protocol):
+    """Radiometry that finds its own numbers.
+
+    Attributes:
+        OPEN: Fields that `fit` fills.
+    """
+
+    OPEN: ClassVar[tuple[str, ...]]
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the numbers are known."""
+
+    def fit(self, windows: Iterable[TrainingWindow]) -> Any:  # noqa: ANN401  (its own kind)
+        """The step with the numbers that follow from the windows.
+
+        Args:
+            windows: Images (H, W, C) as the steps before leave them, with (H, W) which pixels
+                train.
+        """
+
+
+def fitted(
+    steps: tuple[Preprocess, ...], data: Data, known: tuple[Preprocess, ...] = ()
+) -> tuple[Preprocess, ...]:
+    """The steps, none of which has open numbers.
+
+    Args:
+        steps: Radiometry, in order.
+        data: Where the training split is.
+        known: The steps of the run that is continued. Fitted numbers are taken over: on another
+            machine they differ in their last digits. Statistics of raw numbers are measured anew,
+            and tell if the data have changed.
+
+    Raises:
+        UserError: The training split is missing or too small.
+    """
+    done: tuple[Preprocess, ...] = ()
+    for number, step in enumerate(steps):
+        found: Any = step
+        if names := _open_fields(step):
+            stored = known[number] if number < len(known) else None
+            raw = isinstance(step, Standardize) and not done
+            if stored is not None and not raw and _emptied(stored, step, names) == step:
+                found = stored
+            elif isinstance(step, Standardize):
+                found = Standardize(*pipeline.statistics(data, through=_through(done)))
+            else:
+                found = found.fit(_training_windows(data, done))
+        done = (*done, found)
+    return done
+
+
+def _open_fields(step: Preprocess) -> tuple[str, ...]:
+    """Names of the fields to be found; none if the numbers are known."""
+    if isinstance(step, Standardize):
+        return () if step.mean else ("mean", "std")
+    return step.OPEN if isinstance(step, Fittable) and not step.fitted else ()
+
+
+def _emptied(step: Any, like: Any, names: tuple[str, ...]) -> Any:  # noqa: ANN401
+    """A fitted step as it was before, if it is of the kind of `like`."""
+    if type(step) is not type(like):
+        return step
+    return dataclasses.replace(step, **{name: getattr(like, name) for name in names})
+
+
+def _through(
+    steps: tuple[Preprocess, ...],
+) -> Callable[[NDArray[np.generic], NDArray[np.bool_]], NDArray[np.float32]] | None:
+    """What the steps make of an image (H, W, C) and its valid pixels; None without a step."""
+    if not steps:
+        return None
+    apply = jax.jit(lambda image, valid: transforms.preprocess(image, valid, steps))
+
+    def through(image: NDArray[np.generic], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        preprocessed: NDArray[np.float32] = np.asarray(apply(image[None], valid[None]))[0]
+        return preprocessed
+
+    return through
+
+
+def _training_windows(data: Data, steps: tuple[Preprocess, ...]) -> Iterator[TrainingWindow]:
+    data = dataclasses.replace(data, separation=False)
+    scenes = data.source.scenes("train")
+    windows = pipeline.evaluation_windows(scenes, data)
+    if not windows:
+        return
+    through = _through(steps)
+    pixels = 0
+    for index in np.unique(np.linspace(0, len(windows) - 1, WINDOWS).astype(int)):
+        scene, window = windows[index]
+        sample = pipeline.read_window(scenes, scene, window, data)
+        image, valid = sample["image"], sample["valid"].astype(bool)
+        counted = valid & (sample["label"] != IGNORE)
+        pixels += int(counted.sum())
+        yield image if through is None else through(image, valid), counted
+    if not pixels:
+        raise UserError(
+            f"No valid, labelled pixel in {min(len(windows), WINDOWS)} training window(s), the "
+            f"first being of {scenes.name(windows[0][0])}: nothing to fit the radiometry to. Check "
+            "the masks and the nodata value of the source."
+        )

@@ -1,0 +1,66 @@
+"""Radiometry of polarimetric SAR: the nine bands of a coherency matrix as a network digests them.
+
+Preprocess steps as in `jaxseg.transforms`; the formulae are those of `jaxseg.sensors.polsar`.
+"""
+
+import dataclasses
+
+import jax
+
+from jaxseg.errors import UserError
+from jaxseg.sensors import polsar
+
+
+@dataclasses.dataclass(frozen=True)
+class CoherencyFeatures:
+    """T11, T22, T33, Re and Im of T12, T13, T23 -> what a network can digest, nine bands again.
+
+    The diagonal in dB, then the coherences T_ij / sqrt(T_ii T_jj), which lie in the unit circle and
+    do not depend on brightness (`sensors.polsar.coherency_features`). Serves the covariance matrix
+    C3 as well. Zeros and NaN on the diagonal become the floor.
+
+    Attributes:
+        floor: Smallest power told apart, as in `LogIntensity`.
+    """
+
+    floor: float = polsar.FLOOR
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """See the class.
+
+        Raises:
+            UserError: The image has no nine bands.
+        """
+        _check_matrix(self, image)
+        return polsar.coherency_features(image, self.floor)
+
+
+@dataclasses.dataclass(frozen=True)
+class ZhouFeatures:
+    """The nine bands of a T3 -> six real numbers without its phases.
+
+    Span in dB, shares of T22 and T33 in it, moduli of the three coherences
+    (`sensors.polsar.zhou_features`).
+
+    Attributes:
+        floor: Smallest power told apart, as in `LogIntensity`.
+    """
+
+    floor: float = polsar.FLOOR
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """See the class.
+
+        Raises:
+            UserError: The image has no nine bands.
+        """
+        _check_matrix(self, image)
+        return polsar.zhou_features(image, self.floor)
+
+
+def _check_matrix(step: object, image: jax.Array) -> None:
+    if image.shape[-1] != len(polsar.T3_BANDS):
+        raise UserError(
+            f"{type(step).__name__} for images of {image.shape[-1]} band(s): it needs the nine of "
+            "a 3 x 3 matrix: T11, T22, T33, then Re and Im of T12, T13, T23."
+        )

@@ -1,0 +1,136 @@
+"""Radiometry and augmentation of radar images, for `Config.preprocess` and `Config.augment_raw`.
+
+The physics is in `jaxseg.sensors.sar`. Filters and ratios want linear power, so files in dB pass
+`FromDecibel` first and `jaxseg.transforms.LogIntensity` last:
+
+    preprocess=(FromDecibel(), RefinedLee(looks=4.4), RatioBand(), LogIntensity(), Standardize())
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from jaxseg.errors import UserError
+from jaxseg.sensors import sar
+from jaxseg.sensors.sar import Unit
+
+Batch = dict[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class FromAmplitude:
+    """Amplitude -> linear power, its square."""
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """See the class."""
+        return sar.amplitude_to_intensity(image)
+
+
+@dataclasses.dataclass(frozen=True)
+class FromDecibel:
+    """dB -> linear power."""
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """See the class."""
+        return sar.decibel_to_intensity(image)
+
+
+@dataclasses.dataclass(frozen=True)
+class Lee:
+    """Lee's filter on linear power, each band on its own; see `jaxseg.sensors.sar.lee`.
+
+    Attributes:
+        looks: Equivalent number of looks of the image.
+        size: Rows and columns of the window, odd.
+    """
+
+    looks: float
+    size: int = 7
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """See the class."""
+        looks = _positive("Lee", self.looks)
+        filtered: jax.Array = sar.lee(image, looks=looks, size=self.size)
+        return filtered
+
+
+@dataclasses.dataclass(frozen=True)
+class RefinedLee:
+    """Lee's refined filter on linear power, 7 x 7; see `jaxseg.sensors.sar.refined_lee`.
+
+    Attributes:
+        looks: Equivalent number of looks of the image.
+    """
+
+    looks: float
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """See the class."""
+        looks = _positive("RefinedLee", self.looks)
+        filtered: jax.Array = sar.refined_lee(image, looks=looks)
+        return filtered
+
+
+@dataclasses.dataclass(frozen=True)
+class RatioBand:
+    """One more band, the ratio of two: of linear powers their quotient, of dB their difference.
+
+    VV / VH tells the kind of scattering: it is high where a surface is smooth and low where
+    volumes, such as crowns of trees, turn the polarisation.
+
+    Attributes:
+        numerator: Number of a band, counted from 1.
+        denominator: Number of another one.
+        decibel: Whether the image is in dB.
+        floor: Smallest power that counts, for linear images.
+    """
+
+    numerator: int = 1
+    denominator: int = 2
+    decibel: bool = False
+    floor: float = sar.FLOOR
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """See the class.
+
+        Raises:
+            UserError: The image has no such bands.
+        """
+        bands = image.shape[-1]
+        numbers = (self.numerator, self.denominator)
+        if not all(1 <= number <= bands for number in numbers):
+            raise UserError(
+                f"RatioBand of bands {numbers[0]} and {numbers[1]} for images of {bands} band(s): "
+                f"bands are counted from 1 to {bands}."
+            )
+        one, other = (image[..., number - 1] for number in numbers)
+        quotient = one - other if self.decibel else sar.ratio(one, other, floor=self.floor)
+        return jnp.concatenate((image, quotient[..., None]), axis=-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Speckle:
+    """Further speckle on raw radar images, each pixel and band its own: for `Config.augment_raw`.
+
+    Radars see the same ground with other speckle every time. An image of L looks comes to have
+    L looks / (L + looks + 1): with 8 more looks, 4 become 2.5.
+
+    Attributes:
+        looks: Looks of the added speckle, above 0; fewer are more noise.
+        unit: What the raw numbers are.
+    """
+
+    looks: float
+    unit: Unit = "intensity"
+
+    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
+        """See the class."""
+        looks = _positive("Speckle", self.looks)
+        return batch | {"image": sar.with_speckle(key, batch["image"], looks, self.unit)}
+
+
+def _positive(step: str, looks: float) -> float:
+    if not looks > 0:
+        raise UserError(f"{step} with {looks} looks: their number has to be above 0.")
+    return looks

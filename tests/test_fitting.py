@@ -1,0 +1,89 @@
+"""Numbers that a config leaves open: found step by step on training pixels, kept with the run."""
+
+import dataclasses
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg import config as configs
+from jaxseg import fitting, transforms
+from jaxseg.batch import Window
+from jaxseg.config import Config
+from jaxseg.hyperspectral_transforms import MNF, PCA, RemoveBands
+from jaxseg.transforms import Preprocess, Standardize
+
+
+@pytest.fixture
+def config(tiny: Path) -> Config:
+    loaded = configs.load(str(tiny / "config.py"))
+    return dataclasses.replace(loaded, data=dataclasses.replace(loaded.data, separation=False))
+
+
+def pixels(config: Config, steps: tuple[Preprocess, ...]) -> np.ndarray:
+    """All pixels of the training split after the steps."""
+    scenes = config.data.source.scenes("train")
+    images = []
+    for index in range(len(scenes)):
+        sample = scenes.read(index, Window(0, 0, *scenes.size(index)))
+        valid = jnp.asarray(sample["valid"])
+        image = transforms.preprocess(jnp.asarray(sample["image"])[None], valid[None], steps)
+        images.append(np.asarray(image)[0][sample["valid"]])
+    return np.concatenate(images)
+
+
+def test_each_step_is_fitted_to_what_the_steps_before_leave(config: Config) -> None:
+    steps = (RemoveBands(bands=(2,)), PCA(components=2), Standardize())
+    done = fitting.fitted(steps, config.data)
+    assert isinstance(done[1], PCA)
+    assert isinstance(done[2], Standardize)
+    projected = pixels(config, done[:2]).astype(np.float64)
+    np.testing.assert_allclose(projected.mean(0), 0, atol=1e-2)  # every window of every scene
+    assert abs(np.corrcoef(projected.T)[0, 1]) < 1e-4
+    # Standardize looks at the middle of each scene, as it does without steps before it.
+    np.testing.assert_allclose(done[2].std, projected.std(0), rtol=0.3)
+
+
+def test_what_is_found_survives_json_and_is_printed_by_its_length(config: Config) -> None:
+    config = dataclasses.replace(config, preprocess=(Standardize(), PCA(2), MNF(2)))
+    completed = configs.completed(config)
+    assert configs.from_json(configs.to_json(completed)) == completed
+    assert configs.differences(completed, configs.completed(config)) == []
+    many = dataclasses.replace(PCA(100), mean=(0.0,) * 200, matrix=(0.5,) * 20_000)
+    changed = dataclasses.replace(completed, preprocess=(many,))
+    lines = configs.pretty(changed)
+    assert sum(map(len, lines)) < 8000
+    assert any("(0.5, 0.5, ... 20000 numbers)" in line for line in lines)
+    assert max(map(len, configs.differences(completed, changed))) < 1500
+
+
+def test_a_continued_run_keeps_its_numbers(config: Config) -> None:
+    steps = (Standardize(), PCA(components=2), Standardize())
+    config = dataclasses.replace(config, preprocess=steps)
+    completed = configs.completed(config)
+    raw, fitted, last = completed.preprocess
+    assert isinstance(raw, Standardize)
+    assert isinstance(fitted, PCA)
+    assert isinstance(last, Standardize)
+    # As if another machine had computed them.
+    other = dataclasses.replace(fitted, matrix=tuple(m + 1e-8 for m in fitted.matrix))
+    later = dataclasses.replace(last, mean=tuple(m + 1e-8 for m in last.mean))
+    stored = dataclasses.replace(completed, preprocess=(raw, other, later))
+    assert configs.completed(config, stored) == stored
+    # Other raw numbers are other data.
+    moved = dataclasses.replace(raw, mean=tuple(m + 1 for m in raw.mean))
+    changed = dataclasses.replace(completed, preprocess=(moved, other, later))
+    assert configs.completed(config, changed) == stored
+    # Another number of components is another run.
+    wider = dataclasses.replace(config, preprocess=(Standardize(), PCA(components=3)))
+    again = configs.completed(wider, stored)
+    assert len(again.preprocess[1].matrix) == 9  # type: ignore[attr-defined]
+    assert any("components: 2 -> 3" in line for line in configs.differences(stored, again))
+
+
+def test_a_command_line_reaches_the_steps(config: Config) -> None:
+    config = dataclasses.replace(config, preprocess=(RemoveBands(), PCA(components=2)))
+    flags = ["--config.preprocess.0.bands", "1", "3", "--config.preprocess.1.components", "1"]
+    given = configs.override(config, flags, "test")
+    assert given.preprocess == (RemoveBands(bands=(1, 3)), PCA(components=1))
