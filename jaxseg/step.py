@@ -115,8 +115,8 @@ def make_train_step(
     """The training step `(state, batch[, teacher's variables]) -> (state, metrics)`.
 
     Augment raw, preprocess, augment, forward, losses, backward, update; before them, where the
-    config has a teacher, its answers to the side images. Losses find two more entries in the batch:
-    `progress` (), the part of the run that is done, and `second_logits` where the network sows such.
+    config has a teacher, its answers to the side images. Losses find more entries in the batch:
+    `progress` (), the part of the run that is done, and `second_logits` where a network sows them.
 
     Its metrics are the total `loss`, every `loss/NAME`, `grad_norm`, `learning_rate` (scalars,
     float32) and `confusion` (K, K) int32 of the augmented batch. Scalars that a network sows into
