@@ -14,6 +14,7 @@ from jax import Array
 
 from jaxseg import catalogue
 from jaxseg.models.resnet import ResNet
+from jaxseg.models.unet import UNet
 
 SMALL: dict[str, dict[str, Any]] = {  # only to be quick
     "UNet": {"features": 4},
@@ -24,6 +25,7 @@ SMALL: dict[str, dict[str, Any]] = {  # only to be quick
         "features": (32, 32, 32, 32, 48),
         "attention": "scse",
     },
+    "TwoNetworks": {"network": UNet(num_classes=0, features=4)},
     "UNetPlusPlus": {"backbone": "resnet18", "deep_supervision": True},
     "ComplexUNet": {"features": 4},
     "UNet3Plus": {"features": 4, "deep_supervision": True},
@@ -69,6 +71,8 @@ PARAMETERS: dict[
         # Without the 195 of an attention that the reference has in its last block and never uses.
         ({"num_classes": 1, "backbone": "resnet18", "attention": "scse"}, 3, 14_442_200 - 195),
     ],
+    # Two U-Nets of the lecture.
+    "TwoNetworks": [({"num_classes": 1}, 3, 2 * 7_763_041)],
     "UNetPlusPlus": [
         ({"num_classes": 1, "backbone": "resnet18"}, 3, 15_970_449),
         ({"num_classes": 1}, 3, 26_078_609),

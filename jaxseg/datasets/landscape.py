@@ -57,7 +57,6 @@ from jaxseg.datasets.landscape_sensors import WAVELENGTHS
 from jaxseg.datasets.landscape_surfaces import Sensor
 from jaxseg.datasets.tiles import TileScenes
 from jaxseg.errors import UserError
-from jaxseg.sensors.polsar import T3_BANDS
 
 __all__ = ["CITATION", "CLASSES", "GSD", "INCONSPICUOUS", "LICENCE", "PAIRS", "Landscape", "Sensor"]
 
@@ -77,7 +76,7 @@ COLORS = (
 BANDS: dict[Sensor, tuple[str, ...]] = {
     "optical": ("B", "G", "R", "NIR"),
     "sar": ("VV", "VH"),
-    "polsar": T3_BANDS,
+    "polsar": ("T11", "T22", "T33", "ReT12", "ImT12", "ReT13", "ImT13", "ReT23", "ImT23"),
     "hyperspectral": tuple(f"{wavelength:.1f} nm" for wavelength in WAVELENGTHS),
 }
 
