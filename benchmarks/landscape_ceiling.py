@@ -24,7 +24,7 @@ from scipy import special
 
 from jaxseg.datasets.landscape_map import CLASSES, draw
 from jaxseg.datasets.landscape_sensors import MATERIAL, coherency, wishart
-from jaxseg.datasets.landscape_surfaces import ENDMEMBERS, SENSORS, SURFACES, Sensor, Surface
+from jaxseg.datasets.landscape_surfaces import ENDMEMBERS, MODALITIES, SURFACES, Modality, Surface
 
 Floats = NDArray[np.float64]
 
@@ -78,27 +78,27 @@ def nodes(surface: Surface, order: int) -> tuple[Floats, Floats]:
 
 
 def pixels(
-    sensor: Sensor, surface: Surface, count: int, looks: int, rng: np.random.Generator
+    modality: Modality, surface: Surface, count: int, looks: int, rng: np.random.Generator
 ) -> Floats:
     """Independent pixels of a surface: states, or the linear power that radars make of them."""
     state = sample_states(surface, count, rng)
-    if sensor == "sar":
+    if modality == "sar":
         return np.asarray(10 ** (state / 10) * rng.gamma(looks, 1 / looks, state.shape))
-    if sensor == "polsar":
+    if modality == "polsar":
         return wishart((10 ** (state / 10)).astype(np.float32), looks, rng)[:, :5].astype(float)
     return state
 
 
-def log_density(sensor: Sensor, points: Floats, surface: Surface, looks: int) -> Floats:
+def log_density(modality: Modality, points: Floats, surface: Surface, looks: int) -> Floats:
     """Log p(pixel | surface), (N,), up to a constant per pixel."""
     size = points.shape[1]
-    if sensor == "optical":
+    if modality == "optical":
         return gaussian_mixture(points, surface, np.eye(size))
-    if sensor == "hyperspectral":  # logits matter up to a common constant
+    if modality == "hyperspectral":  # logits matter up to a common constant
         return gaussian_mixture(points, surface, np.eye(size)[:, 1:] - np.eye(size)[:, :1] * LOGITS)
-    states, log_weights = nodes(surface, 14 if sensor == "sar" else 9)
+    states, log_weights = nodes(surface, 14 if modality == "sar" else 9)
     power = 10 ** (states / 10)
-    if sensor == "sar":
+    if modality == "sar":
         linear, log_det = 1 / power, np.log(power).sum(-1)
     else:
         (t11, t22, t33), t12 = (part.T for part in coherency(power.astype(np.float32)))
@@ -114,13 +114,13 @@ def log_density(sensor: Sensor, points: Floats, surface: Surface, looks: int) ->
     )
 
 
-def posteriors(sensor: Sensor, shares: Floats, count: int, looks: int) -> tuple[Floats, Floats]:
+def posteriors(modality: Modality, shares: Floats, count: int, looks: int) -> tuple[Floats, Floats]:
     """p(class | pixel), (N, K), of equally many pixels per surface, and their weights (N,)."""
     rng = np.random.default_rng(0)
-    surfaces = list(SURFACES[sensor].values())
+    surfaces = list(SURFACES[modality].values())
     of_surface = np.bincount(MATERIAL, shares)
-    drawn = np.concatenate([pixels(sensor, surface, count, looks, rng) for surface in surfaces])
-    logs = [log_density(sensor, drawn, surface, looks) for surface in surfaces]
+    drawn = np.concatenate([pixels(modality, surface, count, looks, rng) for surface in surfaces])
+    logs = [log_density(modality, drawn, surface, looks) for surface in surfaces]
     joint = np.stack(logs, axis=-1) + np.log(of_surface)
     of_surface_given = np.exp(joint - special.logsumexp(joint, axis=-1, keepdims=True))
     within = shares / of_surface[list(MATERIAL)]
@@ -159,10 +159,10 @@ def best_miou(posterior: Floats, weight: Floats, shares: Floats, starts: int = 3
     return best
 
 
-def separated(sensor: Sensor, shares: Floats) -> float:
+def separated(modality: Modality, shares: Floats) -> float:
     """The same if every pixel told its surface without doubt: a bound that needs no density."""
-    kinds = list(dict.fromkeys(SURFACES[sensor].values()))
-    of_class = [kinds.index(list(SURFACES[sensor].values())[material]) for material in MATERIAL]
+    kinds = list(dict.fromkeys(SURFACES[modality].values()))
+    of_class = [kinds.index(list(SURFACES[modality].values())[material]) for material in MATERIAL]
     mass = np.bincount(of_class, shares)
     posterior = np.where(np.arange(len(kinds))[:, None] == of_class, shares / mass[of_class], 0.0)
     return best_miou(posterior, mass.astype(float), shares, starts=200)
@@ -179,15 +179,15 @@ def main() -> None:
     shares = class_shares(options.tiles)
     for name, share in zip(CLASSES, shares, strict=True):
         sys.stdout.write(f"{name:10s} {share:7.2%}\n")
-    for sensor in SENSORS:
-        posterior, weight = posteriors(sensor, shares, options.pixels, options.looks)
+    for modality in MODALITIES:
+        posterior, weight = posteriors(modality, shares, options.pixels, options.looks)
         plain = np.eye(len(CLASSES))[posterior.argmax(-1)] * weight[:, None]
         hits = (plain * posterior).sum(0)
         most_probable = (hits / (shares + plain.sum(0) - hits)).mean()
         ceiling = best_miou(posterior, weight, shares)
         sys.stdout.write(
-            f"{sensor:14s} ceiling {ceiling:.3f}   most probable class {most_probable:.3f}   "
-            f"surfaces known {separated(sensor, shares):.3f}   "
+            f"{modality:14s} ceiling {ceiling:.3f}   most probable class {most_probable:.3f}   "
+            f"surfaces known {separated(modality, shares):.3f}   "
             f"({time.perf_counter() - start:.0f} s)\n"
         )
 

@@ -97,7 +97,7 @@ def sensors(
             (LogIntensity(), Standardize(MEAN["sar"], STD["sar"])),
             (Standardize(MEAN["optical"], STD["optical"]),),
         )
-        return Landscape(sensor="sar"), Landscape(sensor="optical"), steps
+        return Landscape(modality="sar"), Landscape(modality="optical"), steps
 
     def dates(sensor: str) -> Source:
         before, after = (

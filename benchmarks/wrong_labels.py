@@ -69,7 +69,7 @@ def main() -> None:
 
 def planned(method: str, share: float, steps: int, seed: int) -> Config:
     """The run of one method and seed."""
-    optical, radar = Landscape(sensor="optical"), Landscape(sensor="sar")
+    optical, radar = Landscape(modality="optical"), Landscape(modality="sar")
     standardize = Standardize(MEAN["optical"], STD["optical"])
     wrong = Mislabelled(optical, share=share, confusable=PAIRS, seed=seed)
     config = Config(

@@ -81,7 +81,7 @@ def planned(steps: int) -> dict[str, Config]:
     for path in sorted(CONFIGS.glob("*.py")):
         config = configs.load(str(path))
         source = config.data.source
-        if isinstance(source, Landscape) and source.sensor == "optical":
+        if isinstance(source, Landscape) and source.modality == "optical":
             runs[path.stem] = equal(config, steps)
     edge = {"ce": EdgeWeightedCrossEntropy()}
     data = dataclasses.replace(runs["unet"].data, separation=True)
@@ -97,7 +97,9 @@ def equal(config: Config, steps: int) -> Config:
     """The config's network under the common budget."""
     return Config(
         model=config.model,
-        data=Data(source=Landscape(sensor="optical"), crop=128, batch_size=8, evaluation_crop=256),
+        data=Data(
+            source=Landscape(modality="optical"), crop=128, batch_size=8, evaluation_crop=256
+        ),
         preprocess=(Standardize(mean=MEAN["optical"], std=STD["optical"]),),
         augment=(Dihedral(), Brightness(gain=0.05, offset=0.05)),
         loss={"ce": CrossEntropy()},

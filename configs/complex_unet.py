@@ -24,7 +24,7 @@ def get_config() -> Config:
     )
     return Config(
         model=ComplexUNet(num_classes=10, pairs=3, features=8),
-        data=Data(source=Landscape(sensor="polsar"), crop=128, batch_size=8, evaluation_crop=256),
+        data=Data(source=Landscape(modality="polsar"), crop=128, batch_size=8, evaluation_crop=256),
         preprocess=(CoherencyFeatures(), scale),
         augment=(Dihedral(),),
         loss={"ce": CrossEntropy()},

@@ -20,7 +20,9 @@ def get_config() -> Config:
     """DeepLabV3 with ResNet-18 at output stride 8 on 128 x 128 windows of four optical bands."""
     return Config(
         model=DeepLabV3(num_classes=10, backbone="resnet18", output_stride=8, dropout=0.1),
-        data=Data(source=Landscape(sensor="optical"), crop=128, batch_size=8, evaluation_crop=256),
+        data=Data(
+            source=Landscape(modality="optical"), crop=128, batch_size=8, evaluation_crop=256
+        ),
         preprocess=(Standardize(mean=MEAN["optical"], std=STD["optical"]),),
         augment=(Dihedral(), Brightness(gain=0.05, offset=0.05)),
         loss={"ce": CrossEntropy()},

@@ -19,7 +19,9 @@ def get_config() -> Config:
     """LinkNet with ResNet-18 on 128 x 128 windows of four optical bands."""
     return Config(
         model=LinkNet(num_classes=10),
-        data=Data(source=Landscape(sensor="optical"), crop=128, batch_size=8, evaluation_crop=256),
+        data=Data(
+            source=Landscape(modality="optical"), crop=128, batch_size=8, evaluation_crop=256
+        ),
         preprocess=(Standardize(mean=MEAN["optical"], std=STD["optical"]),),
         augment=(Dihedral(), Brightness(gain=0.05, offset=0.05)),
         loss={"ce": CrossEntropy()},

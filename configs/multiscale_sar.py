@@ -18,7 +18,7 @@ def get_config() -> Config:
     """Half the features, on 64 x 64 windows of VV and VH in dB."""
     return Config(
         model=MultiscaleSAR(num_classes=10, features=(16, 32, 32), hidden=64),
-        data=Data(source=Landscape(sensor="sar"), crop=64, batch_size=8, evaluation_crop=256),
+        data=Data(source=Landscape(modality="sar"), crop=64, batch_size=8, evaluation_crop=256),
         preprocess=(LogIntensity(), Standardize(mean=MEAN["sar"], std=STD["sar"])),
         augment=(Dihedral(),),
         loss={"ce": CrossEntropy()},

@@ -19,7 +19,9 @@ def get_config() -> Config:
     """The U-Net of 2015 with 12 features and mirrored context on 128 x 128 windows."""
     return Config(
         model=OriginalUNet(num_classes=10, features=12),
-        data=Data(source=Landscape(sensor="optical"), crop=128, batch_size=8, evaluation_crop=256),
+        data=Data(
+            source=Landscape(modality="optical"), crop=128, batch_size=8, evaluation_crop=256
+        ),
         preprocess=(Standardize(mean=MEAN["optical"], std=STD["optical"]),),
         augment=(Dihedral(), Brightness(gain=0.05, offset=0.05)),
         loss={"ce": CrossEntropy()},

@@ -21,7 +21,7 @@ def get_config() -> Config:
     """Refined PSPNet with ResNet-18 on 128 x 128 windows of T3: dB and coherences."""
     return Config(
         model=RefinedPSPNet(num_classes=10, backbone="resnet18", features=64, aux_head=True),
-        data=Data(source=Landscape(sensor="polsar"), crop=128, batch_size=8, evaluation_crop=256),
+        data=Data(source=Landscape(modality="polsar"), crop=128, batch_size=8, evaluation_crop=256),
         preprocess=(CoherencyFeatures(), Standardize(mean=MEAN["polsar"], std=STD["polsar"])),
         augment=(Dihedral(),),
         loss={"ce": CrossEntropy(), "edge": EdgeAware(weight=0.5)},

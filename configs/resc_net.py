@@ -18,7 +18,7 @@ def get_config() -> Config:
     """ReSC-Net with a 9 x 9 neighbourhood on 64 x 64 windows of 120 bands."""
     return Config(
         model=ReSCNet(num_classes=10),
-        data=Data(source=Landscape(sensor="hyperspectral"), crop=64, batch_size=8),
+        data=Data(source=Landscape(modality="hyperspectral"), crop=64, batch_size=8),
         preprocess=(Standardize(),),
         augment=(Dihedral(), CenterGain(strength=0.1, share=0.1)),
         loss={"ce": CrossEntropy()},

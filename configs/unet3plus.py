@@ -19,7 +19,9 @@ def get_config() -> Config:
     """UNet 3+ with 12 features and deep supervision on 128 x 128 windows of four optical bands."""
     return Config(
         model=UNet3Plus(num_classes=10, features=12, deep_supervision=True),
-        data=Data(source=Landscape(sensor="optical"), crop=128, batch_size=8, evaluation_crop=256),
+        data=Data(
+            source=Landscape(modality="optical"), crop=128, batch_size=8, evaluation_crop=256
+        ),
         preprocess=(Standardize(mean=MEAN["optical"], std=STD["optical"]),),
         augment=(Dihedral(), Brightness(gain=0.05, offset=0.05)),
         loss={"ce": CrossEntropy()},

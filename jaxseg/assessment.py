@@ -77,6 +77,7 @@ def evaluate(
     workdir: Path,
     split: str = "test",
     *,
+    source: Source | None = None,
     which: str = "best",
     mesh_shape: MeshShape = MeshShape(),
     baseline: bool = True,
@@ -88,6 +89,7 @@ def evaluate(
     Args:
         workdir: The run.
         split: `train`, `validation` or `test`.
+        source: Other data to evaluate the run on; None = its own.
         which: `best`, `latest` or a step.
         mesh_shape: Devices to use; need not be those of the training.
         baseline: Whether to fit and count the per-pixel baselines too.
@@ -96,11 +98,15 @@ def evaluate(
 
     Raises:
         UserError: There is no such run, checkpoint or split, or a split has no labelled pixel.
+        SensorError: The images are not what the run was trained on.
     """
     config, state = checkpoint.reopen(workdir, mesh_shape, which)
     mesh = sharding.make_mesh(mesh_shape)
-    evaluator = Evaluator(config, mesh, split, confidence=True)
     validation = Evaluator(config, mesh, "validation", confidence=True)
+    if source is not None:
+        _check_classes(config.data.source, source)
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
+    evaluator = Evaluator(config, mesh, split, confidence=True)
     temperature = validation.calibration(state).best_temperature()
     result, confidence, boundaries, objects = evaluator.with_shapes(
         state, temperature, tolerance, rim
@@ -128,6 +134,14 @@ def evaluate(
         worst=evaluator.tiles(state, ranked[:4]),
         median=evaluator.tiles(state, ranked[max(0, middle - 2) : middle + 2]),
     )
+
+
+def _check_classes(trained: Source, given: Source) -> None:
+    if trained.classes != given.classes:
+        raise UserError(
+            f"The data have the classes {', '.join(given.classes)}; the network tells apart "
+            f"{', '.join(trained.classes)}. They have to be the same, in the same order."
+        )
 
 
 class PixelClassifier(Protocol):
@@ -159,7 +173,7 @@ def baseline_evaluation(config: Config, split: str) -> Evaluation:
 def wishart_evaluation(config: Config, split: str) -> Evaluation | None:
     """What the Wishart distance of single pixels reaches; None if the bands are no T3 or C3."""
     source = config.data.source
-    if tuple(source.bands) not in (polsar.T3_BANDS, polsar.C3_BANDS):
+    if tuple(source.sensor.bands) not in (polsar.T3_BANDS, polsar.C3_BANDS):
         return None
 
     def pixels(sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:

@@ -20,6 +20,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg.sensor import Sensor
+
 IGNORE = 255
 """The label of a pixel that no loss and no metric may see."""
 
@@ -74,12 +76,8 @@ class Source(Protocol):
         """One RGB colour (0..255) per class, for maps and panels."""
 
     @property
-    def bands(self) -> tuple[str, ...]:
-        """Names of the C bands, in the order of the image's last axis."""
-
-    @property
-    def gsd(self) -> float | None:
-        """Ground sample distance, metres a pixel; None where it is not known."""
+    def sensor(self) -> Sensor:
+        """Names of the C bands in the order of the image's last axis, their unit, the scale."""
 
     def scenes(self, split: str) -> Scenes:
         """The scenes of `train`, `validation` or `test`; builds or indexes them on first use.

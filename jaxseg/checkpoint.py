@@ -222,7 +222,7 @@ def reopen(
         number = checkpoints.choose(which)
         try:
             config = checkpoints._config(number)
-            bands = len(config.data.source.bands)
+            bands = len(config.sensor.bands or config.data.source.sensor.bands)
             abstract = step.abstract_state(config, bands, sharding.make_mesh(mesh_shape))
             return config, checkpoints._restore(number, abstract)
         except UserError:

@@ -62,8 +62,12 @@ class TrainFlags:
 class EvaluateFlags:
     """Evaluate a run: jaxseg evaluate runs/deeplab.
 
+    With --config the run is evaluated on the data of another config; flags like
+    --config.data.source.images change them, as in training.
+
     Attributes:
         run: The workdir of the training.
+        config: Path of a config file whose data are used; the run's own if left out.
         split: Which part of the data.
         step: best, latest, or the step of a checkpoint.
         baseline: Whether to fit and show the per-pixel baseline too.
@@ -74,6 +78,7 @@ class EvaluateFlags:
     """
 
     run: Annotated[Path, tyro.conf.Positional]
+    config: str = ""
     split: Literal["test", "validation", "train"] = "test"
     step: str = "best"
     baseline: bool = True
@@ -227,12 +232,21 @@ def train(arguments: list[str] | None = None) -> None:
 
 def evaluate(arguments: list[str] | None = None) -> None:
     """The command `jaxseg evaluate`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     with _Mistakes():
-        flags = tyro.cli(EvaluateFlags, args=arguments, prog="jaxseg evaluate")
+        own, fields = _divided(arguments)
+        flags = tyro.cli(EvaluateFlags, args=own, prog="jaxseg evaluate")
+        if fields and not flags.config:
+            raise UserError(f"{fields[0]} needs --config: the file whose data it changes.")
         _start(flags.distributed)
+        source = None
+        if flags.config:
+            config = configs.override(configs.load(flags.config), fields, "jaxseg evaluate")
+            source = config.data.source
         found = assessment.evaluate(
             flags.run,
             flags.split,
+            source=source,
             which=flags.step,
             mesh_shape=flags.mesh,
             baseline=flags.baseline,
@@ -240,9 +254,11 @@ def evaluate(arguments: list[str] | None = None) -> None:
             rim=flags.rim,
         )
         if jax.process_index() == 0:
-            folder = report.write(found, flags.run)
+            data = Path(flags.config).stem
+            folder = report.write(found, flags.run, data=data)
             console = make_console()
-            report.show(found, console, title=f"{flags.run}, {flags.split} split")
+            title = f"{flags.run}, {flags.split} split" + (f" of {data}" if data else "")
+            report.show(found, console, title=title)
             say(console, f"Tables and pictures: {folder}")
 
 

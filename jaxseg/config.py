@@ -12,13 +12,13 @@ import sys
 import textwrap
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
 import tyro
 
-from jaxseg import border_weights, fitting
+from jaxseg import band_statistics, border_weights, fitting
 from jaxseg.class_counts import class_counts
 from jaxseg.console import make_console
 from jaxseg.data import Data
@@ -27,6 +27,7 @@ from jaxseg.errors import UserError
 from jaxseg.losses import CrossEntropy, EdgeWeightedCrossEntropy, Loss
 from jaxseg.optimizer import Optimizer
 from jaxseg.pretrained import Pretrained
+from jaxseg.sensor import Sensor
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms import Augment, Preprocess, ScaleCrop, Standardize
 
@@ -71,6 +72,7 @@ class Config:
         accumulate: Slices that a batch is cut into to save memory; gradients are averaged, batch
             statistics are per slice.
         seed: Decides initial parameters, order of the data, augmentation and dropout.
+        sensor: What the training images are; found when a run starts.
         distillation: Another run to learn from, which sees side images in training.
         pretrained: Weights of other frameworks to start from.
         init_from: Folder of another run whose parameters to start from.
@@ -93,6 +95,7 @@ class Config:
     num_steps: int = 1000
     accumulate: int = 1
     seed: int = 0
+    sensor: Annotated[Sensor, tyro.conf.Suppress] = Sensor(())
     distillation: Distillation = Distillation()
     pretrained: Pretrained = Pretrained()
     init_from: str | None = None
@@ -171,7 +174,14 @@ def completed(config: Config, stored: Config | None = None) -> Config:
         config,
         loss=_weighted(config),
         preprocess=fitting.fitted(config.preprocess, config.data, known),
+        sensor=_measured(config.data) if stored is None else stored.sensor,
     )
+
+
+def _measured(data: Data) -> Sensor:
+    """The source's sensor with the numbers typical of its training images."""
+    typical = band_statistics.typical(data.source.scenes("train"), data.crop)
+    return dataclasses.replace(data.source.sensor, typical=typical)
 
 
 def _separation_limit(config: Config) -> float:
@@ -329,8 +339,8 @@ def _brief(value: Json) -> Json:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, tuple) and len(value) > MANY:
-        return f"({value[0]}, {value[1]}, ... {len(value)} numbers)"
+    if isinstance(value, tuple) and (count := _count(value)) > MANY:
+        return f"({_shown(value[0])}, {_shown(value[1])}, ... {count} numbers)"
     if isinstance(value, tuple):
         return "(" + ", ".join(_shown(item) for item in value) + ")"
     if isinstance(value, dict):
@@ -339,6 +349,10 @@ def _shown(value: object) -> str:
         return repr(value)
     given = [(field.name, getattr(value, field.name)) for field in _fields(type(value))]
     return f"{type(value).__name__}(" + ", ".join(f"{n}={_shown(v)}" for n, v in given) + ")"
+
+
+def _count(value: object) -> int:
+    return sum(map(_count, value)) if isinstance(value, tuple) else 1
 
 
 def _fields(kind: type) -> list[dataclasses.Field[Any]]:

@@ -7,8 +7,7 @@ numbers; everything else happens in the step.
 
 import dataclasses
 import math
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import grain
 import numpy as np
@@ -17,9 +16,6 @@ from numpy.typing import NDArray
 from jaxseg import border_weights
 from jaxseg.batch import IGNORE, Sample, Scenes, Source, Window
 from jaxseg.errors import UserError
-
-STATISTICS_WINDOWS = 256
-"""Windows that measured statistics look at, evenly spaced over the training split."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +84,7 @@ def training_batches(
         UserError: The split is empty, a scene is smaller than the crop, or a file cannot be read.
     """
     scenes = data.source.scenes("train")
-    cells = _training_cells(scenes, data)
+    cells = training_cells(scenes, data)
     order = grain.MapDataset.range(len(cells)).seed(seed).shuffle().repeat()
 
     def read(index: int) -> Sample:
@@ -169,17 +165,12 @@ def read_window(scenes: Scenes, scene: int, window: Window, data: Data) -> Sampl
     }
 
 
-def _fit(array: NDArray[np.generic], height: int, width: int, fill: float) -> NDArray[np.generic]:
-    """Cuts or pads the first two axes to (height, width)."""
-    array = array[:height, :width]
-    missing = [(0, height - array.shape[0]), (0, width - array.shape[1])]
-    if not any(after for _, after in missing):
-        return array
-    return np.pad(array, missing + [(0, 0)] * (array.ndim - 2), constant_values=fill)
+def training_cells(scenes: Scenes, data: Data) -> NDArray[np.int64]:
+    """The scene of each training window of one epoch.
 
-
-def _training_cells(scenes: Scenes, data: Data) -> NDArray[np.int64]:
-    """The scene of each training window of one epoch."""
+    Raises:
+        UserError: There is no scene, or one is smaller than the crop.
+    """
     if len(scenes) == 0:
         raise UserError("The training split holds no scene. Check the source's paths and split.")
     counts = np.empty(len(scenes), np.int64)
@@ -196,55 +187,10 @@ def _training_cells(scenes: Scenes, data: Data) -> NDArray[np.int64]:
     return np.repeat(np.arange(len(scenes)), counts)
 
 
-def statistics(
-    data: Data,
-    through: Callable[[NDArray[np.generic], NDArray[np.bool_]], NDArray[np.float32]] | None = None,
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each band over valid pixels of up to 256 training windows.
-
-    Args:
-        data: What to read.
-        through: What happens to an image (H, W, C) with its valid pixels (H, W) before.
-
-    Raises:
-        UserError: No valid pixel was found.
-    """
-    scenes = data.source.scenes("train")
-    _training_cells(scenes, data)
-    blank: list[str] = []
-    chosen = np.unique(np.linspace(0, len(scenes) - 1, STATISTICS_WINDOWS).astype(int))
-    count, total, square = 0, np.zeros(1), np.zeros(1)
-    for index in chosen:
-        height, width = scenes.size(index)
-        window = Window(
-            max(0, height - data.crop) // 2,
-            max(0, width - data.crop) // 2,
-            min(data.crop, height),
-            min(data.crop, width),
-        )
-        sample = scenes.read(int(index), window)
-        image, valid = sample["image"], sample["valid"].astype(bool)
-        if not valid.any():
-            blank.append(scenes.name(int(index)))
-            continue
-        pixels = (image if through is None else through(image, valid))[valid].astype(np.float64)
-        count, total, square = (
-            count + len(pixels),
-            total + pixels.sum(0),
-            square + (pixels**2).sum(0),
-        )
-    if count == 0:
-        raise UserError(
-            f"No valid pixel in the middle of {len(blank)} training scene(s), the first being "
-            f"{blank[0]}: nothing to measure mean and standard deviation on. Check the nodata "
-            "value of the source."
-        )
-    if blank:
-        sys.stderr.write(
-            f"No valid pixel in the middle of {len(blank)} of {len(chosen)} training scenes looked "
-            f"at, the first being {blank[0]}: they are left out.\n"
-        )
-    mean = total / count
-    std = np.sqrt(np.maximum(square / count - mean**2, 1e-12))
-    # Six digits are plenty, and read well in a printed config.
-    return tuple(float(f"{m:.6g}") for m in mean), tuple(float(f"{s:.6g}") for s in std)
+def _fit(array: NDArray[np.generic], height: int, width: int, fill: float) -> NDArray[np.generic]:
+    """Cuts or pads the first two axes to (height, width)."""
+    array = array[:height, :width]
+    missing = [(0, height - array.shape[0]), (0, width - array.shape[1])]
+    if not any(after for _, after in missing):
+        return array
+    return np.pad(array, missing + [(0, 0)] * (array.ndim - 2), constant_values=fill)

@@ -15,9 +15,9 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from numpy.typing import NDArray
 
+from jaxseg import band_statistics, pictures, sharding
 from jaxseg import data as pipeline
-from jaxseg import pictures, sharding
-from jaxseg.batch import Sample, Window
+from jaxseg.batch import Sample, Source, Window
 from jaxseg.boundaries import BoundaryTotal, Tolerance
 from jaxseg.calibration import CalibrationTotal
 from jaxseg.config import Config
@@ -26,6 +26,7 @@ from jaxseg.intervals import Intervals, bootstrap
 from jaxseg.metrics import ConfusionTotal, Scores, scores
 from jaxseg.objects import ObjectTotal
 from jaxseg.scene_shapes import SceneShapes
+from jaxseg.sensor import refuse_other
 from jaxseg.step import TrainState, inference_variables, make_eval_step
 
 CALIBRATION_WINDOWS = 256
@@ -75,6 +76,7 @@ class Evaluator:
 
         Raises:
             UserError: The split is missing or empty, or its windows do not fit the mesh.
+            SensorError: Its images are not what the run was trained on.
         """
         # The result does not depend on the size of a batch, so it grows to what the mesh can cut.
         parts = mesh.shape["data"] * mesh.shape["fsdp"]
@@ -88,6 +90,10 @@ class Evaluator:
             raise UserError(
                 f"The split {split} holds no scene. Check the source's paths and split."
             )
+        if config.sensor.bands:
+            found = band_statistics.typical(self._scenes, config.data.crop)
+            given = dataclasses.replace(self._source.sensor, typical=found)
+            refuse_other(config.sensor, given, f"The {split} split of {_title(self._source)}")
         height = config.data.evaluation_crop or config.data.crop
         sharding.check_batch(mesh, size, height)
         self._positions = sharding.local_positions(mesh, size)
@@ -112,7 +118,7 @@ class Evaluator:
         Raises:
             UserError: A tolerance is in metres, and the source has no scale.
         """
-        count, gsd = len(self._source.classes), self._source.gsd
+        count, gsd = len(self._source.classes), self._source.sensor.gsd
         side = self._data.evaluation_crop or self._data.crop
         wide = [width.pixels(side, side, gsd) for width in (tolerance, rim)]
         calibration = CalibrationTotal()
@@ -203,6 +209,11 @@ class Evaluator:
             before = results
         if before is not None:
             yield before
+
+
+def _title(source: Source) -> str:
+    """What messages call a source: where its images lie, if it says so."""
+    return str(getattr(source, "images", type(source).__name__))
 
 
 def _whole(array: jax.Array) -> NDArray[Any]:

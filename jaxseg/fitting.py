@@ -16,8 +16,8 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg import band_statistics, transforms
 from jaxseg import data as pipeline
-from jaxseg import transforms
 from jaxseg.batch import IGNORE
 from jaxseg.data import Data
 from jaxseg.errors import UserError
@@ -76,7 +76,7 @@ def fitted(
             if stored is not None and not raw and _emptied(stored, step, names) == step:
                 found = stored
             elif isinstance(step, Standardize):
-                found = Standardize(*pipeline.statistics(data, through=_through(done)))
+                found = Standardize(*band_statistics.statistics(data, through=_through(done)))
             else:
                 found = found.fit(_training_windows(data, done))
         done = (*done, found)

@@ -54,6 +54,9 @@ class Header:
         dtype: Type of the numbers, equal in all bands.
         descriptions: Each band's name, by its description or as a colour of a picture, or None.
         nodata: Each band's tagged number for "no data" (may be NaN), or None.
+        scales: Each band's tagged factor from numbers to the physical quantity; 1 if none is.
+        offsets: What is added then; 0 if none is tagged.
+        tags: What else the file says of itself.
         alpha: Number of the band that is tagged as opacity (bands count from 1), or None.
         masked: Whether it has a validity mask beside its numbers: alpha, internal or side-car.
         palette: (256, 3) uint8 RGB colours that a one-band picture's numbers point to, or None.
@@ -67,6 +70,9 @@ class Header:
     dtype: np.dtype[np.generic]
     descriptions: tuple[str | None, ...]
     nodata: tuple[float | None, ...]
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    tags: dict[str, str]
     alpha: int | None
     masked: bool
     palette: NDArray[np.uint8] | None
@@ -114,12 +120,39 @@ def header(path: str) -> Header:
             dtype=np.dtype(types[0]),
             descriptions=tuple(map(_name, file.descriptions, file.colorinterp)),
             nodata=tuple(file.nodatavals),
+            scales=tuple(file.scales),
+            offsets=tuple(file.offsets),
+            tags=dict(file.tags()),
             alpha=alpha[0] if alpha else None,
             masked=any(MaskFlags.per_dataset in flags for flags in file.mask_flag_enums),
             palette=_palette(file),
             crs=file.crs,
             transform=file.transform,
         )
+
+
+def wavelengths(path: str) -> tuple[float, ...]:
+    """Centre of each band in nanometres, 0 where a band has none, by ENVI's and GDAL's tags.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    with _lent(path) as file:
+        found = []
+        for number in range(1, file.count + 1):
+            tags = {name.lower(): value for name, value in file.tags(number).items()}
+            imagery = {
+                name.lower(): value for name, value in file.tags(number, ns="IMAGERY").items()
+            }
+            if "central_wavelength_um" in imagery:
+                found.append(1000 * _number(imagery["central_wavelength_um"]))
+                continue
+            value = _number(tags.get("wavelength", ""))
+            unit = tags.get("wavelength_units", tags.get("wavelength_unit", "")).lower()
+            # Without a unit: no sensor has a band at 50 nanometres, or at 50 micrometres.
+            micro = unit.startswith("micro") or unit in ("um", "\N{MICRO SIGN}m") or value < 50
+            found.append(1000 * value if micro and not unit.startswith("nano") else value)
+        return tuple(found)
 
 
 def read(path: str, window: Window, *, bands: Sequence[int] | None = None) -> NDArray[np.generic]:
@@ -164,6 +197,14 @@ def _check_inside(file: rasterio.DatasetReader, window: Window) -> None:
 def _name(description: str | None, meaning: ColorInterp) -> str | None:
     is_color = meaning in (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
     return description or (meaning.name if is_color else None)
+
+
+def _number(text: str) -> float:
+    """The number that a tag holds, 0 if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def _palette(file: rasterio.DatasetReader) -> NDArray[np.uint8] | None:

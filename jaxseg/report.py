@@ -35,14 +35,20 @@ from jaxseg.objects import THRESHOLDS, ObjectTotal
 Array = NDArray[np.float64]
 
 
-def write(found: Assessment, workdir: Path) -> Path:
-    """Writes the files named above; returns the folder of the split."""
-    folder = workdir / "evaluation" / found.split
+def write(found: Assessment, workdir: Path, *, data: str = "") -> Path:
+    """Writes the files named above; returns the folder of the split.
+
+    Args:
+        found: What to write.
+        workdir: The run.
+        data: Name of other data than the run's own: their folder is evaluation/DATA/SPLIT.
+    """
+    folder = workdir / "evaluation" / data / found.split
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "scores.json", _report(found))
     # One temperature for every split, since it is fitted on the validation split alone.
     _write_json(
-        folder.parent / "calibration.json",
+        workdir / "evaluation" / "calibration.json",
         {"step": found.step, "temperature": found.temperature, "fitted_on": "validation"},
     )
     for name, rows in _tables(found).items():
@@ -114,7 +120,8 @@ def _show_borders(found: Assessment, console: Console) -> None:
     console.print()
     console.print(table)
     met, rim = (
-        f"{pixels:.3g} pixels" + (f" ({pixels * gsd:.3g} m)" if (gsd := found.source.gsd) else "")
+        f"{pixels:.3g} pixels"
+        + (f" ({pixels * gsd:.3g} m)" if (gsd := found.source.sensor.gsd) else "")
         for pixels in (found.boundaries.tolerance, float(found.boundaries.rim))
     )
     _say(console, f"boundaries: F1 within {met}, IoU of rims of {rim}; means ", end="")
@@ -153,7 +160,7 @@ def _report(found: Assessment) -> dict[str, Any]:
     network["boundaries"] = {
         "tolerance_pixels": found.boundaries.tolerance,
         "rim_pixels": found.boundaries.rim,
-        "gsd": found.source.gsd,
+        "gsd": found.source.sensor.gsd,
         "mean_f1": _plain(_mean(found.boundaries.f1())),
         "mean_iou": _plain(_mean(found.boundaries.iou())),
         "f1": dict(zip(classes, _plain(found.boundaries.f1()), strict=True)),

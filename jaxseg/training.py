@@ -4,6 +4,7 @@ A run is a pure function of its config: killed at any moment and started again, 
 same numbers.
 """
 
+import dataclasses
 import functools
 import signal
 import time
@@ -18,7 +19,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from jaxseg import checkpoint, evaluation, sharding, transforms
+from jaxseg import band_statistics, checkpoint, evaluation, sharding, transforms
 from jaxseg import config as configs
 from jaxseg import data as pipeline
 from jaxseg.batch import Sample
@@ -28,6 +29,7 @@ from jaxseg.distillation import Teacher
 from jaxseg.errors import UserError
 from jaxseg.logbook import Logbook
 from jaxseg.metrics import scores
+from jaxseg.sensor import refuse_other
 from jaxseg.step import (
     TrainState,
     abstract_state,
@@ -72,7 +74,7 @@ def train(config: Config, workdir: Path) -> TrainState:
         source = config.data.source
 
         # 3 abstract state; 4 resume: this workdir, else other weights, else scratch
-        abstract = abstract_state(config, len(source.bands), mesh)
+        abstract = abstract_state(config, len(source.sensor.bands), mesh)
         _refuse_changes(stored, config, workdir)
         state, skipped = checkpoints.restore_newest(abstract)
         origin = "continued from the newest checkpoint"
@@ -242,6 +244,7 @@ def _teacher(config: Config) -> Teacher | None:
 
     Raises:
         UserError: Its run cannot be read, or tells other classes apart.
+        SensorError: The side images are not what it was trained on.
     """
     if config.distillation.run is None:
         return None
@@ -252,6 +255,11 @@ def _teacher(config: Config) -> Teacher | None:
             f"The teacher {config.distillation.run} knows the classes {', '.join(theirs)}; this "
             f"run has {', '.join(ours)}. They have to be the same, in the same order."
         )
+    side = getattr(config.data.source, "side", None)
+    if side is not None:
+        found = band_statistics.typical(side.scenes("train"), config.data.crop)
+        given = dataclasses.replace(side.sensor, typical=found)
+        refuse_other(finished.sensor, given, f"What the teacher {config.distillation.run} sees")
     see = functools.partial(transforms.preprocess, steps=finished.preprocess)
     return Teacher(finished.model, see, inference_variables(state))
 
@@ -279,14 +287,14 @@ def _refuse_changes(stored: Config | None, given: Config, workdir: Path) -> None
 
 def _initialised(config: Config, mesh: Mesh) -> tuple[TrainState, str]:
     """A new state, with the parameters of another run or framework where the config names one."""
-    state = init_state(config, len(config.data.source.bands), mesh)
+    state = init_state(config, len(config.data.source.sensor.bands), mesh)
     if config.init_from is not None:
         _, other = checkpoint.reopen(Path(config.init_from), config.mesh)
         weights = (other.params if other.ema is None else other.ema, other.batch_stats)
         origin = f"from the run {config.init_from}"
     elif config.pretrained.path is not None:
         variables = {"params": state.params, "batch_stats": state.batch_stats}
-        bands = config.data.source.bands
+        bands = config.data.source.sensor.bands
         variables = config.pretrained.into(config.model, jax.device_get(variables), bands)
         weights = (variables["params"], variables["batch_stats"])
         origin = f"from {config.pretrained.path} ({config.pretrained.part})"
@@ -317,7 +325,7 @@ def _summary(
         "network": f"{type(config.model).__name__}, {count_parameters(state.params):,} parameters",
         "weights": origin,
         "data": f"{type(source).__name__}, {len(source.scenes('train'))} training scenes, "
-        f"{len(source.bands)} bands, {len(source.classes)} classes",
+        f"{len(source.sensor.bands)} bands, {len(source.classes)} classes",
         "batch": f"{data.batch_size} windows of {data.crop} x {data.crop} pixels",
         "steps": f"{int(state.step)} to {config.num_steps}",
         "workdir": str(workdir),

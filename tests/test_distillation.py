@@ -131,7 +131,7 @@ def short(data: Data, preprocess: tuple) -> Config:  # type: ignore[type-arg]
 
 
 def radar(teacher: Path) -> Config:
-    sar = Landscape(sensor="sar", tiles=(2, 1, 1), data_dir=str(teacher))
+    sar = Landscape(modality="sar", tiles=(2, 1, 1), data_dir=str(teacher))
     side = Landscape(tiles=(2, 1, 1), data_dir=str(teacher))
     config = short(
         Data(source=Paired(sar, side), crop=32, batch_size=8),

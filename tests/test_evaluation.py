@@ -12,6 +12,7 @@ from jaxseg import sharding, step
 from jaxseg.boundaries import Tolerance
 from jaxseg.config import Config
 from jaxseg.evaluation import Evaluator
+from jaxseg.sensor import BandOrderError, MissingBandError, ScaleError, SensorError, UnitError
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms import Standardize
 
@@ -57,3 +58,28 @@ def test_a_split_counts_alike_on_one_device_and_on_eight(tiny: Path) -> None:
     right = plain.margins[:, 0].sum(1) / plain.margins[:, 1].sum(1)
     np.testing.assert_array_equal(plain.accuracy, right)
     assert plain.ranked() == np.argsort(right, kind="stable").tolist()
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "fix"),
+    [
+        ({"band_numbers": (3, 2, 1)}, BandOrderError, "band-numbers 3 2 1"),
+        ({"band_numbers": (1, 2)}, MissingBandError, "has no band blue"),
+        ({"multiply": 1 / 255}, ScaleError, "multiply 255"),
+        ({"unit": "decibel"}, UnitError, "is in decibel"),
+    ],
+)
+def test_images_that_are_not_what_was_trained_on_are_refused_before_anything_is_computed(
+    tiny: Path, fault: dict[str, object], error: type[SensorError], fix: str
+) -> None:
+    config = standardized(tiny)
+    source = dataclasses.replace(config.data.source, unit="digital number")  # type: ignore[type-var]
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
+    config = configs.completed(config)
+    assert config.sensor.bands == ("red", "green", "blue")
+    mesh = sharding.make_mesh(MeshShape(), jax.devices()[:1])
+    assert Evaluator(config, mesh, "test")
+    other = dataclasses.replace(config.data.source, **fault)  # type: ignore[type-var]
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=other))
+    with pytest.raises(error, match=fix):
+        Evaluator(config, mesh, "test")

@@ -97,7 +97,7 @@ def test_an_image_arrives_in_its_own_numbers(
     assert sample["image"].dtype == dtype
     assert sample["label"].dtype == np.uint8
     assert sample["valid"].all()
-    assert len(source.bands) == bands
+    assert len(source.sensor.bands) == bands
     assert isinstance(source, Source)
     assert source.rgb(pixels).shape == (H, W, 3)
 
@@ -196,27 +196,27 @@ def test_transparent_pixels_are_invalid_and_opacity_is_no_band(
     png(tmp_path / "images" / "a.png", pixels)
     source = folder()
     sample = read(source)
-    assert source.bands == ("red", "green", "blue")
+    assert source.sensor.bands == ("red", "green", "blue")
     assert sample["image"].shape == (H, W, 3)
     assert not sample["valid"][:3].any()
     assert sample["valid"][3:].all()
     infrared = folder(band_numbers=(4, 1), band_names=("nir", "red"))
     assert read(infrared)["image"].shape == (H, W, 2)
     assert read(infrared)["valid"].all()
-    assert infrared.bands == ("nir", "red")
+    assert infrared.sensor.bands == ("nir", "red")
 
 
 def test_band_names_and_their_picture(folder: Make, tmp_path: Path) -> None:
     pixels = np.stack([np.full((H, W), number, np.uint16) for number in (2, 3, 4, 8)], -1)
     path = tiff(tmp_path / "images" / "a.tif", pixels)
-    assert folder().bands == ("band1", "band2", "band3", "band4")
+    assert folder().sensor.bands == ("band1", "band2", "band3", "band4")
     assert folder().rgb(pixels)[0, 0].tolist() == [2, 3, 4]
     with rasterio.open(path, "r+") as file:
         file.descriptions = ("B02", "B03", "B04", "B08")
-    assert folder().bands == ("B02", "B03", "B04", "B08")
+    assert folder().sensor.bands == ("B02", "B03", "B04", "B08")
     assert folder().rgb(pixels)[0, 0].tolist() == [4, 3, 2]
     picked = folder(band_numbers=(4, 2))
-    assert picked.bands == ("B08", "B03")
+    assert picked.sensor.bands == ("B08", "B03")
     assert read(picked)["image"][0, 0].tolist() == [8, 3]
 
 
@@ -405,7 +405,7 @@ def test_contradicting_fields_are_refused(
 
 def read_with_bands(source: Folder) -> None:
     """Everything that looks at files."""
-    _ = source.bands
+    _ = source.sensor.bands
     read(source)
 
 
@@ -514,10 +514,10 @@ def test_a_mask_of_another_place_is_refused(
 
 
 def test_the_scale_is_the_first_images(folder: Make, tmp_path: Path) -> None:
-    assert folder().gsd is None
+    assert folder().sensor.gsd is None
     place = {"crs": "EPSG:32633", "transform": from_origin(5000, 9000, 2.5, 2.5)}
     tiff(tmp_path / "images" / "a.tif", np.ones((H, W, 1), np.uint8), **place)
-    assert folder().gsd == pytest.approx(2.5)
+    assert folder().sensor.gsd == pytest.approx(2.5)
 
 
 def test_a_damaged_image_is_named(folder: Make, tmp_path: Path) -> None:

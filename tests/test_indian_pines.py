@@ -47,7 +47,7 @@ def test_splits_share_the_image_and_no_label(folder: str, split: str) -> None:
 def test_it_is_a_source_of_200_bands_that_are_named(folder: str) -> None:
     source = IndianPines(path=folder)
     assert isinstance(source, Source)
-    assert len(source.bands) == len(set(source.bands)) == 200
+    assert len(source.sensor.bands) == len(set(source.sensor.bands)) == 200
     assert len(source.classes) == len(source.colors) == len(CLASSES) == 16
     sample = source.scenes("test").read(0, Window(3, 5, 20, 30))
     assert sample["image"].shape == (20, 30, 200)

@@ -58,8 +58,8 @@ def test_splits_share_the_image_and_no_label_and_keep_apart(folder: Path) -> Non
 def test_it_is_a_source_of_the_nine_bands_of_t3(folder: Path) -> None:
     opened = source(folder, gsd=10.0)
     assert isinstance(opened, Source)
-    assert opened.bands == T3_BANDS
-    assert opened.gsd == 10.0
+    assert opened.sensor.bands == T3_BANDS
+    assert opened.sensor.gsd == 10.0
     sample = opened.scenes("test").read(0, Window(3, 5, 20, 30))
     assert sample["image"].shape == (20, 30, 9)
     assert sample["image"].dtype == np.float32

@@ -18,7 +18,7 @@ from jaxseg.datasets.landscape import (
     PAIRS,
     PER_PIXEL_CEILING,
     Landscape,
-    Sensor,
+    Modality,
 )
 from jaxseg.datasets.landscape_builder import TILES, Settings
 from jaxseg.datasets.landscape_map import Ground, draw
@@ -33,7 +33,7 @@ from jaxseg.datasets.landscape_sensors import (
 from jaxseg.datasets.landscape_surfaces import SURFACES
 from jaxseg.errors import UserError
 
-SENSORS: tuple[Sensor, ...] = get_args(Sensor)
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
 WHOLE = {"optical": 256, "sar": 256, "polsar": 256, "hyperspectral": 128}
 
 
@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("tfds")
 
 
-@pytest.fixture(scope="module", params=SENSORS)
+@pytest.fixture(scope="module", params=MODALITIES)
 def tiny(request: pytest.FixtureRequest, folder: Path) -> Landscape:
     """Four tiles of one sensor."""
     return Landscape(request.param, tiles=(2, 1, 1), data_dir=str(folder))
@@ -66,12 +66,12 @@ def noise_ground(label: np.ndarray, seed: int) -> Ground:
 def test_it_is_a_source_with_a_colour_per_class(tiny: Landscape) -> None:
     assert isinstance(tiny, Source)
     assert len(tiny.colors) == len(set(tiny.colors)) == len(tiny.classes) == 10
-    assert 0.1 < tiny.per_pixel_ceiling == PER_PIXEL_CEILING[tiny.sensor] < 0.4
+    assert 0.1 < tiny.per_pixel_ceiling == PER_PIXEL_CEILING[tiny.modality] < 0.4
 
 
 def test_a_stored_tile_is_what_the_generator_draws(tiny: Landscape) -> None:
     scenes = tiny.scenes("train")
-    side = WHOLE[tiny.sensor]
+    side = WHOLE[tiny.modality]
     assert len(scenes) == 2
     assert scenes.size(1) == (side, side)
     assert scenes.name(1) == "train-00001"
@@ -81,8 +81,8 @@ def test_a_stored_tile_is_what_the_generator_draws(tiny: Landscape) -> None:
     rows, columns = slice(edge + 8, edge + 72), slice(edge + 16, edge + 64)
     np.testing.assert_array_equal(sample["label"], ground.label[rows, columns])
     np.testing.assert_array_equal(sample["instance"], ground.instance[rows, columns])
-    assert sample["image"].shape == (64, 48, len(tiny.bands))
-    assert sample["image"].dtype == (np.float32 if "sar" in tiny.sensor else np.uint16)
+    assert sample["image"].shape == (64, 48, len(tiny.sensor.bands))
+    assert sample["image"].dtype == (np.float32 if "sar" in tiny.modality else np.uint16)
     assert sample["label"].dtype == np.uint8
     assert sample["instance"].dtype == np.int32
     assert sample["valid"].dtype == np.bool_
@@ -112,9 +112,9 @@ def test_other_settings_are_other_configs() -> None:
 
 def test_the_default_size_fits_its_card(tiny: Landscape, folder: Path) -> None:
     tiny.scenes("train")
-    (built,) = folder.glob(f"landscape/{tiny.sensor}_2x1x1")
+    (built,) = folder.glob(f"landscape/{tiny.modality}_2x1x1")
     size = sum(file.stat().st_size for file in built.rglob("*") if file.is_file())
-    assert size / 4 * sum(TILES[tiny.sensor]) < 150e6
+    assert size / 4 * sum(TILES[tiny.modality]) < 150e6
 
 
 def test_splits_are_different_ground(folder: Path) -> None:
@@ -129,9 +129,9 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_others() -> None:
     for field, same in zip(ground, again, strict=True):
         np.testing.assert_array_equal(field, same)
     assert (ground.label != other.label).mean() > 0.3
-    for sensor in SENSORS:
-        first = render(ground, sensor, looks=4, key=(3, "test", 0))
-        np.testing.assert_array_equal(first, render(ground, sensor, looks=4, key=(3, "test", 0)))
+    for modality in MODALITIES:
+        first = render(ground, modality, looks=4, key=(3, "test", 0))
+        np.testing.assert_array_equal(first, render(ground, modality, looks=4, key=(3, "test", 0)))
 
 
 def test_a_tile_does_not_depend_on_the_number_of_tiles(folder: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_tile_does_not_depend_on_the_number_of_tiles(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"tiles": (-1, 1, 1)}, {"looks": 0}, {"seed": -1}, {"sensor": "thermal"}]
+    "wrong", [{"tiles": (-1, 1, 1)}, {"looks": 0}, {"seed": -1}, {"modality": "thermal"}]
 )
 def test_settings_out_of_range_are_explained(wrong: dict[str, object]) -> None:
     with pytest.raises(UserError, match=r"[Ll]andscape"):
@@ -222,8 +222,8 @@ def test_texture_and_relief_give_no_class_away(grounds: list[Ground]) -> None:
 
 
 def test_a_surface_states_its_own_moments() -> None:
-    for sensor in SENSORS:
-        surfaces = tuple(SURFACES[sensor].values())
+    for modality in MODALITIES:
+        surfaces = tuple(SURFACES[modality].values())
         for number, surface in enumerate(surfaces):
             label = np.full((1, 60_000), MATERIAL.index(number))
             drawn = states(noise_ground(label, 1), surfaces, np.random.default_rng(2))[0]

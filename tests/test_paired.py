@@ -15,8 +15,8 @@ from jaxseg.errors import UserError
 @pytest.fixture(scope="module")
 def sensors(tmp_path_factory: pytest.TempPathFactory) -> tuple[Landscape, Landscape]:
     folder = str(tmp_path_factory.mktemp("landscape"))
-    sar = Landscape(sensor="sar", tiles=(2, 1, 1), data_dir=folder)
-    return sar, Landscape(sensor="optical", tiles=(2, 1, 1), data_dir=folder)
+    sar = Landscape(modality="sar", tiles=(2, 1, 1), data_dir=folder)
+    return sar, Landscape(modality="optical", tiles=(2, 1, 1), data_dir=folder)
 
 
 WINDOW = Window(8, 16, 32, 24)
@@ -26,7 +26,7 @@ def test_side_images_come_with_the_training_split_alone(
     sensors: tuple[Landscape, Landscape],
 ) -> None:
     pair = Paired(*sensors)
-    assert pair.bands == ("VV", "VH")
+    assert pair.sensor.bands == ("VV", "VH")
     sample = pair.scenes("train").read(1, WINDOW)
     optical = sensors[1].scenes("train").read(1, WINDOW)
     np.testing.assert_array_equal(sample["side"], optical["image"])
@@ -36,7 +36,7 @@ def test_side_images_come_with_the_training_split_alone(
 
 
 def test_evaluation_never_opens_the_side(sensors: tuple[Landscape, Landscape]) -> None:
-    missing = Landscape(sensor="optical", tiles=(-1, 0, 0))  # cannot be opened
+    missing = Landscape(modality="optical", tiles=(-1, 0, 0))  # cannot be opened
     Paired(sensors[0], missing).scenes("test")
     with pytest.raises(UserError, match="tiles must be"):
         Paired(sensors[0], missing).scenes("train")
@@ -54,7 +54,7 @@ def test_a_window_beyond_the_scene_has_no_side_either(
 
 def test_stacked_sensors_are_one_image(sensors: tuple[Landscape, Landscape]) -> None:
     both = Stacked(*sensors)
-    assert both.bands == ("VV", "VH", "B", "G", "R", "NIR")
+    assert both.sensor.bands == ("VV", "VH", "B", "G", "R", "NIR")
     sample = both.scenes("test").read(0, WINDOW)
     parts = [sensor.scenes("test").read(0, WINDOW) for sensor in sensors]
     np.testing.assert_array_equal(sample["image"][..., :2], parts[0]["image"])
@@ -64,9 +64,9 @@ def test_stacked_sensors_are_one_image(sensors: tuple[Landscape, Landscape]) -> 
 
 
 def test_other_ground_is_refused(sensors: tuple[Landscape, Landscape], tmp_path: Path) -> None:
-    other = Landscape(sensor="optical", tiles=(2, 1, 1), seed=1, data_dir=str(tmp_path))
+    other = Landscape(modality="optical", tiles=(2, 1, 1), seed=1, data_dir=str(tmp_path))
     with pytest.raises(UserError, match="labels differ, so they do not show the same ground"):
         Paired(sensors[0], other).scenes("train").read(0, WINDOW)
-    fewer = Landscape(sensor="optical", tiles=(1, 1, 1), data_dir=str(tmp_path))
+    fewer = Landscape(modality="optical", tiles=(1, 1, 1), data_dir=str(tmp_path))
     with pytest.raises(UserError, match="has 2 scenes and its side 1"):
         Paired(sensors[0], fewer).scenes("train")

@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 def test_splits_share_the_image_and_no_label(folder: Path, split: str) -> None:
     source = SalinasA(path=str(folder), split=split)  # type: ignore[arg-type]
     assert isinstance(source, Source)
-    assert len(source.bands) == len(set(source.bands)) == 204
+    assert len(source.sensor.bands) == len(set(source.sensor.bands)) == 204
     truth = io.loadmat(str(folder / "SalinasA_gt.mat"))["salinasA_gt"]
     shown = np.zeros((83, 86), int)
     for name in ("train", "validation", "test"):

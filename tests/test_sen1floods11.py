@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxseg import band_statistics, sharding, step
 from jaxseg import config as configs
-from jaxseg import data as pipeline
-from jaxseg import sharding, step
 from jaxseg.batch import IGNORE, Sample, Window
 from jaxseg.config import Config
 from jaxseg.models.unet import UNet
@@ -64,7 +63,7 @@ def trained(config: Config) -> Any:
 def test_the_chip_without_data_is_named_and_left_out_of_the_statistics(
     config: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mean, std = pipeline.statistics(config.data)
+    mean, std = band_statistics.statistics(config.data)
     assert "Paraguay_34417_S1Hand.tif: they are left out" in capsys.readouterr().err
     assert np.isfinite(mean).all()
     assert np.isfinite(std).all()

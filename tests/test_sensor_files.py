@@ -8,11 +8,11 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from jaxseg import data as pipeline
-from jaxseg import fitting
+from jaxseg import band_statistics, fitting
 from jaxseg.batch import Window
 from jaxseg.data import Data
 from jaxseg.datasets.folder import Folder
+from jaxseg.datasets.paired import Stacked
 from jaxseg.errors import UserError
 from jaxseg.hyperspectral_transforms import PCA, RemoveBands
 from jaxseg.sar_transforms import RatioBand
@@ -91,7 +91,7 @@ def test_one_scene_without_data_is_named_and_left_out(
 ) -> None:
     tag = SENSORS[sensor]["nodata"]
     write(tmp_path / "images" / "b.tif", np.full_like(pixels(sensor), tag), nodata=tag)
-    mean, std = pipeline.statistics(Data(source=folder, crop=SIDE))
+    mean, std = band_statistics.statistics(Data(source=folder, crop=SIDE))
     assert "1 of 3 training scenes" in capsys.readouterr().err
     known = pixels(sensor).astype(np.float64)
     np.testing.assert_allclose(mean, known.mean((1, 2)), rtol=1e-5)
@@ -120,6 +120,49 @@ def test_masks_on_another_grid_are_refused(folder: Folder, tmp_path: Path) -> No
     write(tmp_path / "masks" / "b.tif", mask, shift=20.0)
     with pytest.raises(UserError, match=r"masks/b\.tif lies 2 pixels off its image .*b\.tif"):
         folder.scenes("train")
+
+
+def polarisations(tmp_path: Path) -> Stacked:
+    """VV and VH in files of their own, beside one mask."""
+    for name in "ab":
+        for number, band in enumerate(("VV", "VH")):
+            values = pixels("sar")[number : number + 1]
+            write(tmp_path / "images" / f"{name}_{band}.tif", values, nodata=float("nan"))
+        mask = np.resize(np.array([0, 1], np.uint8), (1, SIDE, SIDE))
+        write(tmp_path / "masks" / f"{name}.tif", mask)
+    vv, vh = (
+        Folder(
+            images=str(tmp_path / "images"),
+            masks=str(tmp_path / "masks"),
+            image_suffix=f"_{band}",
+            band_names=(band,),
+            classes=("land", "water"),
+            fractions=(1.0, 0.0, 0.0),
+        )
+        for band in ("VV", "VH")
+    )
+    return Stacked(vv, vh)
+
+
+def test_polarisations_in_files_of_their_own_are_one_image(tmp_path: Path) -> None:
+    source = polarisations(tmp_path)
+    assert source.sensor.bands == source.sensor.polarisations == ("VV", "VH")
+    scenes = source.scenes("train")
+    image = scenes.read(1, Window(3, 5, 10, 12))["image"]
+    np.testing.assert_array_equal(image, np.moveaxis(pixels("sar"), 0, -1)[3:13, 5:17])
+
+
+def test_polarisations_on_different_grids_are_refused_by_the_file_that_is_off(
+    tmp_path: Path,
+) -> None:
+    source = polarisations(tmp_path)
+    off = tmp_path / "images" / "b_VH.tif"
+    write(off, pixels("sar")[1:, :-4], nodata=float("nan"))
+    with pytest.raises(UserError, match=r"b\.tif has 40 x 40 .* its image .*b_VH\.tif 36 x 40"):
+        source.scenes("train")
+    write(off, pixels("sar")[1:], shift=30.0, nodata=float("nan"))
+    with pytest.raises(UserError, match=r"b\.tif lies 3 pixels off its image .*b_VH\.tif"):
+        source.scenes("train")
 
 
 def test_a_scene_of_other_bands_or_type_is_named(

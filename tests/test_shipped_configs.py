@@ -22,7 +22,9 @@ EMBEDDED = [p for p in SHIPPED if isinstance(configs.load(str(p)).data.source, L
 def test_a_config_lowers_to_eight_devices_as_it_is(path: Path) -> None:
     config = configs.load(str(path))
     source = config.data.source
-    bands = 3 if isinstance(source, Folder) else len(source.bands)  # a folder's are in its files
+    bands = (
+        3 if isinstance(source, Folder) else len(source.sensor.bands)
+    )  # a folder's are in its files
     if not getattr(config.model, "num_classes", 1):
         config = dataclasses.replace(config, model=config.model.clone(num_classes=2))
     if config.preprocess == (Standardize(),):

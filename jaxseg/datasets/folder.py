@@ -2,6 +2,9 @@
 
     images/a.tif  +  masks/a.tif   ->  one scene "a"       (PNG, JPEG and other formats likewise)
 
+Bands in files of their own: `Stacked(Folder(image_suffix="_VV", ...), Folder(image_suffix="_VH",
+...))` of `jaxseg.datasets.paired`, or a VRT of GDAL (gdalbuildvrt -separate).
+
 Nothing is converted or copied: opening a split reads the headers of its files, training reads
 windows. What a file cannot say (names of classes, meaning of mask values, how to split) are fields
 of `Folder`.
@@ -11,6 +14,7 @@ import colorsys
 import dataclasses
 import functools
 import hashlib
+import math
 import os
 from pathlib import Path
 from typing import Literal
@@ -19,12 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg import raster
-from jaxseg.datasets import pairing
+from jaxseg.datasets import folder_numbers, pairing
 from jaxseg.datasets.folder_index import indexed
+from jaxseg.datasets.folder_numbers import Convert, Reading
 from jaxseg.datasets.folder_scenes import FolderScenes
 from jaxseg.datasets.pairing import FLAG, Place
 from jaxseg.errors import UserError
 from jaxseg.labels import MAX_CLASSES, LabelTable, packed
+from jaxseg.sensor import Sensor, Unit
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,6 +61,11 @@ class Folder:
         band_numbers: Bands to read, counted from 1; empty = all but opacity. A near infrared band
             tagged as opacity (GDAL tags the fourth of 8-bit files so) has to be named here.
         band_names: Name of each band read; empty = as the file describes them, else band1, band2...
+        wavelengths: Centre of each band read in nanometres; empty = as the file tags them.
+        unit: What the files' numbers are, such as `reflectance` or `decibel`; empty = not known.
+        convert: Change of their unit while reading.
+        multiply: Factor of the numbers after that: 10000 brings reflectance of 0..1 to the numbers
+            of a run that was trained on 0..10000.
         nodata: Number that means no data; None = by each file's own tag.
         nodata_where: Whether the nodata value in `any_band` or only in `all_bands` makes a pixel
             invalid. NaN and infinity in any band always do.
@@ -82,6 +93,10 @@ class Folder:
     map_colors: tuple[tuple[int, int, int], ...] = ()
     band_numbers: tuple[int, ...] = ()
     band_names: tuple[str, ...] = ()
+    wavelengths: tuple[float, ...] = ()
+    unit: Unit = ""
+    convert: Convert = ""
+    multiply: float = 1.0
     nodata: float | None = None
     nodata_where: Literal["any_band", "all_bands"] = "any_band"
     split_by: Literal["files", "columns", "rows", "folders", "lists"] = "files"
@@ -138,6 +153,8 @@ class Folder:
             )
         if self.band_numbers and min(self.band_numbers) < 1:
             raise UserError(f"{FLAG}.band_numbers {self.band_numbers}: bands count from 1.")
+        if not (self.multiply and math.isfinite(self.multiply)):
+            raise UserError(f"{FLAG}.multiply {self.multiply}: give a finite factor, not 0.")
         self._table()
 
     @property
@@ -146,12 +163,24 @@ class Folder:
         return self.map_colors or self.mask_colors or _hues(len(self.classes))
 
     @functools.cached_property
-    def bands(self) -> tuple[str, ...]:
-        """Names of the bands read, from the first image unless `band_names` says them.
+    def sensor(self) -> Sensor:
+        """Bands, unit and scale by the first image, unless fields say them.
 
         Raises:
-            UserError: There is no image, it cannot be read, or the names do not fit its bands.
+            UserError: There is no image, it cannot be read, or names do not fit its bands.
         """
+        return folder_numbers.sensor(
+            self._first,
+            self._numbers,
+            self._names,
+            wavelengths=self.wavelengths,
+            unit=self.unit,
+            nodata=self.nodata,
+            reading=Reading(self.convert, self.multiply),
+        )
+
+    @functools.cached_property
+    def _names(self) -> tuple[str, ...]:
         first = self._first
         numbers = self._numbers
         if self.band_names and len(self.band_names) != len(numbers):
@@ -162,11 +191,6 @@ class Folder:
         return self.band_names or tuple(
             first.descriptions[number - 1] or f"band{number}" for number in numbers
         )
-
-    @property
-    def gsd(self) -> float | None:
-        """Metres a pixel, by the georeference of the first image; None where there is none."""
-        return self._first.gsd
 
     def scenes(self, split: str) -> FolderScenes:
         """The scenes of `train`, `validation` or `test`; their headers are read once.
@@ -182,7 +206,7 @@ class Folder:
 
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
         """Red, green and blue by name (or as Sentinel-2's), else bands 1 to 3, else 1 as gray."""
-        names = [name.lower() for name in self.bands]
+        names = [name.lower() for name in self._names]
         for wanted in (("red", "green", "blue"), ("b04", "b03", "b02"), ("b4", "b3", "b2")):
             if all(name in names for name in wanted):
                 chosen = [names.index(name) for name in wanted]
@@ -233,7 +257,7 @@ class Folder:
                 for stem in stems
             ],
             reference=self._first,
-            band_numbers=self._numbers,
+            bands=dict(zip(self._numbers, self._names, strict=True)),
             table=self._table(),
             classes=self.classes,
             by_color=bool(self.mask_colors),
@@ -241,6 +265,7 @@ class Folder:
             nodata=self.nodata,
             nodata_in_all=self.nodata_where == "all_bands",
             separate_touching=self.separate_touching,
+            reading=Reading(self.convert, self.multiply),
             strip=strip,
         )
 

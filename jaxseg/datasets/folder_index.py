@@ -11,8 +11,10 @@ from typing import Literal
 
 import numpy as np
 
-from jaxseg import raster
+from jaxseg import raster, sentinel2
 from jaxseg.batch import Window
+from jaxseg.datasets import folder_numbers
+from jaxseg.datasets.folder_numbers import Reading
 from jaxseg.datasets.folder_scenes import Facts, FolderScenes, Scene
 from jaxseg.datasets.pairing import FLAG
 from jaxseg.errors import UserError
@@ -29,7 +31,7 @@ def indexed(
     files: Sequence[tuple[str, str, str]],
     *,
     reference: raster.Header,
-    band_numbers: tuple[int, ...],
+    bands: dict[int, str],
     table: LabelTable,
     classes: tuple[str, ...],
     by_color: bool,
@@ -37,6 +39,7 @@ def indexed(
     nodata: float | None,
     nodata_in_all: bool,
     separate_touching: bool,
+    reading: Reading,
     strip: tuple[Literal["columns", "rows"], tuple[float, float]] | None,
 ) -> FolderScenes:
     """Reads and checks the headers of all files.
@@ -44,7 +47,7 @@ def indexed(
     Args:
         files: Image, mask and object map of each scene; empty = it has none.
         reference: What every image has to agree with in bands and type.
-        band_numbers: Bands of the image to read, counted from 1.
+        bands: Numbers of the image's bands to read, counted from 1, and their names.
         table: Class of each mask value or packed colour.
         classes: Names of the classes.
         by_color: Whether masks hold colours.
@@ -52,21 +55,25 @@ def indexed(
         nodata: The images' nodata number; None = by their tags.
         nodata_in_all: Whether only the nodata value in all bands makes a pixel invalid.
         separate_touching: Whether pixels where two objects touch become class 0.
+        reading: What happens to the images' numbers.
         strip: The part of every scene that belongs to the split, as shares of columns or rows.
 
     Raises:
         UserError: A header cannot be read or does not fit.
     """
     known: dict[Facts, Facts] = {}
+    band_numbers = tuple(bands)
 
     def one(paths: tuple[str, str, str]) -> Scene:
         image = raster.header(paths[0])
         _check_image(image, reference)
+        folder_numbers.check_scale(image, reference, band_numbers)
         tags = tuple(
             image.nodata[number - 1] if nodata is None else nodata for number in band_numbers
         )
         masked = image.masked and image.alpha not in band_numbers
-        image_facts = Facts(_finite(tags), masked, b"", band_numbers)
+        added = folder_numbers.added(image, band_numbers, tuple(bands.values()))
+        image_facts = Facts(_finite(tags), masked, b"", band_numbers, added)
         mask_facts = object_facts = None
         if paths[1]:
             mask = raster.header(paths[1])
@@ -87,7 +94,14 @@ def indexed(
         sys.stderr.write(f"Reading the headers of {len(files)} scenes in {folder} ...\n")
     with ThreadPoolExecutor(HEADER_THREADS) as threads:
         entries = list(threads.map(one, files))
-    return FolderScenes(entries, table, by_color, nodata_in_all, separate_touching)
+    brighter = sum(any(entry.image_facts.added) for entry in entries)
+    if brighter:
+        sys.stderr.write(
+            f"{brighter} of {len(entries)} scenes are Sentinel-2 of processing baseline 04.00 or "
+            f"later:\nthe {sentinel2.ADDED} that it added to their numbers is taken off, so that "
+            "all dates agree.\n"
+        )
+    return FolderScenes(entries, table, by_color, nodata_in_all, separate_touching, reading)
 
 
 def _check_image(image: raster.Header, reference: raster.Header) -> None:

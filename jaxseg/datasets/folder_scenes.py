@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from jaxseg import raster
 from jaxseg.batch import IGNORE, Sample, Window
 from jaxseg.border_weights import touching
+from jaxseg.datasets.folder_numbers import Reading
 from jaxseg.datasets.pairing import FLAG
 from jaxseg.errors import UserError
 from jaxseg.labels import LabelTable, UnknownValue, packed, unpacked
@@ -28,12 +29,14 @@ class Facts(NamedTuple):
         masked: Whether the file's own validity mask counts.
         palette: 256 RGB colours of a palette picture as bytes, or empty.
         numbers: Bands to read, counted from 1.
+        added: What each band's numbers contain too much, to be taken off; empty = nothing.
     """
 
     nodata: tuple[float | None, ...]
     masked: bool
     palette: bytes
     numbers: tuple[int, ...]
+    added: tuple[int, ...] = ()
 
 
 class Scene(NamedTuple):
@@ -68,6 +71,7 @@ class FolderScenes:
         by_color: Whether masks hold colours.
         nodata_in_all: Whether only the nodata value in all bands makes a pixel invalid.
         separate_touching: Whether pixels where two objects touch become class 0.
+        reading: What happens to the images' numbers, once it is known which are valid.
     """
 
     entries: Sequence[Scene]
@@ -75,6 +79,7 @@ class FolderScenes:
     by_color: bool
     nodata_in_all: bool
     separate_touching: bool
+    reading: Reading
 
     def __len__(self) -> int:
         """Number of scenes."""
@@ -99,7 +104,7 @@ class FolderScenes:
         place = window._replace(y=window.y + scene.area.y, x=window.x + scene.area.x)
         pixels = raster.read(scene.image, place, bands=scene.image_facts.numbers)
         valid = self._valid(scene.image, scene.image_facts, place, pixels)
-        sample: Sample = {"image": pixels, "valid": valid}
+        sample: Sample = {"image": self.reading(pixels, scene.image_facts.added), "valid": valid}
         touch = np.zeros(valid.shape, bool)
         if scene.object_facts is not None:
             around = _one_around(place, scene.area)

@@ -27,6 +27,7 @@ from jaxseg.batch import IGNORE
 from jaxseg.datasets.one_scene import scene_of_split
 from jaxseg.datasets.tiles import TileScenes
 from jaxseg.errors import UserError
+from jaxseg.sensor import Sensor
 
 CLASSES = (
     "alfalfa",
@@ -103,15 +104,11 @@ class IndianPines:
         return COLORS
 
     @property
-    def bands(self) -> tuple[str, ...]:
+    def sensor(self) -> Sensor:
         """Numbers of the 200 bands that the scene keeps of AVIRIS' 220, counted from 1."""
         absorbed = {*range(104, 109), *range(150, 164), 220}
-        return tuple(f"AVIRIS {band}" for band in range(1, 221) if band not in absorbed)
-
-    @property
-    def gsd(self) -> float:
-        """20 metres."""
-        return GSD
+        bands = tuple(f"AVIRIS {band}" for band in range(1, 221) if band not in absorbed)
+        return Sensor(bands, unit="radiance", gsd=GSD)
 
     def scenes(self, split: str) -> TileScenes:
         """The scene, with the labels of `train`, `validation` or `test` alone.

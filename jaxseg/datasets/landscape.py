@@ -54,11 +54,21 @@ from jaxseg.datasets.landscape_builder import (
 )
 from jaxseg.datasets.landscape_map import CLASSES, GSD, INCONSPICUOUS, PAIRS, SPLITS
 from jaxseg.datasets.landscape_sensors import WAVELENGTHS
-from jaxseg.datasets.landscape_surfaces import Sensor
+from jaxseg.datasets.landscape_surfaces import Modality
 from jaxseg.datasets.tiles import TileScenes
 from jaxseg.errors import UserError
+from jaxseg.sensor import Sensor, Unit
 
-__all__ = ["CITATION", "CLASSES", "GSD", "INCONSPICUOUS", "LICENCE", "PAIRS", "Landscape", "Sensor"]
+__all__ = [
+    "CITATION",
+    "CLASSES",
+    "GSD",
+    "INCONSPICUOUS",
+    "LICENCE",
+    "PAIRS",
+    "Landscape",
+    "Modality",
+]
 
 COLORS = (
     (44, 92, 176),
@@ -73,14 +83,21 @@ COLORS = (
     (206, 44, 40),
 )
 
-BANDS: dict[Sensor, tuple[str, ...]] = {
+BANDS: dict[Modality, tuple[str, ...]] = {
     "optical": ("B", "G", "R", "NIR"),
     "sar": ("VV", "VH"),
     "polsar": ("T11", "T22", "T33", "ReT12", "ImT12", "ReT13", "ImT13", "ReT23", "ImT23"),
     "hyperspectral": tuple(f"{wavelength:.1f} nm" for wavelength in WAVELENGTHS),
 }
 
-PER_PIXEL_CEILING: dict[Sensor, float] = {
+UNITS: dict[Modality, Unit] = {
+    "optical": "reflectance",
+    "sar": "power",
+    "polsar": "coherency",
+    "hyperspectral": "reflectance",
+}
+
+PER_PIXEL_CEILING: dict[Modality, float] = {
     "optical": 0.299,
     "sar": 0.164,
     "polsar": 0.249,
@@ -88,7 +105,7 @@ PER_PIXEL_CEILING: dict[Sensor, float] = {
 }
 """Best mIoU of any classifier that sees one pixel; radars at 4 looks. See the card above."""
 
-MEAN: dict[Sensor, tuple[float, ...]] = {
+MEAN: dict[Modality, tuple[float, ...]] = {
     "optical": (482.2, 734.4, 655.0, 2756.2),
     "sar": (-11.87, -18.30),
     "polsar": (-10.94, -15.57, -19.03, 0.348, -0.125, 0.0, 0.0, 0.0, 0.0),
@@ -96,7 +113,7 @@ MEAN: dict[Sensor, tuple[float, ...]] = {
 """Means over valid training pixels: `optical` as stored; `sar` in dB; `polsar` diagonal in dB, then
 coherences T_ij / sqrt(T_ii T_jj). For `hyperspectral`, `Standardize()` measures its own."""
 
-STD: dict[Sensor, tuple[float, ...]] = {
+STD: dict[Modality, tuple[float, ...]] = {
     "optical": (276.8, 313.9, 448.4, 1127.5),
     "sar": (4.06, 4.41),
     "polsar": (3.89, 5.36, 5.30, 0.334, 0.328, 0.354, 0.354, 0.352, 0.353),
@@ -109,14 +126,14 @@ class Landscape:
     """The dataset as a config holds it; built on first use.
 
     Attributes:
-        sensor: What looks at the ground.
+        modality: What looks at the ground.
         tiles: Number of tiles of train, validation and test; 0 takes the sensor's default, `TILES`.
         seed: Another seed is another countryside; tile i of a split does not depend on `tiles`.
         looks: Number of looks of `sar` and `polsar`; the other sensors ignore it.
         data_dir: Where TFDS keeps it; empty = TFDS' default, ~/tensorflow_datasets.
     """
 
-    sensor: Sensor = "optical"
+    modality: Modality = "optical"
     tiles: tuple[int, int, int] = (0, 0, 0)
     seed: int = 0
     looks: int = 4
@@ -128,24 +145,28 @@ class Landscape:
         return CLASSES
 
     @property
+    def sensor(self) -> Sensor:
+        """What the numbers are: reflectance x 10 000, or linear power."""
+        bands, optical = BANDS[self.modality], self.modality in ("optical", "hyperspectral")
+        return Sensor(
+            bands,
+            wavelengths=tuple(map(float, WAVELENGTHS)) if self.modality == "hyperspectral" else (),
+            polarisations=bands if self.modality == "sar" else (),
+            unit=UNITS[self.modality],
+            scale=1e-4 if optical else 1.0,
+            nodata=0.0,
+            gsd=GSD,
+        )
+
+    @property
     def colors(self) -> tuple[tuple[int, int, int], ...]:
         """RGB per class, 0..255."""
         return COLORS
 
     @property
-    def bands(self) -> tuple[str, ...]:
-        """Names of the sensor's bands."""
-        return BANDS[self.sensor]
-
-    @property
-    def gsd(self) -> float:
-        """Metres a pixel."""
-        return GSD
-
-    @property
     def per_pixel_ceiling(self) -> float:
         """The best mIoU of any classifier that sees single pixels; radars at 4 looks."""
-        return PER_PIXEL_CEILING[self.sensor]
+        return PER_PIXEL_CEILING[self.modality]
 
     def scenes(self, split: str) -> Scenes:
         """The tiles of `train`, `validation` or `test`.
@@ -156,7 +177,7 @@ class Landscape:
         if split not in SPLITS:
             raise UserError(f"Split {split!r} of landscape: choose one of {', '.join(SPLITS)}.")
         records = self._builder().as_data_source(split=split)
-        sizes = (SHAPES[self.sensor][:2],) * len(records)
+        sizes = (SHAPES[self.modality][:2],) * len(records)
         names = tuple(f"{split}-{index:05d}" for index in range(len(records)))
         return TileScenes(records, _sample, sizes, names)
 
@@ -167,28 +188,28 @@ class Landscape:
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
         """(H, W, C) raw numbers -> (H, W, 3): true colour; VV, VH, VV/VH in dB; Pauli in dB."""
         pixels = image.astype(np.float32)
-        if self.sensor == "optical":
+        if self.modality == "optical":
             return np.asarray(pixels[..., [2, 1, 0]] / np.float32(10_000))
-        if self.sensor == "hyperspectral":
+        if self.modality == "hyperspectral":
             red, green, blue = (int(np.abs(WAVELENGTHS - nm).argmin()) for nm in (665, 560, 490))
             return np.asarray(pixels[..., [red, green, blue]] / np.float32(10_000))
         decibel = 10 * np.log10(np.maximum(pixels[..., :3], np.float32(1e-6)))
-        if self.sensor == "sar":
+        if self.modality == "sar":
             vv, vh = decibel[..., 0], decibel[..., 1]
             return np.stack([vv, vh, vv - vh], axis=-1)
         return np.asarray(decibel[..., [1, 2, 0]])
 
     def _builder(self) -> LandscapeBuilder:
-        if self.sensor not in TILES:
-            raise UserError(f"Landscape has no sensor {self.sensor!r}: {', '.join(TILES)}.")
+        if self.modality not in TILES:
+            raise UserError(f"Landscape has no modality {self.modality!r}: {', '.join(TILES)}.")
         if min(self.tiles) < 0 or max(self.tiles) > 99_999 or self.looks < 1 or self.seed < 0:
             raise UserError(
                 f"{self}: tiles must be 0..99999, looks at least 1 and seed at least 0. "
                 "tiles = 0 takes the default."
             )
-        asked, usual = self.tiles, TILES[self.sensor]
+        asked, usual = self.tiles, TILES[self.modality]
         tiles = (asked[0] or usual[0], asked[1] or usual[1], asked[2] or usual[2])
-        return built(Settings(self.sensor, tiles, self.seed, self.looks), self.data_dir)
+        return built(Settings(self.modality, tiles, self.seed, self.looks), self.data_dir)
 
 
 def _sample(record: Mapping[str, Any]) -> Sample:

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from jaxseg.datasets.landscape_map import SPLITS, Ground, draw
 from jaxseg.datasets.landscape_sensors import HYPERSPECTRAL_SIZE, WAVELENGTHS, render
 from jaxseg.datasets.landscape_shapes import SIZE
-from jaxseg.datasets.landscape_surfaces import Sensor
+from jaxseg.datasets.landscape_surfaces import Modality
 from jaxseg.errors import UserError
 
 CITATION = "landscape, jaxseg's own synthetic data: drawn by code from a seed; no place exists."
 
 LICENCE = "Apache-2.0, as jaxseg itself; no third-party data are contained."
 
-SHAPES: dict[Sensor, tuple[int, int, int]] = {
+SHAPES: dict[Modality, tuple[int, int, int]] = {
     "optical": (SIZE, SIZE, 4),
     "sar": (SIZE, SIZE, 2),
     "polsar": (SIZE, SIZE, 9),
@@ -33,7 +33,7 @@ SHAPES: dict[Sensor, tuple[int, int, int]] = {
 }
 """Rows, columns and bands of a tile."""
 
-TILES: dict[Sensor, tuple[int, int, int]] = {
+TILES: dict[Modality, tuple[int, int, int]] = {
     "optical": (200, 40, 40),
     "sar": (200, 40, 40),
     "polsar": (56, 12, 12),
@@ -48,25 +48,25 @@ class Settings(NamedTuple):
     """All that decides what the files hold.
 
     Attributes:
-        sensor: What looks at the ground.
+        modality: What looks at the ground.
         tiles: Number of tiles of train, validation and test.
         seed: Which countryside.
         looks: Number of looks of the radars.
     """
 
-    sensor: Sensor
+    modality: Modality
     tiles: tuple[int, int, int]
     seed: int = 0
     looks: int = 4
 
     def name(self) -> str:
         """The TFDS config's name, which tells apart whatever gives other files."""
-        name: str = self.sensor
-        if self.tiles != TILES[self.sensor]:
+        name: str = self.modality
+        if self.tiles != TILES[self.modality]:
             name += "_" + "x".join(str(count) for count in self.tiles)
         if self.seed != 0:
             name += f"_seed{self.seed}"
-        if self.looks != 4 and self.sensor in RADARS:
+        if self.looks != 4 and self.modality in RADARS:
             name += f"_looks{self.looks}"
         return name
 
@@ -87,12 +87,12 @@ class LandscapeBuilder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
 
     name = "landscape"
     VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = [_config(Settings(sensor, TILES[sensor])) for sensor in TILES]  # noqa: RUF012
+    BUILDER_CONFIGS = [_config(Settings(modality, TILES[modality])) for modality in TILES]  # noqa: RUF012
 
     def _info(self) -> tfds.core.DatasetInfo:
         settings = self.builder_config.settings
-        kind = np.float32 if settings.sensor in RADARS else np.uint16
-        shape = SHAPES[settings.sensor]
+        kind = np.float32 if settings.modality in RADARS else np.uint16
+        shape = SHAPES[settings.modality]
         tensor = tfds.features.Tensor
         features = {
             "image": tensor(shape=shape, dtype=kind, encoding="zlib"),
@@ -142,7 +142,7 @@ def built(settings: Settings, data_dir: str) -> LandscapeBuilder:
     if builder.data_path.exists():
         return builder
     sys.stderr.write(
-        f"landscape: drawing {sum(settings.tiles)} {settings.sensor} tiles once, to "
+        f"landscape: drawing {sum(settings.tiles)} {settings.modality} tiles once, to "
         f"{builder.data_path}\n"
     )
     try:
@@ -174,7 +174,7 @@ def _builder(settings: Settings, data_dir: str) -> LandscapeBuilder:
 def record(settings: Settings, split: str, index: int) -> dict[str, NDArray[np.generic]]:
     """Tile `index` of a split as it is stored: image, label and instance."""
     ground = draw(settings.seed, split, index)
-    edge = (SIZE - SHAPES[settings.sensor][0]) // 2
+    edge = (SIZE - SHAPES[settings.modality][0]) // 2
     middle = (slice(edge, SIZE - edge),) * 2
     ground = Ground(
         label=ground.label[middle],
@@ -183,7 +183,9 @@ def record(settings: Settings, split: str, index: int) -> dict[str, NDArray[np.g
         texture=ground.texture[middle],
         relief=ground.relief[middle],
     )
-    image = render(ground, settings.sensor, looks=settings.looks, key=(settings.seed, split, index))
+    image = render(
+        ground, settings.modality, looks=settings.looks, key=(settings.seed, split, index)
+    )
     return {"image": image, "label": ground.label, "instance": ground.instance.astype(np.uint16)}
 
 

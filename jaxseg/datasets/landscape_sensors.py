@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from jaxseg.datasets.landscape_map import CLASSES, SPLITS, Ground
 from jaxseg.datasets.landscape_shapes import SIZE, YX, Float, Mask, Rng
-from jaxseg.datasets.landscape_surfaces import ENDMEMBERS, SENSORS, SURFACES, Sensor, Surface
+from jaxseg.datasets.landscape_surfaces import ENDMEMBERS, MODALITIES, SURFACES, Modality, Surface
 
 MATERIAL = (0, 0, 1, 1, 2, 2, 3, 3, 4, 5)
 """Class id -> number of its surface among water, wood, field, grove, road, roof."""
@@ -37,7 +37,7 @@ EPSILON_POLSAR = 1e-3
 
 def render(
     ground: Ground,
-    sensor: Sensor,
+    modality: Modality,
     *,
     looks: int,
     key: tuple[int, str, int],
@@ -47,7 +47,7 @@ def render(
 
     Args:
         ground: The tile.
-        sensor: Which sensor.
+        modality: Which sensor.
         looks: Number of looks of the radars.
         key: Seed, split and index of the tile; with the sensor they fix every random number.
         surfaces: What water, wood, field, grove, road and roof look like; empty = the sensor's own.
@@ -58,17 +58,17 @@ def render(
         `hyperspectral` (H, W, 120) uint16 reflectance x 10000.
     """
     seed, split, index = key
-    rng = np.random.default_rng([seed, SPLITS.index(split), index, 1 + SENSORS.index(sensor)])
-    state = states(ground, surfaces or tuple(SURFACES[sensor].values()), rng)
-    if sensor == "optical":
+    rng = np.random.default_rng([seed, SPLITS.index(split), index, 1 + MODALITIES.index(modality)])
+    state = states(ground, surfaces or tuple(SURFACES[modality].values()), rng)
+    if modality == "optical":
         digital = np.clip(np.rint(np.exp(state) * 10_000), 1, 16_000).astype(np.uint16)
         digital[_outside_swath(rng)] = 0
         return np.asarray(digital)
     power = np.asarray(10 ** (state / 10), np.float32)
-    if sensor == "sar":
+    if modality == "sar":
         speckle = rng.standard_gamma(looks, state.shape, dtype=np.float32) / looks
         return _rounded(np.asarray(power * speckle, np.float32))
-    if sensor == "polsar":
+    if modality == "polsar":
         return _rounded(wishart(power, looks, rng))
     spectrum = mixed_spectra(state)
     spectrum += 0.002 * rng.standard_normal(spectrum.shape, dtype=np.float32)
@@ -186,9 +186,9 @@ def endmembers() -> Float:
     return np.stack([spectra[name] for name in ENDMEMBERS]).astype(np.float32)
 
 
-def look_alikes(sensor: Sensor) -> tuple[tuple[str, ...], ...]:
+def look_alikes(modality: Modality) -> tuple[tuple[str, ...], ...]:
     """The classes, grouped: those of one group have the same pixel distribution in this sensor."""
-    surfaces = tuple(SURFACES[sensor].values())
+    surfaces = tuple(SURFACES[modality].values())
     seen: dict[Surface, list[str]] = {}
     for name, material in zip(CLASSES, MATERIAL, strict=True):
         seen.setdefault(surfaces[material], []).append(name)

@@ -17,9 +17,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Sensor = Literal["optical", "sar", "polsar", "hyperspectral"]
+Modality = Literal["optical", "sar", "polsar", "hyperspectral"]
 
-SENSORS: tuple[Sensor, ...] = ("optical", "sar", "polsar", "hyperspectral")
+MODALITIES: tuple[Modality, ...] = ("optical", "sar", "polsar", "hyperspectral")
 
 
 class Surface(NamedTuple):
@@ -267,7 +267,7 @@ HYPERSPECTRAL = {
     "roof": _PLATES,
 }
 
-SURFACES: dict[Sensor, dict[str, Surface]] = {
+SURFACES: dict[Modality, dict[str, Surface]] = {
     "optical": OPTICAL,
     "sar": SAR,
     "polsar": POLSAR,

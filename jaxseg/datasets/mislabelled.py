@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from jaxseg.batch import IGNORE, Sample, Scenes, Source, Window
 from jaxseg.errors import UserError
+from jaxseg.sensor import Sensor
 
 Labels = NDArray[np.uint8]
 
@@ -68,14 +69,9 @@ class Mislabelled:
         return self.source.colors
 
     @property
-    def bands(self) -> tuple[str, ...]:
+    def sensor(self) -> Sensor:
         """The source's."""
-        return self.source.bands
-
-    @property
-    def gsd(self) -> float | None:
-        """The source's."""
-        return self.source.gsd
+        return self.source.sensor
 
     def scenes(self, split: str) -> Scenes:
         """The source's scenes; those of `train` with errors.

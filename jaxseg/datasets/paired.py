@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from jaxseg.batch import Sample, Scenes, Source, Window
 from jaxseg.errors import UserError
+from jaxseg.sensor import Sensor, stacked
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,9 @@ class Paired:
         return self.source.colors
 
     @property
-    def bands(self) -> tuple[str, ...]:
+    def sensor(self) -> Sensor:
         """The source's."""
-        return self.source.bands
-
-    @property
-    def gsd(self) -> float | None:
-        """The source's."""
-        return self.source.gsd
+        return self.source.sensor
 
     def scenes(self, split: str) -> Scenes:
         """The source's scenes; those of `train` with side images.
@@ -84,14 +80,9 @@ class Stacked:
         return self.first.colors
 
     @property
-    def bands(self) -> tuple[str, ...]:
-        """Those of both."""
-        return self.first.bands + self.second.bands
-
-    @property
-    def gsd(self) -> float | None:
-        """The first one's."""
-        return self.first.gsd
+    def sensor(self) -> Sensor:
+        """The bands of both."""
+        return stacked(self.first.sensor, self.second.sensor)
 
     def scenes(self, split: str) -> Scenes:
         """The scenes of both.
@@ -103,7 +94,7 @@ class Stacked:
 
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
         """The first one's."""
-        return self.first.rgb(image[..., : len(self.first.bands)])
+        return self.first.rgb(image[..., : len(self.first.sensor.bands)])
 
 
 class _Both:

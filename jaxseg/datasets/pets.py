@@ -25,12 +25,13 @@ from tensorflow_datasets.datasets.oxford_iiit_pet import (
 from jaxseg.batch import Sample
 from jaxseg.datasets.tiles import TileScenes, picture
 from jaxseg.errors import UserError
+from jaxseg.sensor import Sensor
 
 CLASSES = ("pet", "background", "outline")
 
 COLORS = ((224, 142, 60), (64, 92, 120), (240, 240, 240))
 
-BANDS = ("red", "green", "blue")
+SENSOR = Sensor(("red", "green", "blue"), unit="digital number", scale=1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,14 +57,9 @@ class OxfordPets:
         return COLORS
 
     @property
-    def bands(self) -> tuple[str, ...]:
-        """Red, green and blue."""
-        return BANDS
-
-    @property
-    def gsd(self) -> None:
-        """Photographs have no scale."""
-        return
+    def sensor(self) -> Sensor:
+        """Red, green and blue, 0..255; photographs have no scale on the ground."""
+        return SENSOR
 
     def scenes(self, split: str) -> TileScenes:
         """The photographs of `train`, `validation` (the end of TFDS' train) or `test`.

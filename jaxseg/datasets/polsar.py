@@ -22,6 +22,7 @@ from jaxseg.datasets.spatial_split import SPLITS
 from jaxseg.errors import UserError
 from jaxseg.labels import MAX_CLASSES, LabelTable, UnknownValue
 from jaxseg.polsar_files import PolsarScene
+from jaxseg.sensor import Sensor
 from jaxseg.sensors.polsar import T3_BANDS
 
 DRAWS = 200
@@ -46,7 +47,7 @@ class LabelledPolsar:
         block: Rows and columns of a block.
         guard: Pixels this close to a training block belong to no other split.
         seed: Decides the split.
-        gsd: Ground sample distance in metres; None = as the files say.
+        gsd: Ground sample distance in metres; None = not known.
     """
 
     path: str
@@ -87,9 +88,9 @@ class LabelledPolsar:
         return self.map_colors
 
     @property
-    def bands(self) -> tuple[str, ...]:
-        """The nine of a coherency matrix, whatever the files hold."""
-        return T3_BANDS
+    def sensor(self) -> Sensor:
+        """The nine bands of a coherency matrix, linear power, whatever the files hold."""
+        return Sensor(T3_BANDS, unit="coherency", scale=1.0, gsd=self.gsd)
 
     def scenes(self, split: str) -> "PolsarScenes":
         """The scene, with the labels of `train`, `validation` or `test` alone.

@@ -28,6 +28,7 @@ from jaxseg.batch import IGNORE
 from jaxseg.datasets.one_scene import scene_of_split
 from jaxseg.datasets.tiles import TileScenes
 from jaxseg.errors import UserError
+from jaxseg.sensor import Sensor
 
 CLASSES = (
     "broccoli-green-weeds-1",
@@ -88,15 +89,11 @@ class SalinasA:
         return COLORS
 
     @property
-    def bands(self) -> tuple[str, ...]:
+    def sensor(self) -> Sensor:
         """Numbers of the 204 bands that the scene keeps of AVIRIS' 224, counted from 1."""
         absorbed = {*range(108, 113), *range(154, 168), 224}
-        return tuple(f"AVIRIS {band}" for band in range(1, 225) if band not in absorbed)
-
-    @property
-    def gsd(self) -> float:
-        """3.7 metres."""
-        return GSD
+        bands = tuple(f"AVIRIS {band}" for band in range(1, 225) if band not in absorbed)
+        return Sensor(bands, unit="radiance", gsd=GSD)
 
     def scenes(self, split: str) -> TileScenes:
         """The scene, with the labels of `train`, `validation` or `test` alone.

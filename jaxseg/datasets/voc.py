@@ -28,6 +28,7 @@ from PIL import Image, UnidentifiedImageError
 from jaxseg.batch import IGNORE, Sample
 from jaxseg.datasets.tiles import TileScenes, picture
 from jaxseg.errors import UserError
+from jaxseg.sensor import Sensor
 
 CLASSES = (
     "background",
@@ -53,7 +54,7 @@ CLASSES = (
     "tvmonitor",
 )
 
-BANDS = ("red", "green", "blue")
+SENSOR = Sensor(("red", "green", "blue"), unit="digital number", scale=1.0)
 
 
 def _color(label: int) -> tuple[int, int, int]:
@@ -99,14 +100,9 @@ class VOC:
         return COLORS
 
     @property
-    def bands(self) -> tuple[str, ...]:
-        """Red, green and blue."""
-        return BANDS
-
-    @property
-    def gsd(self) -> None:
-        """Photographs have no scale."""
-        return
+    def sensor(self) -> Sensor:
+        """Red, green and blue, 0..255; photographs have no scale on the ground."""
+        return SENSOR
 
     def scenes(self, split: str) -> TileScenes:
         """The photographs of `train`, or of VOC's val for `validation` and `test`.

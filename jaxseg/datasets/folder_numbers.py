@@ -1,0 +1,145 @@
+"""What the numbers of a `Folder`'s files mean, and how they become those that the network sees.
+
+    file --minus what Sentinel-2's baseline added--> number --`convert`--> --`multiply`--> image
+
+By default an image holds the file's own numbers in its own type. Only Sentinel-2's offset, which
+some products of an archive have and others have not, is taken off wherever the metadata tell it.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxseg import raster, sentinel2
+from jaxseg.datasets.pairing import FLAG
+from jaxseg.errors import UserError
+from jaxseg.sensor import ScaleError, Sensor, Unit
+
+Convert = Literal["", "power-to-decibel", "amplitude-to-decibel", "decibel-to-power"]
+"""Change of unit while reading; "" = none."""
+
+FLOOR = 1e-10
+"""Power below which its decibel are those of this one: zeros have none."""
+
+_POLARISATIONS = ("VV", "VH", "HV", "HH")
+
+
+class Reading(NamedTuple):
+    """From the numbers of the files to those of the image.
+
+    Attributes:
+        convert: Change of unit.
+        multiply: Factor after it.
+    """
+
+    convert: Convert
+    multiply: float
+
+    def __call__(self, pixels: NDArray[np.generic], added: tuple[int, ...]) -> NDArray[np.generic]:
+        """The image, (h, w, C); in the files' type where nothing is to be converted.
+
+        Args:
+            pixels: As read.
+            added: What each band's numbers contain too much.
+        """
+        if any(added):
+            more = np.asarray(added, pixels.dtype)
+            pixels = np.maximum(pixels, more) - more  # unsigned numbers cannot go below 0
+        if not self.convert and self.multiply == 1:
+            return pixels
+        numbers = pixels.astype(np.float32)
+        if self.convert == "decibel-to-power":
+            numbers = np.power(np.float32(10), numbers / 10)
+        elif self.convert:
+            power = numbers if self.convert == "power-to-decibel" else np.square(numbers)
+            numbers = 10 * np.log10(np.maximum(power, np.float32(FLOOR)))
+        return np.asarray(numbers * np.float32(self.multiply))
+
+
+def sensor(
+    header: raster.Header,
+    numbers: tuple[int, ...],
+    names: tuple[str, ...],
+    *,
+    wavelengths: tuple[float, ...],
+    unit: Unit,
+    nodata: float | None,
+    reading: Reading,
+) -> Sensor:
+    """What the images are, by the header of the first file and by what the user says.
+
+    Args:
+        header: Of the first file.
+        numbers: Bands that are read, counted from 1.
+        names: Of these bands.
+        wavelengths: By the user; empty = by the file.
+        unit: Of the files' numbers, by the user; "" = by the file.
+        nodata: By the user.
+        reading: What happens to the numbers.
+
+    Raises:
+        UserError: Unit and conversion contradict each other, or the header cannot be read.
+    """
+    scale, offset = tagged_scale(header, numbers)
+    if sentinel2.baseline(header.path, header.tags) is not None:
+        unit, scale, offset = unit or "reflectance", sentinel2.SCALE, 0.0
+    if not wavelengths:
+        told = raster.wavelengths(header.path)
+        wavelengths = tuple(told[number - 1] for number in numbers)
+    if reading.convert:
+        before, _, after = reading.convert.partition("-to-")
+        if unit not in ("", before):
+            raise UserError(
+                f"{FLAG}.convert {reading.convert} is for numbers of {before}; {FLAG}.unit says "
+                f"{unit}."
+            )
+        unit, scale, offset = ("power" if after == "power" else "decibel"), None, 0.0
+    radar = all(name.upper() in _POLARISATIONS for name in names)
+    return Sensor(
+        names,
+        wavelengths=wavelengths if any(wavelengths) else (),
+        polarisations=tuple(name.upper() for name in names) if radar else (),
+        unit=unit,
+        scale=None if scale is None else scale / reading.multiply,
+        offset=offset,
+        nodata=nodata,
+        gsd=header.gsd,
+    )
+
+
+def added(header: raster.Header, numbers: tuple[int, ...], names: Sequence[str]) -> tuple[int, ...]:
+    """What Sentinel-2's processing baseline added to each band that is read."""
+    extra = sentinel2.added(header.path, header.tags)
+    return tuple(
+        extra if sentinel2.is_spectral(name) else 0 for _, name in zip(numbers, names, strict=True)
+    )
+
+
+def check_scale(header: raster.Header, reference: raster.Header, numbers: tuple[int, ...]) -> None:
+    """Refuses a file whose numbers mean something else than those of the first one.
+
+    Raises:
+        ScaleError: Their tags of scale or offset differ.
+    """
+    if sentinel2.baseline(header.path, header.tags) is not None:
+        return  # its offset is known, and taken off
+    own, first = tagged_scale(header, numbers), tagged_scale(reference, numbers)
+    if own != first:
+        raise ScaleError(
+            f"{header.path} is tagged with scale {_said(own)}, {reference.path} with "
+            f"{_said(first)}: equal numbers mean different things. Bring the files to one scale."
+        )
+
+
+def tagged_scale(header: raster.Header, numbers: tuple[int, ...]) -> tuple[float | None, float]:
+    """Scale and offset of the bands that are read; None and 0 where none are told, or differ."""
+    tags = {(header.scales[number - 1], header.offsets[number - 1]) for number in numbers}
+    if len(tags) > 1 or tags == {(1.0, 0.0)}:
+        return None, 0.0
+    return tags.pop()
+
+
+def _said(scale: tuple[float | None, float]) -> str:
+    return "none" if scale[0] is None else f"{scale[0]:g} and offset {scale[1]:g}"

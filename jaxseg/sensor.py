@@ -1,0 +1,275 @@
+"""`Sensor`: what the numbers of an image are; and the named errors when an input is another one.
+
+Every source tells its sensor, and every run stores it with the numbers typical of its training
+pixels. A network that learned from reflectance times 10 000 answers to reflectance of 0..1 with
+something, silently; here it is refused, with what to do.
+"""
+
+import dataclasses
+import re
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxseg.errors import UserError
+
+Unit = Literal[
+    "", "digital number", "reflectance", "amplitude", "power", "decibel", "coherency", "radiance"
+]
+"""Of `scale` x number + `offset`; power is linear backscatter or intensity, "" is not known."""
+
+QUANTILES = (0.01, 0.5, 0.99)
+"""What `Sensor.typical` holds of each band."""
+
+SCALE_RANGE = 30.0
+"""Ratio of the spread of numbers that no change of scene explains, and a change of scale does."""
+
+RADAR_RANGE = 1000.0
+"""The same of power: from calm water to a town are 30 dB."""
+
+WAVELENGTH_TOLERANCE = 10.0
+"""Nanometres that two bands of one name may lie apart."""
+
+
+class SensorError(UserError):
+    """The input is of another sensor than the run's, or its numbers mean something else."""
+
+
+class MissingBandError(SensorError):
+    """A band that the network was trained on is not there."""
+
+
+class BandOrderError(SensorError):
+    """The bands are all there, in another order or among others."""
+
+
+class UnitError(SensorError):
+    """The numbers are of another unit: decibel against power, coherency against decibel."""
+
+
+class ScaleError(SensorError):
+    """The numbers are of the same kind, on another scale: 0..1 against 0..10 000."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sensor:
+    """What the numbers of an image mean: physical quantity = `scale` x number + `offset`.
+
+    Attributes:
+        bands: Name of each band, in the order of the image's last axis.
+        wavelengths: Centre of each band in nanometres, 0 where it has none; () = not known.
+        polarisations: Of each band, such as VV; () = not a radar, or told by names of matrices.
+        unit: Unit of the quantity.
+        scale: What a number is multiplied by; None = not known.
+        offset: What is added then.
+        nodata: Number that means no data; None = there is none, or every file tells its own.
+        gsd: Ground sample distance, metres a pixel; None = not known.
+        typical: Quantiles `QUANTILES` of each band's valid training pixels; () = not measured.
+    """
+
+    bands: tuple[str, ...]
+    wavelengths: tuple[float, ...] = ()
+    polarisations: tuple[str, ...] = ()
+    unit: Unit = ""
+    scale: float | None = None
+    offset: float = 0.0
+    nodata: float | None = None
+    gsd: float | None = None
+    typical: tuple[tuple[float, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be.
+
+        Raises:
+            UserError: A field has another length than the bands, or the unit is none.
+        """
+        for name in ("wavelengths", "polarisations", "typical"):
+            values = getattr(self, name)
+            if values and len(values) != len(self.bands):
+                raise UserError(
+                    f"{name} has {len(values)} entries for {len(self.bands)} band(s) "
+                    f"({_some(self.bands)}): give one each, in their order, or none."
+                )
+        if self.unit not in get_args(Unit):
+            known = ", ".join(repr(unit) for unit in get_args(Unit) if unit)
+            raise UserError(f"Unit {self.unit!r}: choose one of {known}, or '' for not known.")
+        if self.scale == 0:
+            raise UserError("Scale 0 leaves nothing of the numbers: give another, or None.")
+
+
+def stacked(first: Sensor, second: Sensor) -> Sensor:
+    """The sensor of images that hold the bands of both; what differs is not known."""
+
+    def both(name: str) -> tuple[float | str, ...]:
+        one, other = getattr(first, name), getattr(second, name)
+        return (*one, *other) if one and other else ()
+
+    def agreed(name: str) -> object:
+        one, other = getattr(first, name), getattr(second, name)
+        return one if one == other else Sensor.__dataclass_fields__[name].default
+
+    return dataclasses.replace(
+        first,
+        bands=first.bands + second.bands,
+        typical=(),
+        **{name: both(name) for name in ("wavelengths", "polarisations")},  # type: ignore[arg-type]
+        **{name: agreed(name) for name in ("unit", "scale", "offset", "nodata")},  # type: ignore[arg-type]
+    )
+
+
+def typical_numbers(pixels: NDArray[np.generic]) -> tuple[tuple[float, ...], ...]:
+    """Quantiles of each band, (N, C) -> C times `QUANTILES`, to three digits; N must not be 0."""
+    quantiles = np.quantile(pixels.astype(np.float64), QUANTILES, axis=0).T
+    return tuple(tuple(float(f"{value:.3g}") for value in band) for band in quantiles)
+
+
+def refuse_other(trained: Sensor, given: Sensor, where: str) -> None:
+    """Compares an input with what a network was trained on.
+
+    What one of both does not know is not compared. Names of bands count in any case and with or
+    without a leading zero (B2 is B02), names that nobody gave (band1, band2, ...) do not.
+
+    Args:
+        trained: Of the run.
+        given: Of the input.
+        where: What messages call the input.
+
+    Raises:
+        MissingBandError: A band of the run is missing.
+        BandOrderError: The bands stand in another order, or there are more.
+        UnitError: The numbers are of another unit, by what is told or by their signs.
+        ScaleError: They are on another scale or have another offset, by what is told or by their
+            spread.
+    """
+    _compare_bands(trained, given, where)
+    _compare_units(trained, given, where)
+    _compare_scales(trained, given, where)
+
+
+def _compare_bands(trained: Sensor, given: Sensor, where: str) -> None:
+    wanted, there = [canonical(n) for n in trained.bands], [canonical(n) for n in given.bands]
+    if not (_named(wanted) and _named(there)):
+        if len(wanted) != len(there):
+            kind = MissingBandError if len(there) < len(wanted) else BandOrderError
+            raise kind(
+                f"{where} has {len(there)} band(s) ({_some(given.bands)}); the network was trained "
+                f"on {len(wanted)} ({_some(trained.bands)}). Give these, in that order: "
+                "--config.data.source.band-numbers chooses the bands of files."
+            )
+    elif wanted != there:
+        missing = [n for n, c in zip(trained.bands, wanted, strict=True) if c not in there]
+        if missing:
+            raise MissingBandError(
+                f"{where} has no band {_some(missing)}; it has {_some(given.bands)}, and the "
+                f"network was trained on {_some(trained.bands)}. Give files with these bands, name "
+                "them by --config.data.source.band-names if they are there under other names, or "
+                "train without them."
+            )
+        order = " ".join(str(there.index(name) + 1) for name in wanted)
+        raise BandOrderError(
+            f"{where} has the bands {_some(given.bands)}; the network was trained on "
+            f"{_some(trained.bands)}. Read them in that order: --config.data.source.band-numbers "
+            f"{order}"
+        )
+    if trained.wavelengths and given.wavelengths:
+        apart = np.abs(np.subtract(trained.wavelengths, given.wavelengths))
+        if apart.max() > WAVELENGTH_TOLERANCE:
+            band = int(apart.argmax())
+            raise BandOrderError(
+                f"{where}: band {given.bands[band]} is at {given.wavelengths[band]:g} nm, where "
+                f"the network was trained on {trained.wavelengths[band]:g} nm. Choose or resample "
+                "bands by their wavelengths."
+            )
+
+
+def _compare_units(trained: Sensor, given: Sensor, where: str) -> None:
+    if trained.unit and given.unit and trained.unit != given.unit:
+        raise UnitError(
+            f"{where} is in {given.unit}; the network was trained on {trained.unit}. "
+            f"{_conversion(given.unit, trained.unit)}"
+        )
+    if not (trained.typical and given.typical):
+        return
+    before, now = np.array(trained.typical), np.array(given.typical)
+    # Decibel of backscatter are negative, power and amplitude never are.
+    if (before[:, 1] < 0).all() and (now[:, 0] >= 0).all():
+        raise UnitError(
+            f"{where}: no number is below 0 (the middle one of {given.bands[0]} is "
+            f"{now[0, 1]:g}); the network was trained on {trained.unit or 'numbers'} below 0 "
+            f"({before[0, 1]:g}), as decibel are. {_conversion('power', 'decibel')}"
+        )
+    if (before[:, 0] >= 0).all() and (now[:, 1] < 0).all():
+        raise UnitError(
+            f"{where}: most numbers are below 0 (the middle one of {given.bands[0]} is "
+            f"{now[0, 1]:g}), as decibel are; the network was trained on "
+            f"{trained.unit or 'numbers'} that never are ({before[0, 1]:g}). "
+            f"{_conversion('decibel', 'power')}"
+        )
+
+
+def _compare_scales(trained: Sensor, given: Sensor, where: str) -> None:
+    if trained.scale is not None and given.scale is not None:
+        if not np.isclose(trained.scale, given.scale):
+            raise ScaleError(
+                f"{where} has scale {given.scale:g}; the network was trained on numbers of scale "
+                f"{trained.scale:g}. Read them with --config.data.source.multiply "
+                f"{given.scale / trained.scale:g}"
+            )
+        if not np.isclose(trained.offset, given.offset):
+            raise ScaleError(
+                f"{where} has offset {given.offset:g}; the network was trained on numbers of "
+                f"offset {trained.offset:g}. Add {(given.offset - trained.offset) / given.scale:g} "
+                "to the numbers of the files and correct their tags."
+            )
+    if not (trained.typical and given.typical):
+        return
+    before, now = (np.array(s.typical)[:, 2] - np.array(s.typical)[:, 0] for s in (trained, given))
+    spread = (before > 0) & (now > 0)
+    if not spread.any():
+        return
+    ratio = float(np.median(now[spread] / before[spread]))
+    linear = "power" in (trained.unit, given.unit) or "coherency" in (trained.unit, given.unit)
+    allowed = RADAR_RANGE if linear else SCALE_RANGE
+    if not 1 / allowed < ratio < allowed:
+        factor = min((255.0, 65535.0, *10.0 ** np.arange(1, 9)), key=lambda f: abs(_log(f, ratio)))
+        raise ScaleError(
+            f"{where}: the numbers spread over {ratio:.2g} times the range that the network was "
+            f"trained on (1 to 99 % of {given.bands[0]}: {given.typical[0][0]:g} to "
+            f"{given.typical[0][2]:g}, in training {trained.typical[0][0]:g} to "
+            f"{trained.typical[0][2]:g}). If they are the same quantity, read them with "
+            f"--config.data.source.multiply {factor if ratio < 1 else 1 / factor:.6g}"
+        )
+
+
+def canonical(name: str) -> str:
+    """A band's name as it is compared: R is red, B02 is b2, case and spaces do not count."""
+    plain = re.sub(r"[\s_-]+", "", name).lower()
+    plain = re.sub(r"^b0*(\d+)", r"b\1", plain)
+    return {"r": "red", "g": "green", "b": "blue", "nearinfrared": "nir"}.get(plain, plain)
+
+
+def _named(names: list[str]) -> bool:
+    """Whether these are names, each of one band, and not numbers that stand for none."""
+    return len(set(names)) == len(names) and not any(re.fullmatch(r"band\d+", n) for n in names)
+
+
+def _conversion(given: str, wanted: str) -> str:
+    if wanted == "decibel" and given in ("power", "amplitude"):
+        formula = "10 log10(power)" if given == "power" else "20 log10(amplitude)"
+        return f"Read it with --config.data.source.convert {given}-to-decibel, which is {formula}."
+    if given == "decibel" and wanted == "power":
+        return (
+            "Read it with --config.data.source.convert decibel-to-power, which is 10^(decibel/10)."
+        )
+    return f"Convert the files to {wanted}, or give --config.data.source.unit if they are."
+
+
+def _log(factor: float, ratio: float) -> float:
+    return abs(float(np.log(ratio))) - float(np.log(factor))
+
+
+def _some(names: tuple[str, ...] | list[str]) -> str:
+    if len(names) <= 12:
+        return ", ".join(names)
+    return f"{', '.join(names[:4])}, ... {names[-1]} ({len(names)})"
