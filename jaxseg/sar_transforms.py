@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.errors import UserError
-from jaxseg.sensors import sar
+from jaxseg.sensors import sar, sar_filters
 from jaxseg.sensors.sar import Unit
 
 Batch = dict[str, jax.Array]
@@ -38,7 +38,7 @@ class FromDecibel:
 
 @dataclasses.dataclass(frozen=True)
 class Lee:
-    """Lee's filter on linear power, each band on its own; see `jaxseg.sensors.sar.lee`.
+    """Lee's filter on linear power, each band on its own; see `jaxseg.sensors.sar_filters.lee`.
 
     Attributes:
         looks: Equivalent number of looks of the image.
@@ -51,13 +51,13 @@ class Lee:
     def __call__(self, image: jax.Array) -> jax.Array:
         """See the class."""
         looks = _positive("Lee", self.looks)
-        filtered: jax.Array = sar.lee(image, looks=looks, size=self.size)
+        filtered: jax.Array = sar_filters.lee(image, looks=looks, size=self.size)
         return filtered
 
 
 @dataclasses.dataclass(frozen=True)
 class RefinedLee:
-    """Lee's refined filter on linear power, 7 x 7; see `jaxseg.sensors.sar.refined_lee`.
+    """Lee's refined filter on linear power, 7 x 7; see `jaxseg.sensors.sar_filters.refined_lee`.
 
     Attributes:
         looks: Equivalent number of looks of the image.
@@ -68,7 +68,7 @@ class RefinedLee:
     def __call__(self, image: jax.Array) -> jax.Array:
         """See the class."""
         looks = _positive("RefinedLee", self.looks)
-        filtered: jax.Array = sar.refined_lee(image, looks=looks)
+        filtered: jax.Array = sar_filters.refined_lee(image, looks=looks)
         return filtered
 
 

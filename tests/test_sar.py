@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from jaxseg.errors import UserError
-from jaxseg.sensors import sar
+from jaxseg.sensors import sar, sar_filters
 
 Array = NDArray[np.float64]
 
@@ -92,7 +92,7 @@ def scene(seed: int = 0) -> Array:
 @pytest.mark.parametrize("scale", [1e-7, 1.0, 1e9])
 def test_lee_is_its_definition_over_pixels_with_data(size: int, scale: float) -> None:
     power = scene() * scale
-    filtered = np.asarray(sar.lee(image(power), looks=4, size=size))[..., 0]
+    filtered = np.asarray(sar_filters.lee(image(power), looks=4, size=size))[..., 0]
     np.testing.assert_allclose(filtered, lee_by_definition(power, 4, size), rtol=2e-4)
 
 
@@ -131,13 +131,13 @@ def refined_by_definition(power: Array, looks: float) -> Array:
 
 def test_refined_lee_is_its_definition_over_pixels_with_data() -> None:
     power = scene(1)
-    filtered = np.asarray(sar.refined_lee(image(power), looks=4))[..., 0]
+    filtered = np.asarray(sar_filters.refined_lee(image(power), looks=4))[..., 0]
     np.testing.assert_allclose(filtered, refined_by_definition(power, 4), rtol=2e-4)
 
 
 FILTERS = {
-    "lee": functools.partial(sar.lee, looks=4),
-    "refined": functools.partial(sar.refined_lee, looks=4),
+    "lee": functools.partial(sar_filters.lee, looks=4),
+    "refined": functools.partial(sar_filters.refined_lee, looks=4),
 }
 
 
@@ -183,7 +183,7 @@ def test_looks_are_found_in_a_scene_of_fields_texture_and_gaps(looks: float) -> 
     power[:, :80] *= speckled(3, 256, 80, seed=2)
     power[::40] = np.nan
     bands = jnp.asarray(np.stack([power, np.full_like(power, np.nan)], -1), jnp.float32)
-    found = np.asarray(sar.equivalent_looks(bands))
+    found = np.asarray(sar_filters.equivalent_looks(bands))
     assert found[0] == pytest.approx(looks, rel=0.12)
     assert np.isnan(found[1])
 
@@ -191,7 +191,7 @@ def test_looks_are_found_in_a_scene_of_fields_texture_and_gaps(looks: float) -> 
 def test_local_looks_know_only_whole_windows() -> None:
     power = speckled(4, 12, 12)
     power[6, 6] = np.nan
-    local = np.asarray(sar.local_looks(image(power), size=3))[..., 0]
+    local = np.asarray(sar_filters.local_looks(image(power), size=3))[..., 0]
     window = power[1:4, 1:4]
     assert local[2, 2] == pytest.approx(window.mean() ** 2 / window.var(ddof=1), rel=1e-3)
     assert np.isnan(local[0]).all()
@@ -231,4 +231,4 @@ def test_looks_of_added_speckle_combine_as_said() -> None:
 
 def test_a_window_without_a_middle_is_refused() -> None:
     with pytest.raises(UserError, match="6 x 6 pixels: it has to be odd"):
-        sar.lee(jnp.ones((9, 9, 1)), looks=4, size=6)
+        sar_filters.lee(jnp.ones((9, 9, 1)), looks=4, size=6)

@@ -14,7 +14,7 @@ from jaxseg import config as configs
 from jaxseg.batch import IGNORE, Sample, Window
 from jaxseg.config import Config
 from jaxseg.models.unet import UNet
-from jaxseg.sensors import sar
+from jaxseg.sensors import sar, sar_filters
 from jaxseg.sharding import MeshShape
 
 pytestmark = pytest.mark.real_data
@@ -102,6 +102,6 @@ def test_chips_that_teach_nothing_neither_stop_nor_poison_a_step(
 
 def test_the_looks_of_a_chip_are_near_the_four_and_a_half_of_the_product(config: Config) -> None:
     whole = chip(config, "Spain_7370579", Window(0, 0, 512, 512))["image"]
-    looks = np.asarray(sar.equivalent_looks(sar.decibel_to_intensity(jnp.asarray(whole))))
+    looks = np.asarray(sar_filters.equivalent_looks(sar.decibel_to_intensity(jnp.asarray(whole))))
     assert (looks > 3.5).all()
     assert (looks < 6).all()

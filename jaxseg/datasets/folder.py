@@ -10,7 +10,6 @@ windows. What a file cannot say (names of classes, meaning of mask values, how t
 of `Folder`.
 """
 
-import colorsys
 import dataclasses
 import functools
 import hashlib
@@ -24,12 +23,13 @@ from numpy.typing import NDArray
 
 from jaxseg import raster
 from jaxseg.datasets import folder_numbers, pairing
+from jaxseg.datasets.class_fields import check_classes, check_colors, hues
 from jaxseg.datasets.folder_index import indexed
 from jaxseg.datasets.folder_numbers import Convert, Reading
 from jaxseg.datasets.folder_scenes import FolderScenes
 from jaxseg.datasets.pairing import FLAG, Place
 from jaxseg.errors import UserError
-from jaxseg.labels import MAX_CLASSES, LabelTable, packed
+from jaxseg.labels import LabelTable, packed
 from jaxseg.sensor import Sensor, Unit
 
 
@@ -109,25 +109,13 @@ class Folder:
         Raises:
             UserError: A field's length or value does not fit.
         """
-        count = len(self.classes)
-        if not 2 <= count <= MAX_CLASSES:
-            raise UserError(f"{FLAG}.classes names {count}: give 2 to {MAX_CLASSES}.")
-        if len(set(self.classes)) < count:
-            raise UserError(f"{FLAG}.classes names a class twice: {', '.join(self.classes)}.")
         per_class = {
             "ids": self.ids,
             "mask_colors": self.mask_colors,
             "map_colors": self.map_colors,
         }
-        for field, values in per_class.items():
-            if values and len(values) != count:
-                raise UserError(
-                    f"{FLAG}.{field} has {len(values)} entries for {count} classes "
-                    f"({', '.join(self.classes)}). Give one each, in their order."
-                )
-        for color in (*self.mask_colors, *self.ignore_colors, *self.map_colors):
-            if not all(0 <= part <= 255 for part in color):
-                raise UserError(f"Colour {color}: red, green and blue have to be 0 to 255.")
+        check_classes(self.classes, {name: given for name, given in per_class.items() if given})
+        check_colors((*self.mask_colors, *self.ignore_colors, *self.map_colors))
         told = (*self.mask_colors, *self.ignore_colors)
         for color in told:
             if told.count(color) > 1:
@@ -139,7 +127,7 @@ class Folder:
             )
         if self.ignore_colors and not self.mask_colors:
             raise UserError(f"{FLAG}.ignore_colors needs mask_colors, one colour per class.")
-        if not self.masks and not (self.instances and count == 2):
+        if not self.masks and not (self.instances and len(self.classes) == 2):
             raise UserError(
                 f"{FLAG}.masks is empty. Give masks, or instances and exactly two classes "
                 "(no object, object)."
@@ -160,7 +148,7 @@ class Folder:
     @property
     def colors(self) -> tuple[tuple[int, int, int], ...]:
         """One RGB colour per class."""
-        return self.map_colors or self.mask_colors or _hues(len(self.classes))
+        return self.map_colors or self.mask_colors or hues(len(self.classes))
 
     @functools.cached_property
     def sensor(self) -> Sensor:
@@ -312,12 +300,3 @@ class Folder:
         return self.band_numbers or tuple(
             number for number in range(1, first.bands + 1) if number != first.alpha
         )
-
-
-def _hues(count: int) -> tuple[tuple[int, int, int], ...]:
-    """Colours that differ: hues by the golden ratio, every other one darker."""
-    colors = (
-        colorsys.hsv_to_rgb(index * 0.618034 % 1, 0.75, (0.95, 0.65)[index % 2])
-        for index in range(count)
-    )
-    return tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colors)

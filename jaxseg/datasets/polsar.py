@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from jaxseg import polsar_files, raster
 from jaxseg.batch import IGNORE, Sample, Window
 from jaxseg.datasets import spatial_split
+from jaxseg.datasets.class_fields import check_classes, check_colors
 from jaxseg.datasets.pairing import FLAG
 from jaxseg.datasets.spatial_split import SPLITS
 from jaxseg.errors import UserError
-from jaxseg.labels import MAX_CLASSES, LabelTable, UnknownValue
+from jaxseg.labels import LabelTable, UnknownValue
 from jaxseg.polsar_files import PolsarScene
 from jaxseg.sensor import Sensor
 from jaxseg.sensors.polsar import T3_BANDS
@@ -68,15 +69,8 @@ class LabelledPolsar:
         Raises:
             UserError: A field's length or value does not fit.
         """
-        count = len(self.classes)
-        if not 2 <= count <= MAX_CLASSES:
-            raise UserError(f"{FLAG}.classes names {count}: give 2 to {MAX_CLASSES}.")
-        for field, values in {"ids": self.ids, "map_colors": self.map_colors}.items():
-            if len(values) != count:
-                raise UserError(
-                    f"{FLAG}.{field} has {len(values)} entries for {count} classes "
-                    f"({', '.join(self.classes)}). Give one each, in their order."
-                )
+        check_classes(self.classes, {"ids": self.ids, "map_colors": self.map_colors})
+        check_colors(self.map_colors)
         for field, number, least in (("block", self.block, 2), ("guard", self.guard, 0)):
             if number < least:
                 raise UserError(f"{FLAG}.{field} is {number}: it must be {least} or more.")

@@ -1,0 +1,219 @@
+"""Speckle of radar intensity: Lee's filters, and how many looks an image has.
+
+Images are (..., H, W, C) linear power, bands last, each band on its own. A pixel that is not finite
+has no data: it counts in no statistic, takes no part in its neighbours' and stays NaN. What lies
+outside of the image is treated alike. Polarimetric matrices have filters of their own,
+`polsar_filters`, whose bands share their weights.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from jaxseg.errors import UserError
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def lee(intensity: Array, *, looks: float | Array, size: int = 7) -> Array:
+    """Lee's filter: between a pixel and the mean around it, by how much more than speckle varies.
+
+        out = m + b (in - m),  b = max(0, (v - s) / (v (1 + s))),  s = 1 / looks,
+
+    with m the mean and v the squared coefficient of variation of the window's pixels.
+
+    Source: Lee, Digital Image Enhancement and Noise Filtering by Use of Local Statistics, IEEE PAMI
+    1980, in the form for multiplicative noise.
+
+    Args:
+        intensity: (..., H, W, C) linear power.
+        looks: Equivalent number of looks.
+        size: Rows and columns of the window, odd.
+    """
+    _check_odd(size)
+    known = jnp.isfinite(intensity)
+    values = jnp.where(known, intensity, 0)
+    count = jnp.maximum(_box_sum(known.astype(values.dtype), size), 1)
+    mean = _box_sum(values, size) / count
+    square = _box_sum(jnp.square(values), size) / count
+    return jnp.where(known, _weighed(values, mean, square, looks), jnp.nan)
+
+
+@jax.jit
+def refined_lee(intensity: Array, *, looks: float | Array) -> Array:
+    """Lee's filter over that half of a 7 x 7 window which lies on the pixel's side of an edge.
+
+    The means of the 3 x 3 overlapping sub-windows of 3 x 3 pixels give the gradients of four edge
+    directions. The largest is the edge's; of its two sides that one is filtered over whose
+    sub-window's mean is nearer to the one in the middle. A sub-window without data counts as the
+    one in the middle.
+
+    Source: Lee, Refined Filtering of Image Noise Using Local Statistics, Computer Graphics and
+    Image Processing 1981.
+
+    Args:
+        intensity: (..., H, W, C) linear power.
+        looks: Equivalent number of looks.
+    """
+    known = jnp.isfinite(intensity)
+    values = jnp.where(known, intensity, 0)
+    ones = known.astype(values.dtype)
+    counts = _window_sums(ones, _SUB_WINDOWS)  # (9, ..., H, W, C)
+    means = _window_sums(values, _SUB_WINDOWS) / jnp.maximum(counts, 1)
+    middle = means[4]
+    means = jnp.where(counts > 0, means, middle)
+
+    gradients = jnp.abs(jnp.tensordot(jnp.asarray(_GRADIENTS, values.dtype), means, axes=1))
+    edge = gradients.argmax(0)  # (..., H, W, C), one of four
+    far = jnp.abs(means - middle)
+    nearer_second = jnp.stack([far[second] < far[first] for first, second in _SIDES])
+    half = 2 * edge + jnp.take_along_axis(nearer_second, edge[None], axis=0)[0]
+
+    def over_half(x: Array) -> Array:
+        sums = _window_sums(x, _HALVES)  # (8, ..., H, W, C)
+        return jnp.take_along_axis(sums, half[None], axis=0)[0]
+
+    count = jnp.maximum(over_half(ones), 1)
+    mean, square = over_half(values) / count, over_half(jnp.square(values)) / count
+    return jnp.where(known, _weighed(values, mean, square, looks), jnp.nan)
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def local_looks(intensity: Array, *, size: int = 7) -> Array:
+    """mean^2 / variance of the window around each pixel: (..., H, W, C) -> (..., H, W, C).
+
+    The equivalent number of looks where the window is homogeneous, less where it holds texture or
+    an edge; NaN where a pixel of it has no data or lies outside of the image.
+
+    Args:
+        intensity: (..., H, W, C) linear power.
+        size: Rows and columns of the window, odd.
+    """
+    _check_odd(size)
+    known = jnp.isfinite(intensity)
+    values = jnp.where(known, intensity, 0)
+    pixels = size * size
+    mean = _box_sum(values, size) / pixels
+    variance = _box_sum(jnp.square(values), size) / pixels - jnp.square(mean)
+    variance = jnp.maximum(variance * pixels / (pixels - 1), _SMALLEST * jnp.square(mean))
+    whole = _box_sum(known.astype(values.dtype), size) == pixels
+    return jnp.where(whole & (mean > 0), jnp.square(mean) / variance, jnp.nan)
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def equivalent_looks(intensity: Array, *, size: int = 7) -> Array:
+    """The scene's equivalent number of looks: (..., H, W, C) -> (C,), NaN without a whole window.
+
+    The most frequent value of `local_looks`: windows with texture or edges scatter widely below
+    it, homogeneous ones gather around it, so no homogeneous area has to be pointed out. Frequent is
+    meant on a logarithmic scale, in bins of 2 % smoothed by a Gaussian of 10 %. It needs
+    homogeneous areas wider than the window. For one look it is too high by about 6 %; where the
+    speckle of neighbouring pixels is correlated, as in finely sampled products, it is too high for
+    small windows and falls as they grow.
+
+    Source: Anfinsen, Doulgeris, Eltoft, Estimation of the Equivalent Number of Looks in
+    Polarimetric SAR Imagery, IEEE TGRS 2009, for the most frequent value; bins and width are ours.
+
+    Args:
+        intensity: (..., H, W, C) linear power.
+        size: Rows and columns of the window, odd.
+    """
+    step, width = 0.02, 5
+    lowest, highest = -3.0, 12.0  # natural logarithms: 0.05 to 160,000 looks
+    bins = round((highest - lowest) / step)
+    smoothing = jnp.exp(-0.5 * jnp.square(jnp.arange(-4 * width, 4 * width + 1) / width))
+
+    def of_band(looks: Array) -> Array:
+        known = jnp.isfinite(looks)
+        logarithm = jnp.log(jnp.where(known, looks, 1))
+        place = jnp.clip((logarithm - lowest) / step, 0, bins - 1).astype(jnp.int32)
+        counts = jnp.zeros(bins).at[place].add(known)
+        best = jnp.convolve(counts, smoothing, mode="same").argmax()
+        return jnp.where(known.any(), jnp.exp(lowest + step * (best + 0.5)), jnp.nan)
+
+    looks = local_looks(intensity, size=size)
+    return jax.vmap(of_band, in_axes=-1)(looks.reshape(-1, looks.shape[-1]))
+
+
+_SMALLEST = 1e-6
+"""Squared coefficients of variation below this are lost in the rounding of float32."""
+
+
+def _weighed(values: Array, mean: Array, square: Array, looks: float | Array) -> Array:
+    """Lee's compromise of `values` and `mean`, by the means of the window and of its squares."""
+    noise = 1 / looks
+    # v (mean^2) and s (mean^2) instead of v and s: windows of zeros divide nothing by zero.
+    variance = jnp.maximum(square - jnp.square(mean), 0)
+    excess = variance - noise * jnp.square(mean)
+    b = jnp.where(excess > 0, excess / ((1 + noise) * jnp.where(excess > 0, variance, 1)), 0)
+    return mean + b * (values - mean)
+
+
+def _box_sum(x: Array, size: int) -> Array:
+    """Sums of the size x size pixels around each, 0 outside: (..., H, W, C) -> the same."""
+    zero = np.zeros((), x.dtype)
+    before = (1,) * (x.ndim - 3)
+    for window in ((size, 1), (1, size)):  # rows, then columns: 2 size additions a pixel
+        whole = (*before, *window, 1)
+        x = jax.lax.reduce_window(x, zero, jax.lax.add, whole, (1,) * x.ndim, "SAME")
+    return x
+
+
+def _window_sums(x: Array, kernels: NDArray[np.float32]) -> Array:
+    """Sums over K shapes of window, 0 outside: (..., H, W, C), (K, n, n) -> (K, ..., H, W, C)."""
+    *before, height, width, bands = x.shape
+    planes = jnp.moveaxis(x, -1, 0).reshape(-1, height, width, 1)
+    half = kernels.shape[-1] // 2
+    sums = jax.lax.conv_general_dilated(
+        planes,
+        jnp.asarray(kernels, x.dtype).transpose(1, 2, 0)[:, :, None],
+        (1, 1),
+        ((half, half), (half, half)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=jax.lax.Precision.HIGHEST,
+    )
+    sums = sums.reshape(bands, *before, height, width, len(kernels))
+    return jnp.moveaxis(jnp.moveaxis(sums, -1, 0), 1, -1)
+
+
+def _check_odd(size: int) -> None:
+    if size < 3 or size % 2 == 0:
+        raise UserError(f"A window of {size} x {size} pixels: it has to be odd, 3 or more.")
+
+
+def _sub_windows() -> NDArray[np.float32]:
+    """(9, 7, 7): 3 x 3 pixels each, two apart, in reading order."""
+    kernels = np.zeros((9, 7, 7), np.float32)
+    for number in range(9):
+        top, left = 2 * (number // 3), 2 * (number % 3)
+        kernels[number, top : top + 3, left : left + 3] = 1
+    return kernels
+
+
+def _halves() -> NDArray[np.float32]:
+    """(8, 7, 7): the halves of a window on both sides of four edges, the edge's pixels in both."""
+    row, column = np.indices((7, 7)) - 3
+    across = (column, row - column, row, row + column)  # the coordinate across each edge
+    halves = [half for axis in across for half in (axis <= 0, axis >= 0)]
+    return np.stack(halves).astype(np.float32)
+
+
+# Numbers of the sub-windows in the middle of an edge's two sides, in the order of `_halves`:
+# left and right, upper right and lower left, above and below, upper left and lower right.
+_SIDES = ((3, 5), (2, 6), (1, 7), (0, 8))
+
+# Three sub-windows on one side minus three on the other, for the same four edges.
+_GRADIENTS = np.array(
+    [
+        [-1, 0, 1, -1, 0, 1, -1, 0, 1],
+        [0, -1, -1, 1, 0, -1, 1, 1, 0],
+        [-1, -1, -1, 0, 0, 0, 1, 1, 1],
+        [-1, -1, 0, -1, 0, 1, 0, 1, 1],
+    ],
+    np.float32,
+)
+
+_SUB_WINDOWS, _HALVES = _sub_windows(), _halves()
