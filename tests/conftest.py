@@ -21,10 +21,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import pytest
+from folder_files import folder
 from numpy.typing import NDArray
 from tiny_folder import tiny
 
-__all__ = ["tiny"]  # a fixture
+__all__ = ["folder", "tiny"]  # fixtures
 
 
 class Golden(NamedTuple):
