@@ -38,6 +38,7 @@ def get_config() -> Config:
                 ignore_ids=(-1,),
                 map_colors=((120, 100, 70), (60, 120, 220)),
                 band_names=("VV", "VH"),
+                unit="decibel",
                 fractions=(0.6, 0.2, 0.2),
             ),
             crop=128,
