@@ -10,7 +10,9 @@ from jaxseg import catalogue, cli
 from jaxseg.errors import UserError
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.layers import BatchNorm, Conv, ConvTranspose, SeparableConv
+from jaxseg.models.refined_pspnet import RefinedPSPNet
 from jaxseg.models.resampling import max_pool3x3
+from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
 
 
@@ -33,11 +35,29 @@ class Chain(nn.Module):
 
 
 def test_a_pixel_sees_what_the_kernels_add_up_to() -> None:
-    # 2 + 2 rows of the first two, 2 of the pooling, 8 x 2 of the atrous one: 1 + 4 + 2 + 16 = 23,
-    # and one more because an even pixel reaches less far ahead and an odd one less far behind.
-    assert catalogue.receptive_field(Chain()) == 24
-    assert catalogue.receptive_field(Chain(separable=True)) == 24
-    assert catalogue.receptive_field(Chain(gated=True)) is None
+    # 2 + 2 rows of the first two, 2 of the pooling, 8 x 2 of the atrous one: 1 + 4 + 2 + 16.
+    assert catalogue.receptive_field(Chain(), 2) == 23
+    assert catalogue.receptive_field(Chain(separable=True), 2) == 23
+    assert catalogue.receptive_field(Chain(gated=True), 2) is None
+
+
+def test_the_farthest_pixel_of_a_unet_counts() -> None:
+    # Rows at full size, 1/2, ... 1/16: a block adds 4. Down from a pixel, 5 rows lie in 3 of the
+    # next stage, 7 in 4, 8 in at most 5, 9 in 5; these and 4 are 9. On the way up they are 18 + 4,
+    # 44 + 4, 96 + 4 and 200 + 4 of the image.
+    assert catalogue.receptive_field(UNet(1, features=4), 16) == 204
+    two = TwoNetworks(1, network=UNet(0, features=4))
+    assert catalogue.receptive_field(two, 16) == 204
+
+
+def test_a_paper_is_the_first_citation() -> None:
+    assert catalogue._paper(TwoNetworks) == "Hoffman 2016"
+    assert catalogue._paper(DeepLabV3) == "Chen 2017 arXiv:1706.05587"
+
+
+def test_a_config_on_the_embedded_dataset_stands_for_the_network() -> None:
+    assert catalogue._configs()[RefinedPSPNet] == "refined_pspnet"
+    assert catalogue._configs()[DeepLabV3] == "deeplab"
 
 
 def test_strides_are_those_of_the_coarsest_features() -> None:
@@ -76,4 +96,5 @@ def test_a_network_is_found_by_any_spelling_of_its_name(
     cli.main(["models", "unet", "--size", "64", "--classes", "3"])
     said = capsys.readouterr().out
     assert "7,763,107 parameters" in said
+    assert "arXiv:1505.04597" in said
     assert max(map(len, said.splitlines())) <= 100
