@@ -177,7 +177,8 @@ def receptive_field(model: nn.Module, stride: int) -> int | None:
     a row of an image is lit, and it is looked which logits change: before a dim image, where little
     is lost in rounding, and before a brighter one, where a gate may act on a gate. Each of `stride`
     rows is lit once, because pixels differ by their place within a stride; those that see farthest
-    count.
+    count. Gates that act on one another fade with each and are cut off where a change
+    is below 1e-5: ReSCNet's five give 31 rows where 47 count.
 
     Args:
         model: The network.
@@ -257,16 +258,16 @@ def print_catalogue(
     with ThreadPoolExecutor(2) as pool:  # one compiles, the other traces
         found = pool.map(line, kinds)
         cards = list(track(found, "networks", total=len(kinds), console=console))
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("network", no_wrap=True)
     for heading in ("param.", "GFLOP", "stride", "sight"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("paper", overflow="fold")
+    table.add_column("paper, arXiv", overflow="fold")
     table.add_column("config", no_wrap=True)
     for c in cards:
         sight = "global" if c.sight is None else str(c.sight)
         numbers = (f"{c.parameters / 1e6:.1f} M", f"{c.flop / 1e9:.1f}", str(c.stride), sight)
-        table.add_row(c.name, *numbers, c.paper, c.config)
+        table.add_row(c.name, *numbers, c.paper.replace("arXiv:", ""), c.config)
     console.print(table)
     console.print(
         f"{bands} bands, {classes} classes, default arguments. GFLOP: one image of "
