@@ -16,12 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import Array, lax
+from jax import Array
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -31,23 +29,12 @@ from jaxseg import models
 from jaxseg.console import track
 from jaxseg.datasets.landscape import Landscape
 from jaxseg.errors import UserError
-from jaxseg.models.complex_layers import ComplexConv
-from jaxseg.models.convolution import conv_transpose2d
-from jaxseg.models.layers import Conv, ConvTranspose, DepthwiseConv
+from jaxseg.receptive_field import receptive_field
 
 Call = Callable[..., object]
 Context = nn.module.InterceptorContext
 Row = tuple[str, str, tuple[int, ...], int]
 """Path, class, shape of the output and own parameters of one module."""
-
-SIGHT_ROWS = 1536
-"""Rows of the images in which it is looked how far a pixel sees; they have one column."""
-
-QUICK_TO_COMPILE = {
-    "xla_backend_optimization_level": 0,
-    "xla_disable_hlo_passes": "fusion,constant_folding",
-}
-"""A program that runs once need not be good."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,85 +157,6 @@ def _traced(model: nn.Module, bands: int, size: int) -> tuple[dict[str, Any], li
     return variables, rows
 
 
-def receptive_field(model: nn.Module, stride: int) -> int | None:
-    """Rows of the image that the logits of one pixel depend on; None = all, or more than 1500.
-
-    Every kernel is replaced by one of positive taps on one channel, normalisation is left out. Then
-    a row of an image is lit, and it is looked which logits change: before a dim image, where little
-    is lost in rounding, and before a brighter one, where a gate may act on a gate. Each of `stride`
-    rows is lit once, because pixels differ by their place within a stride; those that see farthest
-    count. Gates that act on one another fade with each and are cut off where a change
-    is below 1e-5: ReSCNet's five give 31 rows where 47 count.
-
-    Args:
-        model: The network.
-        stride: Its output stride: pixels so many rows apart see alike.
-    """
-    lit = SIGHT_ROWS // 2 + np.arange(stride)
-    images = np.ones((2, 1 + stride, SIGHT_ROWS, 1, 1), np.float32)
-    images[0] = 1e-12
-    images[:, 1 + np.arange(stride), lit] = 1e12  # number 0 stays as it is
-
-    def see(images: Array) -> Array:
-        variables = model.init(jax.random.key(0), images[:1, :64], train=False)
-        logits: Any = model.apply(jax.tree.map(jnp.abs, variables), images, train=False)
-        rows: Array = logits.sum((2, 3))
-        return rows
-
-    with nn.intercept_methods(_positive):
-        seen = jax.jit(see, compiler_options=QUICK_TO_COMPILE)(
-            images.reshape(-1, *images.shape[2:])
-        )
-    chex.assert_tree_all_finite(seen)
-    dim, lightened = np.split(np.asarray(seen).reshape(2, 1 + stride, SIGHT_ROWS), [1], axis=1)
-    number, pixel = np.nonzero((np.abs(lightened - dim) > 1e-5 * dim).any(0))
-    if {0, SIGHT_ROWS - 1} & set(pixel.tolist()):
-        return None
-    distance, place = lit[number] - pixel, pixel % stride
-    return max(int(np.ptp(distance[place == p])) + 1 for p in np.unique(place))
-
-
-def _positive(
-    call: Call, args: tuple[object, ...], kwargs: dict[str, object], context: Context
-) -> object:
-    """Convolutions see one channel through positive taps; normalisation does nothing.
-
-    They answer with one channel, too, or two for a complex one, and leave it to broadcasting where
-    it meets more.
-    """
-    module = context.module
-    if context.method_name != "__call__":
-        return call(*args, **kwargs)
-    if isinstance(module, nn.BatchNorm):
-        return args[0]
-    if isinstance(module, Conv | ComplexConv | ConvTranspose | DepthwiseConv):
-        size = module.kernel_size
-        taps = jnp.full((size, size, 1, 1), 1 / size**2)
-        mean = jnp.asarray(args[0], jnp.float32).mean(-1, keepdims=True)
-        if isinstance(module, ConvTranspose):
-            return conv_transpose2d(
-                mean,
-                taps,
-                stride=module.stride,
-                padding=module.padding,
-                output_padding=module.output_padding,
-            )
-        # Not `conv2d`, which on CPU may be one product for each tap: long to compile.
-        stride, dilation = getattr(module, "stride", 1), getattr(module, "dilation", 1)
-        padding = getattr(module, "padding", None)
-        around = (dilation * (size - 1) // 2 if padding is None else padding,) * 2
-        y = lax.conv_general_dilated(
-            mean,
-            taps,
-            (stride, stride),
-            (around, around),
-            rhs_dilation=(dilation, dilation),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-        return jnp.concatenate((y, y), axis=-1) if isinstance(module, ComplexConv) else y
-    return call(*args, **kwargs)
-
-
 def print_catalogue(
     console: Console, *, bands: int = 3, classes: int = 21, size: int = 512
 ) -> None:
@@ -266,7 +174,7 @@ def print_catalogue(
     table.add_column("config", no_wrap=True)
     for c in cards:
         sight = "global" if c.sight is None else str(c.sight)
-        numbers = (f"{c.parameters / 1e6:.1f} M", f"{c.flop / 1e9:.1f}", str(c.stride), sight)
+        numbers = (f"{c.parameters / 1e6:.1f}M", f"{c.flop / 1e9:.1f}", str(c.stride), sight)
         table.add_row(c.name, *numbers, c.paper.replace("arXiv:", ""), c.config)
     console.print(table)
     console.print(

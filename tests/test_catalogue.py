@@ -2,52 +2,14 @@
 
 import functools
 
-import flax.linen as nn
 import pytest
-from jax import Array
 
 from jaxseg import catalogue, cli
 from jaxseg.errors import UserError
 from jaxseg.models.deeplab import DeepLabV3
-from jaxseg.models.layers import BatchNorm, Conv, ConvTranspose, SeparableConv
 from jaxseg.models.refined_pspnet import RefinedPSPNet
-from jaxseg.models.resampling import max_pool3x3
 from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
-
-
-class Chain(nn.Module):
-    """Two 3x3 convolutions, a pooling, an atrous one at rate 4, maybe separable, maybe a gate."""
-
-    gated: bool = False
-    separable: bool = False
-    num_classes: int = 2
-
-    @nn.compact
-    def __call__(self, image: Array, *, train: bool) -> Array:  # noqa: D102
-        x = nn.relu(BatchNorm(use_running_average=not train)(Conv(8)(image)))
-        x = Conv(8)(x)
-        x = max_pool3x3(x)
-        x = (SeparableConv if self.separable else Conv)(8, dilation=4)(x)
-        if self.gated:
-            x = x * nn.sigmoid(x.mean((1, 2), keepdims=True))
-        return ConvTranspose(self.num_classes)(x)
-
-
-def test_a_pixel_sees_what_the_kernels_add_up_to() -> None:
-    # 2 + 2 rows of the first two, 2 of the pooling, 8 x 2 of the atrous one: 1 + 4 + 2 + 16.
-    assert catalogue.receptive_field(Chain(), 2) == 23
-    assert catalogue.receptive_field(Chain(separable=True), 2) == 23
-    assert catalogue.receptive_field(Chain(gated=True), 2) is None
-
-
-def test_the_farthest_pixel_of_a_unet_counts() -> None:
-    # Rows at full size, 1/2, ... 1/16: a block adds 4. Down from a pixel, 5 rows lie in 3 of the
-    # next stage, 7 in 4, 8 in at most 5, 9 in 5; these and 4 are 9. On the way up they are 18 + 4,
-    # 44 + 4, 96 + 4 and 200 + 4 of the image.
-    assert catalogue.receptive_field(UNet(1, features=4), 16) == 204
-    two = TwoNetworks(1, network=UNet(0, features=4))
-    assert catalogue.receptive_field(two, 16) == 204
 
 
 def test_a_paper_is_the_first_citation() -> None:
