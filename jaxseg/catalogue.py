@@ -12,13 +12,13 @@ import math
 import pkgutil
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -27,17 +27,14 @@ from rich.table import Table
 from jaxseg import config as configs
 from jaxseg import models
 from jaxseg.console import track
+from jaxseg.datasets.landscape import Landscape
 from jaxseg.errors import UserError
-from jaxseg.models.complex_layers import ComplexConv
-from jaxseg.models.convolution import conv2d, conv_transpose2d
-from jaxseg.models.depthwise import depthwise_conv2d
-from jaxseg.models.layers import Conv, ConvTranspose, DepthwiseConv
+from jaxseg.receptive_field import receptive_field
 
 Call = Callable[..., object]
 Context = nn.module.InterceptorContext
-
-SIGHT_ROWS, SIGHT_COLUMNS = 4096, 32
-"""Size of the image in which it is looked how far a pixel sees."""
+Row = tuple[str, str, tuple[int, ...], int]
+"""Path, class, shape of the output and own parameters of one module."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +49,7 @@ class Card:
         stride: Ratio of the image's size to that of the coarsest features; poolings to a few cells,
             as pyramids have, do not count.
         sight: Rows of the image that the logits of one pixel depend on, its theoretical receptive
-            field; None = all of them, or more than can be told (4000).
+            field; None = all of them, or more than can be told (1500).
         paper: First author, year, arXiv number.
         config: Stem of a shipped config.
     """
@@ -96,43 +93,44 @@ def network(name: str) -> type[nn.Module]:
 def card(kind: type[nn.Module], *, bands: int, classes: int, size: int) -> Card:
     """The line of one network, with its default arguments."""
     model = kind(num_classes=classes)
+    variables, rows = _traced(model, bands, 512)
+    stride = _stride(rows)
     image = jax.ShapeDtypeStruct((1, size, size, bands), jnp.float32)
-    variables = _shapes(model, image)
     work = jax.jit(functools.partial(model.apply, train=False)).lower(variables, image)
-    params = jax.tree.leaves(variables["params"])
     return Card(
         name=kind.__name__,
-        parameters=sum(math.prod(leaf.shape) for leaf in params),
+        parameters=sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"])),
         flop=float((work.cost_analysis() or {}).get("flops", math.nan)),
-        stride=output_stride(model, bands=bands, size=size),
-        sight=receptive_field(model),
+        stride=stride,
+        sight=receptive_field(model, stride),
         paper=_paper(kind),
         config=_configs().get(kind, "-"),
     )
 
 
-def output_stride(model: nn.Module, *, bands: int = 3, size: int = 512) -> int:
+def output_stride(model: nn.Module) -> int:
     """Ratio of the image's size to that of the coarsest features of more than 8 rows."""
-    heights = [
-        shape[1]
-        for _, _, shape, _ in layers(model, bands=bands, size=size)
-        if len(shape) == 4 and shape[1] > 8
-    ]
+    return _stride(layers(model, bands=3, size=512))
+
+
+def _stride(rows: list[Row]) -> int:
+    heights = [shape[1] for _, _, shape, _ in rows if len(shape) == 4 and shape[1] > 8]
     # Valid convolutions cost some rows: the ratio is rounded to a power of two.
     return int(2 ** round(math.log2(max(heights) / min(heights))))
 
 
-def layers(
-    model: nn.Module, *, bands: int, size: int
-) -> list[tuple[str, str, tuple[int, ...], int]]:
+def layers(model: nn.Module, *, bands: int, size: int) -> list[Row]:
     """Path, class, output's shape and parameters of every module, in the order of their work.
 
     A module stands before those within it, and its parameters are its own, without theirs. The
     shape is () where the output is more than one array.
     """
-    image = jax.ShapeDtypeStruct((1, size, size, bands), jnp.float32)
-    params = _shapes(model, image)["params"]
-    rows: dict[str, tuple[str, str, tuple[int, ...], int]] = {}
+    return _traced(model, bands, size)[1]
+
+
+def _traced(model: nn.Module, bands: int, size: int) -> tuple[dict[str, Any], list[Row]]:
+    """Shapes of the variables, and the layers."""
+    modules: dict[tuple[str, ...], tuple[str, tuple[int, ...]]] = {}
 
     def note(
         call: Call, args: tuple[object, ...], kwargs: dict[str, object], context: Context
@@ -140,95 +138,23 @@ def layers(
         module = context.module
         if context.method_name != "__call__":
             return call(*args, **kwargs)
-        path = "/".join(module.path)
-        own: Any = functools.reduce(lambda tree, key: tree.get(key, {}), module.path, params)
-        count = sum(math.prod(p.shape) for p in own.values() if not isinstance(p, Mapping))
-        rows[path] = (path, type(module).__name__, (), count)  # before those within it
+        modules[module.path] = (type(module).__name__, ())  # before those within it
         result = call(*args, **kwargs)
         shape = result.shape if isinstance(result, Array) else ()
-        rows[path] = (*rows[path][:2], shape, count)
+        modules[module.path] = (type(module).__name__, shape)
         return result
 
+    image = jax.ShapeDtypeStruct((1, size, size, bands), jnp.float32)
     with nn.intercept_methods(note):
-        _shapes(model, image)
-    return list(rows.values())
-
-
-def receptive_field(model: nn.Module) -> int | None:
-    """Rows of the image that the logits of one pixel depend on; None = all, or more than 4000.
-
-    Every kernel is replaced by one of positive taps on one channel, normalisation is left out. Rows
-    beyond a line are lit, and it is looked which logits change: before a dark image, where nothing
-    can be lost in rounding, and before a bright one, because a gate multiplies and shows nothing in
-    the dark. The largest reach ahead and behind over several places of the line counts, because
-    pixels differ in it by their place within a stride.
-    """
-    bright = np.ones((1, SIGHT_ROWS, SIGHT_COLUMNS, 1), np.float32)
-    with nn.intercept_methods(_positive):
-        variables = jax.tree.map(
-            jnp.abs, model.init(jax.random.key(0), jnp.asarray(bright[:, :64]), train=False)
+        variables: dict[str, Any] = jax.eval_shape(
+            functools.partial(model.init, jax.random.key(0), train=False), image
         )
-
-        @jax.jit
-        def see(image: Array) -> Array:
-            logits: Any = model.apply(variables, image, train=False)
-            row: Array = logits.sum((0, 2, 3))
-            return row
-
-        ahead, behind = [0], [0]
-        base = np.asarray(see(bright))
-        for line in SIGHT_ROWS // 2 + np.array([0, 5, 10, 19]):
-            for lit, reach in ((slice(line, None), ahead), (slice(None, line + 1), behind)):
-                dark, light = np.zeros_like(bright), bright.copy()
-                dark[:, lit], light[:, lit] = 1e6, 1e4
-                change = (np.asarray(see(dark)) != np.asarray(see(0 * dark))) | (
-                    np.abs(np.asarray(see(light)) / base - 1) > 1e-5
-                )
-                rows = np.flatnonzero(change)
-                reach.append(int(line - rows[0] if reach is ahead else rows[-1] - line))
-    whole = max(ahead) + max(behind) + 1
-    return None if whole > 4000 else whole
-
-
-def _positive(
-    call: Call, args: tuple[object, ...], kwargs: dict[str, object], context: Context
-) -> object:
-    """Convolutions see one channel through positive taps; normalisation does nothing."""
-    module = context.module
-    if context.method_name != "__call__":
-        return call(*args, **kwargs)
-    if isinstance(module, nn.BatchNorm):
-        return args[0]
-    if isinstance(module, Conv | ComplexConv | ConvTranspose | DepthwiseConv):
-        taps = jnp.full((module.kernel_size, module.kernel_size, 1, 1), 1 / module.kernel_size**2)
-        x = jnp.asarray(args[0], jnp.float32)
-        mean, features = x.mean(-1, keepdims=True), x.shape[-1]
-        if isinstance(module, DepthwiseConv):
-            y = depthwise_conv2d(mean, taps, dilation=module.dilation)
-        elif isinstance(module, ComplexConv):
-            features = 2 * module.features
-            y = conv2d(mean, taps, padding=module.kernel_size // 2)
-        elif isinstance(module, Conv):
-            features = module.features
-            half = module.dilation * (module.kernel_size - 1) // 2
-            y = conv2d(
-                mean,
-                taps,
-                stride=module.stride,
-                dilation=module.dilation,
-                padding=half if module.padding is None else module.padding,
-            )
-        else:
-            features = module.features
-            y = conv_transpose2d(
-                mean,
-                taps,
-                stride=module.stride,
-                padding=module.padding,
-                output_padding=module.output_padding,
-            )
-        return jnp.broadcast_to(y, (*y.shape[:3], features))
-    return call(*args, **kwargs)
+    rows = []
+    for path, (kind, shape) in modules.items():
+        own: Any = functools.reduce(lambda tree, key: tree.get(key, {}), path, variables["params"])
+        count = sum(math.prod(p.shape) for p in own.values() if not isinstance(p, Mapping))
+        rows.append(("/".join(path), kind, shape, count))
+    return variables, rows
 
 
 def print_catalogue(
@@ -236,20 +162,20 @@ def print_catalogue(
 ) -> None:
     """One line per network."""
     kinds = list(networks().values())
-    cards = [
-        card(kind, bands=bands, classes=classes, size=size)
-        for kind in track(kinds, "networks", total=len(kinds), console=console)
-    ]
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    line = functools.partial(card, bands=bands, classes=classes, size=size)
+    with ThreadPoolExecutor(2) as pool:  # one compiles, the other traces
+        found = pool.map(line, kinds)
+        cards = list(track(found, "networks", total=len(kinds), console=console))
+    table = Table(box=SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("network", no_wrap=True)
-    for heading in ("param. M", "GFLOP", "stride", "sight"):
+    for heading in ("param.", "GFLOP", "stride", "sight"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("paper", no_wrap=True, overflow="ellipsis")
+    table.add_column("paper, arXiv", overflow="fold")
     table.add_column("config", no_wrap=True)
     for c in cards:
         sight = "global" if c.sight is None else str(c.sight)
-        numbers = (f"{c.parameters / 1e6:.2f}", f"{c.flop / 1e9:.1f}", str(c.stride), sight)
-        table.add_row(c.name, *numbers, c.paper, c.config)
+        numbers = (f"{c.parameters / 1e6:.1f}M", f"{c.flop / 1e9:.1f}", str(c.stride), sight)
+        table.add_row(c.name, *numbers, c.paper.replace("arXiv:", ""), c.config)
     console.print(table)
     console.print(
         f"{bands} bands, {classes} classes, default arguments. GFLOP: one image of "
@@ -274,34 +200,42 @@ def print_layers(console: Console, name: str, *, bands: int, classes: int, size:
         label = "  " * (depth + 1) + path.rpartition("/")[2] if path else kind.__name__
         table.add_row(label, module, output, f"{count:,}" if count else "", style=style)
     console.print(f"{kind.__name__} on an image of {size} x {size} x {bands}, {classes} classes")
+    if source := _source(kind):
+        console.print(f"Source: {source}")
     console.print(table)
     console.print(f"{sum(count for *_, count in rows):,} parameters")
 
 
-def _shapes(model: nn.Module, image: jax.ShapeDtypeStruct) -> dict[str, Any]:
-    init = functools.partial(model.init, jax.random.key(0), train=False)
-    shapes: dict[str, Any] = jax.eval_shape(init, image)
-    return shapes
-
-
-def _paper(kind: type[nn.Module]) -> str:
-    """First author, year and arXiv number from the first `Source:` of class or file."""
+def _source(kind: type[nn.Module]) -> str:
+    """The first citation behind the first `Source:` of class or file, or nothing."""
     for text in (inspect.getdoc(kind), inspect.getdoc(inspect.getmodule(kind))):
         _, found, source = (text or "").partition("Source: ")
         if found:
-            source = " ".join(source.split("\n\n")[0].split())
-            author = re.split(r",| et al| and ", source)[0]
-            year = re.search(r"\b(19|20)\d\d\b(?!\.)", source)
-            number = re.search(r"arXiv:\d{4}\.\d{4,5}", source)
-            return " ".join([author, *(match.group() for match in (year, number) if match)])
-    return "-"
+            paragraph = " ".join(source.split("\n\n")[0].split())
+            return re.split(r"; |\. |, as far as|, in the form|, for the", paragraph)[0]
+    return ""
+
+
+def _paper(kind: type[nn.Module]) -> str:
+    """First author, year and, if there is one, arXiv number."""
+    source = _source(kind)
+    author = re.split(r",| et al| and ", source)[0] or "-"
+    year = re.search(r"\b(19|20)\d\d\b(?!\.)", source)
+    number = re.search(r"arXiv:\d{4}\.\d{4,5}", source)
+    return " ".join([author, *(match.group() for match in (year, number) if match)])
 
 
 @functools.cache
 def _configs() -> dict[type, str]:
-    """The config with the shortest name for each network, from the `configs` beside the library."""
+    """A config for each network, from the `configs` beside the library.
+
+    The one that trains on the embedded dataset; of several, that with the shortest name.
+    """
     folder = Path(__file__).parent.parent / "configs"
-    found: dict[type, str] = {}
-    for path in sorted(folder.glob("*.py"), key=lambda p: (len(p.stem), p.stem)):
-        found.setdefault(type(configs.load(str(path)).model), path.stem)
-    return found
+    found: dict[type, tuple[bool, int, str]] = {}
+    for path in sorted(folder.glob("*.py")):
+        config = configs.load(str(path))
+        elsewhere = not isinstance(config.data.source, Landscape)
+        kind, entry = type(config.model), (elsewhere, len(path.stem), path.stem)
+        found[kind] = min(entry, found.get(kind, entry))
+    return {kind: stem for kind, (_, _, stem) in found.items()}

@@ -2,42 +2,24 @@
 
 import functools
 
-import flax.linen as nn
 import pytest
-from jax import Array
 
 from jaxseg import catalogue, cli
 from jaxseg.errors import UserError
 from jaxseg.models.deeplab import DeepLabV3
-from jaxseg.models.layers import BatchNorm, Conv, ConvTranspose, SeparableConv
-from jaxseg.models.resampling import max_pool3x3
+from jaxseg.models.refined_pspnet import RefinedPSPNet
+from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
 
 
-class Chain(nn.Module):
-    """Two 3x3 convolutions, a pooling, an atrous one at rate 4, maybe separable, maybe a gate."""
-
-    gated: bool = False
-    separable: bool = False
-    num_classes: int = 2
-
-    @nn.compact
-    def __call__(self, image: Array, *, train: bool) -> Array:  # noqa: D102
-        x = nn.relu(BatchNorm(use_running_average=not train)(Conv(8)(image)))
-        x = Conv(8)(x)
-        x = max_pool3x3(x)
-        x = (SeparableConv if self.separable else Conv)(8, dilation=4)(x)
-        if self.gated:
-            x = x * nn.sigmoid(x.mean((1, 2), keepdims=True))
-        return ConvTranspose(self.num_classes)(x)
+def test_a_paper_is_the_first_citation() -> None:
+    assert catalogue._paper(TwoNetworks) == "Hoffman 2016"
+    assert catalogue._paper(DeepLabV3) == "Chen 2017 arXiv:1706.05587"
 
 
-def test_a_pixel_sees_what_the_kernels_add_up_to() -> None:
-    # 2 + 2 rows of the first two, 2 of the pooling, 8 x 2 of the atrous one: 1 + 4 + 2 + 16 = 23,
-    # and one more because an even pixel reaches less far ahead and an odd one less far behind.
-    assert catalogue.receptive_field(Chain()) == 24
-    assert catalogue.receptive_field(Chain(separable=True)) == 24
-    assert catalogue.receptive_field(Chain(gated=True)) is None
+def test_a_config_on_the_embedded_dataset_stands_for_the_network() -> None:
+    assert catalogue._configs()[RefinedPSPNet] == "refined_pspnet"
+    assert catalogue._configs()[DeepLabV3] == "deeplab"
 
 
 def test_strides_are_those_of_the_coarsest_features() -> None:
@@ -76,4 +58,5 @@ def test_a_network_is_found_by_any_spelling_of_its_name(
     cli.main(["models", "unet", "--size", "64", "--classes", "3"])
     said = capsys.readouterr().out
     assert "7,763,107 parameters" in said
+    assert "arXiv:1505.04597" in said
     assert max(map(len, said.splitlines())) <= 100
