@@ -3,10 +3,12 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from loss_examples import PAIR, PAIR_LABEL, example, value_of
 
+from jaxseg import region_losses
 from jaxseg.batch import IGNORE
 from jaxseg.losses import Loss
 from jaxseg.region_losses import Dice, GeneralisedDice, Jaccard, LovaszSoftmax, Tversky
@@ -58,3 +60,26 @@ def test_regions_of_images_are_the_mean_of_single_images(kind: Any) -> None:
     assert value_of(kind(regions="image"), logits, batch, valid) == pytest.approx(
         np.mean(single), rel=1e-5
     )
+
+
+def test_both_ways_to_sort_agree() -> None:
+    random = np.random.default_rng(0)
+    key = random.integers(0, 50, (2, 3, 400)).astype(np.int32)  # many are equal
+    key[0, 0, :5] = 2**31 - 1
+    place = np.broadcast_to(np.arange(400, dtype=np.int32), key.shape)
+    order = np.argsort(key, axis=2, kind="stable")
+    for sorting in (region_losses._sorted_as_one, region_losses._sorted_beside):
+        np.testing.assert_array_equal(jax.jit(sorting)(key, place), order)
+    values = random.normal(size=key.shape).astype(np.float32)
+    back = jax.jit(region_losses._sorted_beside)(jnp.asarray(order, jnp.int32), values)
+    np.testing.assert_array_equal(
+        jax.jit(region_losses._put)(jnp.asarray(order, jnp.int32), values), back
+    )
+
+
+def test_equal_errors_have_the_value_of_any_order() -> None:
+    # Every error of class 1 is 1/2: 1 - IoU goes from 0 to 1 whatever the order.
+    label = jnp.array([[[0, 1, 1, 0, 1]]], jnp.uint8)
+    logits = jnp.zeros((1, 1, 5, 2))
+    value = LovaszSoftmax()(logits, {"label": label}, label != IGNORE)
+    assert float(value) == pytest.approx(0.5, rel=1e-6)
