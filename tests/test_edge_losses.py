@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from loss_examples import value_of
 
+from jaxseg import edge_losses
 from jaxseg.batch import IGNORE
 from jaxseg.edge_losses import EdgeAware
 
@@ -70,3 +71,26 @@ def test_an_ignored_strip_hides_a_boundary() -> None:
     hidden = label.at[:, :, 9:11].set(IGNORE)
     batch, valid = {"label": hidden}, hidden != IGNORE
     assert value_of(EdgeAware(), certain(1 - label), batch, valid) == 0
+
+
+@pytest.mark.parametrize("reach", [0, 1, 3])
+def test_the_gradient_of_a_maximum_goes_to_where_it_was_found(reach: int) -> None:
+    random = np.random.default_rng(reach)
+    # Two decimals: many neighbours are equal, and a pixel keeps to itself where none is larger.
+    x = jnp.asarray(random.integers(0, 20, (2, 9, 7, 3)) / 20, jnp.float32)
+    upstream = jnp.asarray(random.normal(size=x.shape), jnp.float32)
+
+    def compared(x: jax.Array) -> jax.Array:
+        for axis in (1, 2):
+            pads = [(0, 0)] * 4
+            pads[axis] = (reach, reach)
+            padded = jnp.pad(x, pads)
+            for shift in range(2 * reach + 1):
+                other = jax.lax.slice_in_dim(padded, shift, shift + x.shape[axis], axis=axis)
+                x = jnp.where(x >= other, x, other)
+        return x
+
+    expected, back = jax.vjp(compared, x)
+    largest, own_back = jax.vjp(lambda x: edge_losses._largest_near(x, reach), x)
+    np.testing.assert_array_equal(largest, expected)
+    np.testing.assert_allclose(own_back(upstream)[0], back(upstream)[0], atol=1e-5)
