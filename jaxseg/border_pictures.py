@@ -42,7 +42,8 @@ def border_figure(config: Config, split: str, count: int) -> Figure:
     loss = _loss(config)
     config = dataclasses.replace(config, loss={"edge": loss}, preprocess=(), augment=())
     data = dataclasses.replace(config.data, separation=True)
-    data = completed(dataclasses.replace(config, data=data)).data
+    config = completed(dataclasses.replace(config, data=data))
+    loss, data = _loss(config), config.data  # a rule of class weights has become numbers
     scenes = data.source.scenes(split)
     if not len(scenes):
         raise UserError(f"The split {split} holds no scene. Check the source's paths and split.")

@@ -66,7 +66,8 @@ def border_weight_map(
         spacing: Height and width of a pixel.
 
     Raises:
-        UserError: The maps differ in size, ids are negative or not whole, or a class has no weight.
+        UserError: The maps differ in size, ids or classes are negative or not whole, or a class
+            has no weight.
     """
     check_instances(instance)
     if label is None:
@@ -76,10 +77,16 @@ def border_weight_map(
             f"The class map has {label.shape} pixels, the object map {instance.shape}. Bring both "
             "to one grid."
         )
+    if label.dtype.kind not in "iub":
+        raise UserError(f"A class map of type {label.dtype}: classes are whole numbers.")
     known = label != IGNORE
     classes = np.where(known, label, 0)
+    if classes.min(initial=0) < 0:
+        raise UserError(
+            f"Class {classes.min()} is negative: classes count from 0, and {IGNORE} means no label."
+        )
     weights = np.asarray(class_weights or inverse_frequencies(label), np.float32)
-    if classes.min(initial=0) < 0 or classes.max(initial=0) >= len(weights):
+    if classes.max(initial=0) >= len(weights):
         raise UserError(
             f"Class {classes.max()} for {len(weights)} class weights: give one per class, or none."
         )

@@ -20,6 +20,7 @@ import tyro
 
 from jaxseg import band_statistics, border_weights, fitting
 from jaxseg.class_counts import class_counts
+from jaxseg.class_weights import ClassWeights, check_weights
 from jaxseg.console import make_console
 from jaxseg.data import Data
 from jaxseg.distillation import Distillation
@@ -67,6 +68,7 @@ class Config:
         aux_weight: Factor of the same losses on every auxiliary head.
         class_weight: Factor of the binary cross-entropy of a network that also tells which classes
             the image holds.
+        presence_weights: One weight per class in that cross-entropy, or a rule; empty = all ones.
         optimizer: How parameters follow their gradients.
         num_steps: Updates in the whole run.
         accumulate: Slices that a batch is cut into to save memory; gradients are averaged, batch
@@ -91,6 +93,7 @@ class Config:
     loss: dict[str, Loss] = dataclasses.field(default_factory=lambda: {"ce": CrossEntropy()})
     aux_weight: float = 0.4
     class_weight: float = 1.0
+    presence_weights: ClassWeights = ()
     optimizer: Optimizer = Optimizer()
     num_steps: int = 1000
     accumulate: int = 1
@@ -171,8 +174,7 @@ def completed(config: Config, stored: Config | None = None) -> Config:
         config = dataclasses.replace(config, data=data)
     known = () if stored is None else stored.preprocess
     return dataclasses.replace(
-        config,
-        loss=_weighted(config),
+        _weighted(config),
         preprocess=fitting.fitted(config.preprocess, config.data, known),
         sensor=_measured(config.data) if stored is None else stored.sensor,
     )
@@ -197,19 +199,22 @@ def _separation_limit(config: Config) -> float:
     return math.ceil(max(reaches, default=border_weights.LIMIT) / zoom)
 
 
-def _weighted(config: Config) -> dict[str, Loss]:
-    """The losses, with numbers instead of rules of class weights."""
+def _weighted(config: Config) -> Config:
+    """The config, with numbers instead of rules of class weights."""
     resolved: dict[str, Any] = dict(config.loss)
     ruled = {name for name, loss in resolved.items() if _rule(loss) is not None}
-    if not ruled:
-        return config.loss
+    presence = config.presence_weights
+    if not ruled and not isinstance(presence, str):
+        return config
     console = make_console()
     console.quiet = jax.process_index() > 0
     counts = class_counts(config.data.source, threads=config.data.threads, console=console)
     for name in ruled:
         weights = counts.weights(_rule(resolved[name]))
         resolved[name] = dataclasses.replace(resolved[name], class_weights=weights)
-    return resolved
+    if isinstance(presence, str):
+        presence = counts.weights(presence)
+    return dataclasses.replace(config, loss=resolved, presence_weights=presence)
 
 
 def _rule(loss: Loss) -> Any:  # noqa: ANN401  (a Rule or None; losses need no class weights)
@@ -235,11 +240,15 @@ def check(config: Config) -> None:
         raise UserError(
             "The config has no loss. Give one, for example loss={'ce': CrossEntropy()}."
         )
-    for name, loss in config.loss.items():
-        weights = getattr(loss, "class_weights", ())
-        if _rule(loss) is None and weights and len(weights) != len(classes):
+    check_weights(config.class_weight, config.presence_weights)
+    per_class = {"presence-weights": config.presence_weights} | {
+        f"loss.{name}.class-weights": getattr(loss, "class_weights", ())
+        for name, loss in config.loss.items()
+    }
+    for flag, weights in per_class.items():
+        if weights and not isinstance(weights, str) and len(weights) != len(classes):
             raise UserError(
-                f"--config.loss.{name}.class-weights has {len(weights)} for {len(classes)} classes "
+                f"--config.{flag} has {len(weights)} for {len(classes)} classes "
                 f"({', '.join(classes)}): give one each, in their order, or none."
             )
     if config.data.batch_size % config.accumulate:

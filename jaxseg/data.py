@@ -137,7 +137,7 @@ def read_window(scenes: Scenes, scene: int, window: Window, data: Data) -> Sampl
     """One window; what reaches beyond the scene is invalid, and objects become `separation`.
 
     Raises:
-        UserError: The window cannot be read, or its object ids are none.
+        UserError: The window cannot be read, or a label or object id is none.
     """
     height, width = scenes.size(scene)
     # Objects just outside of the window count too, so the distances are taken with a margin around
@@ -148,6 +148,7 @@ def read_window(scenes: Scenes, scene: int, window: Window, data: Data) -> Sampl
     bottom = min(height, window.y + window.height + margin)
     right = min(width, window.x + window.width + margin)
     sample = dict(scenes.read(scene, Window(top, left, bottom - top, right - left)))
+    _check_label(sample, data.source.classes, scenes.name(scene))
     instance = sample.pop("instance", None)
     if data.separation:
         try:
@@ -185,6 +186,20 @@ def training_cells(scenes: Scenes, data: Data) -> NDArray[np.int64]:
             )
         counts[index] = -(-height // data.crop) * -(-width // data.crop)
     return np.repeat(np.arange(len(scenes)), counts)
+
+
+def _check_label(sample: Sample, classes: tuple[str, ...], name: str) -> None:
+    """A label that is no class would match no logit: trained wrongly, and left out when counted."""
+    if sample["label"].dtype.kind not in "iub":
+        kind = sample["label"].dtype
+        raise UserError(f"{name}: labels of type {kind}; classes are whole numbers.")
+    label, valid = sample["label"].astype(np.int64), sample["valid"].astype(bool)
+    wrong = label[valid & (label != IGNORE) & ((label < 0) | (label >= len(classes)))]
+    if len(wrong):
+        raise UserError(
+            f"{name}: label {wrong[0]} is no class: the source names {len(classes)} "
+            f"({', '.join(classes)}). Name it, or store it as {IGNORE}."
+        )
 
 
 def _fit(array: NDArray[np.generic], height: int, width: int, fill: float) -> NDArray[np.generic]:

@@ -2,9 +2,10 @@
 
 Pixels forgive what objects do not: two parcels that a broken hedge merges cost a few wrong pixels
 and one object of two. A predicted object is a connected component (four neighbours) of one class of
-the prediction. A true object is one instance id within one class where the source knows instances
-(0 = no object), else a connected component of the reference. Pixels that are not counted belong to
-none.
+the prediction. A true object is one instance id where the source knows instances (0 = no object),
+of the class that most of its pixels have and without its pixels of other classes (those that keep
+touching objects apart are background, say); else a connected component of the reference. Pixels
+that are not counted belong to none.
 
 A predicted and a true object of one class match at threshold t where their IoU is above t. From 0.5
 on an object has at most one such partner, so nothing is chosen. With TP matches:
@@ -92,18 +93,16 @@ class ObjectTotal:
         Raises:
             UserError: Sizes differ, an id is negative, or ids are no whole numbers.
         """
+        if instance is not None and instance.shape != label.shape:
+            raise UserError(
+                f"Object ids of {instance.shape} and classes of {label.shape} pixels: both must "
+                "be of one size."
+            )
+        own = None if instance is None else _of_their_class(instance, label, counted)
         for k in range(len(self.true)):
             asked = counted & (label == k)
             found = scipy.ndimage.label(counted & (prediction == k))[0]
-            if instance is None:
-                true = scipy.ndimage.label(asked)[0]
-            elif instance.shape == label.shape:
-                true = np.where(asked, instance, 0)
-            else:
-                raise UserError(
-                    f"Object ids of {instance.shape} and classes of {label.shape} pixels: both "
-                    "must be of one size."
-                )
+            true = scipy.ndimage.label(asked)[0] if own is None else np.where(asked, own, 0)
             if true.any() or found.any():
                 self._count(k, match_objects(found, true))
 
@@ -221,6 +220,20 @@ def match_objects(predicted: NDArray[np.integer], true: NDArray[np.integer]) -> 
             _pairs(np.bincount(t_pair[inside], shared[inside])),
         ),
     )
+
+
+def _of_their_class(
+    instance: NDArray[np.integer], label: NDArray[np.integer], counted: NDArray[np.bool_]
+) -> NDArray[np.integer]:
+    """The ids (H, W) where the label is the one that most counted pixels of the object have."""
+    inside = counted & (instance != 0)
+    _, index = np.unique(instance[inside], return_inverse=True)
+    classes = label[inside].astype(np.int64)
+    votes = np.zeros((index.max(initial=-1) + 1, classes.max(initial=0) + 1), np.int64)
+    np.add.at(votes, (index, classes), 1)
+    own = np.zeros_like(instance)
+    own[inside] = np.where(votes.argmax(axis=1)[index] == classes, instance[inside], 0)
+    return own
 
 
 def _pairs(sizes: NDArray[np.integer] | NDArray[np.float64]) -> int:

@@ -3,24 +3,35 @@
 import jax
 import jax.numpy as jnp
 
+from jaxseg.class_weights import ClassWeights, weights_of
 
-def presence_loss(class_logits: jax.Array, label: jax.Array, valid: jax.Array) -> jax.Array:
+
+def presence_loss(
+    class_logits: jax.Array,
+    label: jax.Array,
+    valid: jax.Array,
+    class_weights: ClassWeights = (),
+) -> jax.Array:
     """Binary cross-entropy of each class's presence, mean over classes and images, a scalar.
 
     A class is present where a valid pixel has it. An image without a valid pixel does not count; a
     batch without any has loss 0.
 
-    Source: Lextal/pspnet-pytorch, 2017, the lecture's PSPNet, whose loss adds it with factor 1.
+    Source: Lextal/pspnet-pytorch, 2017, the lecture's PSPNet, whose loss adds it with factor 1 and
+    multiplies each class's term by its weight, as PyTorch's `BCEWithLogitsLoss(weight)` does.
 
     Args:
-        class_logits: (B, K) float32.
+        class_logits: (B, K); computed in float32.
         label: (B, H, W) uint8.
         valid: (B, H, W) bool, as in `jaxseg.losses`.
+        class_weights: One weight per class; empty = all ones.
     """
     classes = jnp.arange(class_logits.shape[-1])
     present = ((label[..., None] == classes) & valid[..., None]).any((1, 2))  # (B, K)
     counts = valid.any((1, 2))  # (B,)
     # -log sigmoid(x) where present, -log sigmoid(-x) where not.
-    image = jax.nn.softplus(jnp.where(present, -class_logits, class_logits)).mean(-1)
+    logits = class_logits.astype(jnp.float32)
+    each = jax.nn.softplus(jnp.where(present, -logits, logits))
+    image = (weights_of(class_weights, logits.shape[-1]) * each).mean(-1)
     # Dividing by one keeps a batch without any valid pixel finite.
     return jnp.where(counts, image, 0.0).sum() / jnp.maximum(counts.sum(), 1)

@@ -152,7 +152,9 @@ def make_train_step(
             terms[f"aux{number}"] = sum(values, jnp.float32(0))
             total += config.aux_weight * terms[f"aux{number}"]
         for number, logit in enumerate(jax.tree.leaves(updates.get("class_logits", {}))):
-            terms[f"class{number}"] = presence_loss(logit, batch["label"], valid)
+            terms[f"class{number}"] = presence_loss(
+                logit, batch["label"], valid, config.presence_weights
+            )
             total += config.class_weight * terms[f"class{number}"]
         # What a network sows as `regularizers`, scalars that it has weighted itself.
         if regularizers := jax.tree.leaves(updates.get("regularizers", {})):

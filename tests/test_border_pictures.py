@@ -39,3 +39,16 @@ def test_class_weights_have_to_fit(tiny: Path) -> None:
     loss = {"edge": EdgeWeightedCrossEntropy(class_weights=(1.0, 2.0))}
     with pytest.raises(UserError, match="2 class weights for 3 classes"):
         border_figure(dataclasses.replace(config, loss=loss), "test", 1)
+
+
+def test_a_rule_of_class_weights_is_drawn_as_its_numbers(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    config = configs.load(str(tiny / "config.py"))
+    loss = EdgeWeightedCrossEntropy(class_weights="inverse_frequency", w0=0.0)
+    ruled = dataclasses.replace(config, loss={"edge": loss})
+    figure = border_figure(ruled, "test", 1)
+    drawn = np.unique(np.asarray(figure.axes[2].images[-1].get_array()))
+    numbers = configs.completed(ruled).loss["edge"].class_weights
+    np.testing.assert_allclose(drawn, np.unique(np.float32(numbers)), rtol=1e-5)

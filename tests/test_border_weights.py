@@ -181,6 +181,8 @@ def test_without_touching_pixels_every_object_is_a_region() -> None:
         (np.full((4, 4), -3), None, "Object id -3 is negative"),
         (np.zeros((4, 4), int), np.zeros((4, 5), int), r"\(4, 5\) pixels, the object map \(4, 4\)"),
         (np.zeros((4, 4), int), np.full((4, 4), 2), "Class 2 for 2 class weights"),
+        (np.zeros((4, 4), int), np.full((4, 4), -1), "Class -1 is negative"),
+        (np.zeros((4, 4), int), np.zeros((4, 4)), "A class map of type float64"),
     ],
 )
 def test_bad_maps_are_refused(

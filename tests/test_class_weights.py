@@ -165,12 +165,14 @@ def test_a_completed_config_holds_numbers(tiny: Path) -> None:
     config = configs.load(str(tiny / "config.py"))
     flags = ["--config.loss.ce.class-weights", "median_frequency"]
     config = configs.override(config, flags, "test")
-    config = dataclasses.replace(config, loss=config.loss | {"dice": Dice(class_weights="enet")})
+    losses = config.loss | {"dice": Dice(class_weights="enet")}
+    config = dataclasses.replace(config, loss=losses, presence_weights="inverse_frequency")
     completed = configs.completed(config)
     counts = counted(config.data.source)
     assert completed.loss["ce"] == CrossEntropy(class_weights=counts.weights("median_frequency"))
     assert completed.loss["dice"] == Dice(class_weights=counts.weights("enet"))
     assert completed.loss["edge"] == config.loss["edge"]
+    assert completed.presence_weights == counts.weights("inverse_frequency")
     assert configs.from_json(json.loads(json.dumps(configs.to_json(completed)))) == completed
     assert configs.differences(completed, configs.completed(config)) == []
     configs.check(completed)
@@ -189,6 +191,9 @@ def test_weights_that_do_not_fit_the_classes_are_refused_before_training(tiny: P
     flags = ["--config.loss.ce.class-weights", "1", "2"]
     with pytest.raises(UserError, match=r"loss\.ce\.class-weights has 2 for 3 classes \(ground,"):
         configs.check(configs.completed(configs.override(config, flags, "test")))
+    for wrong, said in (((1.0,), "presence-weights has 1 for 3"), ((1.0, 1.0, -2.0), "weight -2")):
+        with pytest.raises(UserError, match=said):
+            configs.check(dataclasses.replace(config, presence_weights=wrong))
 
 
 def test_the_command_prints_and_keeps(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -123,6 +123,34 @@ def test_what_is_no_object_map_is_refused_with_the_name_of_the_scene(data: Data)
         pipeline.read_window(Negative(), 0, Window(0, 0, 8, 8), data)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda label: np.where(label == 1, 3, label),
+            r"scene\d\.png: label 3 is no class",
+        ),
+        (lambda label: label.astype(np.int16) - 1, "label -1 is no class"),
+        (lambda label: label.astype(np.float32), "labels of type float32"),
+    ],
+)
+def test_a_label_that_is_no_class_is_refused_with_the_name_of_the_scene(
+    data: Data, change: Any, message: str
+) -> None:
+    scenes = data.source.scenes("train")
+
+    class Changed:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(scenes, name)
+
+        def read(self, index: int, window: Window) -> Sample:
+            sample = scenes.read(index, window)
+            return sample | {"label": change(sample["label"])}
+
+    with pytest.raises(UserError, match=message):
+        pipeline.read_window(Changed(), 0, Window(0, 0, 48, 72), data)  # type: ignore[arg-type]
+
+
 def test_statistics_are_those_of_the_valid_pixels(data: Data) -> None:
     scenes = data.source.scenes("train")
     centre = [scenes.read(i, Window(8, 20, 32, 32))["image"].reshape(-1, 3) for i in range(4)]

@@ -65,6 +65,16 @@ def test_without_instances_the_reference_falls_into_components() -> None:
     assert total.panoptic_quality().tolist() == [1.0, 1.0]
 
 
+def test_an_object_counts_in_the_class_that_most_of_its_pixels_have() -> None:
+    # The column where two objects would touch is background, and no object of the background.
+    apart = field((1, 5), (5, 9))
+    apart[:, 4:6] = 0
+    total = counted(apart, apart, field((1, 5), (5, 9), ids=True))
+    assert total.true.tolist() == [0, 2]
+    assert total.matched[1].tolist() == [2] * 10
+    assert total.panoptic_quality()[1] == 1
+
+
 def test_objects_that_touch_at_a_corner_are_two() -> None:
     corner = np.zeros((8, 12), np.uint8)
     corner[2:4, 2:4] = corner[4:6, 4:6] = 1

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import pytest
@@ -34,45 +35,72 @@ def test_large_leaves_are_cut_along_their_largest_axis() -> None:
     assert placed["bias"].spec == jax.sharding.PartitionSpec()
 
 
+def joined(command: list[str], tiny: Path, *, processes: int, devices: int) -> None:
+    """Runs a command as `processes` with so many devices each, joined as a SLURM job is."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    environment = os.environ | {
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} "
+        "--xla_backend_optimization_level=0",
+        "XDG_CACHE_HOME": str(tiny / "cache"),
+        "JAX_COORDINATOR_PORT": port,
+        "SLURM_JOB_ID": "1",
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": str(processes),
+    }
+    running = [
+        subprocess.Popen(
+            [sys.executable, *command, "--distributed"],
+            env=environment | {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(processes)
+    ]
+    for process in running:
+        output, _ = process.communicate(timeout=400)
+        assert process.returncode == 0, output
+
+
 @pytest.mark.slow
-def test_two_processes_train_as_one(tiny: Path, tmp_path: Path) -> None:
-    def run(workdir: Path, processes: int, devices: int) -> list[float]:
-        """Losses of four steps on `processes` x `devices`, joined as a SLURM job is."""
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            port = str(free.getsockname()[1])
-        environment = os.environ | {
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} "
-            "--xla_backend_optimization_level=0",
-            "XDG_CACHE_HOME": str(tiny / "cache"),
-            "JAX_COORDINATOR_PORT": port,
-            "SLURM_JOB_ID": "1",
-            "SLURM_STEP_NODELIST": "localhost",
-            "SLURM_NTASKS": str(processes),
-        }
+def test_two_processes_train_as_one_and_count_alike(tiny: Path, tmp_path: Path) -> None:
+    def trained(workdir: Path, processes: int, devices: int) -> list[float]:
+        """Losses of four steps on `processes` x `devices`."""
         command = [
-            *(sys.executable, str(ROOT / "train.py"), "--config", str(tiny / "config.py")),
+            *(str(ROOT / "train.py"), "--config", str(tiny / "config.py")),
             *("--workdir", str(workdir), "--config.mesh.data", "2", "--config.mesh.space", "2"),
-            *("--config.num-steps", "4", "--config.log-every", "1", "--distributed"),
+            *("--config.num-steps", "4", "--config.log-every", "1"),
         ]
-        running = [
-            subprocess.Popen(
-                command,
-                env=environment | {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            for rank in range(processes)
-        ]
-        for process in running:
-            output, _ = process.communicate(timeout=400)
-            assert process.returncode == 0, output
+        joined(command, tiny, processes=processes, devices=devices)
         rows = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
         return [row["loss"] for row in rows if row["kind"] == "train"]
 
-    two = run(tmp_path / "two", processes=2, devices=2)
-    one = run(tmp_path / "one", processes=1, devices=4)
+    def evaluated(processes: int, devices: int) -> dict[str, Any]:
+        """The scores of the run of two processes."""
+        main = "import sys; from jaxseg.cli import main; main(sys.argv[1:])"
+        command = [
+            *("-c", main, "evaluate", str(tmp_path / "two"), "--no-baseline"),
+            *("--step", "latest", "--mesh.data", "2", "--mesh.space", "2"),
+        ]
+        joined(command, tiny, processes=processes, devices=devices)
+        file = tmp_path / "two" / "evaluation" / "test" / "scores.json"
+        network: dict[str, Any] = json.loads(file.read_text())["network"]
+        return network
+
+    two = trained(tmp_path / "two", processes=2, devices=2)
+    one = trained(tmp_path / "one", processes=1, devices=4)
     assert len(two) == 4
     assert two[0] == pytest.approx(one[0], rel=1e-5)
     assert two == pytest.approx(one, rel=1e-2)  # rounding grows with the steps of AdamW
+
+    by_two, by_one = evaluated(processes=2, devices=2), evaluated(processes=1, devices=4)
+    for name in ("confusion", "kappa", "per_class", "boundaries", "intervals"):
+        assert by_two[name] == by_one[name]
+    for name in ("disc", "square"):
+        # The sum of IoU over the scenes of each process rounds in another order.
+        assert by_two["objects"][name] == pytest.approx(by_one["objects"][name])
+    for name in ("ece", "nll"):
+        after = [found["calibration"]["after"][name] for found in (by_two, by_one)]
+        assert after[0] == pytest.approx(after[1], rel=1e-4)

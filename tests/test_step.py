@@ -195,7 +195,9 @@ class Present(nn.Module):
 def test_what_the_image_holds_is_trained_with_its_weight(
     config: Config, batches: list[Sample], shape: MeshShape, devices: int
 ) -> None:
-    config = dataclasses.replace(config, model=Present(), augment=(), class_weight=0.25)
+    config = dataclasses.replace(
+        config, model=Present(), augment=(), class_weight=0.25, presence_weights=(0.5, 2.0, 1.0)
+    )
     mesh = sharding.make_mesh(shape, jax.devices()[:devices])
     state = step.init_state(config, 3, mesh)
     batch = {name: array.copy() for name, array in batches[0].items()}
@@ -211,7 +213,8 @@ def test_what_the_image_holds_is_trained_with_its_weight(
     each = zip(batch["label"], counted, strict=True)
     present = [[bool((label[ok] == c).any()) for c in range(3)] for label, ok in each]
     assert present[1] == [False, True, False]
-    wrong = np.log1p(np.exp(np.where(present, -logits, logits)))[counted.any((1, 2))].mean()
+    wrong = np.log1p(np.exp(np.where(present, -logits, logits)))[counted.any((1, 2))]
+    wrong = (wrong * [0.5, 2.0, 1.0]).mean()
     assert float(metrics["loss/class0"]) == pytest.approx(wrong, rel=1e-5)
     others = sum(loss.weight * float(metrics[f"loss/{name}"]) for name, loss in config.loss.items())
     assert float(metrics["loss"]) == pytest.approx(others + 0.25 * wrong, rel=1e-5)
