@@ -18,6 +18,7 @@ from jaxseg.datasets.polsar import LabelledPolsar
 from jaxseg.errors import UserError
 from jaxseg.models.unet import UNet
 from jaxseg.polsar_transforms import CoherencyFeatures
+from jaxseg.sensor import Sensor
 from jaxseg.sensors import polsar
 from jaxseg.wishart_baseline import WishartClassifier
 
@@ -146,7 +147,9 @@ def test_a_polarimetric_source_is_counted_by_both_classifiers_of_single_pixels(
 
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Other(LabelledPolsar):
-        bands: tuple[str, ...] = ("a", "b")  # type: ignore[misc]
+        @property
+        def sensor(self) -> Sensor:
+            return Sensor(("a", "b"))
 
     fields = {f.name: getattr(source, f.name) for f in dataclasses.fields(source)}
     other = dataclasses.replace(config, data=Data(source=Other(**fields), crop=32))
