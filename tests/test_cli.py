@@ -164,6 +164,20 @@ def test_a_run_is_evaluated_into_tables_and_pictures(
     said = mistake(capsys, ["evaluate", str(copy / "run"), "--step", "latest", *metres])
     assert "does not know how many metres a pixel has" in said
 
+    run = ["evaluate", str(copy / "run"), "--step", "latest"]
+    other = [*run, "--config", str(copy / "config.py")]
+    turned = ["--config.data.source.band-numbers", "3", "2", "1"]
+    assert "band-numbers 3 2 1" in mistake(capsys, other + turned)
+    assert "needs --config" in mistake(capsys, run + turned)
+    renamed = ["--config.data.source.classes", "ground", "disc", "cube"]
+    assert "the network tells apart ground, disc, square" in mistake(capsys, other + renamed)
+    cli.main([*other, "--no-baseline", "--split", "validation"])
+    assert "validation split of config" in capsys.readouterr().out
+    scores = json.loads(
+        (copy / "run" / "evaluation" / "config" / "validation" / "scores.json").read_text()
+    )
+    assert scores["split"] == "validation"
+
 
 def test_the_border_weights_are_drawn(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
