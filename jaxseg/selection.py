@@ -20,8 +20,8 @@ class CoTeaching:
     """Each network learns from the pixels that the other one finds easy.
 
     Of each class's pixels in the batch the share R with the smallest cross-entropy of one network
-    is what the other is trained on; R falls from 1 to 1 - `forget` over the first `ramp` of the
-    run. Labels that are wrong are learned late, so their loss is large.
+    is what the other is trained on; R falls from 1 to 1 - `forget` between the parts `start` and
+    `ramp` of the run. Labels that are wrong are learned late, so their loss is large.
 
     Source: Han et al., Co-teaching, NeurIPS 2018, arXiv:1804.06872, algorithm 1, on pixels.
     Differences: the paper takes the share of all samples, which in a segmentation leaves the rare
@@ -31,24 +31,31 @@ class CoTeaching:
     Attributes:
         weight: Factor in the total loss.
         forget: Share (0..1) of the pixels left out in the end; about the share of wrong labels.
-        ramp: Part (0..1] of the run over which it grows.
+        ramp: Part (0..1] of the run at which all of it is left out.
+        start: Part [0..1) of the run until which nothing is: networks that know little yet leave
+            out what is difficult, not what is wrong.
     """
 
     weight: float = 1.0
     forget: float = 0.3
     ramp: float = 0.2
+    start: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuses shares outside of 0..1."""
         check_between("weight", self.weight, 0, float("inf"))
         check_between("forget", self.forget, 0, 1)
         check_between("ramp", self.ramp, 0, 1, above=True)
+        check_between("start", self.start, 0, 1)
+        if self.start >= self.ramp:
+            raise UserError(f"start {self.start} has to be below ramp {self.ramp}.")
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class; the sum of both networks' losses."""
         losses = [_cross_entropy(answer, batch, valid) for answer in _answers(logits, batch)]
         target = targets(logits, batch, valid)
-        keep = 1 - self.forget * jnp.minimum(batch["progress"] / self.ramp, 1.0)
+        part = (batch["progress"] - self.start) / (self.ramp - self.start)
+        keep = 1 - self.forget * jnp.clip(part, 0.0, 1.0)
         total: jax.Array = jnp.float32(0)
         for own, other in (losses, losses[::-1]):
             easy = _easy(jax.lax.stop_gradient(other), target, keep)

@@ -38,10 +38,12 @@ def test_thresholds_are_those_of_a_sort() -> None:
 
 
 def test_at_the_start_co_teaching_is_cross_entropy_of_both() -> None:
-    loss = CoTeaching()(FIRST, batch(0.0), VALID)
     plain = CrossEntropy()
     expected = plain(FIRST, batch(0.0), VALID) + plain(SECOND, batch(0.0), VALID)
-    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    np.testing.assert_allclose(CoTeaching()(FIRST, batch(0.0), VALID), expected, rtol=1e-6)
+    later = CoTeaching(start=0.4, ramp=0.8)
+    np.testing.assert_allclose(later(FIRST, batch(0.4), VALID), expected, rtol=1e-6)
+    assert later(FIRST, batch(0.5), VALID) < expected
 
 
 def test_each_learns_from_what_the_other_finds_easy_in_every_class() -> None:
@@ -115,5 +117,7 @@ def test_one_network_is_not_enough(loss: CoTeaching) -> None:
 def test_shares_outside_of_0_to_1_are_refused() -> None:
     with pytest.raises(UserError, match=r"forget of a loss is 1\.2"):
         CoTeaching(forget=1.2)
+    with pytest.raises(UserError, match=r"start 0\.5 has to be below ramp 0\.2"):
+        CoTeaching(start=0.5)
     with pytest.raises(UserError, match="rho of a loss is 0"):
         CrossModalSelection(rho=0.0)
