@@ -1,9 +1,9 @@
 """Refined PSPNet on the polarimetric scene of San Francisco (AIRSAR, L-band, PolSF labels).
 
-On the test blocks the best of its two validated checkpoints (step 100) reaches OA 98.2 %, AA 94.7 %,
-kappa 0.961, mIoU 0.878; 7.9 CPU minutes on one core of a busy machine, one seed. There `jaxseg
-evaluate` measures 92.8 %, 75.5 %, 0.849, 0.618 of a Wishart maximum-likelihood classifier and 97.4 %,
-91.2 %, 0.944, 0.826 of a Gaussian one on dB and coherences, both of single pixels.
+On the test blocks the best of its two validated checkpoints (step 100) reaches OA 98.2 %, AA
+94.7 %, kappa 0.961, mIoU 0.878; 7.9 CPU minutes on one core of a busy machine, one seed. There
+`jaxseg evaluate` measures 92.8 %, 75.5 %, 0.849, 0.618 of a Wishart maximum-likelihood classifier
+and 97.4 %, 91.2 %, 0.944, 0.826 of a Gaussian one on dB and coherences, both of single pixels.
 
 The data are not part of jaxseg: a PolSARpro folder T3 and label.png, of the same pixels, with ids 0
 unlabelled, 1 bare soil, 2 mountain, 3 water, 4 urban, 5 vegetation (PolSF, Liu et al., 2022,
