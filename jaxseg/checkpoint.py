@@ -24,8 +24,7 @@ from orbax.checkpoint.checkpoint_managers import (
     LatestN,
 )
 
-from jaxseg import config as configs
-from jaxseg import sharding, step
+from jaxseg import config_text, sharding, step
 from jaxseg.config import Config
 from jaxseg.errors import UserError
 
@@ -94,7 +93,7 @@ class Checkpoints:
             number,
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(state),
-                config=ocp.args.JsonSave(configs.to_json(config)),
+                config=ocp.args.JsonSave(config_text.to_json(config)),
             ),
             metrics=None if miou is None or not math.isfinite(miou) else {METRIC: float(miou)},
             force=True,
@@ -174,7 +173,7 @@ class Checkpoints:
         stored = self._manager.restore(
             number, args=ocp.args.Composite(config=ocp.args.JsonRestore())
         )
-        config = configs.from_json(stored["config"])
+        config = config_text.from_json(stored["config"])
         if not isinstance(config, Config):
             raise UserError(f"Checkpoint {number} in {self._manager.directory} holds no Config.")
         return config

@@ -19,7 +19,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from jaxseg import band_statistics, checkpoint, evaluation, sharding, transforms
+from jaxseg import band_statistics, checkpoint, config_text, evaluation, sharding, transforms
 from jaxseg import config as configs
 from jaxseg import data as pipeline
 from jaxseg.batch import Sample
@@ -93,7 +93,7 @@ def train(config: Config, workdir: Path) -> TrainState:
                 return state
 
             # 5 say what is about to happen
-            for line in configs.pretty(config):
+            for line in config_text.pretty(config):
                 log.say(line)
             log.summary(_summary(config, state, mesh, workdir, origin))
 
@@ -277,7 +277,7 @@ def _on_devices(batches: Iterator[Sample], mesh: Mesh) -> Iterator[dict[str, jax
 
 
 def _refuse_changes(stored: Config | None, given: Config, workdir: Path) -> None:
-    if stored is not None and (changed := configs.differences(stored, given)):
+    if stored is not None and (changed := config_text.differences(stored, given)):
         raise UserError(
             f"{workdir} holds a run of another config. It differs in (stored -> given):\n  "
             + "\n  ".join(changed)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from jaxseg import cli
+from jaxseg import cli, config_text
 from jaxseg import config as configs
 from jaxseg.batch import IGNORE, Sample
 from jaxseg.class_counts import class_counts
@@ -173,8 +173,10 @@ def test_a_completed_config_holds_numbers(tiny: Path) -> None:
     assert completed.loss["dice"] == Dice(class_weights=counts.weights("enet"))
     assert completed.loss["edge"] == config.loss["edge"]
     assert completed.presence_weights == counts.weights("inverse_frequency")
-    assert configs.from_json(json.loads(json.dumps(configs.to_json(completed)))) == completed
-    assert configs.differences(completed, configs.completed(config)) == []
+    assert (
+        config_text.from_json(json.loads(json.dumps(config_text.to_json(completed)))) == completed
+    )
+    assert config_text.differences(completed, configs.completed(config)) == []
     configs.check(completed)
 
 

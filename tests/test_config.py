@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from jaxseg import config as configs
+from jaxseg import config_text
 from jaxseg.config import Config
 from jaxseg.errors import UserError
 from jaxseg.losses import CrossEntropy
@@ -16,8 +17,8 @@ SHIPPED = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_config_survives_json(path: Path) -> None:
     config = configs.load(str(path))
-    stored = json.loads(json.dumps(configs.to_json(config)))
-    assert configs.from_json(stored) == config
+    stored = json.loads(json.dumps(config_text.to_json(config)))
+    assert config_text.from_json(stored) == config
 
 
 def test_flags_reach_every_depth(tiny: Path) -> None:
@@ -54,9 +55,9 @@ def test_an_unknown_flag_is_refused_with_a_suggestion(
 def test_differences_name_the_fields_that_make_another_run(tiny: Path) -> None:
     config = configs.load(str(tiny / "config.py"))
     same = configs.override(config, ["--config.num-steps", "99", "--config.data.threads", "1"], "")
-    assert configs.differences(config, same) == []
+    assert config_text.differences(config, same) == []
     flags = ["--config.seed", "1", "--config.loss.edge.w0", "5.0"]
-    assert configs.differences(config, configs.override(config, flags, "")) == [
+    assert config_text.differences(config, configs.override(config, flags, "")) == [
         "loss.edge.w0: 10.0 -> 5.0",
         "seed: 0 -> 1",
     ]
@@ -64,16 +65,16 @@ def test_differences_name_the_fields_that_make_another_run(tiny: Path) -> None:
 
 def test_json_builds_classes_of_jaxseg_only() -> None:
     with pytest.raises(UserError, match="only classes of jaxseg"):
-        configs.from_json({"class": "subprocess.Popen", "args": ["true"]})
+        config_text.from_json({"class": "subprocess.Popen", "args": ["true"]})
     with pytest.raises(UserError, match="does not have"):
-        configs.from_json({"class": "jaxseg.losses.NoSuchLoss"})
+        config_text.from_json({"class": "jaxseg.losses.NoSuchLoss"})
     with pytest.raises(UserError, match="no_such_field"):
-        configs.from_json({"class": "jaxseg.losses.CrossEntropy", "no_such_field": 1})
+        config_text.from_json({"class": "jaxseg.losses.CrossEntropy", "no_such_field": 1})
 
 
 def test_json_refuses_what_it_could_not_rebuild() -> None:
     with pytest.raises(UserError, match="could not rebuild"):
-        configs.to_json({"path": Path("somewhere")})
+        config_text.to_json({"path": Path("somewhere")})
 
 
 def test_a_missing_config_file_is_answered_with_those_there_are() -> None:
@@ -89,7 +90,7 @@ def test_a_file_without_get_config_is_refused(tmp_path: Path) -> None:
 
 def test_pretty_fits_a_hundred_columns(tiny: Path) -> None:
     config: Config = configs.load(str(tiny / "config.py"))
-    lines = configs.pretty(config)
+    lines = config_text.pretty(config)
     assert any(line.startswith("num_steps = 12") for line in lines)
     assert max(map(len, lines)) <= 100 or any("/" in line for line in lines)  # a path stays whole
 

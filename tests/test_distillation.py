@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg import checkpoint, training
-from jaxseg import config as configs
+from jaxseg import checkpoint, config_text, training
 from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.landscape import MEAN, STD, Landscape
@@ -171,7 +170,7 @@ def test_a_run_with_a_teacher_is_used_without_its_images(
     # What is stored is what a run without side images stores; reading it needs no teacher.
     stored, again = checkpoint.reopen(tmp_path / "taught", MeshShape())
     chex.assert_trees_all_equal(again.params, state.params)
-    assert configs.to_json(stored.model) == configs.to_json(config.model)
+    assert config_text.to_json(stored.model) == config_text.to_json(config.model)
 
 
 @pytest.mark.slow

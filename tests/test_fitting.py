@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxseg import config as configs
-from jaxseg import fitting, transforms
+from jaxseg import config_text, fitting, transforms
 from jaxseg.batch import Window
 from jaxseg.config import Config
 from jaxseg.hyperspectral_transforms import MNF, PCA, RemoveBands
@@ -48,14 +48,14 @@ def test_each_step_is_fitted_to_what_the_steps_before_leave(config: Config) -> N
 def test_what_is_found_survives_json_and_is_printed_by_its_length(config: Config) -> None:
     config = dataclasses.replace(config, preprocess=(Standardize(), PCA(2), MNF(2)))
     completed = configs.completed(config)
-    assert configs.from_json(configs.to_json(completed)) == completed
-    assert configs.differences(completed, configs.completed(config)) == []
+    assert config_text.from_json(config_text.to_json(completed)) == completed
+    assert config_text.differences(completed, configs.completed(config)) == []
     many = dataclasses.replace(PCA(100), mean=(0.0,) * 200, matrix=(0.5,) * 20_000)
     changed = dataclasses.replace(completed, preprocess=(many,))
-    lines = configs.pretty(changed)
+    lines = config_text.pretty(changed)
     assert sum(map(len, lines)) < 8000
     assert any("(0.5, 0.5, ... 20000 numbers)" in line for line in lines)
-    assert max(map(len, configs.differences(completed, changed))) < 1500
+    assert max(map(len, config_text.differences(completed, changed))) < 1500
 
 
 def test_a_continued_run_keeps_its_numbers(config: Config) -> None:
@@ -79,7 +79,7 @@ def test_a_continued_run_keeps_its_numbers(config: Config) -> None:
     wider = dataclasses.replace(config, preprocess=(Standardize(), PCA(components=3)))
     again = configs.completed(wider, stored)
     assert len(again.preprocess[1].matrix) == 9  # type: ignore[attr-defined]
-    assert any("components: 2 -> 3" in line for line in configs.differences(stored, again))
+    assert any("components: 2 -> 3" in line for line in config_text.differences(stored, again))
 
 
 def test_a_command_line_reaches_the_steps(config: Config) -> None:

@@ -10,6 +10,7 @@ from polsar_folder import labelled
 from scipy import ndimage
 
 from jaxseg import config as configs
+from jaxseg import config_text
 from jaxseg.batch import IGNORE, Source, Window
 from jaxseg.datasets.polsar import LabelledPolsar
 from jaxseg.errors import UserError
@@ -65,7 +66,7 @@ def test_it_is_a_source_of_the_nine_bands_of_t3(folder: Path) -> None:
     assert sample["image"].dtype == np.float32
     assert sample["valid"].all()
     assert opened.rgb(sample["image"]).shape == (20, 30, 3)
-    assert configs.from_json(configs.to_json(opened)) == opened
+    assert config_text.from_json(config_text.to_json(opened)) == opened
 
 
 @pytest.mark.parametrize(
