@@ -1,4 +1,4 @@
-"""`Config`: everything that decides a run, as one frozen value, from a file, flags or JSON.
+"""`Config`: everything that decides a run, as one frozen value, from a file and flags.
 
 A config file defines `get_config() -> Config` and builds plain objects; there are no names to look
 up. Flags change its fields by their dotted names: `--config.model.backbone resnet101`.
