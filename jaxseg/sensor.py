@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg import sentinel2
 from jaxseg.errors import UserError
 
 Unit = Literal[
@@ -50,6 +51,10 @@ class UnitError(SensorError):
 
 class ScaleError(SensorError):
     """The numbers are of the same kind, on another scale: 0..1 against 0..10 000."""
+
+
+class BaselineError(ScaleError):
+    """One of both has the 1000 that Sentinel-2's baseline 04.00 added, the other has not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,10 +146,12 @@ def refuse_other(trained: Sensor, given: Sensor, where: str) -> None:
         UnitError: The numbers are of another unit, by what is told or by their signs.
         ScaleError: They are on another scale or have another offset, by what is told or by their
             spread.
+        BaselineError: Sentinel-2 bands of which one of both holds no number below 1000.
     """
     _compare_bands(trained, given, where)
     _compare_units(trained, given, where)
     _compare_scales(trained, given, where)
+    _compare_baselines(trained, given, where)
 
 
 def _compare_bands(trained: Sensor, given: Sensor, where: str) -> None:
@@ -239,6 +246,26 @@ def _compare_scales(trained: Sensor, given: Sensor, where: str) -> None:
             f"{given.typical[0][2]:g}, in training {trained.typical[0][0]:g} to "
             f"{trained.typical[0][2]:g}). If they are the same quantity, read them with "
             f"--config.data.source.multiply {factor if ratio < 1 else 1 / factor:.6g}"
+        )
+
+
+def _compare_baselines(trained: Sensor, given: Sensor, where: str) -> None:
+    sentinel2s = all(re.fullmatch(r"b\d+a?", canonical(name)) for name in trained.bands)
+    if not (sentinel2s and trained.typical and given.typical):
+        return
+    before, now = (min(band[0] for band in s.typical) for s in (trained, given))
+    if before < sentinel2.ADDED / 2 and now >= sentinel2.ADDED:
+        raise BaselineError(
+            f"{where}: hardly a number is below {now:g}, in training {before:g}: these seem to be "
+            f"Sentinel-2 products of processing baseline 04.00 or later, which add "
+            f"{sentinel2.ADDED}, and no tag or name says so. Read them with "
+            f"--config.data.source.added {sentinel2.ADDED}"
+        )
+    if now < sentinel2.ADDED / 2 and before >= sentinel2.ADDED:
+        raise BaselineError(
+            f"{where}: numbers begin at {now:g}, in training at {before:g}: the network seems to "
+            "have been trained on Sentinel-2 products of processing baseline 04.00 or later as "
+            f"they are. Train it with --config.data.source.added {sentinel2.ADDED}"
         )
 
 

@@ -98,6 +98,19 @@ def test_and_by_the_name_of_a_folder_above(tmp_path: Path) -> None:
     assert (first(source(tmp_path / f"{NEW}.SAFE")) == 300).all()
 
 
+def test_and_by_the_user_where_nothing_tells(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "tile.tif", numbers(1300), ("B04",))
+    assert (first(source(tmp_path)) == 1300).all()
+    assert (first(source(tmp_path, added=1000)) == 300).all()
+    write(
+        tmp_path / "images" / "tile.tif",
+        numbers(1300),
+        ("B04",),
+        tags={"PRODUCT_URI": NEW + ".SAFE"},
+    )
+    assert (first(source(tmp_path, added=0)) == 1300).all()
+
+
 def test_scale_and_offset_come_from_the_tags(tmp_path: Path) -> None:
     write(tmp_path / "images" / "a.tif", numbers(8000), scale=2.75e-5, offset=-0.2)
     found = source(tmp_path, unit="reflectance")
@@ -157,6 +170,7 @@ def test_a_factor_brings_reflectance_to_the_numbers_of_a_run(tmp_path: Path) -> 
     ("fields", "message"),
     [
         ({"multiply": 0.0}, "multiply 0.0: give a finite factor"),
+        ({"added": -1000}, "added -1000: nothing"),
         ({"convert": "power-to-decibel", "unit": "decibel"}, "is for numbers of power"),
     ],
 )

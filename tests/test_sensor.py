@@ -8,6 +8,7 @@ import pytest
 from jaxseg.errors import UserError
 from jaxseg.sensor import (
     BandOrderError,
+    BaselineError,
     MissingBandError,
     ScaleError,
     Sensor,
@@ -125,8 +126,25 @@ def test_a_constant_band_says_nothing_of_the_scale() -> None:
     refuse_other(UNKNOWN, given, "scene.tif")
 
 
+def test_sentinel2_of_another_processing_baseline_is_refused() -> None:
+    # Like 1, 50 and 99 % of two dates of one place, before and after January 2022.
+    names = ("B02", "B03", "B04", "B08")
+    old = Sensor(
+        names, typical=((79, 338, 1500), (234, 630, 1800), (95, 414, 2100), (1110, 4104, 6000))
+    )
+    new = Sensor(
+        names,
+        typical=((1036, 1468, 2500), (1130, 1792, 2900), (1101, 1809, 3300), (1364, 3454, 5500)),
+    )
+    with pytest.raises(BaselineError, match=r"below 1036, in training 79: .*added 1000"):
+        refuse_other(old, new, "autumn.tif")
+    with pytest.raises(BaselineError, match=r"begin at 79, in training at 1036: .*Train it with"):
+        refuse_other(new, old, "summer.tif")
+    refuse_other(new, new, "autumn.tif")
+
+
 def test_every_refusal_is_a_mistake_that_explains_itself() -> None:
-    for kind in (BandOrderError, MissingBandError, UnitError, ScaleError):
+    for kind in (BandOrderError, MissingBandError, UnitError, ScaleError, BaselineError):
         assert issubclass(kind, SensorError)
         assert issubclass(kind, UserError)
 

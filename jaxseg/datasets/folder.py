@@ -62,6 +62,8 @@ class Folder:
             tagged as opacity (GDAL tags the fourth of 8-bit files so) has to be named here.
         band_names: Name of each band read; empty = as the file describes them, else band1, band2...
         wavelengths: Centre of each band read in nanometres; empty = as the file tags them.
+        added: What Sentinel-2's processing baseline 04.00 and later added to the numbers, 1000, to
+            be taken off; None = what tags or names of the files tell.
         unit: What the files' numbers are, such as `reflectance` or `decibel`; empty = not known.
         convert: Change of their unit while reading.
         multiply: Factor of the numbers after that: 10000 brings reflectance of 0..1 to the numbers
@@ -94,6 +96,7 @@ class Folder:
     band_numbers: tuple[int, ...] = ()
     band_names: tuple[str, ...] = ()
     wavelengths: tuple[float, ...] = ()
+    added: int | None = None
     unit: Unit = ""
     convert: Convert = ""
     multiply: float = 1.0
@@ -143,6 +146,8 @@ class Folder:
             raise UserError(f"{FLAG}.band_numbers {self.band_numbers}: bands count from 1.")
         if not (self.multiply and math.isfinite(self.multiply)):
             raise UserError(f"{FLAG}.multiply {self.multiply}: give a finite factor, not 0.")
+        if self.added is not None and self.added < 0:
+            raise UserError(f"{FLAG}.added {self.added}: nothing (0) or more can be taken off.")
         self._table()
 
     @property
@@ -246,6 +251,7 @@ class Folder:
             ],
             reference=self._first,
             bands=dict(zip(self._numbers, self._names, strict=True)),
+            added=self.added,
             table=self._table(),
             classes=self.classes,
             by_color=bool(self.mask_colors),

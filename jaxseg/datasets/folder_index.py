@@ -32,6 +32,7 @@ def indexed(
     *,
     reference: raster.Header,
     bands: dict[int, str],
+    added: int | None,
     table: LabelTable,
     classes: tuple[str, ...],
     by_color: bool,
@@ -48,6 +49,7 @@ def indexed(
         files: Image, mask and object map of each scene; empty = it has none.
         reference: What every image has to agree with in bands and type.
         bands: Numbers of the image's bands to read, counted from 1, and their names.
+        added: What is taken off the numbers of spectral bands; None = as metadata tell.
         table: Class of each mask value or packed colour.
         classes: Names of the classes.
         by_color: Whether masks hold colours.
@@ -72,8 +74,8 @@ def indexed(
             image.nodata[number - 1] if nodata is None else nodata for number in band_numbers
         )
         masked = image.masked and image.alpha not in band_numbers
-        added = folder_numbers.added(image, band_numbers, tuple(bands.values()))
-        image_facts = Facts(_finite(tags), masked, b"", band_numbers, added)
+        off = folder_numbers.added(image, tuple(bands.values()), added)
+        image_facts = Facts(_finite(tags), masked, b"", band_numbers, off)
         mask_facts = object_facts = None
         if paths[1]:
             mask = raster.header(paths[1])
@@ -95,7 +97,7 @@ def indexed(
     with ThreadPoolExecutor(HEADER_THREADS) as threads:
         entries = list(threads.map(one, files))
     brighter = sum(any(entry.image_facts.added) for entry in entries)
-    if brighter:
+    if brighter and added is None:
         sys.stderr.write(
             f"{brighter} of {len(entries)} scenes are Sentinel-2 of processing baseline 04.00 or "
             f"later:\nthe {sentinel2.ADDED} that it added to their numbers is taken off, so that "

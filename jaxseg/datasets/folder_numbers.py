@@ -109,12 +109,16 @@ def sensor(
     )
 
 
-def added(header: raster.Header, numbers: tuple[int, ...], names: Sequence[str]) -> tuple[int, ...]:
-    """What Sentinel-2's processing baseline added to each band that is read."""
-    extra = sentinel2.added(header.path, header.tags)
-    return tuple(
-        extra if sentinel2.is_spectral(name) else 0 for _, name in zip(numbers, names, strict=True)
-    )
+def added(header: raster.Header, names: Sequence[str], told: int | None) -> tuple[int, ...]:
+    """What Sentinel-2's processing baseline added to each band that is read.
+
+    Args:
+        header: Of the file.
+        names: Of the bands; those that measure no reflectance have nothing added.
+        told: By the user; None = by the file.
+    """
+    extra = sentinel2.added(header.path, header.tags) if told is None else told
+    return tuple(extra if sentinel2.is_spectral(name) else 0 for name in names)
 
 
 def check_scale(header: raster.Header, reference: raster.Header, numbers: tuple[int, ...]) -> None:
