@@ -12,8 +12,8 @@ and test labels are right. The runs of a seed share wrong labels, windows and in
     clean         plain cross-entropy on right labels: what can be reached
     plain         plain cross-entropy on wrong labels: what is lost
     symmetric     symmetric cross-entropy
-    co-teaching   two networks, each learning from what the other finds easy, selecting from 40 to
-                  80 % of the run on; the first is tested
+    co-teaching   two networks, each learning from what the other finds easy; it leaves nothing out
+                  in the first 40 % of the run, all in the last 40 %; the first is tested
     cross-modal   two networks, of optical and radar images, that weigh each label by how much both
                   believe it; the optical one is tested
 
@@ -104,7 +104,7 @@ def planned(method: str, errors: str, share: float, steps: int, seed: int) -> Co
         return dataclasses.replace(config, loss={"sce": SymmetricCrossEntropy()})
     if method == "co-teaching":
         return dataclasses.replace(
-            config, model=two, loss={"co": CoTeaching(forget=share, start=0.4, ramp=0.8)}
+            config, model=two, loss={"co": CoTeaching(forget=share, start=0.4, ramp=0.6)}
         )
     if method == "cross-modal":
         both = dataclasses.replace(wrong, source=Stacked(optical, radar))

@@ -19,14 +19,13 @@ from jaxseg.losses import Batch, check_between, in_float32, over, targets
 class CoTeaching:
     """Each network learns from the pixels that the other one finds easy.
 
-    Of each class's pixels in the batch the share R with the smallest cross-entropy of one network
-    is what the other is trained on; R falls from 1 to 1 - `forget` between the parts `start` and
+    Of the valid pixels of the batch the share R with the smallest cross-entropy of one network is
+    what the other is trained on; R falls from 1 to 1 - `forget` between the parts `start` and
     `ramp` of the run. Labels that are wrong are learned late, so their loss is large.
 
     Source: Han et al., Co-teaching, NeurIPS 2018, arXiv:1804.06872, algorithm 1, on pixels.
-    Differences: the paper takes the share of all samples, which in a segmentation leaves the rare
-    and difficult classes out altogether; that it is taken of each class is ours. Where the authors'
-    code divides the mean by the count once more, this does not.
+    Differences: the paper starts to leave out at once, `start` is ours. Where the authors' code
+    divides the mean by the count once more, this does not.
 
     Attributes:
         weight: Factor in the total loss.
@@ -53,12 +52,12 @@ class CoTeaching:
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class; the sum of both networks' losses."""
         losses = [_cross_entropy(answer, batch, valid) for answer in _answers(logits, batch)]
-        target = targets(logits, batch, valid)
         part = (batch["progress"] - self.start) / (self.ramp - self.start)
         keep = 1 - self.forget * jnp.clip(part, 0.0, 1.0)
+        wanted = jnp.ceil(keep * valid.sum()).astype(jnp.int32)
         total: jax.Array = jnp.float32(0)
         for own, other in (losses, losses[::-1]):
-            easy = _easy(jax.lax.stop_gradient(other), target, keep)
+            easy = valid & (other <= _smallest(jax.lax.stop_gradient(other), valid, wanted))
             total += over(jnp.where(easy, own, 0.0).sum(), easy.sum().astype(jnp.float32))
         return total
 
@@ -151,12 +150,10 @@ def _class_weights(trust: jax.Array, target: jax.Array, keep: jax.Array) -> jax.
     return jnp.where(target.any(-1), jnp.clip(over(trust, own), 0.0, 1.0), 0.0)
 
 
-def _easy(loss: jax.Array, target: jax.Array, keep: jax.Array) -> jax.Array:
-    """(B, H, W) bool: the share `keep` of each class with the smallest loss; none is negative."""
-    count = target.sum((0, 1, 2))  # (K,)
-    wanted = jnp.ceil(keep * count).astype(jnp.int32)
-    threshold = _thresholds(loss, target, count - wanted + 1)
-    return (target & (loss[..., None] <= threshold)).any(-1)
+def _smallest(values: jax.Array, valid: jax.Array, wanted: jax.Array) -> jax.Array:
+    """The largest of the `wanted` smallest valid values, none of which is negative: ()."""
+    count = valid.sum().astype(jnp.int32)
+    return _thresholds(values, valid[..., None], (count - wanted + 1)[None])[0]
 
 
 def _thresholds(values: jax.Array, target: jax.Array, wanted: jax.Array) -> jax.Array:
