@@ -12,8 +12,8 @@ and test labels are right. The runs of a seed share wrong labels, windows and in
     clean         plain cross-entropy on right labels: what can be reached
     plain         plain cross-entropy on wrong labels: what is lost
     symmetric     symmetric cross-entropy
-    co-teaching   two networks, each learning from what the other finds easy; it leaves nothing out
-                  in the first 40 % of the run, all in the last 40 %; the first is tested
+    co-teaching   two networks, each learning from what the other finds easy: from all labels for
+                  40 % of the run, then from ever fewer, at last from 1 - share; the first is tested
     cross-modal   two networks, of optical and radar images, that weigh each label by how much both
                   believe it; the optical one is tested
 
