@@ -102,6 +102,8 @@ def test_and_by_the_user_where_nothing_tells(tmp_path: Path) -> None:
     write(tmp_path / "images" / "tile.tif", numbers(1300), ("B04",))
     assert (first(source(tmp_path)) == 1300).all()
     assert (first(source(tmp_path, added=1000)) == 300).all()
+    assert source(tmp_path).sensor.scale is None
+    assert source(tmp_path, added=0).sensor.scale == 1e-4
     write(
         tmp_path / "images" / "tile.tif",
         numbers(1300),

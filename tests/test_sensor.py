@@ -141,6 +141,7 @@ def test_sentinel2_of_another_processing_baseline_is_refused() -> None:
     with pytest.raises(BaselineError, match=r"begin at 79, in training at 1036: .*Train it with"):
         refuse_other(new, old, "summer.tif")
     refuse_other(new, new, "autumn.tif")
+    refuse_other(old, other(new, scale=1e-4), "snow.tif")  # it is told that nothing is added
 
 
 def test_every_refusal_is_a_mistake_that_explains_itself() -> None:

@@ -169,6 +169,7 @@ class Folder:
             wavelengths=self.wavelengths,
             unit=self.unit,
             nodata=self.nodata,
+            added=self.added,
             reading=Reading(self.convert, self.multiply),
         )
 

@@ -66,6 +66,7 @@ def sensor(
     wavelengths: tuple[float, ...],
     unit: Unit,
     nodata: float | None,
+    added: int | None,
     reading: Reading,
 ) -> Sensor:
     """What the images are, by the header of the first file and by what the user says.
@@ -77,13 +78,14 @@ def sensor(
         wavelengths: By the user; empty = by the file.
         unit: Of the files' numbers, by the user; "" = by the file.
         nodata: By the user.
+        added: By the user, who then says that these are Sentinel-2's numbers.
         reading: What happens to the numbers.
 
     Raises:
         UserError: Unit and conversion contradict each other, or the header cannot be read.
     """
     scale, offset = tagged_scale(header, numbers)
-    if sentinel2.baseline(header.path, header.tags) is not None:
+    if added is not None or sentinel2.baseline(header.path, header.tags) is not None:
         unit, scale, offset = unit or "reflectance", sentinel2.SCALE, 0.0
     if not wavelengths:
         told = raster.wavelengths(header.path)
