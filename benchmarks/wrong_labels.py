@@ -13,7 +13,7 @@ labels are right. The runs of a seed share wrong labels, windows and initial par
     plain         plain cross-entropy on wrong labels: what is lost
     symmetric     symmetric cross-entropy, both halves with weight 1
     co-teaching   two networks, each learning from what the other finds easy: from all labels for
-                  30 % of the run, then from ever fewer, from 60 % on from 1 - share; the first is
+                  15 % of the run, then from ever fewer, from 40 % on from 1 - share; the first is
                   tested
     cross-modal   two networks, of optical and radar images, that weigh each label by how much both
                   believe it; the optical one is tested
@@ -105,7 +105,7 @@ def planned(method: str, errors: str, share: float, steps: int, seed: int) -> Co
         return dataclasses.replace(config, loss={"sce": SymmetricCrossEntropy(alpha=1.0, beta=1.0)})
     if method == "co-teaching":
         return dataclasses.replace(
-            config, model=two, loss={"co": CoTeaching(forget=share, start=0.3, ramp=0.6)}
+            config, model=two, loss={"co": CoTeaching(forget=share, start=0.15, ramp=0.4)}
         )
     if method == "cross-modal":
         both = dataclasses.replace(wrong, source=Stacked(optical, radar))
