@@ -112,12 +112,6 @@ def evaluate(
         state, temperature, tolerance, rim
     )
     ranked = result.ranked()
-    if not ranked:
-        scenes = config.data.source.scenes(split)
-        raise UserError(
-            f"The split {split} has no labelled, valid pixel in {len(scenes)} scene(s), the first "
-            f"being {scenes.name(0)}: nothing to evaluate. Check the masks and the nodata value."
-        )
     middle = len(ranked) // 2
     return Assessment(
         split=split,

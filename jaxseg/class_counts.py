@@ -97,9 +97,10 @@ def _counted(source: Source, threads: int, console: Console) -> ClassCounts:
             per_scene[scene] += counts
     labelled = per_scene.sum(1)
     if not labelled.sum():
+        first = f", the first being {scenes.name(0)}" if len(scenes) else ""
         raise UserError(
-            f"No labelled pixel in {len(scenes)} training scene(s): nothing to weight classes by. "
-            "Check the masks and the nodata value of the source."
+            f"No labelled pixel in {len(scenes)} training scene(s){first}: nothing to weight "
+            "classes by. Check the masks and the nodata value of the source."
         )
     around = ((per_scene > 0) * labelled[:, None]).sum(0)
     return ClassCounts(tuple(per_scene.sum(0).tolist()), tuple(around.tolist()))

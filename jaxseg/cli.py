@@ -169,7 +169,7 @@ class PolsarFlags:
         path: The folder or file.
         out: Folder for the pictures.
         average: Rows and columns of the sliding mean before entropy, anisotropy, alpha and
-            Freeman-Durden; 0 = 7 for single looks, 3 otherwise.
+            Freeman-Durden, odd; 0 = 7 for single looks, 3 otherwise.
         looks: Looks that the refined Lee filter supposes; 0 = the median of those measured.
     """
 
@@ -327,9 +327,14 @@ def polsar(arguments: list[str] | None = None) -> None:
     """The command `jaxseg polsar`."""
     with _Mistakes():
         flags = tyro.cli(PolsarFlags, args=arguments, prog="jaxseg polsar")
-        if flags.average < 0 or flags.looks < 0:
+        if flags.average < 0 or not flags.looks >= 0:  # NaN is not
             raise UserError(
                 f"--average {flags.average}, --looks {flags.looks}: both must be 0 or more."
+            )
+        if flags.average and flags.average % 2 == 0:
+            raise UserError(
+                f"--average {flags.average}: a mean around a pixel needs an odd number of rows and "
+                "columns."
             )
         if flags.out.exists() and not flags.out.is_dir():
             raise UserError(f"--out {flags.out} is a file: name a folder for the pictures.")

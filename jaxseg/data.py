@@ -81,10 +81,12 @@ def training_batches(
         last: One past the last step.
 
     Raises:
-        UserError: The split is empty, a scene is smaller than the crop, or a file cannot be read.
+        UserError: The split is empty or without a pixel that counts, a scene is smaller than the
+            crop, or a file cannot be read.
     """
     scenes = data.source.scenes("train")
     cells = training_cells(scenes, data)
+    refuse_blank(scenes, data, "train")
     order = grain.MapDataset.range(len(cells)).seed(seed).shuffle().repeat()
 
     def read(index: int) -> Sample:
@@ -186,6 +188,23 @@ def training_cells(scenes: Scenes, data: Data) -> NDArray[np.int64]:
             )
         counts[index] = -(-height // data.crop) * -(-width // data.crop)
     return np.repeat(np.arange(len(scenes)), counts)
+
+
+def refuse_blank(scenes: Scenes, data: Data, split: str) -> None:
+    """Refuses a split that teaches and measures nothing; reads until it finds a pixel that counts.
+
+    Raises:
+        UserError: No pixel of it is labelled and valid, or a file cannot be read.
+    """
+    data = dataclasses.replace(data, separation=False)
+    for scene, window in evaluation_windows(scenes, data):
+        sample = read_window(scenes, scene, window, data)
+        if (sample["valid"].astype(bool) & (sample["label"] != IGNORE)).any():
+            return
+    raise UserError(
+        f"The split {split} has no labelled, valid pixel in {len(scenes)} scene(s), the first "
+        f"being {scenes.name(0)}: there is nothing to count. Check the masks and the nodata value."
+    )
 
 
 def _check_label(sample: Sample, classes: tuple[str, ...], name: str) -> None:

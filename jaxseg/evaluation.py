@@ -65,7 +65,7 @@ class Evaluator:
     """Evaluates states of one config on one split, again and again, with one compiled step."""
 
     def __init__(self, config: Config, mesh: Mesh, split: str, *, confidence: bool = False) -> None:
-        """Indexes the split; nothing is read or compiled yet.
+        """Indexes the split; little is read and nothing compiled yet.
 
         Args:
             config: The run.
@@ -75,7 +75,8 @@ class Evaluator:
                 training has no use for.
 
         Raises:
-            UserError: The split is missing or empty, or its windows do not fit the mesh.
+            UserError: The split is missing, empty or without a pixel that counts, or its windows do
+                not fit the mesh.
             SensorError: Its images are not what the run was trained on.
         """
         # The result does not depend on the size of a batch, so it grows to what the mesh can cut.
@@ -94,6 +95,7 @@ class Evaluator:
             found = band_statistics.typical(self._scenes, config.data.crop)
             given = dataclasses.replace(self._source.sensor, typical=found)
             refuse_other(config.sensor, given, f"The {split} split of {_title(self._source)}")
+        pipeline.refuse_blank(self._scenes, self._data, split)
         height = config.data.evaluation_crop or config.data.crop
         sharding.check_batch(mesh, size, height)
         self._positions = sharding.local_positions(mesh, size)

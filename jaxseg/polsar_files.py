@@ -8,6 +8,7 @@ Planes are mapped into memory, so a window costs what it holds, however large th
 is wrong with a file is a `UserError` that names it.
 """
 
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,10 @@ from jaxseg.polsarpro import FILES, Kind, Plane
 from jaxseg.sensors import decompositions, polsar
 
 MOSTLY_BAD = 0.5
-"""Share of bad pixels in a window above which its file, not its pixels, must be wrong."""
+"""Share of bad pixels in a scene above which its files, not its pixels, must be wrong."""
+
+PROBE = 64
+"""Rows and columns of the windows that a scene is judged by before it is used, 8 x 8 across it."""
 
 _ALLOWED = (
     "Give a PolSARpro folder (T3, C3, C2 or S2: .bin files with config.txt or .hdr), a folder with "
@@ -46,6 +50,8 @@ class PolsarScene:
         gsd: Ground sample distance in metres, or None where the files do not tell.
         planes: What reads a window of each plane: S2 in the order HH, HV, VH, VV; matrices as real
             planes in the order of `sensors.polsar`, or all nine elements as complex ones.
+        names: What messages call the planes.
+        header: What the first GeoTIFF says; None of a PolSARpro folder.
     """
 
     path: str
@@ -54,6 +60,8 @@ class PolsarScene:
     width: int
     gsd: float | None
     planes: tuple[Plane, ...]
+    names: tuple[str, ...]
+    header: raster.Header | None = None
 
     def read(self, window: Window) -> NDArray[np.generic]:
         """The window's planes as they are stored: (h, w, 9) or (h, w, 4) float32, or complex64.
@@ -89,14 +97,26 @@ class PolsarScene:
         """The bands of `matrices`, zero where they are none, and (h, w) bool where they are.
 
         Raises:
-            UserError: A file cannot be read, or most of the window's pixels are no matrix of a
-                radar.
+            UserError: A file cannot be read.
         """
-        bands, known, good = self.matrices(window)
-        bad, counted = int((known & ~good).sum()), int(known.sum())
-        if bad > MOSTLY_BAD * counted:
-            raise UserError(impossible(self.path, bad, counted, window))
+        bands, _, good = self.matrices(window)
         return np.where(good[..., None], bands, np.float32(0)), good
+
+    def refuse_impossible(self) -> None:
+        """Looks at windows across the scene; a corner of bad pixels is no reason to refuse it.
+
+        Raises:
+            UserError: A file cannot be read, or most pixels are no matrix of a radar.
+        """
+        height, width = min(PROBE, self.height), min(PROBE, self.width)
+        tops = np.unique(np.linspace(0, self.height - height, 8).astype(int))
+        lefts = np.unique(np.linspace(0, self.width - width, 8).astype(int))
+        bad = counted = 0
+        for y, x in itertools.product(tops.tolist(), lefts.tolist()):
+            _, known, good = self.matrices(Window(y, x, height, width))
+            bad, counted = bad + int((known & ~good).sum()), counted + int(known.sum())
+        if bad > MOSTLY_BAD * counted:
+            raise UserError(impossible(self.path, bad, counted))
 
 
 class Matrices(NamedTuple):
@@ -113,11 +133,10 @@ class Matrices(NamedTuple):
     good: NDArray[np.bool_]
 
 
-def impossible(path: str, bad: int, counted: int, window: Window | None = None) -> str:
-    """The message about a file in which most matrices are impossible."""
-    where = "" if window is None else f", window at row {window.y}, column {window.x}"
+def impossible(path: str, bad: int, counted: int) -> str:
+    """The message about a scene in which most matrices are impossible."""
     return (
-        f"{path}{where}: {bad} of {counted} pixels ({bad / counted:.1%}) are no Hermitian, "
+        f"{path}: {bad} of {counted} pixels ({bad / counted:.1%}) are no Hermitian, "
         f"positive semidefinite matrix (to {decompositions.TOLERANCE:g} of the span). No radar "
         "measures that: planes are swapped, or not linear power (dB?). Write them anew."
     )
@@ -136,7 +155,8 @@ def open_polsar(path: str | Path) -> PolsarScene:
     if place.is_file():
         return _one_geotiff(place)
     if any(place.glob("*.bin")):
-        return PolsarScene(str(place), *polsarpro.open_folder(place))
+        folder = polsarpro.open_folder(place)
+        return PolsarScene(str(place), *folder, tuple(f"{name}.bin" for name in FILES[folder.kind]))
     if any(_is_tiff(file) for file in place.iterdir()):
         return _four_geotiffs(place)
     below = [kind for kind in FILES if (place / kind).is_dir()]
@@ -159,9 +179,9 @@ def _one_geotiff(file: Path) -> PolsarScene:
     for kind, meant in kinds.items():
         if set(names) == set(meant):
             places = [names.index(name) + 1 for name in meant]
-            return _of_rasters(str(file), kind, header, [(str(file), place) for place in places])
+            return _of_rasters(str(file), kind, header, [(header, place) for place in places])
     if header.bands == len(polsar.S2_BANDS) and not any(names):
-        return _of_rasters(str(file), "S2", header, [(str(file), n) for n in range(1, 5)])
+        return _of_rasters(str(file), "S2", header, [(header, n) for n in range(1, 5)])
     shown = ", ".join(name or "no name" for name in names)
     raise UserError(f"{file} has {header.bands} band(s): {shown}. {_ALLOWED}")
 
@@ -190,7 +210,7 @@ def _four_geotiffs(folder: Path) -> PolsarScene:
         _check_complex(headers[-1])
         if headers[-1].bands != 1:
             raise UserError(f"{found[0]} has {headers[-1].bands} bands: one was expected.")
-        planes.append((str(found[0]), 1))
+        planes.append((headers[-1], 1))
     first = headers[0]
     for header in headers[1:]:
         for what in ("height", "width", "crs", "transform"):
@@ -214,13 +234,18 @@ def _check_complex(header: raster.Header) -> None:
 
 
 def _of_rasters(
-    path: str, kind: Kind, header: raster.Header, planes: list[tuple[str, int]]
+    path: str, kind: Kind, header: raster.Header, planes: list[tuple[raster.Header, int]]
 ) -> PolsarScene:
-    def reader(file: str, band: int) -> Plane:
+    def reader(file: raster.Header, band: int) -> Plane:
+        nodata = file.nodata[band - 1]
+
         def read(window: Window) -> NDArray[np.generic]:
-            return raster.read(file, window, bands=[band])[..., 0].astype(np.complex64)
+            plane = raster.read(file.path, window, bands=[band])[..., 0].astype(np.complex64)
+            # Zeros are no data where all planes have them, tagged or not.
+            return np.where(plane == nodata, np.complex64(np.nan), plane) if nodata else plane
 
         return read
 
     readers = tuple(reader(file, band) for file, band in planes)
-    return PolsarScene(path, kind, header.height, header.width, header.gsd, readers)
+    names = tuple(f"band {band} of {Path(file.path).name}" for file, band in planes)
+    return PolsarScene(path, kind, header.height, header.width, header.gsd, readers, names, header)

@@ -82,20 +82,27 @@ def survey(path: str, console: Console) -> Survey:
     count = np.zeros((rows, columns), np.int64)
     nodata = bad = 0
     step = max(1, STRIP_PIXELS // (scene.width * factor)) * factor
-    tops = list(range(0, scene.height, step))
-    shown = track(tops, "strips of the scene", total=len(tops), console=console)
-    for top in tops if len(tops) == 1 else shown:
-        window = Window(top, 0, min(step, scene.height - top), scene.width)
+    tops = range(0, scene.height, step)
+    windows = [Window(top, 0, min(step, scene.height - top), scene.width) for top in tops]
+    shown = track(windows, "strips of the scene", total=len(tops), console=console)
+    for window in windows if len(windows) == 1 else shown:
         bands, known, good = scene.matrices(window)
         nodata += int((~known).sum())
         bad += int((known & ~good).sum())
-        place = slice(top // factor, -(-(top + window.height) // factor))
+        place = slice(window.y // factor, -(-(window.y + window.height) // factor))
         count[place] += _block_sums(good[..., None], factor)[..., 0].astype(np.int64)
         total[place] += _block_sums(np.where(good[..., None], bands, 0), factor)
     pixels = scene.height * scene.width
     if nodata == pixels:
+        blank = [
+            name
+            for name, plane in zip(scene.names, scene.planes, strict=True)
+            if not any(np.isfinite(plane(window)).any() for window in windows)
+        ]
+        which = f" No number is finite in {', '.join(blank)}." if blank else ""
         raise UserError(
             f"{scene.path}: none of its {pixels} pixels has data: all are zero, NaN or infinite."
+            f"{which}"
         )
     if bad > polsar_files.MOSTLY_BAD * (pixels - nodata):
         raise UserError(polsar_files.impossible(scene.path, bad, pixels - nodata))

@@ -72,6 +72,12 @@ def open_folder(folder: Path) -> Folder:
         kind = "T3"
     elif any(folder.glob("s[0-9]*.bin")):
         kind = "S2"
+    elif not any(folder.glob("C[0-9]*.bin")):
+        names = ", ".join(sorted(file.name for file in folder.glob("*.bin"))[:9])
+        raise UserError(
+            f"{folder} holds {names}: no planes of T3, C3, C2 or S2, whose names begin with T11, "
+            "C11 or s11."
+        )
     else:
         beyond = [*folder.glob("C33.bin"), *folder.glob("C13_*.bin"), *folder.glob("C23_*.bin")]
         kind = "C3" if beyond else "C2"
@@ -94,6 +100,14 @@ def open_folder(folder: Path) -> Folder:
             raise UserError(
                 f"{file}: its header says {other[0]} x {other[1]} pixels, the folder has "
                 f"{size[0]} x {size[1]}. All planes have to have one grid."
+            )
+    places = {file: h.place for file, h in headers.items() if h is not None and h.place}
+    for file, place in places.items():
+        first, wanted = next(iter(places.items()))
+        if place != wanted:
+            raise UserError(
+                f"{file}: its header says map info {place}, that of {first} {wanted}. All planes "
+                "have to have one grid."
             )
     meant = np.dtype("c8" if kind == "S2" else "f4")
     planes = []
@@ -133,11 +147,12 @@ def _mapped(
 
 
 class _Header(NamedTuple):
-    """What an ENVI header says: (rows, columns), type, bytes before the numbers, metres."""
+    """What an ENVI header says: (rows, columns), type, leading bytes, map info, metres."""
 
     size: tuple[int, int]
     dtype: np.dtype[np.generic]
     offset: int
+    place: str
     gsd: float | None
 
 
@@ -182,11 +197,16 @@ def _envi(file: Path) -> _Header | None:
             f"{place}: data type {code}. PolSARpro has 4 (float32) or 6 (complex of two float32)."
         )
     order = ">" if number("byte order", 0) else "<"
+    size = number("lines"), number("samples")
+    if min(size) < 1:
+        raise UserError(f"{place}: {size[0]} lines of {size[1]} samples hold no pixel.")
+    map_info = " ".join(entries.get("map info", "").split())
     return _Header(
-        size=(number("lines"), number("samples")),
+        size=size,
         dtype=np.dtype(order + _ENVI_TYPES[code]),
         offset=number("header offset", 0),
-        gsd=_metres(entries.get("map info", "")),
+        place=map_info,
+        gsd=_metres(map_info),
     )
 
 

@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,9 @@ _GDAL = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
 }
 
+# Single looks of many radars are pairs of 16-bit integers, a type that NumPy lacks.
+_READ_AS = {"complex_int16": "complex64"}
+
 # A photograph has no coordinates; that is no reason to warn.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
@@ -51,7 +54,7 @@ class Header:
         path: The file.
         height: Rows.
         width: Columns.
-        dtype: Type of the numbers, equal in all bands.
+        dtype: Type of the numbers as they are read, equal in all bands.
         descriptions: Each band's name, by its description or as a colour of a picture, or None.
         nodata: Each band's tagged number for "no data" (may be NaN), or None.
         scales: Each band's tagged factor from numbers to the physical quantity; 1 if none is.
@@ -117,7 +120,7 @@ def header(path: str) -> Header:
             path=path,
             height=file.height,
             width=file.width,
-            dtype=np.dtype(types[0]),
+            dtype=np.dtype(_READ_AS.get(types[0], types[0])),
             descriptions=tuple(map(_name, file.descriptions, file.colorinterp)),
             nodata=tuple(file.nodatavals),
             scales=tuple(file.scales),
@@ -230,6 +233,8 @@ def _lent(path: str) -> Iterator[rasterio.DatasetReader]:
             raise UserError(f"{path}: no such file. Check the path.") from None
         except (RasterioIOError, OSError) as error:
             # The file stays out of the pool: the next reader opens it afresh.
+            with suppress(RasterioIOError, OSError):
+                rasterio.open(path).close()  # or GDAL tells this fault of the next file again
             reason = str(error.__cause__ or error).replace(path, Path(path).name).rstrip(".")
             raise UserError(
                 f"Cannot read {path}: {reason}. The file is damaged or no image: fetch it again or "

@@ -25,7 +25,7 @@ def tiff(path: Path, pixels: Array, **profile: object) -> Path:
     bands = pixels[..., None] if pixels.ndim == 2 else pixels
     height, width, count = bands.shape
     shape = {"height": height, "width": width, "count": count, "dtype": bands.dtype}
-    with rasterio.open(path, "w", driver="GTiff", **shape, **profile) as file:
+    with rasterio.open(path, "w", driver="GTiff", **(shape | profile)) as file:
         file.write(np.moveaxis(bands, -1, 0))
     return path
 

@@ -89,7 +89,9 @@ def test_a_label_outside_of_the_classes_is_refused() -> None:
 
 
 def test_a_split_without_a_label_is_refused() -> None:
-    with pytest.raises(UserError, match="No labelled pixel in 1 training scene"):
+    with pytest.raises(
+        UserError, match=r"No labelled pixel in 1 training scene\(s\), the first being "
+    ):
         counted(pieces(np.full((2, 2), IGNORE, np.uint8)))
 
 

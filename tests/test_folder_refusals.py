@@ -152,6 +152,14 @@ def test_a_palette_image_is_refused(folder: Make, tmp_path: Path) -> None:
         folder().scenes("train")
 
 
+@pytest.mark.parametrize("dtype", ["complex64", "complex_int16"])
+def test_a_complex_image_is_refused(folder: Make, tmp_path: Path, dtype: str) -> None:
+    pixels = np.full((H, W, 2), 3 + 4j, np.complex64)
+    tiff(tmp_path / "images" / "a.tif", pixels, dtype=dtype)
+    with pytest.raises(UserError, match=r"a\.tif holds complex numbers.* amplitudes"):
+        folder().scenes("train")
+
+
 @pytest.mark.parametrize(
     ("crs", "shift", "message"),
     [

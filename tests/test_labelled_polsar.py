@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from PIL import Image
-from polsar_folder import labelled
+from polsar_folder import labelled, scattering
+from rasterio.transform import from_origin
 from scipy import ndimage
 
 from jaxseg import config as configs
@@ -102,6 +104,48 @@ def test_a_fault_of_labels_is_named(tmp_path: Path) -> None:
         Image.fromarray(label).save(tmp_path / f"label{number}.png")
         with pytest.raises(UserError, match=words):
             source(folder, labels=str(tmp_path / f"label{number}.png")).scenes("train")
+
+
+def test_labels_of_another_place_are_refused(tmp_path: Path) -> None:
+    looks, ids = scattering(48, 48), np.asarray(Image.open(labelled(tmp_path) / "label.png"))
+    grid = {"height": 48, "width": 48, "crs": "EPSG:32631", "driver": "GTiff"}
+    place = from_origin(5e5, 5e6, 10, 10)
+    with rasterio.open(
+        tmp_path / "s2.tif", "w", count=4, dtype="complex64", transform=place, **grid
+    ) as file:
+        file.write(np.moveaxis(looks, -1, 0))
+    for east in (5e5, 5e5 + 30):
+        with rasterio.open(
+            tmp_path / f"label{east:.0f}.tif",
+            "w",
+            count=1,
+            dtype="uint8",
+            transform=from_origin(east, 5e6, 10, 10),
+            **grid,
+        ) as file:
+            file.write(ids, 1)
+    scene = {"path": str(tmp_path / "s2.tif")}
+    assert source(tmp_path, labels=str(tmp_path / "label500000.tif"), **scene).scenes("train")
+    with pytest.raises(UserError, match=r"label500030.tif lies 3 pixels off its image .*s2.tif"):
+        source(tmp_path, labels=str(tmp_path / "label500030.tif"), **scene).scenes("train")
+
+
+def test_a_corner_of_impossible_matrices_is_invalid_and_a_scene_of_them_refused(
+    tmp_path: Path,
+) -> None:
+    folder = labelled(tmp_path)
+    file = folder / "T3" / "T11.bin"
+    power = np.fromfile(file, "<f4").reshape(48, 48)
+    power[:12, :12] *= -1
+    power.tofile(file)
+    scenes = source(folder).scenes("train")
+    assert not scenes.read(0, Window(0, 0, 12, 12))["valid"].any()
+    assert scenes.read(0, Window(12, 12, 36, 36))["valid"].all()
+    # Anew, because what was opened is kept.
+    other = labelled(tmp_path / "other")
+    (-power).tofile(other / "T3" / "T11.bin")
+    with pytest.raises(UserError, match=r"other/T3: 2160 of 2304 pixels .* no Hermitian, positive"):
+        source(other).scenes("train")
 
 
 @pytest.mark.real_data

@@ -104,3 +104,11 @@ def test_six_features_are_shares_and_moduli() -> None:
     assert features[:, 1:].max() <= 1 + 1e-5
     nothing = polsar.zhou_features(jnp.array([[0.0] * 9, [np.nan] * 9]))
     assert np.isfinite(np.asarray(nothing)).all()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e20, 1e30])
+def test_coherences_do_not_depend_on_the_unit(scale: float) -> None:
+    t3 = polsar.t3_from_s2(jnp.asarray(looks())).mean(0)
+    expected = np.asarray(polsar.coherency_features(t3))[:, 3:]
+    scaled = polsar.coherency_features(t3 * scale, floor=1e-36)
+    np.testing.assert_allclose(np.asarray(scaled)[:, 3:], expected, atol=1e-5)

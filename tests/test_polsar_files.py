@@ -35,11 +35,10 @@ def planes(kind: Kind) -> NDArray[np.generic]:
 
 def geotiff(path: Path, image: NDArray[np.generic], **more: Any) -> None:
     rows, columns, bands = image.shape
-    profile = {"crs": "EPSG:32631", "transform": from_origin(5e5, 5e6, 2.5, 2.5)} | more
+    grid = {"crs": "EPSG:32631", "transform": from_origin(5e5, 5e6, 2.5, 2.5)}
+    profile = grid | {"dtype": image.dtype} | more
     names = profile.pop("names", ())
-    with rasterio.open(
-        path, "w", "GTiff", columns, rows, bands, dtype=image.dtype, **profile
-    ) as file:
+    with rasterio.open(path, "w", "GTiff", columns, rows, bands, **profile) as file:
         file.write(np.moveaxis(image, -1, 0))
         for number, name in enumerate(names, start=1):
             file.set_band_description(number, name)
@@ -104,7 +103,7 @@ def test_a_geotiff_of_all_nine_elements_has_to_be_hermitian(tmp_path: Path, kind
     with pytest.raises(
         UserError, match=r"none.tif.* 204 of 204 pixels \(100.0%\) are no Hermitian"
     ):
-        open_polsar(tmp_path / "none.tif").usable(WHOLE)
+        open_polsar(tmp_path / "none.tif").refuse_impossible()
     geotiff(tmp_path / "nameless.tif", full)
     with pytest.raises(UserError, match=r"nameless.tif has 9 band.*named T11, T12"):
         open_polsar(tmp_path / "nameless.tif")
@@ -178,6 +177,19 @@ def rewrite(name: str, old: str, new: str) -> Fault:
     return lambda folder: (folder / name).write_text((folder / name).read_text().replace(old, new))
 
 
+def move(folder: Path) -> None:
+    for name, east in (("T11", 500), ("T33", 510)):
+        with (folder / f"{name}.bin.hdr").open("a") as file:
+            file.write(f"map info = {{UTM, 1, 1, {east}, 4000, 10, 10, 32, North}}\n")
+
+
+def empty(folder: Path) -> None:
+    (folder / "config.txt").unlink()
+    for file in folder.glob("*.bin"):
+        file.write_bytes(b"")
+        rewrite(f"{file.name}.hdr", "lines   = 12", "lines   = 0")(folder)
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -193,6 +205,8 @@ def rewrite(name: str, old: str, new: str) -> Fault:
         (rewrite("T33.bin.hdr", "data type = 4", "data type = 2"), "T33.bin.hdr: data type 2"),
         (rewrite("T33.bin.hdr", "lines   = 12", "lines = ?"), "'lines' is \\?"),
         (lambda folder: (folder / "T44.bin").touch(), "bistatic"),
+        (move, "T33.bin: its header says map info .* 510, .*T11.bin .* 500, .* one grid"),
+        (empty, "T11.bin.hdr: 0 lines of 17 samples hold no pixel"),
     ],
     ids=[
         "truncated",
@@ -204,6 +218,8 @@ def rewrite(name: str, old: str, new: str) -> Fault:
         "integers",
         "no number",
         "T4",
+        "other place",
+        "no pixel",
     ],
 )
 def test_a_fault_of_a_folder_is_named(tmp_path: Path, spoil: Fault, words: str) -> None:
@@ -229,6 +245,21 @@ def test_a_place_without_a_scene_says_what_is_one(tmp_path: Path) -> None:
         open_polsar(tmp_path / "scene")
     with pytest.raises(UserError, match=r"T11.bin is one file of a PolSARpro folder"):
         open_polsar(folder / "T11.bin")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "I11.bin").touch()
+    with pytest.raises(UserError, match=r"other holds I11.bin: no planes of T3, C3, C2 or S2"):
+        open_polsar(tmp_path / "other")
+
+
+def test_a_geotiff_of_integer_pairs_and_tagged_nodata_is_read(tmp_path: Path) -> None:
+    s = np.round(100 * scattering(ROWS, COLUMNS))
+    s[3] = -9999
+    geotiff(tmp_path / "s2.tif", s, dtype="complex_int16", nodata=-9999)
+    scene = open_polsar(tmp_path / "s2.tif")
+    assert scene.kind == "S2"
+    bands, known, _ = scene.matrices(WHOLE)
+    np.testing.assert_array_equal(known, np.arange(ROWS)[:, None].repeat(COLUMNS, 1) != 3)
+    np.testing.assert_allclose(bands[known], np.asarray(polsar.t3_from_s2(s))[known], rtol=1e-6)
 
 
 def test_faults_of_geotiffs_are_named(tmp_path: Path) -> None:
@@ -265,7 +296,7 @@ def test_a_geotiff_that_is_cut_off_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", ["decibel", "swapped"])
-def test_a_window_of_impossible_matrices_is_refused_with_their_share(
+def test_a_scene_of_impossible_matrices_is_refused_with_their_share(
     tmp_path: Path, spoil: str
 ) -> None:
     t3 = planes("T3").copy()
@@ -275,7 +306,7 @@ def test_a_window_of_impossible_matrices_is_refused_with_their_share(
         t3 = t3[..., [3, 1, 2, 0, 4, 5, 6, 7, 8]]
     scene = open_polsar(write_polsarpro(tmp_path / "T3", "T3", t3))
     with pytest.raises(UserError, match=r"T3.*pixels \(\d+.\d%\) are no Hermitian, positive"):
-        scene.usable(WHOLE)
+        scene.refuse_impossible()
 
 
 @pytest.mark.real_data

@@ -98,3 +98,26 @@ def test_a_boxcar_is_the_mean_around_a_pixel() -> None:
 def test_another_window_is_refused() -> None:
     with pytest.raises(ValueError, match="choose 5, 7, 9 or 11"):
         polsar_filters.refined_lee(field(rows=9, columns=9), looks=1.0, size=6)
+
+
+def test_pixels_without_data_count_in_no_mean() -> None:
+    t3 = field(rows=80, columns=80)
+    known = np.random.default_rng(1).random((80, 80, 1)) > 0.1
+    known[:, 40:60] = False
+    known[21, 39] = True
+    holes = jnp.where(jnp.asarray(known), t3, 0)
+    mean = np.asarray(polsar_filters.boxcar(holes, 3))
+    part, there = np.asarray(t3)[20:23, 38:41], known[20:23, 38:41, 0]
+    np.testing.assert_allclose(mean[21, 39], part[there].mean(0), rtol=1e-5, atol=1e-7)
+    filtered = np.asarray(polsar_filters.refined_lee(holes, looks=4.0))
+    for image in (mean, filtered):
+        assert not image[~known[..., 0]].any()
+    # Beside the gap no darker than elsewhere: half of a plain mean would be zeros there.
+    beside = np.zeros_like(known[..., 0])
+    beside[:, 36:40] = beside[:, 60:64] = True
+    beside &= known[..., 0]
+    for image in (mean, filtered):
+        powers = image[..., :3].sum(-1)
+        assert powers[beside].mean() == pytest.approx(0.3, rel=0.03)
+    looks = np.asarray(polsar_filters.equivalent_looks(holes))
+    assert np.median(looks[known[..., 0]]) == pytest.approx(4, rel=0.1)

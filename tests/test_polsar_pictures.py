@@ -78,6 +78,7 @@ def test_bad_pixels_and_those_without_data_are_counted_once(
     ("fault", "words"),
     [
         ("empty", "none of its 600 pixels has data"),
+        ("one plane", "No number is finite in T13_imag.bin."),
         ("swapped", "no Hermitian, positive semidefinite"),
     ],
 )
@@ -85,7 +86,10 @@ def test_a_scene_that_is_none_ends_with_a_message(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], fault: str, words: str
 ) -> None:
     t3 = wishart(np.full((20, 30, 3), 0.1, np.float32), 4, np.random.default_rng(0))
-    t3 = t3 * 0 if fault == "empty" else t3[..., [3, 4, 5, 0, 1, 2, 6, 7, 8]]
+    if fault == "one plane":
+        t3[..., 6] = np.nan
+    else:
+        t3 = t3 * 0 if fault == "empty" else t3[..., [3, 4, 5, 0, 1, 2, 6, 7, 8]]
     write_polsarpro(tmp_path / "T3", "T3", t3)
     with pytest.raises(SystemExit) as stopped:
         cli.main(["polsar", str(tmp_path / "T3"), "--out", str(tmp_path / "out")])
@@ -95,6 +99,24 @@ def test_a_scene_that_is_none_ends_with_a_message(
     assert str(tmp_path / "T3") in said
     assert "Traceback" not in said
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "words"),
+    [
+        ("--average", "4", "odd number"),
+        ("--average", "-1", "0 or more"),
+        ("--looks", "nan", "or more"),
+    ],
+)
+def test_a_mean_or_looks_that_cannot_be_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str, value: str, words: str
+) -> None:
+    folder = write_polsarpro(tmp_path / "S2", "S2", scattering(12, 12))
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["polsar", str(folder), "--out", str(tmp_path / "out"), flag, value])
+    assert stopped.value.code == cli.MISTAKE
+    assert words in capsys.readouterr().err
 
 
 def test_single_looks_are_averaged_before_they_are_decomposed(tmp_path: Path) -> None:

@@ -142,6 +142,16 @@ def test_a_cut_off_file_is_an_error_that_names_it(
         raster.read(str(path), Window(0, 0, 200, 200))
 
 
+def test_a_fault_is_not_told_of_the_next_file(tmp_path: Path) -> None:
+    whole = write_tiff(tmp_path / "whole.tif", numbers("float32", 2))
+    raster.header(whole)  # it waits in the pool, so that nothing is opened below
+    cut = Path(write_tiff(tmp_path / "cut.tif", numbers("float32", 2)))
+    cut.write_bytes(cut.read_bytes()[:9000])
+    with pytest.raises(UserError, match=r"cut\.tif"):
+        raster.read(str(cut), Window(0, 0, H, W))
+    assert raster.header(whole).bands == 2
+
+
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"b\.tif: no such file"):
         raster.header(str(tmp_path / "b.tif"))

@@ -1,5 +1,6 @@
 """Broken radar and hyperspectral files: each fault is told with the name of its file."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from rasterio.transform import from_origin
 
 from jaxseg import band_statistics, fitting
 from jaxseg.batch import Window
-from jaxseg.data import Data
+from jaxseg.data import Data, training_batches
 from jaxseg.datasets.folder import Folder
 from jaxseg.datasets.paired import Stacked
 from jaxseg.errors import UserError
@@ -110,6 +111,33 @@ def test_data_without_one_valid_pixel_are_refused(
     data = Data(source=folder, crop=SIDE)
     with pytest.raises(UserError, match=r"[Nn]o valid.*images/a\.tif.*nodata"):
         fitting.fitted((step,), data)
+
+
+@pytest.mark.parametrize("what", ["image", "mask"])
+def test_a_split_without_a_pixel_that_counts_is_refused_before_it_trains(
+    folder: Folder, tmp_path: Path, sensor: str, what: str
+) -> None:
+    tag = SENSORS[sensor]["nodata"]
+    folder = dataclasses.replace(folder, ignore_ids=(7,))
+    data = Data(source=folder, crop=SIDE // 2, batch_size=1)
+    for name in "abc":
+        if what == "image":
+            blank = np.full_like(pixels(sensor), tag)
+            write(tmp_path / "images" / f"{name}.tif", blank, nodata=tag)
+        else:
+            write(tmp_path / "masks" / f"{name}.tif", np.full((1, SIDE, SIDE), 7, np.uint8))
+    with pytest.raises(UserError, match=r"split train has no labelled.*images/a\.tif.*nodata"):
+        training_batches(data, seed=0, positions=[0], first=0, last=1)
+    # One pixel that counts is enough, in the last window of the last scene.
+    if what == "image":
+        known = np.full_like(pixels(sensor), tag)
+        known[:, -1, -1] = 1
+        write(tmp_path / "images" / "c.tif", known, nodata=tag)
+    else:
+        mask = np.full((1, SIDE, SIDE), 7, np.uint8)
+        mask[0, -1, -1] = 1
+        write(tmp_path / "masks" / "c.tif", mask)
+    assert next(training_batches(data, seed=0, positions=[0], first=0, last=1))
 
 
 def test_masks_on_another_grid_are_refused(folder: Folder, tmp_path: Path) -> None:

@@ -295,6 +295,11 @@ class Folder:
                 f"{header.path} is a palette picture: its numbers point to colours and measure "
                 "nothing. Convert it to RGB."
             )
+        if header.dtype.kind == "c":
+            raise UserError(
+                f"{header.path} holds complex numbers, whose phases networks here read of four "
+                "polarisations alone (LabelledPolsar). Write amplitudes or intensities."
+            )
         return header
 
     @functools.cached_property

@@ -79,13 +79,13 @@ def indexed(
         mask_facts = object_facts = None
         if paths[1]:
             mask = raster.header(paths[1])
-            _check_pair(image, mask)
+            check_pair(image, mask)
             mask_facts = _mask_facts(mask, by_color=by_color, keep_nodata=keep_mask_nodata)
             _check_mask_nodata(mask, mask_facts, table, classes, by_color=by_color)
             mask_facts = known.setdefault(mask_facts, mask_facts)
         if paths[2]:
             objects = raster.header(paths[2])
-            _check_pair(image, objects)
+            check_pair(image, objects)
             object_facts = _object_facts(objects)
             object_facts = known.setdefault(object_facts, object_facts)
         image_facts = known.setdefault(image_facts, image_facts)
@@ -117,8 +117,12 @@ def _check_image(image: raster.Header, reference: raster.Header) -> None:
         )
 
 
-def _check_pair(image: raster.Header, other: raster.Header) -> None:
-    """Same size, same CRS and the same corners up to a tenth of a pixel, as far as both say."""
+def check_pair(image: raster.Header, other: raster.Header) -> None:
+    """Same size, same CRS and the same corners up to a tenth of a pixel, as far as both say.
+
+    Raises:
+        UserError: They are not.
+    """
     if (image.height, image.width) != (other.height, other.width):
         raise UserError(
             f"{other.path} has {other.height} x {other.width} pixels, its image {image.path} "

@@ -18,6 +18,7 @@ from jaxseg import polsar_files, raster
 from jaxseg.batch import IGNORE, Sample, Window
 from jaxseg.datasets import spatial_split
 from jaxseg.datasets.class_fields import check_classes, check_colors
+from jaxseg.datasets.folder_index import check_pair
 from jaxseg.datasets.pairing import FLAG
 from jaxseg.datasets.spatial_split import SPLITS
 from jaxseg.errors import UserError
@@ -90,8 +91,8 @@ class LabelledPolsar:
         """The scene, with the labels of `train`, `validation` or `test` alone.
 
         Raises:
-            UserError: Files are missing, damaged, of different sizes or of two channels only, a
-                label is no class, or there is no such split.
+            UserError: Files are missing, damaged, of different sizes or of two channels only, most
+                pixels are no matrix of a radar, a label is no class, or there is no such split.
         """
         if split not in SPLITS:
             raise UserError(f"Split {split!r} of {self.path}: choose one of {', '.join(SPLITS)}.")
@@ -135,7 +136,7 @@ class PolsarScenes:
         """The window; pixels that are no matrix of a radar are invalid.
 
         Raises:
-            UserError: A file cannot be read, or most of the window's pixels are no such matrix.
+            UserError: A file cannot be read.
         """
         bands, good = self.scene.usable(window)
         rows = slice(window.y, window.y + window.height)
@@ -157,12 +158,15 @@ def _opened(
     scene = polsar_files.open_polsar(source.path)
     if scene.kind == "C2":
         raise UserError(f"{scene.path} is a C2 of two channels: networks here read T3, C3 or S2.")
+    scene.refuse_impossible()
     header = raster.header(source.labels)
     if (header.height, header.width) != (scene.height, scene.width):
         raise UserError(
             f"{source.labels} has {header.height} x {header.width} pixels, {scene.path} has "
             f"{scene.height} x {scene.width}: they have to be the same ground, pixel by pixel."
         )
+    if scene.header is not None:
+        check_pair(scene.header, header)
     if header.bands != 1:
         raise UserError(f"{source.labels} has {header.bands} bands: ids need one.")
     numbers = raster.read(source.labels, Window(0, 0, scene.height, scene.width))[..., 0]

@@ -119,8 +119,9 @@ def coherency_features(bands: Array, floor: float = FLOOR) -> Array:
     brightness. Zeros and NaN on the diagonal become the floor.
     """
     power = sar.above(bands[..., :3], floor)
-    pairs = power[..., jnp.array([0, 0, 1])] * power[..., jnp.array([1, 2, 2])]
-    coherence = bands[..., 3:] / jnp.repeat(jnp.sqrt(pairs), 2, axis=-1)
+    root = jnp.sqrt(power)  # each of its own: float32 loses products of very small or large powers
+    pairs = root[..., jnp.array([0, 0, 1])] * root[..., jnp.array([1, 2, 2])]
+    coherence = bands[..., 3:] / jnp.repeat(pairs, 2, axis=-1)
     return jnp.concatenate((10 * jnp.log10(power), jnp.nan_to_num(coherence)), axis=-1)
 
 

@@ -3,7 +3,7 @@
     bands of a matrix (..., H, W, C)  ->  the same, every element filtered with the same weights
 
 so that matrices stay Hermitian and positive semidefinite. The scene is continued by reflection.
-Pixels without data have to be zero, not NaN, and count as dark ones.
+Pixels without data have to be zero in all bands, not NaN: they count in no mean and stay zero.
 """
 
 import functools
@@ -20,8 +20,8 @@ from jaxseg.sensors.polsar import PAIRS, span
 @functools.partial(jax.jit, static_argnames="size")
 def boxcar(image: Array, size: int) -> Array:
     """Means of the size x size pixels around each: (..., H, W, C) -> (..., H, W, C)."""
-    weights = np.full((1, size, size), 1 / size**2)
-    return _weighted(image, weights)[0]
+    known = _known(image)
+    return known * _means(image, known, np.full((1, size, size), 1 / size**2))[0]
 
 
 @functools.partial(jax.jit, static_argnames="size")
@@ -51,8 +51,11 @@ def refined_lee(bands: Array, *, looks: float, size: int = 7) -> Array:
     """
     if size not in (5, 7, 9, 11):
         raise ValueError(f"A window of {size} x {size} pixels: choose 5, 7, 9 or 11.")
+    known = _known(bands)
     power = bands if bands.shape[-1] == 1 else span(bands)[..., None]
-    parts = _weighted(power, _parts(size))[..., 0]  # (9, ..., H, W) means, in reading order
+    parts = _means(power, known, _parts(size))[..., 0]  # (9, ..., H, W) means, in reading order
+    filled = _weighted(known, _parts(size))[..., 0] > _NOTHING
+    parts = jnp.where(filled, parts, parts[4])  # without data: alike the middle, no edge
     gradients = jnp.abs(jnp.stack([_difference(parts, *sides) for sides in _SIDES], axis=-1))
     edge = gradients.argmax(-1)  # (..., H, W)
     middle = parts[4]
@@ -66,16 +69,16 @@ def refined_lee(bands: Array, *, looks: float, size: int = 7) -> Array:
     unit = jnp.where(middle > 0, middle, 1)[..., None]
     chosen = jax.nn.one_hot(half, 8, axis=0)[..., None]  # (8, ..., H, W, 1)
     masks = _halves(size)
-    mean = (chosen * _weighted(bands, masks)).sum(0)
-    mean_power = (chosen * _weighted(power, masks)).sum(0) / unit
+    mean = (chosen * _means(bands, known, masks)).sum(0)
+    mean_power = (chosen * _means(power, known, masks)).sum(0) / unit
     overall = jnp.maximum(power.mean(), 1e-30)
-    square = (chosen * _weighted(jnp.square(power / overall), masks)).sum(0)
+    square = (chosen * _means(jnp.square(power / overall), known, masks)).sum(0)
     square = square * jnp.square(overall / unit)
     variance = jnp.maximum(square - jnp.square(mean_power), 0)
     variation = variance / jnp.maximum(jnp.square(mean_power), 1e-12)  # squared, cv^2
     noise = 1 / looks
     b = (variation - noise) / jnp.maximum(variation * (1 + noise), 1e-12)
-    return mean + jnp.clip(b, 0, 1) * (bands - mean)
+    return known * (mean + jnp.clip(b, 0, 1) * (bands - mean))
 
 
 @functools.partial(jax.jit, static_argnames="size")
@@ -89,14 +92,31 @@ def equivalent_looks(bands: Array, size: int = 9) -> Array:
     Source: Anfinsen, Doulgeris, Eltoft, Estimation of the Equivalent Number of Looks in
     Polarimetric SAR Imagery, IEEE TGRS 2009.
     """
-    scale = jnp.maximum(span(bands)[..., None], 1e-30)
-    around = boxcar(scale, size)  # per pixel, so that float32 holds the squares
-    sigma = boxcar(bands, size) / around
+    known = _known(bands)
+    mean = functools.partial(_means, known=known, weights=np.full((1, size, size), 1 / size**2))
+    scale = span(bands)[..., None]
+    around = jnp.maximum(mean(scale)[0], 1e-30)  # per pixel, so that float32 holds the squares
+    sigma = mean(bands)[0] / around
     overall = jnp.maximum(scale.mean(), 1e-30)
-    square = boxcar(_trace_of_square(bands / overall)[..., None], size)[..., 0]
+    square = mean(_trace_of_square(bands / overall)[..., None])[0, ..., 0]
     square = square * jnp.square(overall / around[..., 0])
     spread = jnp.maximum(square - _trace_of_square(sigma), 1e-6)
     return jnp.square(span(sigma)) / spread
+
+
+_NOTHING = 1e-6
+"""Share of a window, far below a pixel's, up to which there are no data but rounding."""
+
+
+def _known(bands: Array) -> Array:
+    """(..., C) -> (..., 1), 1 where a pixel has data, 0 where all of its bands are 0."""
+    return (bands != 0).any(-1, keepdims=True).astype(bands.dtype)
+
+
+def _means(image: Array, known: Array, weights: NDArray[np.float64]) -> Array:
+    """Means of the known pixels of several windows, whose weights sum to 1: as `_weighted`."""
+    share = _weighted(known, weights)
+    return _weighted(image, weights) / jnp.where(share > _NOTHING, share, 1)
 
 
 def _trace_of_square(bands: Array) -> Array:
