@@ -18,6 +18,7 @@ from jaxseg.batch import IGNORE, Sample, Source, Window
 from jaxseg.boundaries import BoundaryTotal, Tolerance
 from jaxseg.calibration import Reliability
 from jaxseg.config import Config
+from jaxseg.datasets.paired import without_side
 from jaxseg.errors import UserError
 from jaxseg.evaluation import Evaluation, Evaluator
 from jaxseg.gaussian_baseline import GaussianClassifier
@@ -101,11 +102,12 @@ def evaluate(
         SensorError: The images are not what the run was trained on.
     """
     config, state = checkpoint.reopen(workdir, mesh_shape, which)
+    config = _of_source(config, config.data.source)
     mesh = sharding.make_mesh(mesh_shape)
     validation = Evaluator(config, mesh, "validation", confidence=True)
     if source is not None:
         _check_classes(config.data.source, source)
-        config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
+        config = _of_source(config, source)
     evaluator = Evaluator(config, mesh, split, confidence=True)
     temperature = validation.calibration(state).best_temperature()
     result, confidence, boundaries, objects = evaluator.with_shapes(
@@ -128,6 +130,12 @@ def evaluate(
         worst=evaluator.tiles(state, ranked[:4]),
         median=evaluator.tiles(state, ranked[max(0, middle - 2) : middle + 2]),
     )
+
+
+def _of_source(config: Config, source: Source) -> Config:
+    """The config with other data, or its own, without what only training looks at."""
+    data = dataclasses.replace(config.data, source=without_side(source))
+    return dataclasses.replace(config, data=data)
 
 
 def _check_classes(trained: Source, given: Source) -> None:

@@ -106,13 +106,16 @@ def training_batches(
 
 def evaluation_windows(scenes: Scenes, data: Data) -> list[tuple[int, Window]]:
     """Non-overlapping windows that cover every scene once; the last ones reach beyond it."""
+    return list(_covering(scenes, data))
+
+
+def _covering(scenes: Scenes, data: Data) -> Iterator[tuple[int, Window]]:
     size = data.evaluation_crop or data.crop
-    return [
-        (index, Window(y, x, size, size))
-        for index in range(len(scenes))
-        for y in range(0, scenes.size(index)[0], size)
-        for x in range(0, scenes.size(index)[1], size)
-    ]
+    for index in range(len(scenes)):
+        height, width = scenes.size(index)
+        for y in range(0, height, size):
+            for x in range(0, width, size):
+                yield index, Window(y, x, size, size)
 
 
 def evaluation_batches(
@@ -197,7 +200,7 @@ def refuse_blank(scenes: Scenes, data: Data, split: str) -> None:
         UserError: No pixel of it is labelled and valid, or a file cannot be read.
     """
     data = dataclasses.replace(data, separation=False)
-    for scene, window in evaluation_windows(scenes, data):
+    for scene, window in _covering(scenes, data):
         sample = read_window(scenes, scene, window, data)
         if (sample["valid"].astype(bool) & (sample["label"] != IGNORE)).any():
             return

@@ -27,6 +27,7 @@ from jaxseg.metrics import ConfusionTotal, Scores, scores
 from jaxseg.objects import ObjectTotal
 from jaxseg.scene_shapes import SceneShapes
 from jaxseg.sensor import refuse_other
+from jaxseg.source_flags import flags_of
 from jaxseg.step import TrainState, inference_variables, make_eval_step
 
 CALIBRATION_WINDOWS = 256
@@ -94,7 +95,8 @@ class Evaluator:
         if config.sensor.bands:
             found = band_statistics.typical(self._scenes, config.data.crop)
             given = dataclasses.replace(self._source.sensor, typical=found)
-            refuse_other(config.sensor, given, f"The {split} split of {_title(self._source)}")
+            where = f"The {split} split of {_title(self._source)}"
+            refuse_other(config.sensor, given, where, flags_of(self._source))
         pipeline.refuse_blank(self._scenes, self._data, split)
         height = config.data.evaluation_crop or config.data.crop
         sharding.check_batch(mesh, size, height)

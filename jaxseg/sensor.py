@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from jaxseg import sentinel2
 from jaxseg.errors import UserError
+from jaxseg.source_flags import SourceFlags
 
 Unit = Literal[
     "", "digital number", "reflectance", "amplitude", "power", "decibel", "coherency", "radiance"
@@ -129,7 +130,9 @@ def typical_numbers(pixels: NDArray[np.generic]) -> tuple[tuple[float, ...], ...
     return tuple(tuple(float(f"{value:.3g}") for value in band) for band in quantiles)
 
 
-def refuse_other(trained: Sensor, given: Sensor, where: str) -> None:
+def refuse_other(
+    trained: Sensor, given: Sensor, where: str, flags: SourceFlags = SourceFlags()
+) -> None:
     """Compares an input with what a network was trained on.
 
     What one of both does not know is not compared. Names of bands count in any case and with or
@@ -139,6 +142,7 @@ def refuse_other(trained: Sensor, given: Sensor, where: str) -> None:
         trained: Of the run.
         given: Of the input.
         where: What messages call the input.
+        flags: How the input is read now, and what changes that.
 
     Raises:
         MissingBandError: A band of the run is missing.
@@ -148,13 +152,13 @@ def refuse_other(trained: Sensor, given: Sensor, where: str) -> None:
             spread.
         BaselineError: Sentinel-2 bands of which one of both holds no number below 1000.
     """
-    _compare_bands(trained, given, where)
-    _compare_units(trained, given, where)
-    _compare_scales(trained, given, where)
-    _compare_baselines(trained, given, where)
+    _compare_bands(trained, given, where, flags)
+    _compare_units(trained, given, where, flags)
+    _compare_scales(trained, given, where, flags)
+    _compare_baselines(trained, given, where, flags)
 
 
-def _compare_bands(trained: Sensor, given: Sensor, where: str) -> None:
+def _compare_bands(trained: Sensor, given: Sensor, where: str, flags: SourceFlags) -> None:
     wanted, there = [canonical(n) for n in trained.bands], [canonical(n) for n in given.bands]
     if not (_named(wanted) and _named(there)):
         if len(wanted) != len(there):
@@ -162,7 +166,7 @@ def _compare_bands(trained: Sensor, given: Sensor, where: str) -> None:
             raise kind(
                 f"{where} has {len(there)} band(s) ({_some(given.bands)}); the network was trained "
                 f"on {len(wanted)} ({_some(trained.bands)}). Give these, in that order: "
-                "--config.data.source.band-numbers chooses the bands of files."
+                f"{flags.prefix}.band-numbers chooses the bands of files."
             )
     elif wanted != there:
         missing = [n for n, c in zip(trained.bands, wanted, strict=True) if c not in there]
@@ -170,14 +174,13 @@ def _compare_bands(trained: Sensor, given: Sensor, where: str) -> None:
             raise MissingBandError(
                 f"{where} has no band {_some(missing)}; it has {_some(given.bands)}, and the "
                 f"network was trained on {_some(trained.bands)}. Give files with these bands, name "
-                "them by --config.data.source.band-names if they are there under other names, or "
-                "train without them."
+                f"them by {flags.prefix}.band-names if they are there under other names, or train "
+                "without them."
             )
-        order = " ".join(str(there.index(name) + 1) for name in wanted)
         raise BandOrderError(
             f"{where} has the bands {_some(given.bands)}; the network was trained on "
-            f"{_some(trained.bands)}. Read them in that order: --config.data.source.band-numbers "
-            f"{order}"
+            f"{_some(trained.bands)}. Read them in that order: "
+            + flags.bands([there.index(name) for name in wanted])
         )
     if trained.wavelengths and given.wavelengths:
         apart = np.abs(np.subtract(trained.wavelengths, given.wavelengths))
@@ -190,11 +193,11 @@ def _compare_bands(trained: Sensor, given: Sensor, where: str) -> None:
             )
 
 
-def _compare_units(trained: Sensor, given: Sensor, where: str) -> None:
+def _compare_units(trained: Sensor, given: Sensor, where: str, flags: SourceFlags) -> None:
     if trained.unit and given.unit and trained.unit != given.unit:
         raise UnitError(
             f"{where} is in {given.unit}; the network was trained on {trained.unit}. "
-            f"{_conversion(given.unit, trained.unit)}"
+            f"{_conversion(given.unit, trained.unit, flags)}"
         )
     if not (trained.typical and given.typical):
         return
@@ -204,24 +207,24 @@ def _compare_units(trained: Sensor, given: Sensor, where: str) -> None:
         raise UnitError(
             f"{where}: no number is below 0 (the middle one of {given.bands[0]} is "
             f"{now[0, 1]:g}); the network was trained on {trained.unit or 'numbers'} below 0 "
-            f"({before[0, 1]:g}), as decibel are. {_conversion('power', 'decibel')}"
+            f"({before[0, 1]:g}), as decibel are. "
+            f"{_conversion(given.unit or 'power', 'decibel', flags)}"
         )
     if (before[:, 0] >= 0).all() and (now[:, 1] < 0).all():
         raise UnitError(
             f"{where}: most numbers are below 0 (the middle one of {given.bands[0]} is "
             f"{now[0, 1]:g}), as decibel are; the network was trained on "
             f"{trained.unit or 'numbers'} that never are ({before[0, 1]:g}). "
-            f"{_conversion('decibel', 'power')}"
+            f"{_conversion('decibel', trained.unit or 'power', flags)}"
         )
 
 
-def _compare_scales(trained: Sensor, given: Sensor, where: str) -> None:
+def _compare_scales(trained: Sensor, given: Sensor, where: str, flags: SourceFlags) -> None:
     if trained.scale is not None and given.scale is not None:
         if not np.isclose(trained.scale, given.scale):
             raise ScaleError(
                 f"{where} has scale {given.scale:g}; the network was trained on numbers of scale "
-                f"{trained.scale:g}. Read them with --config.data.source.multiply "
-                f"{given.scale / trained.scale:g}"
+                f"{trained.scale:g}. Read them with {flags.times(given.scale / trained.scale)}"
             )
         if not np.isclose(trained.offset, given.offset):
             raise ScaleError(
@@ -234,6 +237,12 @@ def _compare_scales(trained: Sensor, given: Sensor, where: str) -> None:
     before, now = (np.array(s.typical)[:, 2] - np.array(s.typical)[:, 0] for s in (trained, given))
     spread = (before > 0) & (now > 0)
     if not spread.any():
+        if flags.convert and (before > 0).any():
+            raise UnitError(
+                f"{where}: {flags.convert} leaves nothing but {given.typical[0][1]:g}, so the "
+                f"numbers are no {flags.convert.partition('-')[0]}. "
+                f"{_conversion(given.unit, trained.unit, flags)}"
+            )
         return
     ratio = float(np.median(now[spread] / before[spread]))
     linear = "power" in (trained.unit, given.unit) or "coherency" in (trained.unit, given.unit)
@@ -245,11 +254,11 @@ def _compare_scales(trained: Sensor, given: Sensor, where: str) -> None:
             f"trained on (1 to 99 % of {given.bands[0]}: {given.typical[0][0]:g} to "
             f"{given.typical[0][2]:g}, in training {trained.typical[0][0]:g} to "
             f"{trained.typical[0][2]:g}). If they are the same quantity, read them with "
-            f"--config.data.source.multiply {factor if ratio < 1 else 1 / factor:.6g}"
+            + flags.times(factor if ratio < 1 else 1 / factor)
         )
 
 
-def _compare_baselines(trained: Sensor, given: Sensor, where: str) -> None:
+def _compare_baselines(trained: Sensor, given: Sensor, where: str, flags: SourceFlags) -> None:
     sentinel2s = all(re.fullmatch(r"b\d+a?", canonical(name)) for name in trained.bands)
     if not (sentinel2s and trained.typical and given.typical) or given.scale is not None:
         return  # other sensors; not measured; or it is told what the numbers mean: no guess
@@ -259,13 +268,13 @@ def _compare_baselines(trained: Sensor, given: Sensor, where: str) -> None:
             f"{where}: hardly a number is below {now:g}, in training {before:g}: these seem to be "
             f"Sentinel-2 products of processing baseline 04.00 or later, which add "
             f"{sentinel2.ADDED}, and no tag or name says so. Read them with "
-            f"--config.data.source.added {sentinel2.ADDED}"
+            f"{flags.prefix}.added {sentinel2.ADDED}"
         )
     if now < sentinel2.ADDED / 2 and before >= sentinel2.ADDED:
         raise BaselineError(
             f"{where}: numbers begin at {now:g}, in training at {before:g}: the network seems to "
             "have been trained on Sentinel-2 products of processing baseline 04.00 or later as "
-            f"they are. Train it with --config.data.source.added {sentinel2.ADDED}"
+            f"they are. Train it with {flags.prefix}.added {sentinel2.ADDED}"
         )
 
 
@@ -281,15 +290,15 @@ def _named(names: list[str]) -> bool:
     return len(set(names)) == len(names) and not any(re.fullmatch(r"band\d+", n) for n in names)
 
 
-def _conversion(given: str, wanted: str) -> str:
+def _conversion(given: str, wanted: str, flags: SourceFlags) -> str:
+    if flags.convert:
+        return f"Read it without {flags.prefix}.convert {flags.convert}."
     if wanted == "decibel" and given in ("power", "amplitude"):
         formula = "10 log10(power)" if given == "power" else "20 log10(amplitude)"
-        return f"Read it with --config.data.source.convert {given}-to-decibel, which is {formula}."
+        return f"Read it with {flags.prefix}.convert {given}-to-decibel, which is {formula}."
     if given == "decibel" and wanted == "power":
-        return (
-            "Read it with --config.data.source.convert decibel-to-power, which is 10^(decibel/10)."
-        )
-    return f"Convert the files to {wanted}, or give --config.data.source.unit if they are."
+        return f"Read it with {flags.prefix}.convert decibel-to-power, which is 10^(decibel/10)."
+    return f"Convert the files to {wanted}, or give {flags.prefix}.unit {wanted!r} if they are."
 
 
 def _log(factor: float, ratio: float) -> float:

@@ -37,12 +37,6 @@ def baseline(path: str, tags: Mapping[str, str]) -> float | None:
     return float(told) if re.fullmatch(r"\d{2}\.\d{2}", told) else None
 
 
-def added(path: str, tags: Mapping[str, str]) -> int:
-    """What was added to the numbers of spectral bands, by the metadata: 0 or 1000."""
-    found = baseline(path, tags)
-    return ADDED if found is not None and found >= BASELINE else 0
-
-
 def is_spectral(band: str) -> bool:
     """Whether a band measures reflectance: the scene classification and the like do not."""
     return not band.lower().startswith(_OTHER_BANDS)

@@ -30,6 +30,7 @@ from jaxseg.errors import UserError
 from jaxseg.logbook import Logbook
 from jaxseg.metrics import scores
 from jaxseg.sensor import refuse_other
+from jaxseg.source_flags import SOURCE, flags_of
 from jaxseg.step import (
     TrainState,
     abstract_state,
@@ -259,7 +260,8 @@ def _teacher(config: Config) -> Teacher | None:
     if side is not None:
         found = band_statistics.typical(side.scenes("train"), config.data.crop)
         given = dataclasses.replace(side.sensor, typical=found)
-        refuse_other(finished.sensor, given, f"What the teacher {config.distillation.run} sees")
+        where = f"What the teacher {config.distillation.run} sees"
+        refuse_other(finished.sensor, given, where, flags_of(side, f"{SOURCE}.side"))
     see = functools.partial(transforms.preprocess, steps=finished.preprocess)
     return Teacher(finished.model, see, inference_variables(state))
 

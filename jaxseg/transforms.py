@@ -297,7 +297,19 @@ def preprocess(image: jax.Array, valid: jax.Array, steps: tuple[Preprocess, ...]
 
 
 def augment(key: jax.Array, batch: Batch, steps: tuple[Augment, ...]) -> Batch:
-    """Applies `steps` in order, each with its own key, and blanks invalid pixels again."""
+    """Applies `steps` in order, each with its own key; invalid pixels are 0 before and after.
+
+    Raw images hold NaN there, which interpolation would spread over a whole window.
+    """
+    batch = _blanked(batch)
     for number, step in enumerate(steps):
         batch = step(jax.random.fold_in(key, number), batch)
-    return batch | {"image": jnp.where(batch["valid"][..., None], batch["image"], 0.0)}
+    return _blanked(batch)
+
+
+def _blanked(batch: Batch) -> Batch:
+    valid = {"image": "valid", "side": "side_valid"}
+    return batch | {
+        name: jnp.where(batch[valid[name]][..., None], batch[name], 0.0)
+        for name in sorted(IMAGES & batch.keys())  # one order in all processes
+    }

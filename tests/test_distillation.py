@@ -1,6 +1,7 @@
 """What a teacher adds to the loss, and that nothing of it remains."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import chex
@@ -9,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg import checkpoint, config_text, training
+from jaxseg import assessment, checkpoint, config_text, training
+from jaxseg.batch import Scenes
 from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.landscape import MEAN, STD, Landscape
@@ -139,6 +141,14 @@ def radar(teacher: Path) -> Config:
     return dataclasses.replace(config, augment=(Dihedral(), ScaleCrop(low=0.8, high=1.2)))
 
 
+def radar_alone(scenes: Callable[[Landscape, str], Scenes]) -> Callable[[Landscape, str], Scenes]:
+    def opened(source: Landscape, split: str) -> Scenes:
+        assert source.modality == "sar", "the optical images are gone"
+        return scenes(source, split)
+
+    return opened
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "two"),
@@ -148,7 +158,11 @@ def radar(teacher: Path) -> Config:
     ],
 )
 def test_a_run_with_a_teacher_is_used_without_its_images(
-    teacher: Path, tmp_path: Path, rule: dict[str, object], two: bool
+    teacher: Path,
+    tmp_path: Path,
+    rule: dict[str, object],
+    two: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = radar(teacher)
     if two:
@@ -171,6 +185,10 @@ def test_a_run_with_a_teacher_is_used_without_its_images(
     stored, again = checkpoint.reopen(tmp_path / "taught", MeshShape())
     chex.assert_trees_all_equal(again.params, state.params)
     assert config_text.to_json(stored.model) == config_text.to_json(config.model)
+    # Neither does evaluating it, baseline of single pixels and all.
+    with monkeypatch.context() as patch:
+        patch.setattr(Landscape, "scenes", radar_alone(Landscape.scenes))
+        assert assessment.evaluate(tmp_path / "taught").baseline is not None
 
 
 @pytest.mark.slow

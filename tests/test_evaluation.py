@@ -63,9 +63,9 @@ def test_a_split_counts_alike_on_one_device_and_on_eight(tiny: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "error", "fix"),
     [
-        ({"band_numbers": (3, 2, 1)}, BandOrderError, "band-numbers 3 2 1"),
+        ({"band_numbers": (3, 2, 1)}, BandOrderError, "band-numbers 1 2 3$"),  # of the files
         ({"band_numbers": (1, 2)}, MissingBandError, "has no band blue"),
-        ({"multiply": 1 / 255}, ScaleError, "multiply 255"),
+        ({"multiply": 1 / 255}, ScaleError, "multiply 1$"),  # in all
         ({"unit": "decibel"}, UnitError, "is in decibel"),
     ],
 )

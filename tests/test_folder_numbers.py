@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from jaxseg.batch import Window
 from jaxseg.datasets.folder import Folder
 from jaxseg.errors import UserError
-from jaxseg.sensor import ScaleError
+from jaxseg.sensor import BandOrderError, ScaleError
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -182,3 +182,34 @@ def test_what_contradicts_itself_is_refused(
     write(tmp_path / "images" / "a.tif", numbers(1))
     with pytest.raises(UserError, match=message):
         _ = source(tmp_path, **fields).sensor
+
+
+def test_what_was_added_is_not_taken_off_numbers_that_cannot_hold_it(tmp_path: Path) -> None:
+    write(tmp_path / "images" / f"{NEW}.tif", numbers(200, 3, "uint8"), ("R", "G", "B"))
+    found = source(tmp_path)
+    assert (first(found) == 200).all()
+    assert (found.sensor.unit, found.sensor.scale) == ("", None)
+    with pytest.raises(ScaleError, match=r"added 1000: .* holds uint8, up to 255"):
+        first(source(tmp_path, added=1000))
+
+
+def test_numbers_with_a_point_are_not_guessed_at(tmp_path: Path) -> None:
+    write(tmp_path / "images" / f"{NEW}.tif", numbers(0.25, 1, "float32"), ("B04",))
+    with pytest.raises(ScaleError, match=r"baseline 05\.09.*added 0 if they are reflectance"):
+        source(tmp_path).scenes("train")
+    found = source(tmp_path, added=0, multiply=10_000)
+    assert (first(found) == 2500).all()
+    assert (found.sensor.unit, found.sensor.scale) == ("reflectance", None)
+    assert (first(source(tmp_path, added=1000)) == 0).all()
+
+
+def test_a_file_with_its_bands_in_another_order_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "a.tif", numbers(1, 3), ("B02", "B03", "B04"))
+    write(tmp_path / "images" / "b.tif", numbers(1, 3), ("B2", "B3", "B4"))  # the same names
+    write(tmp_path / "images" / "c.tif", numbers(1, 3), ("2019_B2", "2019_B3", "2019_B4"))
+    assert len(source(tmp_path).scenes("train")) == 3
+    write(tmp_path / "images" / "d.tif", numbers(1, 3), ("B04", "B03", "B02"))
+    with pytest.raises(BandOrderError, match=r"d.tif: band 1 is B04, in .*a.tif it is B02"):
+        source(tmp_path).scenes("train")
+    assert len(source(tmp_path, band_numbers=(2,)).scenes("train")) == 4
+    assert len(source(tmp_path, band_names=("x", "y", "z")).scenes("train")) == 4

@@ -96,6 +96,9 @@ def test_ignored_pixels_stay_ignored() -> None:
 
 
 def test_wrong_settings_are_refused(source: Landscape) -> None:
+    for pairs in ((("lake", "lake"),), (("lake", "river"), ("river", "meadow"))):
+        with pytest.raises(UserError, match=r"names the class '(lake|river)' twice"):
+            Mislabelled(source, confusable=pairs).scenes("train")
     with pytest.raises(UserError, match=r"regions is 1\.5"):
         Mislabelled(source, share=1.5)
     with pytest.raises(UserError, match="none may be negative"):

@@ -8,7 +8,8 @@ import pytest
 from jaxseg.batch import Window
 from jaxseg.data import Data, read_window
 from jaxseg.datasets.landscape import Landscape
-from jaxseg.datasets.paired import Paired, Stacked
+from jaxseg.datasets.mislabelled import Mislabelled
+from jaxseg.datasets.paired import Paired, Stacked, without_side
 from jaxseg.errors import UserError
 
 
@@ -40,6 +41,14 @@ def test_evaluation_never_opens_the_side(sensors: tuple[Landscape, Landscape]) -
     Paired(sensors[0], missing).scenes("test")
     with pytest.raises(UserError, match="tiles must be"):
         Paired(sensors[0], missing).scenes("train")
+
+
+def test_without_side_no_split_opens_it(sensors: tuple[Landscape, Landscape]) -> None:
+    missing = Landscape(modality="optical", tiles=(-1, 0, 0))  # cannot be opened
+    wrong = Mislabelled(Paired(sensors[0], missing), share=0.3)
+    assert without_side(wrong) == Mislabelled(sensors[0], share=0.3)
+    assert "side" not in without_side(wrong).scenes("train").read(0, WINDOW)
+    assert without_side(Stacked(*sensors)) == Stacked(*sensors)
 
 
 def test_a_window_beyond_the_scene_has_no_side_either(

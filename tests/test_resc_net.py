@@ -82,9 +82,10 @@ def test_a_scene_in_one_pass_equals_patch_by_patch_answers() -> None:
     assert np.abs(answers - answers[0]).max() > 1e-2  # they do differ from pixel to pixel
 
 
-def test_a_patch_without_a_centre_is_refused() -> None:
-    with pytest.raises(UserError, match="8 x 8 pixels has no centre: take 7 or 9"):
+@pytest.mark.parametrize(("patch", "odd"), [(8, "7 or 9"), (0, "1 or 3"), (-3, "1 or 3")])
+def test_a_patch_without_a_centre_is_refused(patch: int, odd: str) -> None:
+    with pytest.raises(UserError, match=f"{patch} x {patch} pixels has no centre: take {odd}"):
         jax.eval_shape(
-            lambda x: ReSCNet(2, patch=8).init(jax.random.key(0), x, train=False),
+            lambda x: ReSCNet(2, patch=patch).init(jax.random.key(0), x, train=False),
             jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32),
         )

@@ -75,5 +75,13 @@ def test_a_rare_class_is_learned_from_one_pixel_at_least() -> None:
 def test_blocks_larger_than_the_scene_and_shares_that_are_none_are_refused() -> None:
     with pytest.raises(UserError, match=r"1 block\(s\) of 100: take smaller blocks"):
         block_split(fields(), block=100, guard=0, fractions=THIRDS)
-    with pytest.raises(UserError, match="must add up to 1"):
+    with pytest.raises(UserError, match="none below 0, together 1"):
         block_split(fields(), block=10, guard=0, fractions=(0.5, 0.1, 0.1))
+    with pytest.raises(UserError, match="none below 0, together 1"):
+        random_split(fields(), fractions=(0.9, 0.9, 0.1))
+    for wrong in ({"block": 0}, {"guard": -1}, {"seed": -1}):
+        numbers = {"block": 10, "guard": 0, "seed": 0} | wrong
+        with pytest.raises(UserError, match=f"{next(iter(wrong))} {next(iter(wrong.values()))}"):
+            block_split(fields(), fractions=THIRDS, **numbers)
+    with pytest.raises(UserError, match="seed -1"):
+        random_split(fields(), fractions=THIRDS, seed=-1)

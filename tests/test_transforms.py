@@ -143,6 +143,17 @@ def test_log_intensity_is_decibel_and_survives_zero_and_nan() -> None:
     np.testing.assert_allclose(db.ravel(), [0, 20, -30, -50, -50, -50], atol=1e-4)
 
 
+def test_nan_in_a_raw_image_stays_where_it_is_invalid() -> None:
+    image = jnp.ones((2, 16, 16, 2)).at[:, 3, 4].set(jnp.nan)
+    valid = jnp.ones((2, 16, 16), bool).at[:, 3, 4].set(False)
+    batch = {"image": image, "valid": valid, "side": image, "side_valid": valid}
+    batch["label"] = jnp.zeros((2, 16, 16), jnp.uint8)
+    result = transforms.augment(jax.random.key(0), batch, (ScaleCrop(low=0.8, high=1.2),))
+    assert result["valid"].any()
+    assert jnp.isfinite(result["image"]).all()
+    assert jnp.isfinite(result["side"]).all()
+
+
 def test_log_intensity_keeps_invalid_pixels_blank() -> None:
     power = jnp.full((1, 2, 2, 2), 0.1).at[0, 0, 0].set(0).at[0, 1, 1].set(jnp.nan)
     valid = jnp.ones((1, 2, 2), bool).at[0, 0, 0].set(False).at[0, 1, 1].set(False)

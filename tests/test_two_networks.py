@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxseg.errors import UserError
 from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
 
@@ -55,3 +56,10 @@ def test_each_sees_its_bands_and_the_first_can_do_without_the_others(answer: str
     part = {kind: tree["first"] for kind, tree in variables.items()}
     expected = SMALL.clone(num_classes=3).apply(part, image(5)[..., :2], train=False)
     np.testing.assert_array_equal(alone, expected)
+
+
+@pytest.mark.parametrize("split", [-1, 3, 4])
+def test_a_split_that_leaves_a_network_without_bands_is_refused(split: int) -> None:
+    network = TwoNetworks(2, network=UNet(num_classes=0, features=2), split=split)
+    with pytest.raises(UserError, match=f"splits 3 band.* after the first {split}"):
+        network.init(jax.random.key(0), image(3), train=False)

@@ -252,6 +252,7 @@ class Folder:
             ],
             reference=self._first,
             bands=dict(zip(self._numbers, self._names, strict=True)),
+            named=bool(self.band_names),
             added=self.added,
             table=self._table(),
             classes=self.classes,

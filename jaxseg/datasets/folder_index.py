@@ -19,6 +19,7 @@ from jaxseg.datasets.folder_scenes import Facts, FolderScenes, Scene
 from jaxseg.datasets.pairing import FLAG
 from jaxseg.errors import UserError
 from jaxseg.labels import LabelTable, packed
+from jaxseg.sensor import BandOrderError, canonical
 
 HEADER_THREADS = 16
 """Threads that read headers; they wait for disks, so more than there are cores."""
@@ -32,6 +33,7 @@ def indexed(
     *,
     reference: raster.Header,
     bands: dict[int, str],
+    named: bool,
     added: int | None,
     table: LabelTable,
     classes: tuple[str, ...],
@@ -49,6 +51,7 @@ def indexed(
         files: Image, mask and object map of each scene; empty = it has none.
         reference: What every image has to agree with in bands and type.
         bands: Numbers of the image's bands to read, counted from 1, and their names.
+        named: Whether the user says these names, whatever the files call their bands.
         added: What is taken off the numbers of spectral bands; None = as metadata tell.
         table: Class of each mask value or packed colour.
         classes: Names of the classes.
@@ -69,6 +72,8 @@ def indexed(
     def one(paths: tuple[str, str, str]) -> Scene:
         image = raster.header(paths[0])
         _check_image(image, reference)
+        if not named:
+            _check_order(image, reference, band_numbers)
         folder_numbers.check_scale(image, reference, band_numbers)
         tags = tuple(
             image.nodata[number - 1] if nodata is None else nodata for number in band_numbers
@@ -114,6 +119,28 @@ def _check_image(image: raster.Header, reference: raster.Header) -> None:
             f"{image.path} has {image.bands} band(s) of {image.dtype}, {reference.path} has "
             f"{reference.bands} of {reference.dtype}. All images of a source need the same: "
             "convert or remove it."
+        )
+
+
+def _check_order(image: raster.Header, reference: raster.Header, numbers: tuple[int, ...]) -> None:
+    """Files that share a name of a band name them alike: then one name at one number.
+
+    Where they share none, names may hold dates or scenes, which say nothing.
+
+    Raises:
+        BandOrderError: A band is another one than in the reference.
+    """
+    own, first = (
+        [canonical(header.descriptions[number - 1] or "") for number in numbers]
+        for header in (image, reference)
+    )
+    if own != first and set(own) & set(first) - {""}:
+        place = [one == other for one, other in zip(own, first, strict=True)].index(False)
+        number = numbers[place]
+        raise BandOrderError(
+            f"{image.path}: band {number} is {image.descriptions[number - 1]}, in {reference.path} "
+            f"it is {reference.descriptions[number - 1]}. Bring the files to one order of bands, "
+            f"or give {FLAG}.band_names if their own names are wrong."
         )
 
 

@@ -85,8 +85,10 @@ def sensor(
         UserError: Unit and conversion contradict each other, or the header cannot be read.
     """
     scale, offset = tagged_scale(header, numbers)
-    if added is not None or sentinel2.baseline(header.path, header.tags) is not None:
-        unit, scale, offset = unit or "reflectance", sentinel2.SCALE, 0.0
+    if added is not None or _baseline(header) is not None:
+        unit = unit or "reflectance"
+        if added or header.dtype.kind != "f":  # numbers with a point may be reflectance itself
+            scale, offset = sentinel2.SCALE, 0.0
     if not wavelengths:
         told = raster.wavelengths(header.path)
         wavelengths = tuple(told[number - 1] for number in numbers)
@@ -118,8 +120,28 @@ def added(header: raster.Header, names: Sequence[str], told: int | None) -> tupl
         header: Of the file.
         names: Of the bands; those that measure no reflectance have nothing added.
         told: By the user; None = by the file.
+
+    Raises:
+        ScaleError: The file's numbers cannot hold it, or may or may not.
     """
-    extra = sentinel2.added(header.path, header.tags) if told is None else told
+    if not any(map(sentinel2.is_spectral, names)):
+        return (0,) * len(names)
+    extra = told
+    if extra is None:
+        found = _baseline(header)
+        extra = sentinel2.ADDED if found is not None and found >= sentinel2.BASELINE else 0
+        if extra and header.dtype.kind == "f":
+            raise ScaleError(
+                f"{header.path} is Sentinel-2 of processing baseline {found:05.2f}, which adds "
+                f"{extra} to whole numbers, and holds {header.dtype}. Say what these contain: "
+                f"{FLAG}.added 0 if they are reflectance (0..1), {FLAG}.added {extra} if they are "
+                "the product's numbers."
+            )
+    if header.dtype.kind in "iu" and extra > (largest := np.iinfo(header.dtype.name).max):
+        raise ScaleError(
+            f"{FLAG}.added {extra}: {header.path} holds {header.dtype}, up to {largest}, so "
+            "nothing was added to its numbers. Give 0."
+        )
     return tuple(extra if sentinel2.is_spectral(name) else 0 for name in names)
 
 
@@ -129,7 +151,7 @@ def check_scale(header: raster.Header, reference: raster.Header, numbers: tuple[
     Raises:
         ScaleError: Their tags of scale or offset differ.
     """
-    if sentinel2.baseline(header.path, header.tags) is not None:
+    if _baseline(header) is not None:
         return  # its offset is known, and taken off
     own, first = tagged_scale(header, numbers), tagged_scale(reference, numbers)
     if own != first:
@@ -137,6 +159,13 @@ def check_scale(header: raster.Header, reference: raster.Header, numbers: tuple[
             f"{header.path} is tagged with scale {_said(own)}, {reference.path} with "
             f"{_said(first)}: equal numbers mean different things. Bring the files to one scale."
         )
+
+
+def _baseline(header: raster.Header) -> float | None:
+    """The processing baseline of a file that holds Sentinel-2's numbers; None for its pictures."""
+    if header.dtype.itemsize == 1:  # 8 bits are a picture of reflectance, or classes
+        return None
+    return sentinel2.baseline(header.path, header.tags)
 
 
 def tagged_scale(header: raster.Header, numbers: tuple[int, ...]) -> tuple[float | None, float]:

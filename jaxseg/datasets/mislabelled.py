@@ -86,9 +86,15 @@ class Mislabelled:
         """(K,) class that each class is taken for; -1 = any other.
 
         Raises:
-            UserError: `confusable` names a class that the source lacks.
+            UserError: `confusable` names a class that the source lacks, or one twice.
         """
         classes = self.source.classes
+        named = [name for pair in self.confusable for name in pair]
+        for name in named:
+            if named.count(name) > 1:
+                raise UserError(
+                    f"confusable names the class {name!r} twice: a class is taken for one other."
+                )
         partner = np.full(len(classes), -1)
         for pair in self.confusable:
             for name in pair:

@@ -4,7 +4,9 @@
 with their help is evaluated, exported and used without them. `Stacked` delivers both as one image.
 """
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +97,17 @@ class Stacked:
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
         """The first one's."""
         return self.first.rgb(image[..., : len(self.first.sensor.bands)])
+
+
+def without_side(source: Source) -> Source:
+    """The source as evaluation sees it: no split of it opens side images, which may be gone."""
+    if isinstance(source, Paired):
+        return without_side(source.source)
+    wrapped: Any = source
+    if not hasattr(source, "source"):
+        return source
+    alone: Source = dataclasses.replace(wrapped, source=without_side(wrapped.source))
+    return alone
 
 
 class _Both:

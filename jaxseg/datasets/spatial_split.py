@@ -50,17 +50,17 @@ def block_split(
         (H, W) uint8: 0, 1, 2 = train, validation, test; 255 = none.
 
     Raises:
-        UserError: There are fewer blocks than splits, or shares are none.
+        UserError: There are fewer blocks than splits, or a number is none.
     """
-    shares = np.asarray(fractions, float)
+    shares = _shares(fractions, seed)
+    if block < 1 or guard < 0:
+        raise UserError(f"block {block}, guard {guard}: at least 1 pixel, and 0 or more.")
     rows, columns = (-(-side // block) for side in label.shape)
     if rows * columns < len(SPLITS):
         raise UserError(
             f"A scene of {label.shape[0]} x {label.shape[1]} pixels has {rows * columns} block(s) "
             f"of {block}: take smaller blocks."
         )
-    if (shares < 0).any() or not np.isclose(shares.sum(), 1):
-        raise UserError(f"Shares {fractions} of the splits: they must add up to 1.")
     place = np.add.outer(
         np.arange(label.shape[0]) // block * columns, np.arange(label.shape[1]) // block
     )
@@ -96,16 +96,29 @@ def random_split(
 
     Returns:
         (H, W) uint8: 0, 1, 2 = train, validation, test; 255 = none.
+
+    Raises:
+        UserError: A number is none.
     """
+    shares = _shares(fractions, seed)
     random = np.random.default_rng(seed)
     split = np.full(label.shape, IGNORE, np.uint8)
     for number in np.unique(label[label != IGNORE]):
         pixels = random.permutation(np.flatnonzero(label == number))
-        first = max(1, round(fractions[0] * len(pixels)))
-        second = first + round(fractions[1] * len(pixels))
+        first = max(1, round(shares[0] * len(pixels)))
+        second = first + round(shares[1] * len(pixels))
         for value, part in enumerate(np.split(pixels, (first, second))):
             split.flat[part] = value
     return split
+
+
+def _shares(fractions: tuple[float, float, float], seed: int) -> NDArray[np.float64]:
+    shares = np.asarray(fractions, float)
+    if (shares < 0).any() or not np.isclose(shares.sum(), 1):
+        raise UserError(f"Shares {fractions} of the splits: none below 0, together 1.")
+    if seed < 0:
+        raise UserError(f"seed {seed} of the split: it must be 0 or more.")
+    return shares
 
 
 def _guarded(split: NDArray[np.uint8], guard: int) -> NDArray[np.uint8]:

@@ -70,10 +70,11 @@ class ReSCNet(nn.Module):
         Raises:
             UserError: The patch has no centre.
         """
-        if self.patch % 2 == 0:
+        if self.patch < 1 or self.patch % 2 == 0:
+            odd = max(1, self.patch - 1)
             raise UserError(
-                f"Patch of {self.patch} x {self.patch} pixels has no centre: take "
-                f"{self.patch - 1} or {self.patch + 1}."
+                f"Patch of {self.patch} x {self.patch} pixels has no centre: take {odd} or "
+                f"{odd + 2}."
             )
         conv = functools.partial(Conv, dtype=self.dtype)
         norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)

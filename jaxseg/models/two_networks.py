@@ -21,6 +21,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from jaxseg.errors import UserError
 from jaxseg.models.layers import Dtype
 from jaxseg.models.unet import UNet
 
@@ -56,6 +57,9 @@ class TwoNetworks(nn.Module):
 
         Returns:
             (B, H, W, K) float32 logits.
+
+        Raises:
+            UserError: The split leaves a network without bands.
         """
         first, second = (
             self.network.clone(
@@ -72,6 +76,11 @@ class TwoNetworks(nn.Module):
             return jnp.asarray(first(image, train=train))
         own = other = image
         if self.split:
+            if not 0 < self.split < whole:
+                raise UserError(
+                    f"TwoNetworks splits {whole} band(s) after the first {self.split}: give split "
+                    "0 (both see all) or fewer than the image has."
+                )
             own, other = image[..., : self.split], image[..., self.split :]
         one: Array = first(own, train=train)
         if self.answer == "first":

@@ -1,0 +1,67 @@
+"""What a refusal proposes works as it is printed: it starts from what is read already."""
+
+import dataclasses
+
+import pytest
+
+from jaxseg.datasets.folder import Folder
+from jaxseg.datasets.mislabelled import Mislabelled
+from jaxseg.datasets.paired import Paired
+from jaxseg.sensor import BandOrderError, ScaleError, Sensor, UnitError, refuse_other
+from jaxseg.source_flags import SourceFlags, flags_of
+
+TRAINED = Sensor(("B02", "B03", "B04"), typical=((200.0, 500.0, 2000.0),) * 3)
+FOLDER = Folder(images="images", masks="masks", classes=("a", "b"))
+
+
+def test_bands_are_numbers_of_the_files_not_of_what_is_read_of_them() -> None:
+    flags = flags_of(dataclasses.replace(FOLDER, band_numbers=(7, 5, 3)))
+    given = Sensor(("B04", "B03", "B02"))
+    with pytest.raises(BandOrderError, match=r"band-numbers 3 5 7$"):
+        refuse_other(TRAINED, given, "x.tif", flags)
+
+
+def test_names_and_wavelengths_that_are_given_move_with_their_bands() -> None:
+    told = {"band_names": ("B04", "B03", "B02"), "wavelengths": (665.0, 560.0, 490.0)}
+    flags = flags_of(dataclasses.replace(FOLDER, **told))  # type: ignore[arg-type]
+    given = Sensor(("B04", "B03", "B02"))
+    proposed = (
+        "--config.data.source.band-numbers 3 2 1 --config.data.source.band-names B02 B03 B04 "
+        "--config.data.source.wavelengths 490.0 560.0 665.0"
+    )
+    with pytest.raises(BandOrderError) as refused:
+        refuse_other(TRAINED, given, "x.tif", flags)
+    assert str(refused.value).endswith(proposed)
+
+
+def test_a_factor_is_on_top_of_the_one_there_is() -> None:
+    flags = flags_of(dataclasses.replace(FOLDER, multiply=100.0))
+    given = Sensor(TRAINED.bands, typical=((2.0, 5.0, 20.0),) * 3)
+    with pytest.raises(ScaleError, match=r"multiply 10000$"):
+        refuse_other(TRAINED, given, "x.tif", flags)
+
+
+def test_flags_name_the_source_inside_of_another_one() -> None:
+    inner = dataclasses.replace(FOLDER, multiply=2.0)
+    assert flags_of(inner) == SourceFlags(multiply=2.0)
+    wrapped = flags_of(Mislabelled(Paired(inner, FOLDER)))
+    assert wrapped == SourceFlags("--config.data.source.source.source", multiply=2.0)
+
+
+def test_a_conversion_that_should_not_be_is_named() -> None:
+    decibel = Sensor(("VV",), typical=((-22.0, -11.0, 1.0),))
+    flags = flags_of(dataclasses.replace(FOLDER, convert="decibel-to-power"))
+    given = Sensor(("VV",), unit="power", typical=((0.006, 0.08, 1.2),))
+    with pytest.raises(UnitError, match=r"without --config.data.source.convert decibel-to-power"):
+        refuse_other(decibel, given, "x.tif", flags)
+    flags = flags_of(dataclasses.replace(FOLDER, convert="power-to-decibel"))
+    floor = Sensor(("VV",), unit="decibel", typical=((-100.0, -100.0, -100.0),))
+    with pytest.raises(UnitError, match=r"leaves nothing but -100, so the numbers are no power"):
+        refuse_other(decibel, floor, "x.tif", flags)
+
+
+def test_amplitudes_are_not_taken_for_power() -> None:
+    decibel = Sensor(("VV",), typical=((-22.0, -11.0, 1.0),))
+    given = Sensor(("VV",), unit="amplitude", typical=((0.08, 0.28, 1.1),))
+    with pytest.raises(UnitError, match=r"amplitude-to-decibel, which is 20 log10"):
+        refuse_other(decibel, given, "x.tif")
