@@ -1,22 +1,15 @@
-"""What numbers the bands hold: measured on the middles of a few scenes.
+"""What numbers the bands hold, measured on windows spread over a split.
 
 mean and standard deviation for `Standardize`, quantiles for `Sensor.typical`
 """
 
-import sys
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg import sensor
 from jaxseg.batch import Scenes, Window
-from jaxseg.data import Data, training_cells
-from jaxseg.errors import UserError
-
-WINDOWS = 256
-"""Windows that mean and deviation look at, evenly spaced over the training split."""
 
 TYPICAL_WINDOWS = 32
 """Windows that typical numbers look at: they tell scales apart, not scenes."""
@@ -25,58 +18,46 @@ TYPICAL_PIXELS = 1024
 """Pixels of each of these windows."""
 
 
-class Middle(NamedTuple):
-    """The window in the middle of a scene."""
-
-    name: str
-    image: NDArray[np.generic]
-    valid: NDArray[np.bool_]
-
-
 def statistics(
-    data: Data,
-    through: Callable[[NDArray[np.generic], NDArray[np.bool_]], NDArray[np.float32]] | None = None,
+    windows: Iterable[tuple[NDArray[np.generic], NDArray[np.bool_]]],
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each band over valid pixels of up to 256 training windows.
+    """Mean and standard deviation of each band.
 
     Args:
-        data: What to read.
-        through: What happens to an image (H, W, C) with its valid pixels (H, W) before.
-
-    Raises:
-        UserError: No valid pixel was found.
+        windows: Images (H, W, C) with (H, W) which pixels count; one of all must.
     """
-    scenes = data.source.scenes("train")
-    training_cells(scenes, data)
-    blank: list[str] = []
-    looked = count = 0
+    count = 0
     total, square = np.zeros(1), np.zeros(1)
-    for name, image, valid in _middles(scenes, data.crop, WINDOWS):
-        looked += 1
-        if not valid.any():
-            blank.append(name)
-            continue
-        pixels = (image if through is None else through(image, valid))[valid].astype(np.float64)
-        count, total, square = (
-            count + len(pixels),
-            total + pixels.sum(0),
-            square + (pixels**2).sum(0),
-        )
-    if count == 0:
-        raise UserError(
-            f"No valid pixel in the middle of {len(blank)} training scene(s), the first being "
-            f"{blank[0]}: nothing to measure mean and standard deviation on. Check the nodata "
-            "value of the source."
-        )
-    if blank:
-        sys.stderr.write(
-            f"No valid pixel in the middle of {len(blank)} of {looked} training scenes looked "
-            f"at, the first being {blank[0]}: they are left out.\n"
-        )
+    for image, counted in windows:
+        pixels = image[counted].astype(np.float64)
+        count += len(pixels)
+        total, square = total + pixels.sum(0), square + (pixels**2).sum(0)
     mean = total / count
     std = np.sqrt(np.maximum(square / count - mean**2, 1e-12))
     # Six digits are plenty, and read well in a printed config.
     return tuple(float(f"{m:.6g}") for m in mean), tuple(float(f"{s:.6g}") for s in std)
+
+
+def spread_windows(scenes: Scenes, crop: int, count: int) -> Iterator[tuple[int, Window]]:
+    """About `count` windows of a split, evenly spaced: a scene and a place in it.
+
+    Of many scenes some, the middle of each; of few scenes several windows each, which lie beside
+    one another and reach beyond the scene's end. A scene that is smaller is one window.
+    """
+    if not len(scenes):
+        return
+    chosen = np.unique(np.linspace(0, len(scenes) - 1, count).astype(int))
+    each = -(-count // len(chosen))
+    for scene in map(int, chosen):
+        height, width = scenes.size(scene)
+        if each == 1:
+            yield scene, Window(max(0, height - crop) // 2, max(0, width - crop) // 2, crop, crop)
+            continue
+        columns = -(-width // crop)
+        places = -(-height // crop) * columns
+        for place in np.unique(np.linspace(0, places - 1, each).astype(int)):
+            row, column = divmod(int(place), columns)
+            yield scene, Window(row * crop, column * crop, crop, crop)
 
 
 def typical(scenes: Scenes, crop: int) -> tuple[tuple[float, ...], ...]:
@@ -87,23 +68,11 @@ def typical(scenes: Scenes, crop: int) -> tuple[tuple[float, ...], ...]:
         crop: Rows and columns of a window.
     """
     parts = []
-    for _, image, valid in _middles(scenes, crop, TYPICAL_WINDOWS):
-        pixels = image[valid]
+    for scene, window in spread_windows(scenes, crop, TYPICAL_WINDOWS):
+        height, width = scenes.size(scene)
+        rows, columns = min(crop, height - window.y), min(crop, width - window.x)
+        sample = scenes.read(scene, Window(window.y, window.x, rows, columns))
+        pixels = sample["image"][sample["valid"].astype(bool)]
         parts.append(pixels[:: max(1, len(pixels) // TYPICAL_PIXELS)])
     pixels = np.concatenate(parts) if parts else np.zeros((0, 1))
     return sensor.typical_numbers(pixels) if len(pixels) else ()
-
-
-def _middles(scenes: Scenes, crop: int, count: int) -> Iterator[Middle]:
-    if not len(scenes):
-        return
-    for index in map(int, np.unique(np.linspace(0, len(scenes) - 1, count).astype(int))):
-        height, width = scenes.size(index)
-        window = Window(
-            max(0, height - crop) // 2,
-            max(0, width - crop) // 2,
-            min(crop, height),
-            min(crop, width),
-        )
-        sample = scenes.read(index, window)
-        yield Middle(scenes.name(index), sample["image"], sample["valid"].astype(bool))

@@ -1,14 +1,16 @@
 """Numbers of the radiometry that a config leaves open: found on the training split, step by step.
 
-    Standardize()     mean and standard deviation of all valid pixels
-    PCA(30), ...      what the step's own `fit` makes of the training pixels: valid and labelled
+    Standardize()     mean and standard deviation
+    PCA(30), ...      what the step's own `fit` makes
 
-Each step sees the images as the steps before it leave them. What is found becomes part of the
-config, a few thousand numbers at most, so a checkpoint needs no second file and prediction nothing
-but the checkpoint.
+of training pixels: valid and labelled. A scene that is cut into training and test by its labels is
+valid everywhere, and what its test pixels hold must not be looked at. Each step sees the images as
+the steps before it leave them. What is found becomes part of the config, a few thousand numbers at
+most, so a checkpoint needs no second file and prediction nothing but the checkpoint.
 """
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -24,7 +26,7 @@ from jaxseg.errors import UserError
 from jaxseg.transforms import Preprocess, Standardize
 
 WINDOWS = 256
-"""Windows of training pixels that a step is fitted to, evenly spaced over the training split."""
+"""Windows that a step is fitted to, spread over the training split."""
 
 TrainingWindow = tuple[NDArray[np.generic], NDArray[np.bool_]]
 
@@ -76,7 +78,7 @@ def fitted(
             if stored is not None and not raw and _emptied(stored, step, names) == step:
                 found = stored
             elif isinstance(step, Standardize):
-                found = Standardize(*band_statistics.statistics(data, through=_through(done)))
+                found = Standardize(*band_statistics.statistics(_training_windows(data, done)))
             else:
                 found = found.fit(_training_windows(data, done))
         done = (*done, found)
@@ -115,21 +117,25 @@ def _through(
 def _training_windows(data: Data, steps: tuple[Preprocess, ...]) -> Iterator[TrainingWindow]:
     data = dataclasses.replace(data, separation=False)
     scenes = data.source.scenes("train")
-    windows = pipeline.evaluation_windows(scenes, data)
-    if not windows:
-        return
+    pipeline.training_cells(scenes, data)
     through = _through(steps)
-    pixels = 0
-    for index in np.unique(np.linspace(0, len(windows) - 1, WINDOWS).astype(int)):
-        scene, window = windows[index]
+    pixels: dict[int, int] = {}
+    for scene, window in band_statistics.spread_windows(scenes, data.crop, WINDOWS):
         sample = pipeline.read_window(scenes, scene, window, data)
         image, valid = sample["image"], sample["valid"].astype(bool)
         counted = valid & (sample["label"] != IGNORE)
-        pixels += int(counted.sum())
+        pixels[scene] = pixels.get(scene, 0) + int(counted.sum())
         yield image if through is None else through(image, valid), counted
-    if not pixels:
+    blank = [scenes.name(scene) for scene, number in pixels.items() if not number]
+    if len(blank) == len(pixels):
         raise UserError(
-            f"No valid, labelled pixel in {min(len(windows), WINDOWS)} training window(s), the "
-            f"first being of {scenes.name(windows[0][0])}: nothing to fit the radiometry to. Check "
-            "the masks and the nodata value of the source."
+            f"No valid, labelled pixel where {len(blank)} training scene(s) were looked at, the "
+            f"first being {blank[0]}: nothing to fit the radiometry to. Check the masks and the "
+            "nodata value of the source; labels that are few and far between need numbers that "
+            "you give, such as Standardize(mean=..., std=...)."
+        )
+    if blank:
+        sys.stderr.write(
+            f"No valid, labelled pixel where {len(blank)} of {len(pixels)} training scenes were "
+            f"looked at, the first being {blank[0]}: they are left out of the radiometry.\n"
         )

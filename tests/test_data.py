@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxseg import band_statistics
 from jaxseg import config as configs
 from jaxseg import data as pipeline
 from jaxseg.batch import IGNORE, Sample, Window
@@ -149,12 +148,3 @@ def test_a_label_that_is_no_class_is_refused_with_the_name_of_the_scene(
 
     with pytest.raises(UserError, match=message):
         pipeline.read_window(Changed(), 0, Window(0, 0, 48, 72), data)  # type: ignore[arg-type]
-
-
-def test_statistics_are_those_of_the_valid_pixels(data: Data) -> None:
-    scenes = data.source.scenes("train")
-    centre = [scenes.read(i, Window(8, 20, 32, 32))["image"].reshape(-1, 3) for i in range(4)]
-    pixels = np.concatenate(centre).astype(float)
-    mean, std = band_statistics.statistics(data)
-    np.testing.assert_allclose(mean, pixels.mean(0), rtol=1e-5)
-    np.testing.assert_allclose(std, pixels.std(0), rtol=1e-5)

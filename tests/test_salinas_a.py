@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from scipy import io
 
+from jaxseg import fitting
 from jaxseg.batch import IGNORE, Source, Window
+from jaxseg.data import Data
 from jaxseg.datasets.salinas_a import CLASSES, IDS, SalinasA
 from jaxseg.errors import UserError
+from jaxseg.hyperspectral_transforms import PCA
+from jaxseg.transforms import Standardize
 
 WHOLE = Window(0, 0, 83, 86)
 DATA = Path(__file__).parents[2] / "shared" / "data" / "hyperspectral_salinasA"
@@ -85,3 +89,25 @@ def test_the_real_scene_has_its_classes() -> None:
     for label in labels:
         assert set(np.unique(label)) == {*range(len(CLASSES)), IGNORE}
     assert int((labels[1] != IGNORE).sum()) == pytest.approx(5348 / 2, abs=6)
+
+
+@pytest.mark.parametrize("step", [Standardize(), PCA(3)], ids=["Standardize", "PCA"])
+@pytest.mark.parametrize("crop", [32, 83])
+def test_radiometry_is_fitted_to_training_pixels_alone(
+    folder: Path, step: Standardize | PCA, crop: int
+) -> None:
+    source = SalinasA(path=str(folder))
+    sample = source.scenes("train").read(0, WHOLE)
+    trains = sample["label"] != IGNORE
+    (found,) = fitting.fitted((step,), Data(source=source, crop=crop))
+    assert isinstance(found, Standardize | PCA)
+    pixels = sample["image"][trains].astype(np.float64)
+    np.testing.assert_allclose(found.mean, pixels.mean(0), rtol=1e-5)
+    if isinstance(found, Standardize):
+        np.testing.assert_allclose(found.std, pixels.std(0), rtol=1e-5)
+    # Whatever test pixels hold, it was not looked at.
+    image = sample["image"].copy()
+    image[~trains] = 30_000
+    write(folder, image, io.loadmat(str(folder / "SalinasA_gt.mat"))["salinasA_gt"])
+    again = SalinasA(path=str(folder))
+    assert fitting.fitted((step,), Data(source=again, crop=crop)) == (found,)

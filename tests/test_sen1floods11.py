@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg import band_statistics, sharding, step
 from jaxseg import config as configs
+from jaxseg import fitting, sharding, step
 from jaxseg.batch import IGNORE, Sample, Window
 from jaxseg.config import Config
 from jaxseg.models.unet import UNet
 from jaxseg.sensors import sar, sar_filters
 from jaxseg.sharding import MeshShape
+from jaxseg.transforms import Standardize
 
 pytestmark = pytest.mark.real_data
 
@@ -63,7 +64,9 @@ def trained(config: Config) -> Any:
 def test_the_chip_without_data_is_named_and_left_out_of_the_statistics(
     config: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mean, std = band_statistics.statistics(config.data)
+    (found,) = fitting.fitted((Standardize(),), config.data)
+    assert isinstance(found, Standardize)
+    mean, std = found.mean, found.std
     assert "Paraguay_34417_S1Hand.tif: they are left out" in capsys.readouterr().err
     assert np.isfinite(mean).all()
     assert np.isfinite(std).all()

@@ -9,7 +9,7 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from jaxseg import band_statistics, fitting
+from jaxseg import fitting
 from jaxseg.batch import Window
 from jaxseg.data import Data, training_batches
 from jaxseg.datasets.folder import Folder
@@ -92,11 +92,12 @@ def test_one_scene_without_data_is_named_and_left_out(
 ) -> None:
     tag = SENSORS[sensor]["nodata"]
     write(tmp_path / "images" / "b.tif", np.full_like(pixels(sensor), tag), nodata=tag)
-    mean, std = band_statistics.statistics(Data(source=folder, crop=SIDE))
+    (found,) = fitting.fitted((Standardize(),), Data(source=folder, crop=SIDE))
+    assert isinstance(found, Standardize)
     assert "1 of 3 training scenes" in capsys.readouterr().err
     known = pixels(sensor).astype(np.float64)
-    np.testing.assert_allclose(mean, known.mean((1, 2)), rtol=1e-5)
-    np.testing.assert_allclose(std, known.std((1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(found.mean, known.mean((1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(found.std, known.std((1, 2)), rtol=1e-5)
     sample = folder.scenes("train").read(1, Window(0, 0, SIDE, SIDE))
     assert not sample["valid"].any()
 
@@ -109,7 +110,7 @@ def test_data_without_one_valid_pixel_are_refused(
     for name in "abc":
         write(tmp_path / "images" / f"{name}.tif", np.full_like(pixels(sensor), tag), nodata=tag)
     data = Data(source=folder, crop=SIDE)
-    with pytest.raises(UserError, match=r"[Nn]o valid.*images/a\.tif.*nodata"):
+    with pytest.raises(UserError, match=r"No valid, labelled.*images/a\.tif.*nodata"):
         fitting.fitted((step,), data)
 
 
