@@ -47,8 +47,8 @@ class Standardize:
     """(image - mean) / std for each band.
 
     Attributes:
-        mean: Mean of each band in raw sensor units; empty = measured on valid, labelled training pixels
-            when a run starts.
+        mean: Mean of each band in raw sensor units; empty = measured on valid, labelled
+            training pixels when a run starts.
         std: Standard deviation of each band, likewise.
     """
 
