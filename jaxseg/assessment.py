@@ -98,7 +98,8 @@ def evaluate(
         rim: Width of the rims of Boundary IoU.
 
     Raises:
-        UserError: There is no such run, checkpoint or split, or a split has no labelled pixel.
+        UserError: There is no such run, checkpoint or split, or a split has no labelled pixel,
+            or pixels that the run was trained on.
         SensorError: The images are not what the run was trained on.
     """
     config, state = checkpoint.reopen(workdir, mesh_shape, which)
@@ -107,6 +108,7 @@ def evaluate(
     validation = Evaluator(config, mesh, "validation", confidence=True)
     if source is not None:
         _check_classes(config.data.source, source)
+        refuse_trained_pixels(config.data.source, source, split)
         config = _of_source(config, source)
     evaluator = Evaluator(config, mesh, split, confidence=True)
     temperature = validation.calibration(state).best_temperature()
@@ -144,6 +146,39 @@ def _check_classes(trained: Source, given: Source) -> None:
             f"The data have the classes {', '.join(given.classes)}; the network tells apart "
             f"{', '.join(trained.classes)}. They have to be the same, in the same order."
         )
+
+
+def refuse_trained_pixels(trained: Source, given: Source, split: str) -> None:
+    """Compares a split with what a run was trained on, where both are of the same files.
+
+    Raises:
+        UserError: Other shares, or another seed, make training pixels test pixels.
+    """
+    trained, given = _innermost(trained), _innermost(given)
+    cut = hasattr(trained, "block")  # one scene, whose labels are cut into splits that carry names
+    place = "path" if cut else "images"
+    where, own = (getattr(source, place, None) for source in (given, trained))
+    if split == "train" or type(trained) is not type(given) or where is None or where != own:
+        return
+    train, test = trained.scenes("train"), given.scenes(split)
+    numbers = {"" if cut else train.name(index): index for index in range(len(train))}
+    for index in range(len(test)):
+        number = numbers.get("" if cut else test.name(index))
+        if number is None:
+            continue
+        whole = Window(0, 0, *test.size(index))
+        both = [s.read(n, whole)["label"] != IGNORE for s, n in ((train, number), (test, index))]
+        if seen := int((both[0] & both[1]).sum()):
+            raise UserError(
+                f"{test.name(index)}, {split} split: {seen} of its labelled pixels are what the "
+                "network was trained on, for the data are split in another way than the run's. "
+                "Split them as the run did."
+            )
+
+
+def _innermost(source: Source) -> Source:
+    inner: Source | None = getattr(source, "source", None)
+    return source if inner is None else _innermost(inner)
 
 
 class PixelClassifier(Protocol):
