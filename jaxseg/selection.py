@@ -17,33 +17,42 @@ from jaxseg.losses import Batch, check_between, in_float32, over, targets
 
 @dataclasses.dataclass(frozen=True)
 class CoTeaching:
-    """Each network learns from the pixels that the other one finds easy.
+    """Each network learns from the labels that the other one believes.
 
-    Of the valid pixels of the batch the share R with the smallest cross-entropy of one network is
-    what the other is trained on; R falls from 1 to 1 - `forget` between the parts `start` and
-    `ramp` of the run. Labels that are wrong are learned late, so their loss is large.
+    Labels that are wrong are learned late. With a number as `forget`, the share R of the batch's
+    valid pixels with the smallest cross-entropy of one network is what the other is trained on; R
+    falls from 1 to 1 - `forget` between the parts `start` and `ramp` of the run. A class that is
+    rare, or whose labels are mostly wrong, may be left out whole and is never learned then.
 
-    Source: Han et al., Co-teaching, NeurIPS 2018, arXiv:1804.06872, algorithm 1, on pixels.
-    Differences: the paper starts to leave out at once, `start` is ours. Where the authors' code
-    divides the mean by the count once more, this does not.
+    With None, one network's probability of the label has to reach the mean that it has over the
+    batch's pixels of that label (a part of it that grows from 0 to 1 meanwhile): no class is left
+    out, and nobody has to know how many labels are wrong.
+
+    Source: Han et al., Co-teaching, NeurIPS 2018, arXiv:1804.06872, algorithm 1, on pixels; the
+    thresholds are those of Northcutt, Jiang, Chuang, Confident Learning, JAIR 2021,
+    arXiv:1911.00068, of a batch in place of a data set. Differences: the paper starts to leave out
+    at once, `start` is ours, and so is co-teaching by confident learning. Where the authors' code
+    of co-teaching divides the mean by the count once more, this does not.
 
     Attributes:
         weight: Factor in the total loss.
-        forget: Share (0..1) of the pixels left out in the end; about the share of wrong labels.
+        forget: Share (0..1) of the pixels left out in the end, about the share of wrong labels;
+            None = what is below its class's mean probability.
         ramp: Part (0..1] of the run at which all of it is left out.
         start: Part [0..1) of the run until which nothing is: networks that know little yet leave
             out what is difficult, not what is wrong.
     """
 
     weight: float = 1.0
-    forget: float = 0.3
+    forget: float | None = None
     ramp: float = 0.2
     start: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuses shares outside of 0..1."""
         check_between("weight", self.weight, 0, float("inf"))
-        check_between("forget", self.forget, 0, 1)
+        if self.forget is not None:
+            check_between("forget", self.forget, 0, 1)
         check_between("ramp", self.ramp, 0, 1, above=True)
         check_between("start", self.start, 0, 1)
         if self.start >= self.ramp:
@@ -52,14 +61,25 @@ class CoTeaching:
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class; the sum of both networks' losses."""
         losses = [_cross_entropy(answer, batch, valid) for answer in _answers(logits, batch)]
-        part = (batch["progress"] - self.start) / (self.ramp - self.start)
-        keep = 1 - self.forget * jnp.clip(part, 0.0, 1.0)
-        wanted = jnp.ceil(keep * valid.sum()).astype(jnp.int32)
+        part = jnp.clip((batch["progress"] - self.start) / (self.ramp - self.start), 0.0, 1.0)
+        target = targets(logits, batch, valid)
         total: jax.Array = jnp.float32(0)
         for own, other in (losses, losses[::-1]):
-            easy = valid & (other <= _smallest(jax.lax.stop_gradient(other), valid, wanted))
+            easy = valid & self._easy(jax.lax.stop_gradient(other), target, valid, part)
             total += over(jnp.where(easy, own, 0.0).sum(), easy.sum().astype(jnp.float32))
         return total
+
+    def _easy(
+        self, loss: jax.Array, target: jax.Array, valid: jax.Array, part: jax.Array
+    ) -> jax.Array:
+        """(B, H, W) bool: what one network believes."""
+        if self.forget is not None:
+            wanted = jnp.ceil((1 - self.forget * part) * valid.sum()).astype(jnp.int32)
+            return loss <= _smallest(loss, valid, wanted)
+        believed = jnp.exp(-loss)
+        each = jnp.where(target, believed[..., None], 0.0).sum((0, 1, 2))  # (K,)
+        mean = over(each, target.sum((0, 1, 2)).astype(jnp.float32))
+        return believed >= part * jnp.where(target, mean, 0.0).sum(-1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ K = 4
 FIRST, SECOND = (jnp.asarray(2 * RNG.standard_normal((2, 8, 8, K)), jnp.float32) for _ in range(2))
 LABEL = jnp.asarray(RNG.integers(0, K, (2, 8, 8)), jnp.int32).at[0, :2].set(IGNORE)
 VALID = LABEL != IGNORE
-LOSSES = [CoTeaching(), CrossModalSelection()]
+LOSSES = [CoTeaching(), CoTeaching(forget=0.3), CrossModalSelection()]
 
 
 def batch(progress: float, second: jax.Array = SECOND) -> dict[str, jax.Array]:
@@ -37,13 +37,16 @@ def test_thresholds_are_those_of_a_sort() -> None:
         assert found[k] == of_class[number - 1]
 
 
-def test_at_the_start_co_teaching_is_cross_entropy_of_both() -> None:
+@pytest.mark.parametrize("forget", [0.3, None])
+def test_at_the_start_co_teaching_is_cross_entropy_of_both(forget: float | None) -> None:
     plain = CrossEntropy()
     expected = plain(FIRST, batch(0.0), VALID) + plain(SECOND, batch(0.0), VALID)
-    np.testing.assert_allclose(CoTeaching()(FIRST, batch(0.0), VALID), expected, rtol=1e-6)
-    later = CoTeaching(start=0.4, ramp=0.8)
+    np.testing.assert_allclose(
+        CoTeaching(forget=forget)(FIRST, batch(0.0), VALID), expected, rtol=1e-6
+    )
+    later = CoTeaching(forget=forget, start=0.4, ramp=0.8)
     np.testing.assert_allclose(later(FIRST, batch(0.4), VALID), expected, rtol=1e-6)
-    halfway = CoTeaching(ramp=1.0)(FIRST, batch(0.5), VALID)
+    halfway = CoTeaching(forget=forget, ramp=1.0)(FIRST, batch(0.5), VALID)
     np.testing.assert_allclose(later(FIRST, batch(0.6), VALID), halfway, rtol=1e-6)
 
 
@@ -52,6 +55,22 @@ def test_each_learns_from_what_the_other_finds_easy() -> None:
     losses = [cross_entropy(x)[np.asarray(VALID)] for x in (FIRST, SECOND)]
     keep = int(np.ceil(0.6 * losses[0].size))
     expected = sum(own[np.argsort(other)[:keep]].mean() for own, other in (losses, losses[::-1]))
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("progress", [0.25, 0.5, 1.0])
+def test_each_learns_what_the_other_believes_of_each_class(progress: float) -> None:
+    loss = CoTeaching(ramp=0.5)(FIRST, batch(progress), VALID)
+    losses = [cross_entropy(x) for x in (FIRST, SECOND)]
+    expected = 0.0
+    for own, other in (losses, losses[::-1]):
+        believed = np.exp(-other)
+        easy = np.zeros(believed.shape, bool)
+        for k in range(K):
+            mine = np.asarray((k == LABEL) & VALID)
+            easy |= mine & (believed >= min(1.0, 2 * progress) * believed[mine].mean())
+            assert easy[mine].any()
+        expected += own[easy].mean()
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
@@ -84,7 +103,7 @@ def test_at_the_start_every_label_counts_whole() -> None:
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize("loss", LOSSES, ids=["co-teaching", "share", "cross-modal"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_ignored_pixels_have_no_gradient_and_nothing_left_is_no_loss(
     loss: CoTeaching, dtype: str
@@ -103,7 +122,7 @@ def test_ignored_pixels_have_no_gradient_and_nothing_left_is_no_loss(
         assert not gradient.any()
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize("loss", LOSSES, ids=["co-teaching", "share", "cross-modal"])
 def test_one_network_is_not_enough(loss: CoTeaching) -> None:
     with pytest.raises(UserError, match="needs two networks"):
         loss(FIRST, {"label": LABEL}, VALID)
