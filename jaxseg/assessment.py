@@ -148,31 +148,35 @@ def _check_classes(trained: Source, given: Source) -> None:
         )
 
 
+SPLITTING = ("split", "split_by", "lists", "fractions", "block", "guard", "seed")
+"""Fields of a source that decide which pixels train."""
+
+
 def refuse_trained_pixels(trained: Source, given: Source, split: str) -> None:
     """Compares a split with what a run was trained on, where both are of the same files.
 
+    Files that are split in another way pass if none of the split trained; parts of files do not.
+
     Raises:
-        UserError: Other shares, or another seed, make training pixels test pixels.
+        UserError: Pixels of the split may have been trained on.
     """
     trained, given = _innermost(trained), _innermost(given)
-    cut = hasattr(trained, "block")  # one scene, whose labels are cut into splits that carry names
-    place = "path" if cut else "images"
-    where, own = (getattr(source, place, None) for source in (given, trained))
-    if split == "train" or type(trained) is not type(given) or where is None or where != own:
+    one_scene = hasattr(trained, "block")
+    place = "path" if one_scene else "images"
+    if split == "train" or type(trained) is not type(given) or not hasattr(trained, place):
+        return
+    own, other = ({name: getattr(s, name, None) for name in SPLITTING} for s in (trained, given))
+    if getattr(trained, place) != getattr(given, place) or own == other:
         return
     train, test = trained.scenes("train"), given.scenes(split)
-    numbers = {"" if cut else train.name(index): index for index in range(len(train))}
-    for index in range(len(test)):
-        number = numbers.get("" if cut else test.name(index))
-        if number is None:
-            continue
-        whole = Window(0, 0, *test.size(index))
-        both = [s.read(n, whole)["label"] != IGNORE for s, n in ((train, number), (test, index))]
-        if seen := int((both[0] & both[1]).sum()):
+    seen = {train.name(index) for index in range(len(train))}
+    for name in map(test.name, range(len(test))):
+        if one_scene or name in seen:
+            changed = (f"{n} {own[n]} -> {other[n]}" for n in own if own[n] != other[n])
             raise UserError(
-                f"{test.name(index)}, {split} split: {seen} of its labelled pixels are what the "
-                "network was trained on, for the data are split in another way than the run's. "
-                "Split them as the run did."
+                f"{name}: the network may have been trained on pixels of the {split} split, for "
+                f"the data are split in another way than the run's ({', '.join(changed)}). Split "
+                "them as the run did."
             )
 
 
