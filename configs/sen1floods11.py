@@ -1,6 +1,8 @@
 """Surface water in Sentinel-1 chips of floods, Sen1Floods11, with the lecture's U-Net.
 
-Not run to its end by us yet: of the 446 labelled chips five were at hand.
+On the five of 446 labelled chips that were at hand (three train, one of them without data, one
+validates) it ends at 0.797 mIoU on the fifth, where a Gaussian classifier of single pixels has
+0.712. That shows that it runs, not how good it is.
 
     python train.py --config configs/sen1floods11.py \
         --config.data.source.images sen1floods11/S1 --config.data.source.masks sen1floods11/labels
