@@ -150,7 +150,7 @@ def helped(plain: Config, optical: Source, teacher: Path) -> dict[str, Config]:
             plain,
             data=pair,
             distillation=Distillation(
-                str(teacher), layers=LAYERS, attention=10.0, logits=0.5, temperature=2.0
+                str(teacher), layers=LAYERS, attention=1.0, logits=0.5, temperature=2.0
             ),
         ),
         "B": dataclasses.replace(
