@@ -165,22 +165,29 @@ def _compare_bands(trained: Sensor, given: Sensor, where: str, flags: SourceFlag
             kind = MissingBandError if len(there) < len(wanted) else BandOrderError
             raise kind(
                 f"{where} has {len(there)} band(s) ({_some(given.bands)}); the network was trained "
-                f"on {len(wanted)} ({_some(trained.bands)}). Give these, in that order: "
-                f"{flags.prefix}.band-numbers chooses the bands of files."
+                f"on {len(wanted)} ({_some(trained.bands)}). "
+                + flags.remedy(
+                    f"Give these, in that order: {flags.prefix}.band-numbers chooses the bands of "
+                    "files."
+                )
             )
     elif wanted != there:
         missing = [n for n, c in zip(trained.bands, wanted, strict=True) if c not in there]
         if missing:
             raise MissingBandError(
                 f"{where} has no band {_some(missing)}; it has {_some(given.bands)}, and the "
-                f"network was trained on {_some(trained.bands)}. Give files with these bands, name "
-                f"them by {flags.prefix}.band-names if they are there under other names, or train "
-                "without them."
+                f"network was trained on {_some(trained.bands)}. "
+                + flags.remedy(
+                    f"Give files with these bands, name them by {flags.prefix}.band-names if they "
+                    "are there under other names, or train without them."
+                )
             )
         raise BandOrderError(
             f"{where} has the bands {_some(given.bands)}; the network was trained on "
-            f"{_some(trained.bands)}. Read them in that order: "
-            + flags.bands([there.index(name) for name in wanted])
+            f"{_some(trained.bands)}. "
+            + flags.remedy(
+                "Read them in that order: " + flags.bands([there.index(name) for name in wanted])
+            )
         )
     if trained.wavelengths and given.wavelengths:
         apart = np.abs(np.subtract(trained.wavelengths, given.wavelengths))
@@ -224,13 +231,17 @@ def _compare_scales(trained: Sensor, given: Sensor, where: str, flags: SourceFla
         if not np.isclose(trained.scale, given.scale):
             raise ScaleError(
                 f"{where} has scale {given.scale:g}; the network was trained on numbers of scale "
-                f"{trained.scale:g}. Read them with {flags.times(given.scale / trained.scale)}"
+                f"{trained.scale:g}. "
+                + flags.remedy(f"Read them with {flags.times(given.scale / trained.scale)}")
             )
         if not np.isclose(trained.offset, given.offset):
             raise ScaleError(
                 f"{where} has offset {given.offset:g}; the network was trained on numbers of "
-                f"offset {trained.offset:g}. Add {(given.offset - trained.offset) / given.scale:g} "
-                "to the numbers of the files and correct their tags."
+                f"offset {trained.offset:g}. "
+                + flags.remedy(
+                    f"Add {(given.offset - trained.offset) / given.scale:g} to the numbers of the "
+                    "files and correct their tags."
+                )
             )
     if not (trained.typical and given.typical):
         return
@@ -253,8 +264,11 @@ def _compare_scales(trained: Sensor, given: Sensor, where: str, flags: SourceFla
             f"{where}: the numbers spread over {ratio:.2g} times the range that the network was "
             f"trained on (1 to 99 % of {given.bands[0]}: {given.typical[0][0]:g} to "
             f"{given.typical[0][2]:g}, in training {trained.typical[0][0]:g} to "
-            f"{trained.typical[0][2]:g}). If they are the same quantity, read them with "
-            + flags.times(factor if ratio < 1 else 1 / factor)
+            f"{trained.typical[0][2]:g}). "
+            + flags.remedy(
+                "If they are the same quantity, read them with "
+                + flags.times(factor if ratio < 1 else 1 / factor)
+            )
         )
 
 
@@ -267,8 +281,8 @@ def _compare_baselines(trained: Sensor, given: Sensor, where: str, flags: Source
         raise BaselineError(
             f"{where}: hardly a number is below {now:g}, in training {before:g}: these seem to be "
             f"Sentinel-2 products of processing baseline 04.00 or later, which add "
-            f"{sentinel2.ADDED}, and no tag or name says so. Read them with "
-            f"{flags.prefix}.added {sentinel2.ADDED}"
+            f"{sentinel2.ADDED}, and no tag or name says so. "
+            + flags.remedy(f"Read them with {flags.prefix}.added {sentinel2.ADDED}")
         )
     if now < sentinel2.ADDED / 2 and before >= sentinel2.ADDED:
         raise BaselineError(
@@ -291,6 +305,8 @@ def _named(names: list[str]) -> bool:
 
 
 def _conversion(given: str, wanted: str, flags: SourceFlags) -> str:
+    if flags.fixed:
+        return flags.remedy("")
     if flags.convert:
         return f"Read it without {flags.prefix}.convert {flags.convert}."
     if wanted == "decibel" and given in ("power", "amplitude"):

@@ -17,6 +17,7 @@ class SourceFlags:
 
     Attributes:
         prefix: What stands before the fields of the source.
+        fixed: Name of a source without fields that choose or convert bands; empty = it has them.
         band_numbers: Bands of the files that are read, counted from 1; empty = all.
         told: Fields of one entry a band that the user has given, such as `band-names`.
         multiply: Factor of the numbers.
@@ -24,10 +25,20 @@ class SourceFlags:
     """
 
     prefix: str = SOURCE
+    fixed: str = ""
     band_numbers: tuple[int, ...] = ()
     told: tuple[tuple[str, tuple[object, ...]], ...] = ()
     multiply: float = 1.0
     convert: str = ""
+
+    def remedy(self, proposed: str) -> str:
+        """What a user can do: what is proposed, if there are flags that do it."""
+        if not self.fixed:
+            return proposed
+        return (
+            f"{self.fixed} ({self.prefix}) has no field that chooses or converts bands: give a "
+            "source like the run's."
+        )
 
     def bands(self, places: Sequence[int]) -> str:
         """Reads other bands, or in another order: `places` (from 0) of those read so far."""
@@ -55,12 +66,14 @@ def flags_of(source: object, prefix: str = SOURCE) -> SourceFlags:
     inner = getattr(source, "source", None)
     if inner is not None:
         return flags_of(inner, f"{prefix}.source")
+    if not hasattr(source, "band_numbers"):
+        return SourceFlags(prefix, fixed=type(source).__name__)
     fields = {"band-names": "band_names", "wavelengths": "wavelengths"}
     given = {flag: tuple(getattr(source, field, ())) for flag, field in fields.items()}
     return SourceFlags(
         prefix,
-        tuple(getattr(source, "band_numbers", ())),
-        tuple((flag, entries) for flag, entries in given.items() if entries),
-        float(getattr(source, "multiply", 1.0)),
-        str(getattr(source, "convert", "")),
+        band_numbers=tuple(source.band_numbers),
+        told=tuple((flag, entries) for flag, entries in given.items() if entries),
+        multiply=float(getattr(source, "multiply", 1.0)),
+        convert=str(getattr(source, "convert", "")),
     )

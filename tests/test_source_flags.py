@@ -5,9 +5,17 @@ import dataclasses
 import pytest
 
 from jaxseg.datasets.folder import Folder
+from jaxseg.datasets.landscape import Landscape
 from jaxseg.datasets.mislabelled import Mislabelled
-from jaxseg.datasets.paired import Paired
-from jaxseg.sensor import BandOrderError, ScaleError, Sensor, UnitError, refuse_other
+from jaxseg.datasets.paired import Paired, Stacked
+from jaxseg.sensor import (
+    BandOrderError,
+    ScaleError,
+    Sensor,
+    SensorError,
+    UnitError,
+    refuse_other,
+)
 from jaxseg.source_flags import SourceFlags, flags_of
 
 TRAINED = Sensor(("B02", "B03", "B04"), typical=((200.0, 500.0, 2000.0),) * 3)
@@ -65,3 +73,24 @@ def test_amplitudes_are_not_taken_for_power() -> None:
     given = Sensor(("VV",), unit="amplitude", typical=((0.08, 0.28, 1.1),))
     with pytest.raises(UnitError, match=r"amplitude-to-decibel, which is 20 log10"):
         refuse_other(decibel, given, "x.tif")
+
+
+def test_no_flag_is_proposed_where_a_source_has_none() -> None:
+    flags = flags_of(Stacked(Landscape(modality="optical"), Landscape(modality="sar")))
+    others = (
+        Sensor(("B02", "B03")),
+        Sensor(("B04", "B03", "B02")),
+        Sensor(TRAINED.bands, unit="decibel"),
+        Sensor(TRAINED.bands, scale=1e-4),
+        Sensor(TRAINED.bands, typical=((2.0, 5.0, 20.0),) * 3),
+        Sensor(TRAINED.bands, typical=((1200.0, 1500.0, 3000.0),) * 3),
+    )
+    trained = dataclasses.replace(TRAINED, unit="reflectance")
+    for given in others:
+        told = dataclasses.replace(trained, scale=1.0) if given.scale else trained
+        with pytest.raises(SensorError) as refused:
+            refuse_other(told, given, "the test split", flags)
+        assert str(refused.value).endswith(
+            "Stacked (--config.data.source) has no field that chooses or converts bands: give a "
+            "source like the run's."
+        )
