@@ -166,13 +166,19 @@ def helped(plain: Config, optical: Source, teacher: Path) -> dict[str, Config]:
 
 
 def measured(config: Config, folder: Path) -> dict[str, float]:
-    """Trains and tests, unless FOLDER/result.json says what came out."""
+    """Trains and tests, unless FOLDER/result.json says what came out.
+
+    Raises:
+        SystemExit: It came out of another number of steps.
+    """
     file = folder / "result.json"
     if not file.is_file():
         state = training.train(config, folder / "run")
         result = Evaluator(config, sharding.make_mesh(config.mesh), "test")(state)
-        file.write_text(json.dumps({"miou": result.scores.miou}) + "\n")
+        file.write_text(json.dumps({"miou": result.scores.miou, "steps": config.num_steps}) + "\n")
     found: dict[str, float] = json.loads(file.read_text())
+    if found["steps"] != config.num_steps:
+        raise SystemExit(f"{file} is of {found['steps']} steps, not {config.num_steps}: remove it.")
     return found
 
 

@@ -121,13 +121,21 @@ def planned(method: str, errors: str, share: float, steps: int, seed: int) -> Co
 
 
 def measured(config: Config, folder: Path) -> float:
-    """Trains and tests, unless FOLDER/result.json says what came out."""
+    """Trains and tests, unless FOLDER/result.json says what came out.
+
+    Raises:
+        SystemExit: It came out of another number of steps or share of wrong labels.
+    """
     file = folder / "result.json"
+    asked = {"steps": config.num_steps, "share": getattr(config.data.source, "share", 0.0)}
     if not file.is_file():
         state = training.train(config, folder / "run")
         result = Evaluator(config, sharding.make_mesh(config.mesh), "test")(state)
-        file.write_text(json.dumps({"miou": result.scores.miou}) + "\n")
-    return float(json.loads(file.read_text())["miou"])
+        file.write_text(json.dumps({"miou": result.scores.miou} | asked) + "\n")
+    found = json.loads(file.read_text())
+    if any(found[name] != value for name, value in asked.items()):
+        raise SystemExit(f"{file} is of another run ({asked} asked for): remove it.")
+    return float(found["miou"])
 
 
 def table(scores: dict[str, list[float]], errors: str, share: float, steps: int) -> str:
