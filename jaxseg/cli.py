@@ -4,12 +4,10 @@ A user's mistake ends with one short message and exit code 2; SIGTERM and Ctrl-C
 and 130.
 """
 
-import dataclasses
 import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
 
 import absl.logging
 import jax
@@ -28,7 +26,15 @@ from jaxseg import (
     training,
 )
 from jaxseg import config as configs
-from jaxseg.boundaries import Tolerance
+from jaxseg.command_flags import (
+    BorderFlags,
+    ClassWeightsFlags,
+    EvaluateFlags,
+    ExportFlags,
+    ModelsFlags,
+    PolsarFlags,
+    TrainFlags,
+)
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.memory import keep_freed_memory
@@ -38,145 +44,6 @@ from jaxseg.step import inference_variables
 
 INTERRUPTED = 130
 MISTAKE = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainFlags:
-    """Train a network: python train.py --config configs/deeplab.py [--config.seed 1 ...].
-
-    Started again with the same workdir, it continues. `--config PATH --help` lists every field of
-    that config.
-
-    Attributes:
-        config: Path of the config file.
-        workdir: Where checkpoints, metrics and pictures go; default runs/NAME-OF-THE-CONFIG-FILE.
-        distributed: Whether to join the other processes of this job (jax.distributed.initialize).
-    """
-
-    config: str
-    workdir: Path | None = None
-    distributed: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluateFlags:
-    """Evaluate a run: jaxseg evaluate runs/deeplab.
-
-    With --config the run is evaluated on the data of another config; flags like
-    --config.data.source.images change them, as in training.
-
-    Attributes:
-        run: The workdir of the training.
-        config: Path of a config file whose data are used; the run's own if left out.
-        split: Which part of the data.
-        step: best, latest, or the step of a checkpoint.
-        baseline: Whether to fit and show the per-pixel baseline too.
-        tolerance: How far a border may be off for Boundary F1.
-        rim: Width of the rims along borders that Boundary IoU compares.
-        mesh: Devices along each axis.
-        distributed: Whether to join the other processes of this job (jax.distributed.initialize).
-    """
-
-    run: Annotated[Path, tyro.conf.Positional]
-    config: str = ""
-    split: Literal["test", "validation", "train"] = "test"
-    step: str = "best"
-    baseline: bool = True
-    tolerance: Tolerance = assessment.TOLERANCE
-    rim: Tolerance = assessment.RIM
-    mesh: MeshShape = MeshShape()
-    distributed: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class ExportFlags:
-    """Write a run's weights for PyTorch: jaxseg export runs/unet unet.safetensors.
-
-    The tensors have the names and shapes of the network's reference implementation.
-
-    Attributes:
-        run: The workdir of the training.
-        file: Where to write, a name that ends in .safetensors.
-        step: best, latest, or the step of a checkpoint.
-    """
-
-    run: Annotated[Path, tyro.conf.Positional]
-    file: Annotated[Path, tyro.conf.Positional]
-    step: str = "best"
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelsFlags:
-    """List the networks, or the layers of one: jaxseg models [deeplabv3] [--size 512].
-
-    Attributes:
-        name: A network; all of them if left out.
-        size: Rows and columns of the image.
-        bands: Bands of the image.
-        classes: Number of classes.
-    """
-
-    name: Annotated[str, tyro.conf.Positional] = ""
-    size: int = 512
-    bands: int = 3
-    classes: int = 21
-
-
-@dataclasses.dataclass(frozen=True)
-class BorderFlags:
-    """Draw the border weights of some windows: jaxseg border configs/nuclei.py border.png.
-
-    Flags like --config.data.source.images change the config's fields, as in training.
-
-    Attributes:
-        config: Path of the config file, or the workdir of a run.
-        file: Where the picture goes, a name that ends in .png.
-        split: Which part of the data.
-        count: Number of windows.
-    """
-
-    config: Annotated[Path, tyro.conf.Positional]
-    file: Annotated[Path, tyro.conf.Positional] = Path("border.png")
-    split: Literal["test", "validation", "train"] = "train"
-    count: int = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassWeightsFlags:
-    """Count the classes of a training split: jaxseg class-weights --config configs/deeplab.py.
-
-    Prints the weights that every rule makes of the counts, and keeps the counts with the data for
-    training, where a loss may have `class_weights="median_frequency"` or another rule.
-
-    Attributes:
-        config: Path of the config file.
-        recount: Whether to count again what was counted before.
-    """
-
-    config: str
-    recount: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class PolsarFlags:
-    """Check and draw a polarimetric SAR scene: jaxseg polsar data/T3 --out pictures.
-
-    Reads PolSARpro folders (T3, C3, C2, S2) and complex GeoTIFF: four files or four bands.
-
-    Counts pixels without data and those that are no matrix of a radar, and draws all products.
-
-    Attributes:
-        path: The folder or file.
-        out: Folder for the pictures.
-        average: Rows and columns of the sliding mean before entropy, anisotropy, alpha and
-            Freeman-Durden, odd; 0 = 7 for single looks, 3 otherwise.
-        looks: Looks that the refined Lee filter supposes; 0 = the median of those measured.
-    """
-
-    path: Annotated[str, tyro.conf.Positional]
-    out: Path = Path("polsar")
-    average: int = 0
-    looks: float = 0.0
 
 
 def main(arguments: list[str] | None = None) -> None:
