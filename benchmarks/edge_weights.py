@@ -42,7 +42,7 @@ from jaxseg.config import Config
 from jaxseg.datasets.folder import Folder
 from jaxseg.datasets.landscape_map import BUILDING, CROPLAND, MEADOW, ORCHARD
 from jaxseg.evaluation import Evaluator
-from jaxseg.losses import CrossEntropy, EdgeWeightedCrossEntropy
+from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
 from jaxseg.objects import match_objects
 from jaxseg.step import TrainState
 from jaxseg.transforms import Standardize

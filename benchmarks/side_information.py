@@ -38,8 +38,8 @@ from jaxseg.data import Data
 from jaxseg.datasets.folder import Folder
 from jaxseg.datasets.landscape import MEAN, STD, Landscape
 from jaxseg.datasets.paired import Paired, Stacked
-from jaxseg.distillation import Distillation
 from jaxseg.evaluation import Evaluator
+from jaxseg.losses.distillation import Distillation
 from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer

@@ -37,11 +37,11 @@ from jaxseg.datasets.landscape import MEAN, PAIRS, STD, Landscape
 from jaxseg.datasets.mislabelled import Mislabelled
 from jaxseg.datasets.paired import Stacked
 from jaxseg.evaluation import Evaluator
-from jaxseg.losses import CrossEntropy, SymmetricCrossEntropy
+from jaxseg.losses.noisy_labels import CoTeaching, CrossModalSelection
+from jaxseg.losses.pixels import CrossEntropy, SymmetricCrossEntropy
 from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.selection import CoTeaching, CrossModalSelection
 from jaxseg.transforms import Dihedral, LogIntensity, OnBands, Standardize
 
 NETWORK = UNet(num_classes=0, features=8)

@@ -30,7 +30,7 @@ from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.landscape import INCONSPICUOUS, MEAN, PAIRS, STD, Landscape
 from jaxseg.evaluation import Evaluator
-from jaxseg.losses import CrossEntropy, EdgeWeightedCrossEntropy
+from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
 from jaxseg.optimizer import Optimizer
 from jaxseg.step import count_parameters
 from jaxseg.transforms import Brightness, Dihedral, Standardize

@@ -16,8 +16,8 @@ python train.py --config configs/airsar.py
 from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.polsar import LabelledPolsar
-from jaxseg.edge_losses import EdgeAware
-from jaxseg.losses import CrossEntropy
+from jaxseg.losses.edges import EdgeAware
+from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.refined_pspnet import RefinedPSPNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.polsar_transforms import CoherencyFeatures

@@ -9,7 +9,7 @@ python train.py --config configs/chws_unet.py
 from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.landscape import MEAN, STD, Landscape
-from jaxseg.losses import CrossEntropy
+from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.chws_unet import CHWSUNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.transforms import Brightness, Dihedral, Standardize

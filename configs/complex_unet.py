@@ -10,7 +10,7 @@ python train.py --config configs/complex_unet.py --config.model.activation modre
 from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.landscape import MEAN, STD, Landscape
-from jaxseg.losses import CrossEntropy
+from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.complex_unet import ComplexUNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.polsar_transforms import CoherencyFeatures

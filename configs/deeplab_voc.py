@@ -12,7 +12,7 @@ stride 16 after this stage.
 from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.voc import VOC
-from jaxseg.losses import CrossEntropy
+from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.optimizer import Optimizer
 from jaxseg.pretrained import Pretrained

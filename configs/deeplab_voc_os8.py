@@ -11,7 +11,7 @@ at output stride 8.
 from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.voc import VOC
-from jaxseg.losses import CrossEntropy
+from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.optimizer import Optimizer
 from jaxseg.transforms import Mirror, ScaleCrop, Standardize

@@ -12,7 +12,7 @@ of the source. Bands, number of classes, mean and standard deviation are taken f
 from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.folder import Folder
-from jaxseg.losses import CrossEntropy
+from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.transforms import Brightness, Dihedral, Standardize

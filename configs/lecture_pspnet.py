@@ -9,7 +9,7 @@ python train.py --config configs/lecture_pspnet.py
 from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.landscape import MEAN, STD, Landscape
-from jaxseg.losses import CrossEntropy
+from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.pspnet import LecturePSPNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.transforms import Brightness, Dihedral, Standardize

@@ -9,7 +9,7 @@ python train.py --config configs/multiscale_sar.py
 from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.landscape import MEAN, STD, Landscape
-from jaxseg.losses import CrossEntropy
+from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.multiscale_sar import MultiscaleSAR
 from jaxseg.optimizer import Optimizer
 from jaxseg.transforms import Dihedral, LogIntensity, Standardize

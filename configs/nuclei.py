@@ -15,7 +15,7 @@ regions are the objects then.
 from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.folder import Folder
-from jaxseg.losses import EdgeWeightedCrossEntropy
+from jaxseg.losses.pixels import EdgeWeightedCrossEntropy
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.transforms import Brightness, Dihedral, ScaleCrop, Standardize

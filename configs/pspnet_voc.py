@@ -15,7 +15,7 @@ evaluation is on windows of the crop's size side by side, not overlapping and at
 from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.voc import VOC
-from jaxseg.losses import CrossEntropy
+from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.pspnet import PSPNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.pretrained import Pretrained

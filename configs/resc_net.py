@@ -9,7 +9,7 @@ python train.py --config configs/resc_net.py
 from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.landscape import Landscape
-from jaxseg.losses import CrossEntropy
+from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.resc_net import ReSCNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.transforms import CenterGain, Dihedral, Standardize

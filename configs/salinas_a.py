@@ -9,7 +9,7 @@ python train.py --config configs/salinas_a.py --config.data.source.path FOLDER
 from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.salinas_a import SalinasA
-from jaxseg.losses import CrossEntropy
+from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.resc_net import ReSCNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.transforms import CenterGain, Dihedral, Standardize

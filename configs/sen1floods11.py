@@ -19,7 +19,7 @@ and Test Deep Learning Flood Algorithms for Sentinel-1, CVPR Workshops 2020.
 from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.folder import Folder
-from jaxseg.losses import CrossEntropy
+from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.sar_transforms import Speckle

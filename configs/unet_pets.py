@@ -8,7 +8,7 @@ Downloads 800 MB on first use. Meant for one accelerator; not run to its end by 
 from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.pets import OxfordPets
-from jaxseg.losses import CrossEntropy
+from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.transforms import Brightness, Mirror, ScaleCrop, Standardize

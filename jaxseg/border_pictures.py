@@ -13,7 +13,7 @@ from jaxseg import pictures
 from jaxseg.batch import IGNORE, Window
 from jaxseg.config import Config, completed
 from jaxseg.errors import UserError
-from jaxseg.losses import EdgeWeightedCrossEntropy
+from jaxseg.losses.pixels import EdgeWeightedCrossEntropy
 
 _TITLES = ("image", "classes", "weight of the pixel over the image")
 

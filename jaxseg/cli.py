@@ -19,7 +19,6 @@ from jaxseg import (
     border_pictures,
     catalogue,
     checkpoint,
-    class_counts,
     polsar_pictures,
     pretrained,
     report,
@@ -37,6 +36,7 @@ from jaxseg.command_flags import (
 )
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
+from jaxseg.losses import class_counts
 from jaxseg.memory import keep_freed_memory
 from jaxseg.sharding import MeshShape
 from jaxseg.state_dict import write_state_dict

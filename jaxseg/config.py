@@ -18,13 +18,14 @@ import jax
 import tyro
 
 from jaxseg import band_statistics, border_weights, fitting
-from jaxseg.class_counts import class_counts
-from jaxseg.class_weights import ClassWeights, check_weights
 from jaxseg.console import make_console
 from jaxseg.data import Data
-from jaxseg.distillation import Distillation
 from jaxseg.errors import UserError
-from jaxseg.losses import CrossEntropy, EdgeWeightedCrossEntropy, Loss
+from jaxseg.losses.class_counts import class_counts
+from jaxseg.losses.class_weights import ClassWeights, check_weights
+from jaxseg.losses.distillation import Distillation
+from jaxseg.losses.loss import Loss
+from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
 from jaxseg.optimizer import Optimizer
 from jaxseg.pretrained import Pretrained
 from jaxseg.sensor import Sensor

@@ -16,14 +16,15 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from jaxseg import calibration, distillation, sharding, transforms
+from jaxseg import calibration, sharding, transforms
 from jaxseg import optimizer as optimizers
 from jaxseg.batch import IGNORE
 from jaxseg.config import Config
-from jaxseg.distillation import Teacher
 from jaxseg.errors import UserError
+from jaxseg.losses import distillation
+from jaxseg.losses.distillation import Teacher
+from jaxseg.losses.presence import presence_loss
 from jaxseg.metrics import confusion_matrix
-from jaxseg.presence import presence_loss
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]

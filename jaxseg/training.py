@@ -25,9 +25,9 @@ from jaxseg import data as pipeline
 from jaxseg.batch import Sample
 from jaxseg.checkpoint import Checkpoints
 from jaxseg.config import Config
-from jaxseg.distillation import Teacher
 from jaxseg.errors import UserError
 from jaxseg.logbook import Logbook
+from jaxseg.losses.distillation import Teacher
 from jaxseg.metrics import scores
 from jaxseg.sensor import refuse_other
 from jaxseg.source_flags import SOURCE, flags_of

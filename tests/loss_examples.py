@@ -8,17 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxseg.batch import IGNORE
-from jaxseg.edge_losses import EdgeAware
-from jaxseg.losses import (
+from jaxseg.losses.edges import EdgeAware
+from jaxseg.losses.loss import Loss
+from jaxseg.losses.pixels import (
     BinaryCrossEntropy,
     CrossEntropy,
     EdgeWeightedCrossEntropy,
     Focal,
     HardPixelCrossEntropy,
-    Loss,
     SymmetricCrossEntropy,
 )
-from jaxseg.region_losses import Dice, GeneralisedDice, Jaccard, LovaszSoftmax, Tversky
+from jaxseg.losses.regions import Dice, GeneralisedDice, Jaccard, LovaszSoftmax, Tversky
 
 UNEQUAL = (0.5, 2.0, 1.0)
 

@@ -15,15 +15,15 @@ from rich.console import Console
 from jaxseg import cli, config_text
 from jaxseg import config as configs
 from jaxseg.batch import IGNORE, Sample
-from jaxseg.class_counts import class_counts
-from jaxseg.class_weights import RULES, ClassCounts
 from jaxseg.console import make_console
 from jaxseg.datasets.folder import Folder
 from jaxseg.datasets.landscape import Landscape
 from jaxseg.datasets.tiles import TileScenes
 from jaxseg.errors import UserError
-from jaxseg.losses import CrossEntropy
-from jaxseg.region_losses import Dice
+from jaxseg.losses.class_counts import class_counts
+from jaxseg.losses.class_weights import RULES, ClassCounts
+from jaxseg.losses.pixels import CrossEntropy
+from jaxseg.losses.regions import Dice
 
 # Class 0 in both scenes of 100 and 60 pixels, class 1 in the first, class 2 nowhere.
 COUNTS = ClassCounts(pixels=(120, 40, 0), around=(160, 100, 0))

@@ -9,7 +9,7 @@ from jaxseg import config as configs
 from jaxseg import config_text
 from jaxseg.config import Config
 from jaxseg.errors import UserError
-from jaxseg.losses import CrossEntropy
+from jaxseg.losses.pixels import CrossEntropy
 
 SHIPPED = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
 
@@ -67,9 +67,9 @@ def test_json_builds_classes_of_jaxseg_only() -> None:
     with pytest.raises(UserError, match="only classes of jaxseg"):
         config_text.from_json({"class": "subprocess.Popen", "args": ["true"]})
     with pytest.raises(UserError, match="does not have"):
-        config_text.from_json({"class": "jaxseg.losses.NoSuchLoss"})
+        config_text.from_json({"class": "jaxseg.losses.pixels.NoSuchLoss"})
     with pytest.raises(UserError, match="no_such_field"):
-        config_text.from_json({"class": "jaxseg.losses.CrossEntropy", "no_such_field": 1})
+        config_text.from_json({"class": "jaxseg.losses.pixels.CrossEntropy", "no_such_field": 1})
 
 
 def test_json_refuses_what_it_could_not_rebuild() -> None:

@@ -16,8 +16,8 @@ from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.landscape import MEAN, STD, Landscape
 from jaxseg.datasets.paired import Paired
-from jaxseg.distillation import Distillation, captured, capturing, valid_on_grid
 from jaxseg.errors import UserError
+from jaxseg.losses.distillation import Distillation, captured, capturing, valid_on_grid
 from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
 from jaxseg.sharding import MeshShape

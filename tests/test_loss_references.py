@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from jaxseg.batch import IGNORE
-from jaxseg.losses import (
+from jaxseg.losses.loss import Loss
+from jaxseg.losses.pixels import (
     BinaryCrossEntropy,
     CrossEntropy,
     EdgeWeightedCrossEntropy,
     Focal,
     HardPixelCrossEntropy,
-    Loss,
     SymmetricCrossEntropy,
 )
-from jaxseg.region_losses import Dice, GeneralisedDice, Jaccard, LovaszSoftmax, Tversky
+from jaxseg.losses.regions import Dice, GeneralisedDice, Jaccard, LovaszSoftmax, Tversky
 
 TORCH: dict[str, Loss] = {
     "cross_entropy": CrossEntropy(class_weights=(0.5, 2.0, 1.0, 3.0), label_smoothing=0.1),

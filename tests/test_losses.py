@@ -11,18 +11,18 @@ import pytest
 from loss_examples import LOSSES, PAIR, PAIR_LABEL, WEIGHTED, compiled, example, value_of
 
 from jaxseg.batch import IGNORE
-from jaxseg.edge_losses import EdgeAware
 from jaxseg.errors import UserError
-from jaxseg.losses import (
+from jaxseg.losses.edges import EdgeAware
+from jaxseg.losses.loss import Loss
+from jaxseg.losses.pixels import (
     BinaryCrossEntropy,
     CrossEntropy,
     EdgeWeightedCrossEntropy,
     Focal,
     HardPixelCrossEntropy,
-    Loss,
     SymmetricCrossEntropy,
 )
-from jaxseg.region_losses import Dice, Jaccard, LovaszSoftmax, Tversky
+from jaxseg.losses.regions import Dice, Jaccard, LovaszSoftmax, Tversky
 
 # A boundary is a maximum of neighbours, a hard pixel one of a quarter, and what is right already
 # adds nothing to Lovasz' IoU: these do not reach every pixel.

@@ -10,7 +10,7 @@ import pytest
 
 from jaxseg.batch import IGNORE
 from jaxseg.errors import UserError
-from jaxseg.presence import presence_loss
+from jaxseg.losses.presence import presence_loss
 
 LABEL = jnp.array([[[0, 0], [0, 2]], [[1, 1], [2, 2]], [[0, 1], [2, IGNORE]]], jnp.uint8)
 VALID = jnp.array([[[1, 1], [1, 0]], [[1, 1], [1, 1]], [[0, 0], [0, 0]]], bool)

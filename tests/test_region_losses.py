@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from loss_examples import PAIR, PAIR_LABEL, example, value_of
 
-from jaxseg import region_losses
 from jaxseg.batch import IGNORE
-from jaxseg.losses import Loss
-from jaxseg.region_losses import Dice, GeneralisedDice, Jaccard, LovaszSoftmax, Tversky
+from jaxseg.losses import regions as region_losses
+from jaxseg.losses.loss import Loss
+from jaxseg.losses.regions import Dice, GeneralisedDice, Jaccard, LovaszSoftmax, Tversky
 
 
 @pytest.mark.parametrize(

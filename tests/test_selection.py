@@ -7,8 +7,8 @@ import pytest
 
 from jaxseg.batch import IGNORE
 from jaxseg.errors import UserError
-from jaxseg.losses import CrossEntropy
-from jaxseg.selection import CoTeaching, CrossModalSelection, _thresholds
+from jaxseg.losses.noisy_labels import CoTeaching, CrossModalSelection, _thresholds
+from jaxseg.losses.pixels import CrossEntropy
 
 RNG = np.random.default_rng(0)
 K = 4

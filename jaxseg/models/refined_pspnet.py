@@ -16,7 +16,7 @@ implementation is known.
 Differences from the paper: its abstract gives no layers. Ours are: the gates, by mean and maximum
 as in CBAM (Woo et al., ECCV 2018, arXiv:1807.06521), on the bands and on what the decoder takes of
 layer1, so that the backbone stays one that trained weights fit; 48 channels of layer1 and 256 of
-layer2 in the decoder; the loss, Bokhovkin and Burnaev's (`jaxseg.edge_losses.EdgeAware`).
+layer2 in the decoder; the loss, Bokhovkin and Burnaev's (`jaxseg.losses.edges.EdgeAware`).
 torchvision's ResNet, with its stem of one 7x7 convolution, in place of PSPNet's deep stem.
 """
 

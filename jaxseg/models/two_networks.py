@@ -6,9 +6,9 @@
                              └ second ────────── sown as `second_logits`, training only
 
 The mean is the late fusion of a hallucination network: `second` sees radar and is taught to have
-the features of a network that sees optical images (`jaxseg.distillation`). The pair is what
-co-teaching and cross-modal selection of labels need (`jaxseg.selection`); only `first` answers, so
-`second` costs nothing in prediction.
+the features of a network that sees optical images (`jaxseg.losses.distillation`). The pair is what
+co-teaching and cross-modal selection of labels need (`jaxseg.losses.noisy_labels`); only `first`
+answers, so `second` costs nothing in prediction.
 
 Source: Hoffman, Gupta, Darrell, Learning with Side Information through Modality Hallucination, CVPR
 2016; Han et al., Co-teaching, NeurIPS 2018, arXiv:1804.06872. Differences from the first paper: the

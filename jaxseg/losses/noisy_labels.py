@@ -2,7 +2,7 @@
 
 They are for `jaxseg.models.two_networks.TwoNetworks(answer="first")`, whose second answer the step
 puts into the batch as `second_logits`, beside `progress`, the part (0..1) of the run that is done.
-Selections are constants to the gradient. Shapes and conventions are those of `jaxseg.losses`;
+Selections are constants to the gradient. Shapes and conventions: `jaxseg.losses.loss`;
 `SymmetricCrossEntropy` there withstands wrong labels too and needs one network only.
 """
 
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.errors import UserError
-from jaxseg.losses import Batch, check_between, in_float32, over, targets
+from jaxseg.losses.loss import Batch, check_between, in_float32, over, targets
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxseg.class_weights import ClassWeights, weights_of
+from jaxseg.losses.class_weights import ClassWeights, weights_of
 
 
 def presence_loss(
@@ -23,7 +23,7 @@ def presence_loss(
     Args:
         class_logits: (B, K); computed in float32.
         label: (B, H, W) uint8.
-        valid: (B, H, W) bool, as in `jaxseg.losses`.
+        valid: (B, H, W) bool, as in `jaxseg.losses.pixels`.
         class_weights: One weight per class; empty = all ones.
     """
     classes = jnp.arange(class_logits.shape[-1])

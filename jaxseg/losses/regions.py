@@ -6,7 +6,7 @@ With p the softmax and t one at a pixel's class (else 0), summed over valid pixe
     Dice     2 I / (P + T)                             Tversky   I / (I + a (P - I) + b (T - I))
     Jaccard  I / (P + T - I)                           a = b = 1/2: Dice; a = b = 1: Jaccard
 
-The sums go over each image or over the whole batch. Contract and conventions: `jaxseg.losses`.
+The sums go over each image or over the whole batch. Contract and conventions: `jaxseg.losses.loss`.
 """
 
 import dataclasses
@@ -16,8 +16,8 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxseg.class_weights import ClassWeights, check_weights, weights_of
-from jaxseg.losses import Batch, check_between, in_float32, over, targets
+from jaxseg.losses.class_weights import ClassWeights, check_weights, weights_of
+from jaxseg.losses.loss import Batch, check_between, in_float32, over, targets
 
 Regions = Literal["batch", "image"]
 """What the sums of a region loss go over."""

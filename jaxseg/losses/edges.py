@@ -1,6 +1,6 @@
 """A loss of boundaries: how well those of the prediction and those of the label meet.
 
-Shapes and conventions are those of `jaxseg.losses`.
+Shapes and conventions are those of `jaxseg.losses.pixels`.
 """
 
 import dataclasses
@@ -10,8 +10,8 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxseg.class_weights import ClassWeights, check_weights, weights_of
-from jaxseg.losses import Batch, check_between, in_float32, over, targets
+from jaxseg.losses.class_weights import ClassWeights, check_weights, weights_of
+from jaxseg.losses.loss import Batch, check_between, in_float32, over, targets
 
 
 @dataclasses.dataclass(frozen=True)

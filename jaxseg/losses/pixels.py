@@ -1,39 +1,20 @@
-"""Losses: frozen dataclasses a config holds by value; `loss(logits, batch, valid)` is a scalar.
+"""Losses that are a weighted mean over pixels, with class_weights[label] as the weight of a pixel.
 
-Shapes: logits (B, H, W, K), computed in float32, batch as in `jaxseg.batch`, valid (B, H, W) bool
-(True where the sensor has data and the label is a class). A pixel that is not valid has no value
-and no gradient, and a batch without any valid pixel has loss 0. Every loss is multiplied by its own
-`weight` in the sum that is trained.
-
-Here are the losses that are a weighted mean over pixels, with class_weights[label] as the weight of
-a pixel; losses of whole regions (Dice and its like) are in `jaxseg.region_losses`, that of
-boundaries in `jaxseg.edge_losses`. A network of two classes has two logits: softmax of them is the
-sigmoid of their difference. `class_weights` are numbers, or a rule of `jaxseg.class_weights` that
-is replaced by numbers measured on the training split when a run starts.
+Losses of whole regions (Dice and its like) are in `jaxseg.losses.regions`, that of boundaries in
+`jaxseg.losses.edges`. A network of two classes has two logits: softmax of them is the sigmoid of
+their difference. `class_weights` are numbers, or a rule of `jaxseg.losses.class_weights` that is
+replaced by numbers measured on the training split when a run starts.
 """
 
 import dataclasses
 import math
-from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 
-from jaxseg.class_weights import ClassWeights, check_weights, weights_of
 from jaxseg.errors import UserError
-
-Batch = dict[str, jax.Array]
-
-
-class Loss(Protocol):
-    """What a config may hold as a loss."""
-
-    @property
-    def weight(self) -> float:
-        """Factor of this loss in the total."""
-
-    def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
-        """The scalar loss, without its factor."""
+from jaxseg.losses.class_weights import ClassWeights, check_weights, weights_of
+from jaxseg.losses.loss import Batch, check_between, in_float32, over, targets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,49 +237,6 @@ class EdgeWeightedCrossEntropy:
         weights = jnp.where(valid, weights, 0.0)
         nll = _negative_log_likelihood(logits, target, valid)
         return _mean(weights * nll, weights, valid)
-
-
-def over(part: jax.Array, whole: jax.Array) -> jax.Array:
-    """Their ratio; dividing by one keeps what is empty, and its gradient, finite."""
-    return part / jnp.where(whole > 0, whole, 1.0)
-
-
-def check_between(name: str, value: float, low: float, high: float, *, above: bool = False) -> None:
-    """Refuses a number outside of low..high, or equal to low if it has to be above.
-
-    Raises:
-        UserError: It is outside, infinite or NaN.
-    """
-    if not (low < value if above else low <= value) or value > high or math.isinf(value):
-        least = f"above {low:g}" if above else f"{low:g} or more"
-        most = "" if high == math.inf else f", {high:g} or less"
-        allowed = f"{high:g} or less" if low == -math.inf else least + most
-        raise UserError(f"{name} of a loss is {value}: it has to be {allowed}.")
-
-
-def in_float32(logits: jax.Array) -> jax.Array:
-    """Logits in float32.
-
-    Those of ignored pixels stay: zeros in their place cost a copy, half of the whole loss on a CPU.
-
-    Raises:
-        UserError: There is one logit per pixel, whose softmax is always 1.
-    """
-    if logits.shape[-1] < 2:
-        raise UserError(
-            "This loss needs a logit for each of two or more classes. For one logit per pixel use "
-            "BinaryCrossEntropy."
-        )
-    return logits.astype(jnp.float32)
-
-
-def targets(logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
-    """(B, H, W, K) bool: True at the class of each valid pixel.
-
-    Comparison instead of indexing, here and below: a gather's gradient is a scatter, which is slow
-    on CPUs and TPUs alike.
-    """
-    return (batch["label"][..., None] == jnp.arange(logits.shape[-1])) & valid[..., None]
 
 
 def _pixel_weights(class_weights: ClassWeights, target: jax.Array, valid: jax.Array) -> jax.Array:

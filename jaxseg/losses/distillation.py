@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from flax import traverse_util
 
 from jaxseg.errors import UserError
-from jaxseg.losses import check_between, over
+from jaxseg.losses.loss import check_between, over
 
 Tree = Any  # pytrees of arrays have no useful type
 Features = dict[str, jax.Array]

@@ -1,0 +1,36 @@
+"""What is minimised: every loss of the library by its name."""
+
+from jaxseg.losses.class_weights import ClassWeights
+from jaxseg.losses.distillation import Distillation
+from jaxseg.losses.edges import EdgeAware
+from jaxseg.losses.loss import Loss
+from jaxseg.losses.noisy_labels import CoTeaching, CrossModalSelection
+from jaxseg.losses.pixels import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    EdgeWeightedCrossEntropy,
+    Focal,
+    HardPixelCrossEntropy,
+    SymmetricCrossEntropy,
+)
+from jaxseg.losses.regions import Dice, GeneralisedDice, Jaccard, LovaszSoftmax, Tversky
+
+__all__ = [
+    "BinaryCrossEntropy",
+    "ClassWeights",
+    "CoTeaching",
+    "CrossEntropy",
+    "CrossModalSelection",
+    "Dice",
+    "Distillation",
+    "EdgeAware",
+    "EdgeWeightedCrossEntropy",
+    "Focal",
+    "GeneralisedDice",
+    "HardPixelCrossEntropy",
+    "Jaccard",
+    "Loss",
+    "LovaszSoftmax",
+    "SymmetricCrossEntropy",
+    "Tversky",
+]
