@@ -16,7 +16,7 @@ Whole test images are predicted. Predicted objects are connected regions of a cl
 neighbours) of at least 10 pixels. Counted over the whole test split: object F1 at IoU 0.5; merged,
 predicted objects that cover more than half of two or more true ones; split, true objects that hold
 more than half of two or more predicted ones; boundary F1 within 2 pixels; mean IoU of pixels; Rand,
-the foreground-restricted F-score of pixel pairs (all of them as `jaxseg.objects` defines them).
+the foreground-restricted F-score of pixel pairs (all as `jaxseg.metrics.objects` defines them).
 
 A finished run is not repeated. Written are WORKDIR/SET/LOSS_SEED/result.json and
 WORKDIR/edge_weights.md: mean and standard deviation over seeds, in how many seeds the edge-weighted
@@ -37,13 +37,13 @@ from jaxseg import config as configs
 from jaxseg import sharding, training
 from jaxseg.batch import Window
 from jaxseg.border_weights import components
-from jaxseg.boundaries import BoundaryTotal
 from jaxseg.config import Config
 from jaxseg.datasets.folder import Folder
 from jaxseg.datasets.landscape_map import BUILDING, CROPLAND, MEADOW, ORCHARD
 from jaxseg.evaluation import Evaluator
 from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
-from jaxseg.objects import match_objects
+from jaxseg.metrics.boundaries import BoundaryTotal
+from jaxseg.metrics.objects import match_objects
 from jaxseg.step import TrainState
 from jaxseg.transforms import Standardize
 

@@ -48,7 +48,7 @@ from jaxseg.batch import IGNORE, Window
 from jaxseg.config import Config
 from jaxseg.datasets.indian_pines import IndianPines
 from jaxseg.evaluation import Evaluator
-from jaxseg.metrics import Scores, scores
+from jaxseg.metrics.scores import Scores, scores_of
 from jaxseg.models.unet import UNet
 
 CONFIG = Path(__file__).parent.parent / "configs" / "indian_pines.py"
@@ -168,7 +168,7 @@ def svm(config: Config, seed: int, steps: int, folder: Path) -> tuple[Scores, di
     count = len(config.data.source.classes)
     confusion = np.bincount(truth.astype(np.int64) * count + predicted, minlength=count * count)
     chosen = {name.removeprefix("svc__"): value for name, value in search.best_params_.items()}
-    return scores(confusion.reshape(count, count), config.data.source.classes), chosen
+    return scores_of(confusion.reshape(count, count), config.data.source.classes), chosen
 
 
 def pixels(config: Config, split: str) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:

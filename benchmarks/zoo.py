@@ -25,12 +25,12 @@ import numpy as np
 
 from jaxseg import config as configs
 from jaxseg import sharding, training
-from jaxseg.boundaries import BoundaryTotal
 from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.landscape import INCONSPICUOUS, MEAN, PAIRS, STD, Landscape
 from jaxseg.evaluation import Evaluator
 from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
+from jaxseg.metrics.boundaries import BoundaryTotal
 from jaxseg.optimizer import Optimizer
 from jaxseg.step import count_parameters
 from jaxseg.transforms import Brightness, Dihedral, Standardize

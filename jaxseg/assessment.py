@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from jaxseg import checkpoint, pictures, sharding, transforms
 from jaxseg import data as pipeline
 from jaxseg.batch import IGNORE, Sample, Source, Window
-from jaxseg.boundaries import BoundaryTotal, Tolerance
-from jaxseg.calibration import Reliability
 from jaxseg.config import Config
 from jaxseg.datasets.paired import without_side
 from jaxseg.errors import UserError
 from jaxseg.evaluation import Evaluation, Evaluator
 from jaxseg.gaussian_baseline import GaussianClassifier
-from jaxseg.intervals import Intervals
-from jaxseg.metrics import scores
-from jaxseg.objects import ObjectTotal
+from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
+from jaxseg.metrics.calibration import Reliability
+from jaxseg.metrics.intervals import Intervals
+from jaxseg.metrics.objects import ObjectTotal
+from jaxseg.metrics.scores import scores_of
 from jaxseg.sensors import polsar
 from jaxseg.sharding import MeshShape
 from jaxseg.wishart_baseline import WishartClassifier
@@ -254,7 +254,7 @@ def _pixel_evaluation(
             confusion = np.bincount(joint, minlength=size * size).reshape(size, size)
             total += confusion
             margins[number] = np.diag(confusion), confusion.sum(1), confusion.sum(0)
-    return Evaluation(total, scores(total, source.classes), margins)
+    return Evaluation(total, scores_of(total, source.classes), margins)
 
 
 def _counted(

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from jaxseg.calibration import BINS, Reliability
-from jaxseg.objects import THRESHOLDS
+from jaxseg.metrics.calibration import BINS, Reliability
+from jaxseg.metrics.objects import THRESHOLDS
 from jaxseg.pictures import DPI, Colors, short
 
 Array = NDArray[np.float64]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxseg import assessment
-from jaxseg.boundaries import Tolerance
+from jaxseg.metrics.boundaries import Tolerance
 from jaxseg.sharding import MeshShape
 
 

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from jaxseg import band_statistics, pictures, sharding
 from jaxseg import data as pipeline
 from jaxseg.batch import Sample, Source, Window
-from jaxseg.boundaries import BoundaryTotal, Tolerance
-from jaxseg.calibration import CalibrationTotal
 from jaxseg.config import Config
 from jaxseg.errors import UserError
-from jaxseg.intervals import Intervals, bootstrap
-from jaxseg.metrics import ConfusionTotal, Scores, scores
-from jaxseg.objects import ObjectTotal
-from jaxseg.scene_shapes import SceneShapes
+from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
+from jaxseg.metrics.calibration import CalibrationTotal
+from jaxseg.metrics.intervals import Intervals, bootstrap
+from jaxseg.metrics.objects import ObjectTotal
+from jaxseg.metrics.scene_shapes import SceneShapes
+from jaxseg.metrics.scores import ConfusionTotal, Scores, scores_of
 from jaxseg.sensor import refuse_other
 from jaxseg.source_flags import flags_of
 from jaxseg.step import TrainState, inference_variables, make_eval_step
@@ -191,7 +191,7 @@ class Evaluator:
             margins.append(results["margins"])
         confusion = total.value()
         each = np.concatenate([np.asarray(part) for part in margins])[: len(self._windows)]
-        return Evaluation(confusion, scores(confusion, self._source.classes), each)
+        return Evaluation(confusion, scores_of(confusion, self._source.classes), each)
 
     def _results(
         self,

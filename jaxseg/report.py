@@ -25,12 +25,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jaxseg import charts, metrics, pictures
+from jaxseg import charts, pictures
 from jaxseg.assessment import Assessment
-from jaxseg.boundaries import BoundaryTotal
-from jaxseg.calibration import BINS
-from jaxseg.intervals import DRAWS
-from jaxseg.objects import THRESHOLDS, ObjectTotal
+from jaxseg.metrics.boundaries import BoundaryTotal
+from jaxseg.metrics.calibration import BINS
+from jaxseg.metrics.intervals import DRAWS
+from jaxseg.metrics.objects import THRESHOLDS, ObjectTotal
+from jaxseg.metrics.scores import print_scores
 
 Array = NDArray[np.float64]
 
@@ -61,7 +62,7 @@ def write(found: Assessment, workdir: Path, *, data: str = "") -> Path:
 
 def show(found: Assessment, console: Console, *, title: str) -> None:
     """Prints the scores within 100 columns."""
-    metrics.print_scores(console, found.network.scores, title=title)
+    print_scores(console, found.network.scores, title=title)
     intervals, low, high = found.intervals, found.intervals.low, found.intervals.high
     ends = ", ".join(
         f"{shown} {_percent(low[name])} to {_percent(high[name])} %"

@@ -16,15 +16,16 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from jaxseg import calibration, sharding, transforms
 from jaxseg import optimizer as optimizers
+from jaxseg import sharding, transforms
 from jaxseg.batch import IGNORE
 from jaxseg.config import Config
 from jaxseg.errors import UserError
 from jaxseg.losses import distillation
 from jaxseg.losses.distillation import Teacher
 from jaxseg.losses.presence import presence_loss
-from jaxseg.metrics import confusion_matrix
+from jaxseg.metrics import calibration
+from jaxseg.metrics.scores import confusion_matrix
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]

@@ -28,7 +28,7 @@ from jaxseg.config import Config
 from jaxseg.errors import UserError
 from jaxseg.logbook import Logbook
 from jaxseg.losses.distillation import Teacher
-from jaxseg.metrics import scores
+from jaxseg.metrics.scores import scores_of
 from jaxseg.sensor import refuse_other
 from jaxseg.source_flags import SOURCE, flags_of
 from jaxseg.step import (
@@ -203,7 +203,7 @@ class _Steps:
         fetched = [jax.device_get(metrics) for _, metrics in self._steps]
         confusion = sum(metrics.pop("confusion").astype(np.int64) for metrics in fetched)
         row = {name: float(np.mean([m[name] for m in fetched])) for name in fetched[0]}
-        row["miou"] = scores(np.asarray(confusion), self._classes).miou
+        row["miou"] = scores_of(np.asarray(confusion), self._classes).miou
         row["images_per_second"] = len(fetched) * self._batch_size / max(self._worked, 1e-9)
         row["waiting"] = self._waited / max(self._worked, 1e-9)
         log.training(self._steps[-1][0], row)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxseg.boundaries import BoundaryTotal, Tolerance
 from jaxseg.errors import UserError
+from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
 
 
 def square(row: int, column: int) -> np.ndarray:

@@ -9,9 +9,9 @@ import scipy.special
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
-from jaxseg import calibration
-from jaxseg.calibration import TEMPERATURES, CalibrationTotal, measure, minimum
 from jaxseg.errors import UserError
+from jaxseg.metrics import calibration
+from jaxseg.metrics.calibration import TEMPERATURES, CalibrationTotal, measure, minimum
 
 K = 5
 Arrays = tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.bool_]]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxseg.calibration import BINS, Reliability
 from jaxseg.charts import SHOWN, objects_figure, reliability_figure, scores_figure
+from jaxseg.metrics.calibration import BINS, Reliability
 from jaxseg.pictures import figure_array
 
 NAMES = ("lake $1", "forest", "road")

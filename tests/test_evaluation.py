@@ -9,9 +9,9 @@ import pytest
 
 from jaxseg import config as configs
 from jaxseg import sharding, step
-from jaxseg.boundaries import Tolerance
 from jaxseg.config import Config
 from jaxseg.evaluation import Evaluator
+from jaxseg.metrics.boundaries import Tolerance
 from jaxseg.sensor import BandOrderError, MissingBandError, ScaleError, SensorError, UnitError
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms import Standardize

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from jaxseg.intervals import bootstrap
-from jaxseg.metrics import scores
+from jaxseg.metrics.intervals import bootstrap
+from jaxseg.metrics.scores import scores_of
 
 NAMES = ("a", "b", "c")
 
@@ -32,7 +32,7 @@ def margins(confusions: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def test_an_interval_of_95_percent_holds_the_truth_in_about_95_of_100_cases() -> None:
     everything, _ = windows(0, 5000)
-    truth = scores(everything.sum(0), NAMES).overall_accuracy
+    truth = scores_of(everything.sum(0), NAMES).overall_accuracy
     hits = 0
     for seed in range(1, 201):
         confusions, of = windows(seed, 40)
@@ -61,7 +61,7 @@ def test_of_few_scenes_windows_are_drawn() -> None:
 def test_every_score_has_an_interval_around_it() -> None:
     confusions, of = windows(5, 30)
     found = bootstrap(margins(confusions), of)
-    whole = scores(confusions.sum(0), NAMES)
+    whole = scores_of(confusions.sum(0), NAMES)
     for name, number in whole.summary().items():
         assert found.low[name] < number < found.high[name]
     for name in ("iou", "f1", "precision", "recall"):
@@ -75,7 +75,7 @@ def test_a_single_draw_is_scored_as_the_windows_drawn() -> None:
     confusions, of = windows(6, 12, each=1)
     found = bootstrap(margins(confusions), of, seed=7, draws=1)
     times = np.random.default_rng(7).multinomial(12, np.full(12, 1 / 12))
-    drawn = scores(confusions.repeat(times, axis=0).sum(0), NAMES)
+    drawn = scores_of(confusions.repeat(times, axis=0).sum(0), NAMES)
     assert found.low["kappa"] == found.high["kappa"] == pytest.approx(drawn.kappa)
     np.testing.assert_allclose(found.low["iou"], drawn.iou)
 

@@ -13,10 +13,10 @@ import sklearn.calibration
 import sklearn.metrics
 from numpy.typing import NDArray
 
-from jaxseg.boundaries import BoundaryTotal
-from jaxseg.calibration import BINS, CalibrationTotal, measure
-from jaxseg.metrics import confusion_matrix, scores
-from jaxseg.objects import THRESHOLDS, ObjectTotal, match_objects
+from jaxseg.metrics.boundaries import BoundaryTotal
+from jaxseg.metrics.calibration import BINS, CalibrationTotal, measure
+from jaxseg.metrics.objects import THRESHOLDS, ObjectTotal, match_objects
+from jaxseg.metrics.scores import confusion_matrix, scores_of
 
 CASES = 100
 K = 4
@@ -40,7 +40,7 @@ def test_the_confusion_matrix_family_is_scikit_learns() -> None:
     count = jax.jit(confusion_matrix, static_argnames="num_classes")
     for seed in range(CASES):
         prediction, label, counted = pair(seed)
-        found = scores(np.asarray(count(prediction, label, counted, num_classes=K)), "abcd")
+        found = scores_of(np.asarray(count(prediction, label, counted, num_classes=K)), "abcd")
         true, said = label[counted], prediction[counted]
         options = {"labels": range(K), "average": None, "zero_division": np.nan}
         for ours, theirs in (

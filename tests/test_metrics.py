@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from jaxseg.batch import IGNORE
-from jaxseg.metrics import ConfusionTotal, confusion_matrix, print_scores, scores
+from jaxseg.metrics.scores import ConfusionTotal, confusion_matrix, print_scores, scores_of
 
 Maps = tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.bool_]]
 
@@ -121,7 +121,7 @@ def test_shapes_that_differ_are_refused() -> None:
 
 
 def test_the_scores_are_those_worked_out_by_hand() -> None:
-    result = scores(np.array([[50, 10], [5, 35]]), ("land", "water"))
+    result = scores_of(np.array([[50, 10], [5, 35]]), ("land", "water"))
     assert result.iou == pytest.approx((50 / 65, 35 / 50))
     assert result.f1 == pytest.approx((100 / 115, 70 / 85))
     assert result.precision == pytest.approx((50 / 55, 35 / 45))
@@ -144,7 +144,7 @@ def test_the_scores_equal_set_operations_on_the_maps(seed: int) -> None:
     prediction[prediction == seed % 4] = 0  # and some from the prediction
     seen = valid & (label != IGNORE)
     p, r = prediction[seen], label[seen]
-    result = scores(
+    result = scores_of(
         counted_one_by_one(prediction, label, valid, num_classes), list("abcdefg")[:num_classes]
     )
 
@@ -170,7 +170,7 @@ def test_the_scores_equal_set_operations_on_the_maps(seed: int) -> None:
 
 
 def test_an_absent_class_has_no_score_and_lowers_no_mean() -> None:
-    result = scores(np.array([[8, 0, 2], [0, 0, 0], [1, 0, 9]]), ("field", "glacier", "forest"))
+    result = scores_of(np.array([[8, 0, 2], [0, 0, 0], [1, 0, 9]]), ("field", "glacier", "forest"))
     assert result.absent == ("glacier",)
     assert math.isnan(result.iou[1])
     assert math.isnan(result.f1[1])
@@ -179,7 +179,7 @@ def test_an_absent_class_has_no_score_and_lowers_no_mean() -> None:
 
 
 def test_a_class_that_is_only_predicted_counts_as_zero_iou_but_has_no_recall() -> None:
-    result = scores(np.array([[6, 2], [0, 0]]), ("field", "glacier"))
+    result = scores_of(np.array([[6, 2], [0, 0]]), ("field", "glacier"))
     assert result.iou == (0.75, 0.0)
     assert result.miou == 0.375
     assert math.isnan(result.recall[1])
@@ -188,24 +188,24 @@ def test_a_class_that_is_only_predicted_counts_as_zero_iou_but_has_no_recall() -
 
 
 def test_a_class_that_is_never_predicted_has_no_precision_and_zero_iou() -> None:
-    result = scores(np.array([[5, 0], [3, 0]]), ("field", "glacier"))
+    result = scores_of(np.array([[5, 0], [3, 0]]), ("field", "glacier"))
     assert math.isnan(result.precision[1])
     assert result.iou[1] == 0.0
 
 
 def test_an_empty_matrix_has_no_scores_and_raises_nothing() -> None:
-    result = scores(np.zeros((2, 2), np.int64), ("a", "b"))
+    result = scores_of(np.zeros((2, 2), np.int64), ("a", "b"))
     assert all(math.isnan(number) for number in result.summary().values())
     assert result.absent == ("a", "b")
 
 
 def test_kappa_survives_counts_whose_products_overflow_int64() -> None:
     small = np.array([[50, 10], [5, 35]], np.int64)
-    assert scores(small * 10**11, "ab").kappa == pytest.approx(scores(small, "ab").kappa)
+    assert scores_of(small * 10**11, "ab").kappa == pytest.approx(scores_of(small, "ab").kappa)
 
 
 def test_json_is_strict_and_csv_leaves_missing_scores_empty() -> None:
-    result = scores(np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]]), ("a, b", "c", "none"))
+    result = scores_of(np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]]), ("a, b", "c", "none"))
     again = json.loads(json.dumps(result.as_json(), allow_nan=False))
     assert again["per_class"]["none"] == {
         "iou": None, "f1": None, "precision": None, "recall": None, "support": 0
@@ -221,14 +221,14 @@ def test_json_is_strict_and_csv_leaves_missing_scores_empty() -> None:
 
 def test_a_matrix_of_another_size_than_the_classes_is_refused() -> None:
     with pytest.raises(ValueError, match="does not fit 3 classes"):
-        scores(np.zeros((2, 2), np.int64), ("a", "b", "c"))
+        scores_of(np.zeros((2, 2), np.int64), ("a", "b", "c"))
 
 
 @pytest.mark.parametrize("width", [80, 100])
 def test_the_printed_scores_fit_the_terminal_and_show_brackets_in_names(width: int) -> None:
     names = ("[red] roof", "a class with a name far too long for any table on earth", "none")
     console = Console(width=width, file=io.StringIO())
-    print_scores(console, scores(np.diag([70, 30, 0]), names))
+    print_scores(console, scores_of(np.diag([70, 30, 0]), names))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= width

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
-from jaxseg.objects import ObjectTotal, match_objects
+from jaxseg.metrics.objects import ObjectTotal, match_objects
 
 EVERYWHERE = np.ones((8, 12), bool)
 

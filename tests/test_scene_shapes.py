@@ -6,9 +6,9 @@ import pytest
 from numpy.typing import NDArray
 
 from jaxseg.batch import Sample, Window
-from jaxseg.boundaries import BoundaryTotal
-from jaxseg.objects import ObjectTotal
-from jaxseg.scene_shapes import SceneShapes
+from jaxseg.metrics.boundaries import BoundaryTotal
+from jaxseg.metrics.objects import ObjectTotal
+from jaxseg.metrics.scene_shapes import SceneShapes
 
 SIZES = ((20, 28), (12, 12), (30, 9))
 SIDE = 12
@@ -99,7 +99,7 @@ def test_the_shares_of_two_processes_add_up(monkeypatch: pytest.MonkeyPatch) -> 
     expected = whole()
     shares: list[list[NDArray[np.uint8]]] = []
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    gather = "jaxseg.scene_shapes.multihost_utils.process_allgather"
+    gather = "jaxseg.metrics.scene_shapes.multihost_utils.process_allgather"
     for process in range(2):
         shares.append([])
         monkeypatch.setattr(jax, "process_index", lambda process=process: process)

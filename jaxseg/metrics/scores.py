@@ -177,7 +177,7 @@ _SUMMARY = {
 }
 
 
-def scores(confusion: NDArray[np.integer], classes: Sequence[str]) -> Scores:
+def scores_of(confusion: NDArray[np.integer], classes: Sequence[str]) -> Scores:
     """All scores of one (K, K) confusion matrix; the formulas are at the top of this file.
 
     Args:

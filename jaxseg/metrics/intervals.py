@@ -24,7 +24,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.metrics import rates
+from jaxseg.metrics.scores import rates
 
 DRAWS = 1000
 LEVEL = 0.95

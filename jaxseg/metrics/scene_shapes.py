@@ -16,8 +16,8 @@ from jax.experimental import multihost_utils
 from numpy.typing import NDArray
 
 from jaxseg.batch import IGNORE, Scenes, Window
-from jaxseg.boundaries import BoundaryTotal
-from jaxseg.objects import ObjectTotal
+from jaxseg.metrics.boundaries import BoundaryTotal
+from jaxseg.metrics.objects import ObjectTotal
 
 Total = TypeVar("Total", BoundaryTotal, ObjectTotal)
 
