@@ -45,7 +45,7 @@ from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
 from jaxseg.metrics.boundaries import BoundaryTotal
 from jaxseg.metrics.objects import match_objects
 from jaxseg.step import TrainState
-from jaxseg.transforms import Standardize
+from jaxseg.transforms.radiometry import Standardize
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 Ids = NDArray[np.int32]

@@ -46,7 +46,9 @@ from jaxseg.optimizer import Optimizer
 from jaxseg.pretrained import Pretrained
 from jaxseg.sharding import MeshShape
 from jaxseg.step import inference_variables
-from jaxseg.transforms import Augment, Dihedral, LogIntensity, Preprocess, Standardize
+from jaxseg.transforms.augmentation import Dihedral
+from jaxseg.transforms.radiometry import LogIntensity, Standardize
+from jaxseg.transforms.transform import Augment, Preprocess
 
 NETWORK = UNet(num_classes=0, features=16)
 LAYERS = ("bottleneck", "decoder4", "decoder3", "decoder2")

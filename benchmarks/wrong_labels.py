@@ -42,7 +42,8 @@ from jaxseg.losses.pixels import CrossEntropy, SymmetricCrossEntropy
 from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.transforms import Dihedral, LogIntensity, OnBands, Standardize
+from jaxseg.transforms.augmentation import Dihedral
+from jaxseg.transforms.radiometry import LogIntensity, OnBands, Standardize
 
 NETWORK = UNet(num_classes=0, features=8)
 METHODS = ("clean", "plain", "symmetric", "co-teaching", "cross-modal")

@@ -33,7 +33,8 @@ from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
 from jaxseg.metrics.boundaries import BoundaryTotal
 from jaxseg.optimizer import Optimizer
 from jaxseg.step import count_parameters
-from jaxseg.transforms import Brightness, Dihedral, Standardize
+from jaxseg.transforms.augmentation import Brightness, Dihedral
+from jaxseg.transforms.radiometry import Standardize
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

@@ -20,8 +20,9 @@ from jaxseg.losses.edges import EdgeAware
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.refined_pspnet import RefinedPSPNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.polsar_transforms import CoherencyFeatures
-from jaxseg.transforms import Dihedral, Standardize
+from jaxseg.transforms.augmentation import Dihedral
+from jaxseg.transforms.polsar import CoherencyFeatures
+from jaxseg.transforms.radiometry import Standardize
 
 MEAN = (-14.2, -21.2, -26.4, -0.53, -0.16, 0.21, -0.30, 0.03, 0.26)
 STD = (3.34, 6.66, 7.07, 0.375, 0.127, 0.149, 0.160, 0.217, 0.188)

@@ -13,8 +13,9 @@ from jaxseg.datasets.landscape import MEAN, STD, Landscape
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.complex_unet import ComplexUNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.polsar_transforms import CoherencyFeatures
-from jaxseg.transforms import Dihedral, Standardize
+from jaxseg.transforms.augmentation import Dihedral
+from jaxseg.transforms.polsar import CoherencyFeatures
+from jaxseg.transforms.radiometry import Standardize
 
 
 def get_config() -> Config:

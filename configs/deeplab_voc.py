@@ -16,7 +16,8 @@ from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.optimizer import Optimizer
 from jaxseg.pretrained import Pretrained
-from jaxseg.transforms import Mirror, ScaleCrop, Standardize
+from jaxseg.transforms.augmentation import Mirror, ScaleCrop
+from jaxseg.transforms.radiometry import Standardize
 
 
 def get_config() -> Config:

@@ -14,7 +14,8 @@ from jaxseg.datasets.voc import VOC
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.optimizer import Optimizer
-from jaxseg.transforms import Mirror, ScaleCrop, Standardize
+from jaxseg.transforms.augmentation import Mirror, ScaleCrop
+from jaxseg.transforms.radiometry import Standardize
 
 
 def get_config() -> Config:

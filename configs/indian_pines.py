@@ -15,7 +15,8 @@ from jaxseg.datasets.indian_pines import IndianPines
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.resc_net import ReSCNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.transforms import CenterGain, Dihedral, Standardize
+from jaxseg.transforms.augmentation import CenterGain, Dihedral
+from jaxseg.transforms.radiometry import Standardize
 
 
 def get_config() -> Config:

@@ -12,7 +12,8 @@ from jaxseg.datasets.landscape import MEAN, STD, Landscape
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.pspnet import LecturePSPNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.transforms import Brightness, Dihedral, Standardize
+from jaxseg.transforms.augmentation import Brightness, Dihedral
+from jaxseg.transforms.radiometry import Standardize
 
 
 def get_config() -> Config:

@@ -12,7 +12,8 @@ from jaxseg.datasets.landscape import MEAN, STD, Landscape
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.multiscale_sar import MultiscaleSAR
 from jaxseg.optimizer import Optimizer
-from jaxseg.transforms import Dihedral, LogIntensity, Standardize
+from jaxseg.transforms.augmentation import Dihedral
+from jaxseg.transforms.radiometry import LogIntensity, Standardize
 
 
 def get_config() -> Config:

@@ -18,7 +18,8 @@ from jaxseg.datasets.folder import Folder
 from jaxseg.losses.pixels import EdgeWeightedCrossEntropy
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.transforms import Brightness, Dihedral, ScaleCrop, Standardize
+from jaxseg.transforms.augmentation import Brightness, Dihedral, ScaleCrop
+from jaxseg.transforms.radiometry import Standardize
 
 
 def get_config() -> Config:

@@ -19,7 +19,8 @@ from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.pspnet import PSPNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.pretrained import Pretrained
-from jaxseg.transforms import Mirror, ScaleCrop, Standardize
+from jaxseg.transforms.augmentation import Mirror, ScaleCrop
+from jaxseg.transforms.radiometry import Standardize
 
 
 def get_config() -> Config:

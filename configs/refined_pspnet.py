@@ -14,8 +14,9 @@ from jaxseg.losses.edges import EdgeAware
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.refined_pspnet import RefinedPSPNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.polsar_transforms import CoherencyFeatures
-from jaxseg.transforms import Dihedral, Standardize
+from jaxseg.transforms.augmentation import Dihedral
+from jaxseg.transforms.polsar import CoherencyFeatures
+from jaxseg.transforms.radiometry import Standardize
 
 
 def get_config() -> Config:

@@ -22,8 +22,9 @@ from jaxseg.datasets.folder import Folder
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.sar_transforms import Speckle
-from jaxseg.transforms import Dihedral, Standardize
+from jaxseg.transforms.augmentation import Dihedral
+from jaxseg.transforms.radiometry import Standardize
+from jaxseg.transforms.sar import Speckle
 
 
 def get_config() -> Config:

@@ -11,7 +11,8 @@ from jaxseg.datasets.pets import OxfordPets
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.transforms import Brightness, Mirror, ScaleCrop, Standardize
+from jaxseg.transforms.augmentation import Brightness, Mirror, ScaleCrop
+from jaxseg.transforms.radiometry import Standardize
 
 
 def get_config() -> Config:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg import checkpoint, pictures, sharding, transforms
+from jaxseg import checkpoint, pictures, sharding
 from jaxseg import data as pipeline
 from jaxseg.batch import IGNORE, Sample, Source, Window
 from jaxseg.config import Config
@@ -27,6 +27,7 @@ from jaxseg.metrics.objects import ObjectTotal
 from jaxseg.metrics.scores import scores_of
 from jaxseg.sensors import polsar
 from jaxseg.sharding import MeshShape
+from jaxseg.transforms.transform import preprocess
 from jaxseg.wishart_baseline import WishartClassifier
 
 BASELINE_WINDOWS = 256
@@ -204,7 +205,7 @@ def baseline_evaluation(config: Config, split: str) -> Evaluation:
 
     def pixels(sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         image, valid = jnp.asarray(sample["image"]), jnp.asarray(sample["valid"])
-        steps = transforms.preprocess(image[None], valid[None], config.preprocess)
+        steps = preprocess(image[None], valid[None], config.preprocess)
         return _counted(np.asarray(steps)[0], sample)
 
     classifier = GaussianClassifier(len(config.data.source.classes))

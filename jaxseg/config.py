@@ -30,7 +30,9 @@ from jaxseg.optimizer import Optimizer
 from jaxseg.pretrained import Pretrained
 from jaxseg.sensor import Sensor
 from jaxseg.sharding import MeshShape
-from jaxseg.transforms import Augment, Preprocess, ScaleCrop, Standardize
+from jaxseg.transforms.augmentation import ScaleCrop
+from jaxseg.transforms.radiometry import Standardize
+from jaxseg.transforms.transform import Augment, Preprocess
 
 
 @dataclasses.dataclass(frozen=True)

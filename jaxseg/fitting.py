@@ -18,12 +18,13 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg import band_statistics, transforms
+from jaxseg import band_statistics
 from jaxseg import data as pipeline
 from jaxseg.batch import IGNORE
 from jaxseg.data import Data
 from jaxseg.errors import UserError
-from jaxseg.transforms import Preprocess, Standardize
+from jaxseg.transforms.radiometry import Standardize
+from jaxseg.transforms.transform import Preprocess, preprocess
 
 WINDOWS = 256
 """Windows that a step is fitted to, spread over the training split."""
@@ -105,7 +106,7 @@ def _through(
     """What the steps make of an image (H, W, C) and its valid pixels; None without a step."""
     if not steps:
         return None
-    apply = jax.jit(lambda image, valid: transforms.preprocess(image, valid, steps))
+    apply = jax.jit(lambda image, valid: preprocess(image, valid, steps))
 
     def through(image: NDArray[np.generic], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         preprocessed: NDArray[np.float32] = np.asarray(apply(image[None], valid[None]))[0]

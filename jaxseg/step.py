@@ -17,7 +17,7 @@ import optax
 from jax.sharding import Mesh
 
 from jaxseg import optimizer as optimizers
-from jaxseg import sharding, transforms
+from jaxseg import sharding
 from jaxseg.batch import IGNORE
 from jaxseg.config import Config
 from jaxseg.errors import UserError
@@ -26,6 +26,7 @@ from jaxseg.losses.distillation import Teacher
 from jaxseg.losses.presence import presence_loss
 from jaxseg.metrics import calibration
 from jaxseg.metrics.scores import confusion_matrix
+from jaxseg.transforms.transform import augment, preprocess
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -90,7 +91,7 @@ def _creator(config: Config, bands: int) -> Callable[[], TrainState]:
     )  # the shapes of parameters do not depend on the size of the image
     raw = jax.ShapeDtypeStruct((1, size, size, bands), jnp.float32)
     mask = jax.ShapeDtypeStruct((1, size, size), jnp.bool)
-    image = jax.eval_shape(lambda x, m: transforms.preprocess(x, m, config.preprocess), raw, mask)
+    image = jax.eval_shape(lambda x, m: preprocess(x, m, config.preprocess), raw, mask)
     tx = optimizers.make_optimizer(config.optimizer, config.num_steps)
 
     def create() -> TrainState:
@@ -188,9 +189,9 @@ def make_train_step(
         if config.augment_raw:
             # A key of its own, so that what the other two draw does not depend on this step.
             raw_key = jax.random.fold_in(augment_key, RAW)
-            batch = transforms.augment(raw_key, batch, config.augment_raw)
+            batch = augment(raw_key, batch, config.augment_raw)
         batch = _with_side(_prepare(config, batch), teacher)
-        batch = transforms.augment(augment_key, batch, config.augment)
+        batch = augment(augment_key, batch, config.augment)
         batch = jax.lax.with_sharding_constraint(batch, sharding.batch_sharding(mesh))
         if teacher is not None:
             answer, features = teacher.answer(
@@ -264,7 +265,7 @@ def _prepare(config: Config, batch: Batch) -> Batch:
     size = batch["label"].shape
     chex.assert_shape(batch["image"], (*size, None))
     chex.assert_shape(batch["valid"], size)
-    image = transforms.preprocess(batch["image"], batch["valid"], config.preprocess)
+    image = preprocess(batch["image"], batch["valid"], config.preprocess)
     return batch | {"image": image}
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from jaxseg import band_statistics, checkpoint, config_text, evaluation, sharding, transforms
+from jaxseg import band_statistics, checkpoint, config_text, evaluation, sharding
 from jaxseg import config as configs
 from jaxseg import data as pipeline
 from jaxseg.batch import Sample
@@ -39,6 +39,7 @@ from jaxseg.step import (
     init_state,
     make_train_step,
 )
+from jaxseg.transforms.transform import preprocess
 
 AHEAD = 2
 """Steps that the host may be ahead of the devices; more would only fill their memory."""
@@ -262,7 +263,7 @@ def _teacher(config: Config) -> Teacher | None:
         given = dataclasses.replace(side.sensor, typical=found)
         where = f"What the teacher {config.distillation.run} sees"
         refuse_other(finished.sensor, given, where, flags_of(side, f"{SOURCE}.side"))
-    see = functools.partial(transforms.preprocess, steps=finished.preprocess)
+    see = functools.partial(preprocess, steps=finished.preprocess)
     return Teacher(finished.model, see, inference_variables(state))
 
 

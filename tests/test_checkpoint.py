@@ -15,7 +15,7 @@ from jaxseg.config import Config
 from jaxseg.errors import UserError
 from jaxseg.sharding import MeshShape
 from jaxseg.step import TrainState
-from jaxseg.transforms import Standardize
+from jaxseg.transforms.radiometry import Standardize
 
 
 @pytest.fixture(scope="module")

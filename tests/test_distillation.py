@@ -21,7 +21,8 @@ from jaxseg.losses.distillation import Distillation, captured, capturing, valid_
 from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
 from jaxseg.sharding import MeshShape
-from jaxseg.transforms import Dihedral, LogIntensity, ScaleCrop, Standardize
+from jaxseg.transforms.augmentation import Dihedral, ScaleCrop
+from jaxseg.transforms.radiometry import LogIntensity, Standardize
 
 RNG = np.random.default_rng(0)
 FEATURES = jnp.asarray(RNG.standard_normal((2, 4, 6, 5)), jnp.float32)

@@ -14,7 +14,7 @@ from jaxseg.evaluation import Evaluator
 from jaxseg.metrics.boundaries import Tolerance
 from jaxseg.sensor import BandOrderError, MissingBandError, ScaleError, SensorError, UnitError
 from jaxseg.sharding import MeshShape
-from jaxseg.transforms import Standardize
+from jaxseg.transforms.radiometry import Standardize
 
 
 def standardized(tiny: Path) -> Config:

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from jaxseg import config as configs
-from jaxseg import config_text, fitting, transforms
+from jaxseg import config_text, fitting
 from jaxseg.batch import Window
 from jaxseg.config import Config
-from jaxseg.hyperspectral_transforms import MNF, PCA, RemoveBands
-from jaxseg.transforms import Preprocess, Standardize
+from jaxseg.transforms.hyperspectral import MNF, PCA, RemoveBands
+from jaxseg.transforms.radiometry import Standardize
+from jaxseg.transforms.transform import Preprocess, preprocess
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def pixels(config: Config, steps: tuple[Preprocess, ...]) -> np.ndarray:
     for index in range(len(scenes)):
         sample = scenes.read(index, Window(0, 0, *scenes.size(index)))
         valid = jnp.asarray(sample["valid"])
-        image = transforms.preprocess(jnp.asarray(sample["image"])[None], valid[None], steps)
+        image = preprocess(jnp.asarray(sample["image"])[None], valid[None], steps)
         images.append(np.asarray(image)[0][sample["valid"]])
     return np.concatenate(images)
 

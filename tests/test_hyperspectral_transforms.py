@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
-from jaxseg.hyperspectral_transforms import MNF, PCA, ContinuumRemoval, RemoveBands
 from jaxseg.sensors import hyperspectral
+from jaxseg.transforms.hyperspectral import MNF, PCA, ContinuumRemoval, RemoveBands
 
 
 def window(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

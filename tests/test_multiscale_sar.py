@@ -24,7 +24,7 @@ from jaxseg.models.multiscale_sar import (
     sparse_loss,
 )
 from jaxseg.sharding import MeshShape
-from jaxseg.transforms import Standardize
+from jaxseg.transforms.radiometry import Standardize
 
 LOOKS = 4
 MEAN, STD = -10.0, 4.0

@@ -11,8 +11,8 @@ from jaxseg.batch import IGNORE, Source, Window
 from jaxseg.data import Data
 from jaxseg.datasets.salinas_a import CLASSES, IDS, SalinasA
 from jaxseg.errors import UserError
-from jaxseg.hyperspectral_transforms import PCA
-from jaxseg.transforms import Standardize
+from jaxseg.transforms.hyperspectral import PCA
+from jaxseg.transforms.radiometry import Standardize
 
 WHOLE = Window(0, 0, 83, 86)
 DATA = Path(__file__).parents[2] / "shared" / "data" / "hyperspectral_salinasA"

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from jaxseg import config as configs
-from jaxseg import sharding, step, transforms
+from jaxseg import sharding, step
 from jaxseg.errors import UserError
-from jaxseg.sar_transforms import FromAmplitude, FromDecibel, Lee, RatioBand, RefinedLee, Speckle
 from jaxseg.sensors import sar_filters
-from jaxseg.transforms import LogIntensity
+from jaxseg.transforms.radiometry import LogIntensity
+from jaxseg.transforms.sar import FromAmplitude, FromDecibel, Lee, RatioBand, RefinedLee, Speckle
+from jaxseg.transforms.transform import preprocess
 
 
 def power(*shape: int) -> jax.Array:
@@ -26,13 +27,13 @@ def test_filters_see_nothing_of_invalid_pixels(filtering: Any) -> None:
     image = power(1, 16, 16, 2)
     valid = jnp.ones((1, 16, 16), bool).at[0, 4:8, 5:9].set(False)
     steps = (filtering, LogIntensity())
-    nodata = transforms.preprocess(jnp.where(valid[..., None], image, -9999.0), valid, steps)
-    unknown = transforms.preprocess(jnp.where(valid[..., None], image, jnp.nan), valid, steps)
+    nodata = preprocess(jnp.where(valid[..., None], image, -9999.0), valid, steps)
+    unknown = preprocess(jnp.where(valid[..., None], image, jnp.nan), valid, steps)
     np.testing.assert_array_equal(nodata, unknown)
     assert np.isfinite(nodata).all()
     assert (np.asarray(nodata)[~np.asarray(valid)] == 0).all()
     # Holes filled with zeros would pull their neighbours down.
-    dark = transforms.preprocess(jnp.where(valid[..., None], image, 0), valid | True, steps)
+    dark = preprocess(jnp.where(valid[..., None], image, 0), valid | True, steps)
     assert float(jnp.abs(dark - nodata)[0, 3, 5:9].max()) > 0.1
 
 
@@ -43,7 +44,7 @@ def test_filters_see_across_the_cuts_of_a_sharded_image(
     image, valid = power(4, 16, 12, 2), jnp.ones((4, 16, 12), bool).at[:, 7].set(False)
 
     def apply(image: jax.Array, valid: jax.Array) -> jax.Array:
-        return transforms.preprocess(image, valid, (filtering, LogIntensity()))
+        return preprocess(image, valid, (filtering, LogIntensity()))
 
     placed = jax.device_put((image, valid), sharding.batch_sharding(mesh))
     found = jax.jit(apply)(*placed)
@@ -55,7 +56,7 @@ def test_decibel_files_are_filtered_as_power() -> None:
     image = power(1, 12, 12, 2)
     steps = (FromDecibel(), Lee(looks=4), LogIntensity())
     valid = jnp.ones((1, 12, 12), bool)
-    found = transforms.preprocess(10 * jnp.log10(image), valid, steps)
+    found = preprocess(10 * jnp.log10(image), valid, steps)
     expected = 10 * np.log10(np.asarray(sar_filters.lee(image, looks=4)))
     np.testing.assert_allclose(found, expected, atol=1e-3)
 

@@ -16,7 +16,7 @@ from jaxseg.config import Config
 from jaxseg.models.unet import UNet
 from jaxseg.sensors import sar, sar_filters
 from jaxseg.sharding import MeshShape
-from jaxseg.transforms import Standardize
+from jaxseg.transforms.radiometry import Standardize
 
 pytestmark = pytest.mark.real_data
 

@@ -15,9 +15,9 @@ from jaxseg.data import Data, training_batches
 from jaxseg.datasets.folder import Folder
 from jaxseg.datasets.paired import Stacked
 from jaxseg.errors import UserError
-from jaxseg.hyperspectral_transforms import PCA, RemoveBands
-from jaxseg.sar_transforms import RatioBand
-from jaxseg.transforms import LogIntensity, Standardize
+from jaxseg.transforms.hyperspectral import PCA, RemoveBands
+from jaxseg.transforms.radiometry import LogIntensity, Standardize
+from jaxseg.transforms.sar import RatioBand
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # rasterio's affine
 

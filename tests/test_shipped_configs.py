@@ -11,7 +11,7 @@ from jaxseg import config as configs
 from jaxseg import sharding, step, training
 from jaxseg.datasets.folder import Folder
 from jaxseg.datasets.landscape import Landscape
-from jaxseg.transforms import Standardize
+from jaxseg.transforms.radiometry import Standardize
 
 SHIPPED = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
 EMBEDDED = [p for p in SHIPPED if isinstance(configs.load(str(p)).data.source, Landscape)]

@@ -19,7 +19,8 @@ from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.sharding import MeshShape
-from jaxseg.transforms import Standardize, preprocess
+from jaxseg.transforms.radiometry import Standardize
+from jaxseg.transforms.transform import preprocess
 
 STEPS = 10
 BATCH = 16

@@ -5,21 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg import transforms
 from jaxseg.batch import IGNORE
 from jaxseg.datasets.landscape_sensors import wishart
 from jaxseg.errors import UserError
-from jaxseg.polsar_transforms import CoherencyFeatures, ZhouFeatures
-from jaxseg.transforms import (
-    Augment,
-    Brightness,
-    CenterGain,
-    Dihedral,
-    LogIntensity,
-    Noise,
-    ScaleCrop,
-    Standardize,
-)
+from jaxseg.transforms.augmentation import Brightness, CenterGain, Dihedral, Noise, ScaleCrop
+from jaxseg.transforms.polsar import CoherencyFeatures, ZhouFeatures
+from jaxseg.transforms.radiometry import LogIntensity, Standardize
+from jaxseg.transforms.transform import Augment, augment, preprocess
 
 
 def example(height: int = 32, width: int = 32, count: int = 6) -> dict[str, jax.Array]:
@@ -40,14 +32,14 @@ def example(height: int = 32, width: int = 32, count: int = 6) -> dict[str, jax.
 def test_invalid_pixels_leave_preprocessing_as_zero_even_from_nan() -> None:
     image = jnp.full((1, 4, 4, 2), 7.0).at[0, 0, 0].set(jnp.nan)
     valid = jnp.ones((1, 4, 4), bool).at[0, 0, 0].set(False)
-    result = transforms.preprocess(image, valid, (Standardize((5.0, 3.0), (2.0, 4.0)),))
+    result = preprocess(image, valid, (Standardize((5.0, 3.0), (2.0, 4.0)),))
     np.testing.assert_allclose(result[0, 0, 0], 0)
     np.testing.assert_allclose(result[0, 1, 1], [1.0, 1.0])
 
 
 def test_raw_integers_become_float32() -> None:
     image = jnp.full((1, 2, 2, 1), 40000, jnp.uint16)
-    result = transforms.preprocess(image, jnp.ones((1, 2, 2), bool), (Standardize((0.0,), (2.0,)),))
+    result = preprocess(image, jnp.ones((1, 2, 2), bool), (Standardize((0.0,), (2.0,)),))
     assert result.dtype == jnp.float32
     np.testing.assert_allclose(result, 20000)
 
@@ -121,9 +113,7 @@ def test_augmentation_is_a_function_of_its_key_and_keeps_invalid_pixels_blank(
     step: Augment,
 ) -> None:
     batch = example()
-    first, again, other = (
-        transforms.augment(jax.random.key(seed), batch, (step,)) for seed in (0, 0, 1)
-    )
+    first, again, other = (augment(jax.random.key(seed), batch, (step,)) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first["image"], again["image"])
     assert not np.array_equal(first["image"], other["image"])
     assert np.all(np.asarray(first["image"])[~np.asarray(first["valid"])] == 0)
@@ -148,7 +138,7 @@ def test_nan_in_a_raw_image_stays_where_it_is_invalid() -> None:
     valid = jnp.ones((2, 16, 16), bool).at[:, 3, 4].set(False)
     batch = {"image": image, "valid": valid, "side": image, "side_valid": valid}
     batch["label"] = jnp.zeros((2, 16, 16), jnp.uint8)
-    result = transforms.augment(jax.random.key(0), batch, (ScaleCrop(low=0.8, high=1.2),))
+    result = augment(jax.random.key(0), batch, (ScaleCrop(low=0.8, high=1.2),))
     assert result["valid"].any()
     assert jnp.isfinite(result["image"]).all()
     assert jnp.isfinite(result["side"]).all()
@@ -158,7 +148,7 @@ def test_log_intensity_keeps_invalid_pixels_blank() -> None:
     power = jnp.full((1, 2, 2, 2), 0.1).at[0, 0, 0].set(0).at[0, 1, 1].set(jnp.nan)
     valid = jnp.ones((1, 2, 2), bool).at[0, 0, 0].set(False).at[0, 1, 1].set(False)
     steps = (LogIntensity(), Standardize((-11.0, -18.0), (4.0, 4.0)))
-    result = transforms.preprocess(power, valid, steps)
+    result = preprocess(power, valid, steps)
     np.testing.assert_allclose(result[0, :, :, 0], [[0, 0.25], [0.25, 0]], atol=1e-6)
 
 

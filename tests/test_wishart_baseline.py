@@ -17,9 +17,9 @@ from jaxseg.datasets.landscape_sensors import wishart
 from jaxseg.datasets.polsar import LabelledPolsar
 from jaxseg.errors import UserError
 from jaxseg.models.unet import UNet
-from jaxseg.polsar_transforms import CoherencyFeatures
 from jaxseg.sensor import Sensor
 from jaxseg.sensors import polsar
+from jaxseg.transforms.polsar import CoherencyFeatures
 from jaxseg.wishart_baseline import WishartClassifier
 
 POWER = np.array([[0.2, 0.01, 0.01], [0.02, 0.15, 0.03], [0.02, 0.01, 0.1]], np.float32)

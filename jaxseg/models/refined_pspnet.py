@@ -37,7 +37,7 @@ from jaxseg.models.resnet import Backbone, ResNet
 class RefinedPSPNet(nn.Module):
     """(B, H, W, C) standardised polarimetric features -> (B, H, W, K) float32 logits.
 
-    `jaxseg.polsar_transforms.CoherencyFeatures` makes such features of a coherency matrix.
+    `jaxseg.transforms.polsar.CoherencyFeatures` makes such features of a coherency matrix.
 
     Attributes:
         num_classes: K.

@@ -1,117 +1,15 @@
-"""Radiometry and augmentation: pure jnp functions inside the jitted step, as frozen dataclasses.
+"""What varies from image to image and must not matter: symmetry, zoom, light, noise.
 
-`preprocess` objects map image -> image and are deterministic: the same in training, evaluation and
-prediction. `augment` objects map (key, batch) -> batch and see the preprocessed float32 image
-(those of `Config.augment_raw` the raw one); what moves pixels moves image, label, valid and
-separation alike. Bands are the last axis; a config holds a tuple of each kind, applied in order.
+Each maps (key, batch) -> batch; what moves pixels moves image, label, valid and separation alike.
 """
 
 import dataclasses
-from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
 from jaxseg.batch import IGNORE
-from jaxseg.errors import UserError
-from jaxseg.sensors import sar
-
-Batch = dict[str, jax.Array]
-
-IMAGES = {"image", "side"}
-"""What is interpolated where pixels move; all else is taken from the nearest pixel."""
-
-
-@runtime_checkable
-class Preprocess(Protocol):
-    """Radiometry: (B, H, W, C) float32 -> (B, H, W, C') float32.
-
-    Pixels without data enter as NaN, so that what looks at neighbours can leave them out; whatever
-    a step makes of them is thrown away.
-    """
-
-    def __call__(self, image: jax.Array) -> jax.Array:
-        """The image in the numbers that the network sees."""
-
-
-@runtime_checkable
-class Augment(Protocol):
-    """Augmentation: one random key and a batch -> a batch."""
-
-    def __call__(self, key: jax.Array, batch: Batch) -> Batch:
-        """The augmented batch."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Standardize:
-    """(image - mean) / std for each band.
-
-    Attributes:
-        mean: Mean of each band in raw sensor units; empty = measured on valid, labelled
-            training pixels when a run starts.
-        std: Standard deviation of each band, likewise.
-    """
-
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-
-    def __call__(self, image: jax.Array) -> jax.Array:
-        """See the class."""
-        bands = image.shape[-1]
-        if len(self.mean) != bands or len(self.std) != bands:
-            raise UserError(
-                f"Standardize has {len(self.mean)} means and {len(self.std)} standard deviations "
-                "for images of "
-                f"{bands} band(s). Give one of each per band, or none to have them measured."
-            )
-        return (image - jnp.asarray(self.mean)) / jnp.asarray(self.std)
-
-
-@dataclasses.dataclass(frozen=True)
-class LogIntensity:
-    """Linear radar power -> dB: 10 log10 of it, in which speckle is additive.
-
-    Zeros and NaN become the floor; pixels that are not valid stay so, `preprocess` blanks them.
-
-    Attributes:
-        floor: Smallest power told apart, the sensor's noise; 1e-6 = -60 dB.
-    """
-
-    floor: float = sar.FLOOR
-
-    def __call__(self, image: jax.Array) -> jax.Array:
-        """See the class."""
-        return sar.intensity_to_decibel(image, floor=self.floor)
-
-
-@dataclasses.dataclass(frozen=True)
-class OnBands:
-    """Radiometry of some neighbouring bands, for images of several sensors.
-
-    Attributes:
-        start: First band, counted from 0.
-        stop: One past the last band.
-        steps: Radiometry, in order.
-    """
-
-    start: int
-    stop: int
-    steps: tuple[Preprocess, ...]
-
-    def __call__(self, image: jax.Array) -> jax.Array:
-        """See the class.
-
-        Raises:
-            UserError: The image has not as many bands.
-        """
-        if not 0 <= self.start < self.stop <= image.shape[-1]:
-            raise UserError(
-                f"OnBands from {self.start} to {self.stop} for images of {image.shape[-1]} band(s)."
-            )
-        part = image[..., self.start : self.stop]
-        for step in self.steps:
-            part = step(part)
-        return jnp.concatenate((image[..., : self.start], part, image[..., self.stop :]), axis=-1)
+from jaxseg.transforms.transform import IMAGES, Batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -279,37 +177,3 @@ class CenterGain:
         gain = jax.random.uniform(gain_key, pixels, minval=low, maxval=high)
         picked = jax.random.bernoulli(pick_key, self.share, pixels) & (batch["label"] != IGNORE)
         return batch | {"image": batch["image"] * jnp.where(picked, gain, 1.0)[..., None]}
-
-
-def preprocess(image: jax.Array, valid: jax.Array, steps: tuple[Preprocess, ...]) -> jax.Array:
-    """Raw sensor numbers -> what the network sees: float32, and 0 wherever the sensor has no data.
-
-    Args:
-        image: (B, H, W, C) in any real dtype; NaN allowed where invalid.
-        valid: (B, H, W) bool.
-        steps: Radiometry, in order.
-    """
-    mask = valid[..., None]
-    image = image.astype(jnp.float32)
-    for step in steps:
-        image = step(jnp.where(mask, image, jnp.nan))
-    return jnp.where(mask, image, 0.0)
-
-
-def augment(key: jax.Array, batch: Batch, steps: tuple[Augment, ...]) -> Batch:
-    """Applies `steps` in order, each with its own key; invalid pixels are 0 before and after.
-
-    Raw images hold NaN there, which interpolation would spread over a whole window.
-    """
-    batch = _blanked(batch)
-    for number, step in enumerate(steps):
-        batch = step(jax.random.fold_in(key, number), batch)
-    return _blanked(batch)
-
-
-def _blanked(batch: Batch) -> Batch:
-    valid = {"image": "valid", "side": "side_valid"}
-    return batch | {
-        name: jnp.where(batch[valid[name]][..., None], batch[name], 0.0)
-        for name in sorted(IMAGES & batch.keys())  # one order in all processes
-    }

@@ -1,6 +1,7 @@
 """Radiometry of polarimetric SAR: the nine bands of a coherency matrix as a network digests them.
 
-Preprocess steps as in `jaxseg.transforms`; the formulae are those of `jaxseg.sensors.polsar`.
+Preprocess steps as in `jaxseg.transforms.transform`; the formulae are those of
+`jaxseg.sensors.polsar`.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Radiometry and augmentation of radar images, for `Config.preprocess` and `Config.augment_raw`.
 
 The physics is in `jaxseg.sensors.sar`. Filters and ratios want linear power, so files in dB pass
-`FromDecibel` first and `jaxseg.transforms.LogIntensity` last:
+`FromDecibel` first and `jaxseg.transforms.radiometry.LogIntensity` last:
 
     preprocess=(FromDecibel(), RefinedLee(looks=4.4), RatioBand(), LogIntensity(), Standardize())
 """

@@ -1,0 +1,50 @@
+"""What happens to a batch on the device before the network sees it: radiometry and augmentation."""
+
+from jaxseg.transforms.augmentation import (
+    Brightness,
+    CenterGain,
+    Dihedral,
+    Mirror,
+    Noise,
+    ScaleCrop,
+)
+from jaxseg.transforms.hyperspectral import MNF, PCA, ContinuumRemoval, RemoveBands
+from jaxseg.transforms.polsar import CoherencyFeatures, ZhouFeatures
+from jaxseg.transforms.radiometry import LogIntensity, OnBands, Standardize
+from jaxseg.transforms.sar import (
+    FromAmplitude,
+    FromDecibel,
+    Lee,
+    RatioBand,
+    RefinedLee,
+    Speckle,
+)
+from jaxseg.transforms.transform import Augment, Preprocess, augment, preprocess
+
+__all__ = [
+    "MNF",
+    "PCA",
+    "Augment",
+    "Brightness",
+    "CenterGain",
+    "CoherencyFeatures",
+    "ContinuumRemoval",
+    "Dihedral",
+    "FromAmplitude",
+    "FromDecibel",
+    "Lee",
+    "LogIntensity",
+    "Mirror",
+    "Noise",
+    "OnBands",
+    "Preprocess",
+    "RatioBand",
+    "RefinedLee",
+    "RemoveBands",
+    "ScaleCrop",
+    "Speckle",
+    "Standardize",
+    "ZhouFeatures",
+    "augment",
+    "preprocess",
+]

@@ -1,0 +1,82 @@
+"""Radiometry of any sensor: bands brought to mean 0 and deviation 1, power in decibel, parts."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from jaxseg.errors import UserError
+from jaxseg.sensors import sar
+from jaxseg.transforms.transform import Preprocess
+
+
+@dataclasses.dataclass(frozen=True)
+class Standardize:
+    """(image - mean) / std for each band.
+
+    Attributes:
+        mean: Mean of each band in raw sensor units; empty = measured on valid, labelled
+            training pixels when a run starts.
+        std: Standard deviation of each band, likewise.
+    """
+
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """See the class."""
+        bands = image.shape[-1]
+        if len(self.mean) != bands or len(self.std) != bands:
+            raise UserError(
+                f"Standardize has {len(self.mean)} means and {len(self.std)} standard deviations "
+                "for images of "
+                f"{bands} band(s). Give one of each per band, or none to have them measured."
+            )
+        return (image - jnp.asarray(self.mean)) / jnp.asarray(self.std)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogIntensity:
+    """Linear radar power -> dB: 10 log10 of it, in which speckle is additive.
+
+    Zeros and NaN become the floor; pixels that are not valid stay so, `preprocess` blanks them.
+
+    Attributes:
+        floor: Smallest power told apart, the sensor's noise; 1e-6 = -60 dB.
+    """
+
+    floor: float = sar.FLOOR
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """See the class."""
+        return sar.intensity_to_decibel(image, floor=self.floor)
+
+
+@dataclasses.dataclass(frozen=True)
+class OnBands:
+    """Radiometry of some neighbouring bands, for images of several sensors.
+
+    Attributes:
+        start: First band, counted from 0.
+        stop: One past the last band.
+        steps: Radiometry, in order.
+    """
+
+    start: int
+    stop: int
+    steps: tuple[Preprocess, ...]
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """See the class.
+
+        Raises:
+            UserError: The image has not as many bands.
+        """
+        if not 0 <= self.start < self.stop <= image.shape[-1]:
+            raise UserError(
+                f"OnBands from {self.start} to {self.stop} for images of {image.shape[-1]} band(s)."
+            )
+        part = image[..., self.start : self.stop]
+        for step in self.steps:
+            part = step(part)
+        return jnp.concatenate((image[..., : self.start], part, image[..., self.stop :]), axis=-1)
