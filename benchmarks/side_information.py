@@ -30,7 +30,7 @@ import jax
 import numpy as np
 import safetensors.numpy
 
-from jaxseg import checkpoint, pretrained, sharding, training
+from jaxseg import checkpoint, sharding, training
 from jaxseg import config as configs
 from jaxseg.batch import Source
 from jaxseg.config import Config
@@ -43,12 +43,13 @@ from jaxseg.losses.distillation import Distillation
 from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.pretrained import Pretrained
 from jaxseg.sharding import MeshShape
 from jaxseg.step import inference_variables
 from jaxseg.transforms.augmentation import Dihedral
 from jaxseg.transforms.radiometry import LogIntensity, Standardize
 from jaxseg.transforms.transform import Augment, Preprocess
+from jaxseg.weights import pretrained
+from jaxseg.weights.pretrained import Pretrained
 
 NETWORK = UNet(num_classes=0, features=16)
 LAYERS = ("bottleneck", "decoder4", "decoder3", "decoder2")

@@ -42,7 +42,6 @@ import torch_networks
 from torch import nn
 from torch.nn import functional
 
-from jaxseg import pretrained
 from jaxseg.memory import keep_freed_memory
 from jaxseg.models.attention_unet import AttentionUNet, GridAttentionUNet
 from jaxseg.models.chws_unet import CHWSUNet
@@ -53,6 +52,7 @@ from jaxseg.models.pspnet import LecturePSPNet, PSPNet
 from jaxseg.models.unet import OriginalUNet, ResNetUNet, UNet
 from jaxseg.models.unet3plus import UNet3Plus
 from jaxseg.models.unet_plus_plus import UNetPlusPlus
+from jaxseg.weights import pretrained
 
 LEARNING_RATE, MOMENTUM = 0.01, 0.9
 PyTree = dict[str, Any] | tuple[Any, ...]

@@ -1,7 +1,7 @@
 """The zoo's networks in PyTorch, with the names their reference implementations give to weights.
 
 Written anew from the references' graphs where no package has them: (B, 3, H, W) -> (B, K, H, W)
-logits. Initial values are PyTorch's own; `jaxseg.pretrained` reads them by name.
+logits. Initial values are PyTorch's own; `jaxseg.weights.pretrained` reads them by name.
 """
 
 import torch

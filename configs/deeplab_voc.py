@@ -15,9 +15,9 @@ from jaxseg.datasets.voc import VOC
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.optimizer import Optimizer
-from jaxseg.pretrained import Pretrained
 from jaxseg.transforms.augmentation import Mirror, ScaleCrop
 from jaxseg.transforms.radiometry import Standardize
+from jaxseg.weights.pretrained import Pretrained
 
 
 def get_config() -> Config:

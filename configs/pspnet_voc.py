@@ -18,9 +18,9 @@ from jaxseg.datasets.voc import VOC
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.pspnet import PSPNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.pretrained import Pretrained
 from jaxseg.transforms.augmentation import Mirror, ScaleCrop
 from jaxseg.transforms.radiometry import Standardize
+from jaxseg.weights.pretrained import Pretrained
 
 
 def get_config() -> Config:

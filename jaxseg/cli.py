@@ -20,7 +20,6 @@ from jaxseg import (
     catalogue,
     checkpoint,
     polsar_pictures,
-    pretrained,
     report,
     training,
 )
@@ -39,8 +38,9 @@ from jaxseg.errors import UserError
 from jaxseg.losses import class_counts
 from jaxseg.memory import keep_freed_memory
 from jaxseg.sharding import MeshShape
-from jaxseg.state_dict import write_state_dict
 from jaxseg.step import inference_variables
+from jaxseg.weights import pretrained
+from jaxseg.weights.state_dict import write_state_dict
 
 INTERRUPTED = 130
 MISTAKE = 2

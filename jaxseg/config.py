@@ -27,12 +27,12 @@ from jaxseg.losses.distillation import Distillation
 from jaxseg.losses.loss import Loss
 from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
 from jaxseg.optimizer import Optimizer
-from jaxseg.pretrained import Pretrained
 from jaxseg.sensor import Sensor
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.augmentation import ScaleCrop
 from jaxseg.transforms.radiometry import Standardize
 from jaxseg.transforms.transform import Augment, Preprocess
+from jaxseg.weights.pretrained import Pretrained
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from test_models import drawn, shapes
 
-from jaxseg import pretrained
 from jaxseg.models.attention_unet import AttentionUNet, Gate, GridAttentionUNet, GridGate
 from jaxseg.models.layers import BatchNorm, Conv
 from jaxseg.models.resampling import resize
+from jaxseg.weights import pretrained
 
 
 @pytest.mark.parametrize(

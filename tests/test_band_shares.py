@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxseg import band_shares
 from jaxseg.errors import UserError
+from jaxseg.weights import band_shares
 
 
 def test_every_rule_keeps_the_answer_to_a_grey_image() -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from test_models import drawn, shapes
 
-from jaxseg import pretrained
 from jaxseg.errors import UserError
 from jaxseg.models.chws_unet import CHWS, LCAM, CHWSUNet, taps
 from jaxseg.models.layers import BatchNorm, Conv
+from jaxseg.weights import pretrained
 
 
 def test_imported_weights_give_the_authors_logits(golden: Callable[[str], Any]) -> None:

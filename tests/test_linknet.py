@@ -7,8 +7,8 @@ import jax
 import numpy as np
 from test_models import drawn, shapes
 
-from jaxseg import pretrained
 from jaxseg.models.linknet import LinkNet
+from jaxseg.weights import pretrained
 
 
 def test_imported_weights_give_the_ports_answer(golden: Callable[[str], Any]) -> None:

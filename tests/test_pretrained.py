@@ -12,13 +12,13 @@ import safetensors.numpy
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxseg import pretrained
 from jaxseg.errors import UserError
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.resnet import ResNet
 from jaxseg.models.unet import UNet
-from jaxseg.pretrained import Pretrained
-from jaxseg.state_dict import read_state_dict, write_state_dict
+from jaxseg.weights import pretrained
+from jaxseg.weights.pretrained import Pretrained
+from jaxseg.weights.state_dict import read_state_dict, write_state_dict
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from test_models import shapes
 
-from jaxseg import pretrained
 from jaxseg.errors import UserError
 from jaxseg.models.layers import BatchNorm, Conv
 from jaxseg.models.pspnet import LecturePSPNet, PReLU, PSPNet, padded_to_corners
 from jaxseg.models.pyramid_pooling import Pyramid
+from jaxseg.weights import pretrained
 
 
 def close(actual: Any, expected: np.ndarray) -> bool:

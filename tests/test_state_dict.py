@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
-from jaxseg.state_dict import read_state_dict, write_state_dict
+from jaxseg.weights.state_dict import read_state_dict, write_state_dict
 
 
 def test_a_turned_tensor_is_written_as_it_reads(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from test_models import drawn, shapes
 
-from jaxseg import pretrained
 from jaxseg.errors import UserError
 from jaxseg.models.resnet import ResNet
 from jaxseg.models.unet import OriginalUNet, ResNetUNet, UNet, mirrored
+from jaxseg.weights import pretrained
 
 
 def variables_of(model: nn.Module, bands: int) -> Any:

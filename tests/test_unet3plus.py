@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from test_models import drawn, shapes
 
-from jaxseg import pretrained
 from jaxseg.models.unet3plus import UNet3Plus
+from jaxseg.weights import pretrained
 
 
 @pytest.mark.parametrize("deep_supervision", [False, True])

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from test_models import drawn, shapes
 
-from jaxseg import pretrained
 from jaxseg.models.resnet import ResNet
 from jaxseg.models.unet_plus_plus import UNetPlusPlus
+from jaxseg.weights import pretrained
 
 
 @pytest.mark.parametrize(

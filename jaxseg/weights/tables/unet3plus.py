@@ -1,6 +1,6 @@
 """Names of UNet 3+."""
 
-from jaxseg.weight_tables.family import Family
+from jaxseg.weights.tables.family import Family
 
 AUTHORS_UNET3PLUS = Family(
     first="conv1.conv1.0",

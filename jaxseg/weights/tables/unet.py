@@ -1,7 +1,7 @@
 """Names of U-Nets."""
 
-from jaxseg.weight_tables.family import Family
-from jaxseg.weight_tables.resnet import TORCHVISION_RESNET
+from jaxseg.weights.tables.family import Family
+from jaxseg.weights.tables.resnet import TORCHVISION_RESNET
 
 LECTURE_UNET = Family(
     first="encoder1.enc1conv1",

@@ -1,6 +1,6 @@
 """Names of ResNets."""
 
-from jaxseg.weight_tables.family import Family
+from jaxseg.weights.tables.family import Family
 
 TORCHVISION_RESNET = Family(
     first="conv1",

@@ -1,7 +1,7 @@
 """Names of DeepLabs."""
 
-from jaxseg.weight_tables.family import Family
-from jaxseg.weight_tables.resnet import TORCHVISION_RESNET
+from jaxseg.weights.tables.family import Family
+from jaxseg.weights.tables.resnet import TORCHVISION_RESNET
 
 PYRAMID = {
     "convs.0.0": "point",

@@ -1,7 +1,7 @@
 """Names of UNet++."""
 
-from jaxseg.weight_tables.family import Family
-from jaxseg.weight_tables.unet import SMP_UNET, SMP_UP_BLOCK
+from jaxseg.weights.tables.family import Family
+from jaxseg.weights.tables.unet import SMP_UNET, SMP_UP_BLOCK
 
 # smp counts a node's diagonal from below and its row from the coarsest; ours are the paper's.
 _NODES = {f"x_{4 - i - j}_{3 - i}": f"x{i}{j}" for i in range(4) for j in range(1, 5 - i)}

@@ -1,6 +1,6 @@
 """Names of Attention U-Nets, LeeJunHyun's and the authors', and of CHWS-UNet."""
 
-from jaxseg.weight_tables.family import Family
+from jaxseg.weights.tables.family import Family
 
 # Theirs count the levels of the decoder by where features come from, ours by where they go.
 _LEVELS = {2: 1, 3: 2, 4: 3, 5: 4}

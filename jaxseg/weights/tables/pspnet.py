@@ -1,7 +1,7 @@
 """Names of PSPNets."""
 
-from jaxseg.weight_tables.family import Family
-from jaxseg.weight_tables.resnet import TORCHVISION_RESNET
+from jaxseg.weights.tables.family import Family
+from jaxseg.weights.tables.resnet import TORCHVISION_RESNET
 
 _LAYERS = {k: v for k, v in TORCHVISION_RESNET.encoder.items() if k.startswith("layer")}
 

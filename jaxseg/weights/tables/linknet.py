@@ -1,6 +1,6 @@
 """Names of LinkNet: e-lab/pytorch-linknet's LinkNetBase, whose blocks count from 1."""
 
-from jaxseg.weight_tables.family import Family
+from jaxseg.weights.tables.family import Family
 
 LINKNET = Family(
     first="conv1",

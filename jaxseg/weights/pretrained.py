@@ -21,8 +21,6 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg import band_shares
-from jaxseg.band_shares import spread_bands
 from jaxseg.errors import UserError
 from jaxseg.models.attention_unet import AttentionUNet, GridAttentionUNet
 from jaxseg.models.chws_unet import CHWSUNet
@@ -34,9 +32,11 @@ from jaxseg.models.resnet import ResNet
 from jaxseg.models.unet import OriginalUNet, ResNetUNet, UNet
 from jaxseg.models.unet3plus import UNet3Plus
 from jaxseg.models.unet_plus_plus import UNetPlusPlus
-from jaxseg.state_dict import StateDict, read_state_dict
-from jaxseg.weight_tables.attention_unet import ATTENTION_UNET, CHWS_UNET, GRID_ATTENTION_UNET
-from jaxseg.weight_tables.deeplab import (
+from jaxseg.weights import band_shares
+from jaxseg.weights.band_shares import spread_bands
+from jaxseg.weights.state_dict import StateDict, read_state_dict
+from jaxseg.weights.tables.attention_unet import ATTENTION_UNET, CHWS_UNET, GRID_ATTENTION_UNET
+from jaxseg.weights.tables.deeplab import (
     RESNET_FOR_DEEPLAB,
     SMP_DEEPLABV3,
     SMP_DEEPLABV3_PLUS,
@@ -44,18 +44,18 @@ from jaxseg.weight_tables.deeplab import (
     VAINF_DEEPLABV3,
     VAINF_DEEPLABV3_PLUS,
 )
-from jaxseg.weight_tables.family import Family
-from jaxseg.weight_tables.linknet import LINKNET
-from jaxseg.weight_tables.pspnet import (
+from jaxseg.weights.tables.family import Family
+from jaxseg.weights.tables.linknet import LINKNET
+from jaxseg.weights.tables.pspnet import (
     LEXTAL_PSPNET,
     RESNET_FOR_LECTURE_PSPNET,
     RESNET_FOR_PSPNET,
     SEMSEG_PSPNET,
 )
-from jaxseg.weight_tables.resnet import TORCHVISION_RESNET
-from jaxseg.weight_tables.unet import LECTURE_UNET, ORIGINAL_UNET, RESNET_FOR_UNET, SMP_UNET
-from jaxseg.weight_tables.unet3plus import AUTHORS_UNET3PLUS
-from jaxseg.weight_tables.unet_plus_plus import SMP_UNET_PLUS_PLUS
+from jaxseg.weights.tables.resnet import TORCHVISION_RESNET
+from jaxseg.weights.tables.unet import LECTURE_UNET, ORIGINAL_UNET, RESNET_FOR_UNET, SMP_UNET
+from jaxseg.weights.tables.unet3plus import AUTHORS_UNET3PLUS
+from jaxseg.weights.tables.unet_plus_plus import SMP_UNET_PLUS_PLUS
 
 Variables = dict[str, Any]
 """What Flax calls variables: `{"params": ..., "batch_stats": ...}`, nested dicts of arrays."""
@@ -92,7 +92,7 @@ class Pretrained:
 
     A first convolution that was trained on other bands is adapted so that a grey image gives the
     features it gave before: by wavelength where both are given, else by name where the weights'
-    bands are given, else evenly (`jaxseg.band_shares`).
+    bands are given, else evenly (`jaxseg.weights.band_shares`).
 
     Attributes:
         path: A state dict: .safetensors, .npz, .pth where PyTorch is installed, or
@@ -175,7 +175,7 @@ def merge(
         state: Tensors by PyTorch's names.
         part: What to take.
         shares: How the kernels of the trained bands are divided among the data's, (B, C) as in
-            `jaxseg.band_shares`; None = evenly.
+            `jaxseg.weights.band_shares`; None = evenly.
 
     Returns:
         New variables; a tensor that replaces a JAX array lies on that array's devices.

@@ -1,0 +1,6 @@
+"""Weights of other frameworks: read, renamed to this library's networks, and written again."""
+
+from jaxseg.weights.pretrained import Pretrained, exported, load
+from jaxseg.weights.state_dict import read_state_dict, write_state_dict
+
+__all__ = ["Pretrained", "exported", "load", "read_state_dict", "write_state_dict"]
