@@ -16,9 +16,9 @@ import numpy as np
 from jax import Array, lax
 from numpy.typing import NDArray
 
-from jaxseg.models.complex_layers import ComplexConv
-from jaxseg.models.convolution import conv_transpose2d
-from jaxseg.models.layers import Conv, ConvTranspose, DepthwiseConv
+from jaxseg.models.parts.complex_layers import ComplexConv
+from jaxseg.models.parts.convolution import conv_transpose2d
+from jaxseg.models.parts.layers import Conv, ConvTranspose, DepthwiseConv
 
 Places = NDArray[np.int64]
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.models.attention import ScSE, SqueezeExcite
-from jaxseg.models.layers import Conv
+from jaxseg.models.parts.attention import ScSE, SqueezeExcite
+from jaxseg.models.parts.layers import Conv
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import pytest
 from test_models import drawn, shapes
 
 from jaxseg.models.attention_unet import AttentionUNet, Gate, GridAttentionUNet, GridGate
-from jaxseg.models.layers import BatchNorm, Conv
-from jaxseg.models.resampling import resize
+from jaxseg.models.parts.layers import BatchNorm, Conv
+from jaxseg.models.parts.resampling import resize
 from jaxseg.weights import pretrained
 
 

@@ -11,7 +11,7 @@ from test_models import drawn, shapes
 
 from jaxseg.errors import UserError
 from jaxseg.models.chws_unet import CHWS, LCAM, CHWSUNet, taps
-from jaxseg.models.layers import BatchNorm, Conv
+from jaxseg.models.parts.layers import BatchNorm, Conv
 from jaxseg.weights import pretrained
 
 

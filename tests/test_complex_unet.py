@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from scipy.signal import correlate
 
 from jaxseg.errors import UserError
-from jaxseg.models.complex_layers import (
+from jaxseg.models.complex_unet import ComplexUNet, as_complex, beside, mean_pool2x2
+from jaxseg.models.parts.complex_layers import (
     ComplexBatchNorm,
     ComplexConv,
     ModReLU,
     complex_he_normal,
 )
-from jaxseg.models.complex_unet import ComplexUNet, as_complex, beside, mean_pool2x2
 
 
 def numbers(*shape: int, seed: int = 0) -> NDArray[np.complex64]:

@@ -10,7 +10,7 @@ from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxseg.models import convolution
+from jaxseg.models.parts import convolution
 
 CONVOLUTIONS = [  # taps, stride, dilation, padding, rows, columns
     (1, 1, 1, 0, 5, 6),

@@ -12,7 +12,7 @@ from test_models import shapes
 from jaxseg import catalogue
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.deeplab_plus import DeepLabV3Plus
-from jaxseg.models.resnet import ResNet
+from jaxseg.models.parts.resnet import ResNet
 from jaxseg.weights import pretrained
 
 SMP = {"first_rate": "own", "align_corners": True, "dropout": 0.5}

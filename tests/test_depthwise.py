@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from test_convolution import assert_same, normal
 
-from jaxseg.models.depthwise import depthwise_conv2d
+from jaxseg.models.parts.depthwise import depthwise_conv2d
 
 CASES = [  # taps, dilation, rows, columns
     (1, 1, 5, 6),

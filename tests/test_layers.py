@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxseg.models import layers
+from jaxseg.models.parts import layers
 
 
 def test_initial_values_are_he_normal() -> None:

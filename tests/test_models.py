@@ -13,7 +13,7 @@ import pytest
 from jax import Array
 
 from jaxseg import catalogue
-from jaxseg.models.resnet import ResNet
+from jaxseg.models.parts.resnet import ResNet
 from jaxseg.models.unet import UNet
 
 SMALL: dict[str, dict[str, Any]] = {  # only to be quick

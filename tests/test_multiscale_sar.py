@@ -14,7 +14,6 @@ import pytest
 from jaxseg import config as configs
 from jaxseg import data as pipeline
 from jaxseg import sharding, step
-from jaxseg.models.convolution import conv2d
 from jaxseg.models.multiscale_sar import (
     Denoiser,
     MultiscaleSAR,
@@ -23,6 +22,7 @@ from jaxseg.models.multiscale_sar import (
     soft,
     sparse_loss,
 )
+from jaxseg.models.parts.convolution import conv2d
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.radiometry import Standardize
 

@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxseg.errors import UserError
 from jaxseg.models.deeplab import DeepLabV3
-from jaxseg.models.resnet import ResNet
+from jaxseg.models.parts.resnet import ResNet
 from jaxseg.models.unet import UNet
 from jaxseg.weights import pretrained
 from jaxseg.weights.pretrained import Pretrained

@@ -13,9 +13,9 @@ import pytest
 from test_models import shapes
 
 from jaxseg.errors import UserError
-from jaxseg.models.layers import BatchNorm, Conv
+from jaxseg.models.parts.layers import BatchNorm, Conv
+from jaxseg.models.parts.pyramid_pooling import Pyramid
 from jaxseg.models.pspnet import LecturePSPNet, PReLU, PSPNet, padded_to_corners
-from jaxseg.models.pyramid_pooling import Pyramid
 from jaxseg.weights import pretrained
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.models.layers import Conv
+from jaxseg.models.parts.layers import Conv
 from jaxseg.models.refined_pspnet import ChannelAttention, RefinedPSPNet
 
 

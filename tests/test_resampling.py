@@ -11,7 +11,7 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxseg.models import resampling
+from jaxseg.models.parts import resampling
 
 
 def normal(seed: int, *shape: int) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
-from jaxseg.models.layers import Conv
+from jaxseg.models.parts.layers import Conv
 from jaxseg.models.resc_net import ChannelGate, ReSCNet, window_mean
 
 

@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 from test_models import drawn, shapes
 
 from jaxseg.errors import UserError
-from jaxseg.models.resnet import ResNet
+from jaxseg.models.parts.resnet import ResNet
 from jaxseg.models.unet import OriginalUNet, ResNetUNet, UNet, mirrored
 from jaxseg.weights import pretrained
 

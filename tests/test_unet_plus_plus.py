@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from test_models import drawn, shapes
 
-from jaxseg.models.resnet import ResNet
+from jaxseg.models.parts.resnet import ResNet
 from jaxseg.models.unet_plus_plus import UNetPlusPlus
 from jaxseg.weights import pretrained
 

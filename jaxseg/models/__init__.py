@@ -6,3 +6,39 @@ and crops its logits. Auxiliary heads leave by `self.sow("aux_logits", ...)` as 
 float32 logits, what the image holds anywhere by `self.sow("class_logits", ...)` as (B, K) float32
 logits. No activation at the end, no weight loading.
 """
+
+from jaxseg.models.attention_unet import AttentionUNet, GridAttentionUNet
+from jaxseg.models.chws_unet import CHWSUNet
+from jaxseg.models.complex_unet import ComplexUNet
+from jaxseg.models.deeplab import DeepLabV3
+from jaxseg.models.deeplab_plus import DeepLabV3Plus
+from jaxseg.models.linknet import LinkNet
+from jaxseg.models.multiscale_sar import MultiscaleSAR
+from jaxseg.models.pspnet import LecturePSPNet, PSPNet
+from jaxseg.models.refined_pspnet import RefinedPSPNet
+from jaxseg.models.resc_net import ReSCNet
+from jaxseg.models.two_networks import TwoNetworks
+from jaxseg.models.unet import OriginalUNet, ResNetUNet, UNet
+from jaxseg.models.unet3plus import UNet3Plus
+from jaxseg.models.unet_plus_plus import UNetPlusPlus
+
+__all__ = [
+    "AttentionUNet",
+    "CHWSUNet",
+    "ComplexUNet",
+    "DeepLabV3",
+    "DeepLabV3Plus",
+    "GridAttentionUNet",
+    "LecturePSPNet",
+    "LinkNet",
+    "MultiscaleSAR",
+    "OriginalUNet",
+    "PSPNet",
+    "ReSCNet",
+    "RefinedPSPNet",
+    "ResNetUNet",
+    "TwoNetworks",
+    "UNet",
+    "UNet3Plus",
+    "UNetPlusPlus",
+]

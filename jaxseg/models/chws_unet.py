@@ -31,8 +31,8 @@ from jax import Array
 
 from jaxseg.errors import UserError
 from jaxseg.models.attention_unet import UpConv
-from jaxseg.models.layers import BatchNorm, Conv, Dtype, LayerOf
-from jaxseg.models.resampling import largest, max_pool2x2, pad_to_multiple
+from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
+from jaxseg.models.parts.resampling import largest, max_pool2x2, pad_to_multiple
 from jaxseg.models.unet import DoubleConv
 
 Axis = Literal["permute", "reshape"]

@@ -23,9 +23,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxseg.errors import UserError
-from jaxseg.models.complex_layers import ComplexBatchNorm, ComplexConv, ModReLU
-from jaxseg.models.layers import Conv, Dtype, LayerOf
-from jaxseg.models.resampling import pad_to_multiple, repeat2x2
+from jaxseg.models.parts.complex_layers import ComplexBatchNorm, ComplexConv, ModReLU
+from jaxseg.models.parts.layers import Conv, Dtype, LayerOf
+from jaxseg.models.parts.resampling import pad_to_multiple, repeat2x2
 
 Activation = Literal["crelu", "modrelu"]
 """ReLU of real and imaginary parts apart, or of the modulus with a learned offset."""

@@ -26,10 +26,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxseg.models.aux_head import AuxHead
-from jaxseg.models.layers import BatchNorm, Conv, Dtype, LayerOf
-from jaxseg.models.resampling import resize
-from jaxseg.models.resnet import Backbone, FirstRate, ResNet
+from jaxseg.models.parts.aux_head import AuxHead
+from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
+from jaxseg.models.parts.resampling import resize
+from jaxseg.models.parts.resnet import Backbone, FirstRate, ResNet
 
 
 class DeepLabV3(nn.Module):

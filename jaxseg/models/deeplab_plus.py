@@ -33,9 +33,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxseg.models.deeplab import AtrousPyramid, usual_rates
-from jaxseg.models.layers import BatchNorm, Conv, Dtype, SeparableConv
-from jaxseg.models.resampling import resize
-from jaxseg.models.resnet import Backbone, FirstRate, ResNet
+from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, SeparableConv
+from jaxseg.models.parts.resampling import resize
+from jaxseg.models.parts.resnet import Backbone, FirstRate, ResNet
 
 
 class DeepLabV3Plus(nn.Module):

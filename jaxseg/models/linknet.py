@@ -23,9 +23,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxseg.models.layers import BatchNorm, Conv, ConvTranspose, Dtype, LayerOf
-from jaxseg.models.resampling import max_pool3x3, pad_to_multiple
-from jaxseg.models.resnet import ResNet
+from jaxseg.models.parts.layers import BatchNorm, Conv, ConvTranspose, Dtype, LayerOf
+from jaxseg.models.parts.resampling import max_pool3x3, pad_to_multiple
+from jaxseg.models.parts.resnet import ResNet
 
 
 class LinkNet(nn.Module):

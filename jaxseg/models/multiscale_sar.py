@@ -30,8 +30,8 @@ import jax.numpy as jnp
 from flax.typing import VariableDict
 from jax import Array
 
-from jaxseg.models.convolution import conv2d
-from jaxseg.models.layers import BatchNorm, Conv, Dtype, LayerOf
+from jaxseg.models.parts.convolution import conv2d
+from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
 
 
 class MultiscaleSAR(nn.Module):

@@ -27,11 +27,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxseg.models.aux_head import AuxHead
-from jaxseg.models.layers import BatchNorm, Conv, Dtype, LayerOf
-from jaxseg.models.pyramid_pooling import Pyramid
-from jaxseg.models.resampling import largest, mean_pool, pad_to_multiple, resize
-from jaxseg.models.resnet import Backbone, ResNet
+from jaxseg.models.parts.aux_head import AuxHead
+from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
+from jaxseg.models.parts.pyramid_pooling import Pyramid
+from jaxseg.models.parts.resampling import largest, mean_pool, pad_to_multiple, resize
+from jaxseg.models.parts.resnet import Backbone, ResNet
 
 
 class PSPNet(nn.Module):

@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxseg.errors import UserError
-from jaxseg.models.layers import BatchNorm, Conv, Dtype, LayerOf
+from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
 
 
 class ReSCNet(nn.Module):

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxseg.errors import UserError
-from jaxseg.models.layers import Dtype
+from jaxseg.models.parts.layers import Dtype
 from jaxseg.models.unet import UNet
 
 

@@ -24,10 +24,10 @@ import numpy as np
 from jax import Array
 
 from jaxseg.errors import UserError
-from jaxseg.models.attention import ScSE
-from jaxseg.models.layers import BatchNorm, Conv, ConvTranspose, Dtype, LayerOf
-from jaxseg.models.resampling import max_pool2x2, pad_to_multiple, repeat2x2
-from jaxseg.models.resnet import Backbone, ResNet
+from jaxseg.models.parts.attention import ScSE
+from jaxseg.models.parts.layers import BatchNorm, Conv, ConvTranspose, Dtype, LayerOf
+from jaxseg.models.parts.resampling import max_pool2x2, pad_to_multiple, repeat2x2
+from jaxseg.models.parts.resnet import Backbone, ResNet
 
 Attention = Literal["none", "scse"]
 """What weighs channels and pixels in a decoder: nothing, or `ScSE`."""

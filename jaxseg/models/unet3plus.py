@@ -25,8 +25,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxseg.models.layers import BatchNorm, Conv, Dtype, LayerOf
-from jaxseg.models.resampling import max_pool2x2, pad_to_multiple, resize
+from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
+from jaxseg.models.parts.resampling import max_pool2x2, pad_to_multiple, resize
 from jaxseg.models.unet import DoubleConv
 
 

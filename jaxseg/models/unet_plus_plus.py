@@ -28,9 +28,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxseg.models.layers import BatchNorm, Conv, Dtype
-from jaxseg.models.resampling import pad_to_multiple, resize
-from jaxseg.models.resnet import Backbone, ResNet
+from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype
+from jaxseg.models.parts.resampling import pad_to_multiple, resize
+from jaxseg.models.parts.resnet import Backbone, ResNet
 from jaxseg.models.unet import Attention, UpBlock
 
 

@@ -16,7 +16,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxseg.models.layers import LayerOf
+from jaxseg.models.parts.layers import LayerOf
 
 
 class SqueezeExcite(nn.Module):

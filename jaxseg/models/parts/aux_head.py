@@ -9,7 +9,7 @@ hszhao/semseg and, as its FCN head, torchvision.
 import flax.linen as nn
 from jax import Array
 
-from jaxseg.models.layers import LayerOf
+from jaxseg.models.parts.layers import LayerOf
 
 
 class AuxHead(nn.Module):

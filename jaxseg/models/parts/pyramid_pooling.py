@@ -11,8 +11,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxseg.models.layers import LayerOf
-from jaxseg.models.resampling import mean_pool, resize
+from jaxseg.models.parts.layers import LayerOf
+from jaxseg.models.parts.resampling import mean_pool, resize
 
 
 class Pyramid(nn.Module):

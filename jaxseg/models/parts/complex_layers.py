@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxseg.models.convolution import conv2d
-from jaxseg.models.layers import Dtype
+from jaxseg.models.parts.convolution import conv2d
+from jaxseg.models.parts.layers import Dtype
 
 
 class ComplexConv(nn.Module):

@@ -13,8 +13,8 @@ import flax.linen as nn
 import jax
 from jax import Array
 
-from jaxseg.models.convolution import conv2d, conv_transpose2d
-from jaxseg.models.depthwise import depthwise_conv2d
+from jaxseg.models.parts.convolution import conv2d, conv_transpose2d
+from jaxseg.models.parts.depthwise import depthwise_conv2d
 
 Dtype = Literal["float32", "bfloat16"]
 """What a network computes in; parameters, batch statistics and logits stay float32."""

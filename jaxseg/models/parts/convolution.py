@@ -18,7 +18,7 @@ import numpy as np
 from jax import Array, lax
 from numpy.typing import NDArray
 
-from jaxseg.models.kernel_gradient import Padding, kernel_gradient
+from jaxseg.models.parts.kernel_gradient import Padding, kernel_gradient
 
 
 def conv2d(

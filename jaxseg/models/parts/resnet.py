@@ -19,8 +19,8 @@ from typing import Literal
 import flax.linen as nn
 from jax import Array
 
-from jaxseg.models.layers import BatchNorm, Conv, Dtype, LayerOf
-from jaxseg.models.resampling import max_pool3x3
+from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
+from jaxseg.models.parts.resampling import max_pool3x3
 
 Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
 """The depths torchvision has weights for, without ResNet-152."""
