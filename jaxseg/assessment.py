@@ -25,7 +25,7 @@ from jaxseg.metrics.calibration import Reliability
 from jaxseg.metrics.intervals import Intervals
 from jaxseg.metrics.objects import ObjectTotal
 from jaxseg.metrics.scores import scores_of
-from jaxseg.sensors import polsar
+from jaxseg.physics import polsar
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.transform import preprocess
 from jaxseg.wishart_baseline import WishartClassifier

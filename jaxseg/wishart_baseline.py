@@ -6,7 +6,7 @@ A pixel of coherency (or covariance) T gets the class k whose mean matrix S_k is
 
 which is the likelihood of L-look matrices, whatever L, with every class as probable as the others.
 The fit is the mean of the training pixels of each class. Pixels are the raw bands of
-`jaxseg.sensors.polsar`: diagonal, then Re and Im of what is above it; C3 and T3 give the same map.
+`jaxseg.physics.polsar`: diagonal, then Re and Im of what is above it; C3 and T3 give the same map.
 
 Source: Lee, Grunes, Kwok, Classification of Multi-Look Polarimetric SAR Imagery Based on Complex
 Wishart Distribution, International Journal of Remote Sensing 1994. Checked against the complex

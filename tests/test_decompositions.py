@@ -7,7 +7,7 @@ from jax import Array
 from polsar_folder import scattering
 
 from jaxseg.datasets.landscape_sensors import wishart
-from jaxseg.sensors import decompositions, polsar
+from jaxseg.physics import decompositions, polsar
 
 
 def single(hh: complex, hv: complex, vv: complex) -> Array:

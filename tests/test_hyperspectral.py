@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
 from jaxseg.errors import UserError
-from jaxseg.sensors import hyperspectral
-from jaxseg.sensors.hyperspectral import SpectralStatistics
+from jaxseg.physics import hyperspectral
+from jaxseg.physics.hyperspectral import SpectralStatistics
 
 Array = NDArray[np.float64]
 

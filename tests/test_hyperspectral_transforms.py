@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
-from jaxseg.sensors import hyperspectral
+from jaxseg.physics import hyperspectral
 from jaxseg.transforms.hyperspectral import MNF, PCA, ContinuumRemoval, RemoveBands
 
 

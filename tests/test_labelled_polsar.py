@@ -16,7 +16,7 @@ from jaxseg import config_text
 from jaxseg.batch import IGNORE, Source, Window
 from jaxseg.datasets.polsar import LabelledPolsar
 from jaxseg.errors import UserError
-from jaxseg.sensors.polsar import T3_BANDS
+from jaxseg.physics.polsar import T3_BANDS
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "polsar_sf_airsar"
 CONFIG = Path(__file__).parent.parent / "configs" / "airsar.py"

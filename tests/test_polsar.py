@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from polsar_folder import scattering
 
-from jaxseg.sensors import polsar, sar
+from jaxseg.physics import polsar, sar
 
 D = np.array([[1, 0, 1], [1, 0, -1], [0, np.sqrt(2), 0]]) / np.sqrt(2)
 

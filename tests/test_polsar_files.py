@@ -14,9 +14,9 @@ from rasterio.transform import from_origin
 
 from jaxseg.batch import Window
 from jaxseg.errors import UserError
+from jaxseg.physics import polsar
 from jaxseg.polsar_files import open_polsar
 from jaxseg.polsarpro import Kind
-from jaxseg.sensors import polsar
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 ROWS, COLUMNS = 12, 17

@@ -7,7 +7,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from jaxseg.datasets.landscape_sensors import wishart
-from jaxseg.sensors import decompositions, polsar, polsar_filters
+from jaxseg.physics import decompositions, polsar, polsar_filters
 
 
 def field(*, looks: int = 4, rows: int = 60, columns: int = 60, power: float = 0.1) -> Array:

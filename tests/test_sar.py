@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from jaxseg.errors import UserError
-from jaxseg.sensors import sar, sar_filters
+from jaxseg.physics import sar, sar_filters
 
 Array = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ import pytest
 from jaxseg import config as configs
 from jaxseg import sharding, step
 from jaxseg.errors import UserError
-from jaxseg.sensors import sar_filters
+from jaxseg.physics import sar_filters
 from jaxseg.transforms.radiometry import LogIntensity
 from jaxseg.transforms.sar import FromAmplitude, FromDecibel, Lee, RatioBand, RefinedLee, Speckle
 from jaxseg.transforms.transform import preprocess

@@ -14,7 +14,7 @@ from jaxseg import fitting, sharding, step
 from jaxseg.batch import IGNORE, Sample, Window
 from jaxseg.config import Config
 from jaxseg.models.unet import UNet
-from jaxseg.sensors import sar, sar_filters
+from jaxseg.physics import sar, sar_filters
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.radiometry import Standardize
 

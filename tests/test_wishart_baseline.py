@@ -17,8 +17,8 @@ from jaxseg.datasets.landscape_sensors import wishart
 from jaxseg.datasets.polsar import LabelledPolsar
 from jaxseg.errors import UserError
 from jaxseg.models.unet import UNet
+from jaxseg.physics import polsar
 from jaxseg.sensor import Sensor
-from jaxseg.sensors import polsar
 from jaxseg.transforms.polsar import CoherencyFeatures
 from jaxseg.wishart_baseline import WishartClassifier
 

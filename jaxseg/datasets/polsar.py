@@ -23,9 +23,9 @@ from jaxseg.datasets.pairing import FLAG
 from jaxseg.datasets.spatial_split import SPLITS
 from jaxseg.errors import UserError
 from jaxseg.labels import LabelTable, UnknownValue
+from jaxseg.physics.polsar import T3_BANDS
 from jaxseg.polsar_files import PolsarScene
 from jaxseg.sensor import Sensor
-from jaxseg.sensors.polsar import T3_BANDS
 
 DRAWS = 200
 """Random assignments of blocks that are tried; scenes are larger than hyperspectral ones."""

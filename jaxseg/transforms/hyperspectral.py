@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg.errors import UserError
-from jaxseg.sensors import hyperspectral
-from jaxseg.sensors.hyperspectral import SpectralStatistics
+from jaxseg.physics import hyperspectral
+from jaxseg.physics.hyperspectral import SpectralStatistics
 
 TrainingWindow = tuple[NDArray[np.generic], NDArray[np.bool_]]
 """An image (H, W, C) as the steps before leave it, and (H, W) which of its pixels train."""

@@ -1,7 +1,7 @@
 """Radiometry of polarimetric SAR: the nine bands of a coherency matrix as a network digests them.
 
 Preprocess steps as in `jaxseg.transforms.transform`; the formulae are those of
-`jaxseg.sensors.polsar`.
+`jaxseg.physics.polsar`.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ import dataclasses
 import jax
 
 from jaxseg.errors import UserError
-from jaxseg.sensors import polsar
+from jaxseg.physics import polsar
 
 
 @dataclasses.dataclass(frozen=True)

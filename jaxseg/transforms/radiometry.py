@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.errors import UserError
-from jaxseg.sensors import sar
+from jaxseg.physics import sar
 from jaxseg.transforms.transform import Preprocess
 
 

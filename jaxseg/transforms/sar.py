@@ -1,6 +1,6 @@
 """Radiometry and augmentation of radar images, for `Config.preprocess` and `Config.augment_raw`.
 
-The physics is in `jaxseg.sensors.sar`. Filters and ratios want linear power, so files in dB pass
+The physics is in `jaxseg.physics.sar`. Filters and ratios want linear power, so files in dB pass
 `FromDecibel` first and `jaxseg.transforms.radiometry.LogIntensity` last:
 
     preprocess=(FromDecibel(), RefinedLee(looks=4.4), RatioBand(), LogIntensity(), Standardize())
@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.errors import UserError
-from jaxseg.sensors import sar, sar_filters
-from jaxseg.sensors.sar import Unit
+from jaxseg.physics import sar, sar_filters
+from jaxseg.physics.sar import Unit
 
 Batch = dict[str, jax.Array]
 
@@ -38,7 +38,7 @@ class FromDecibel:
 
 @dataclasses.dataclass(frozen=True)
 class Lee:
-    """Lee's filter on linear power, each band on its own; see `jaxseg.sensors.sar_filters.lee`.
+    """Lee's filter on linear power, each band on its own; see `jaxseg.physics.sar_filters.lee`.
 
     Attributes:
         looks: Equivalent number of looks of the image.
@@ -57,7 +57,7 @@ class Lee:
 
 @dataclasses.dataclass(frozen=True)
 class RefinedLee:
-    """Lee's refined filter on linear power, 7 x 7; see `jaxseg.sensors.sar_filters.refined_lee`.
+    """Lee's refined filter on linear power, 7 x 7; see `jaxseg.physics.sar_filters.refined_lee`.
 
     Attributes:
         looks: Equivalent number of looks of the image.

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxseg.sensors import sar
+from jaxseg.physics import sar
 
 T3_BANDS = ("T11", "T22", "T33", "ReT12", "ImT12", "ReT13", "ImT13", "ReT23", "ImT23")
 C3_BANDS = ("C11", "C22", "C33", "ReC12", "ImC12", "ReC13", "ImC13", "ReC23", "ImC23")

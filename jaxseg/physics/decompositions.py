@@ -1,6 +1,6 @@
 """Polarimetric decompositions: eigenvalues, entropy / anisotropy / alpha, three scattering powers.
 
-All work pixel by pixel on the nine real bands of `jaxseg.sensors.polsar`, in any batch, and answer
+All work pixel by pixel on the nine real bands of `jaxseg.physics.polsar`, in any batch, and answer
 NaN where a pixel has no power or is not finite. For maps and checks, not for gradients: where
 eigenvalues meet, their derivatives do not exist.
 """
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxseg.sensors.polsar import C2_BANDS, PAIRS, c3_from_t3, span
+from jaxseg.physics.polsar import C2_BANDS, PAIRS, c3_from_t3, span
 
 TOLERANCE = 1e-4
 """Share of the span by which an eigenvalue may be negative: rounding of float32 files."""

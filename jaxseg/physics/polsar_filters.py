@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from jaxseg.sensors.polsar import PAIRS, span
+from jaxseg.physics.polsar import PAIRS, span
 
 
 @functools.partial(jax.jit, static_argnames="size")
