@@ -44,12 +44,12 @@ from sklearn.svm import SVC
 
 from jaxseg import config as configs
 from jaxseg import sharding, training
-from jaxseg.batch import IGNORE, Window
 from jaxseg.config import Config
 from jaxseg.datasets.indian_pines import IndianPines
 from jaxseg.evaluation import Evaluator
 from jaxseg.metrics.scores import Scores, scores_of
 from jaxseg.models.unet import UNet
+from jaxseg.scenes.scene import IGNORE, Window
 
 CONFIG = Path(__file__).parent.parent / "configs" / "indian_pines.py"
 

@@ -32,7 +32,6 @@ import safetensors.numpy
 
 from jaxseg import checkpoint, sharding, training
 from jaxseg import config as configs
-from jaxseg.batch import Source
 from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.folder import Folder
@@ -43,6 +42,7 @@ from jaxseg.losses.distillation import Distillation
 from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
+from jaxseg.scenes.scene import Source
 from jaxseg.sharding import MeshShape
 from jaxseg.step import inference_variables
 from jaxseg.transforms.augmentation import Dihedral

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from jaxseg import checkpoint, pictures, sharding
 from jaxseg import data as pipeline
-from jaxseg.batch import IGNORE, Sample, Source, Window
 from jaxseg.config import Config
 from jaxseg.datasets.paired import without_side
 from jaxseg.errors import UserError
@@ -26,6 +25,7 @@ from jaxseg.metrics.intervals import Intervals
 from jaxseg.metrics.objects import ObjectTotal
 from jaxseg.metrics.scores import scores_of
 from jaxseg.physics import polsar
+from jaxseg.scenes.scene import IGNORE, Sample, Source, Window
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.transform import preprocess
 from jaxseg.wishart_baseline import WishartClassifier

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg import sensor
-from jaxseg.batch import Scenes, Window
+from jaxseg.scenes import sensor
+from jaxseg.scenes.scene import Scenes, Window
 
 TYPICAL_WINDOWS = 32
 """Windows that typical numbers look at: they tell scales apart, not scenes."""

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from jaxseg import data as pipeline
 from jaxseg import pictures
-from jaxseg.batch import IGNORE, Window
 from jaxseg.config import Config, completed
 from jaxseg.errors import UserError
 from jaxseg.losses.pixels import EdgeWeightedCrossEntropy
+from jaxseg.scenes.scene import IGNORE, Window
 
 _TITLES = ("image", "classes", "weight of the pixel over the image")
 

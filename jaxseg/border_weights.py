@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from jaxseg.batch import IGNORE
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import IGNORE
 
 LIMIT = 32.0
 """Pixels up to which distances are exact by default: more than w0 = 10 and sigma = 5 ask for."""

@@ -27,7 +27,7 @@ from jaxseg.losses.distillation import Distillation
 from jaxseg.losses.loss import Loss
 from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
 from jaxseg.optimizer import Optimizer
-from jaxseg.sensor import Sensor
+from jaxseg.scenes.sensor import Sensor
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.augmentation import ScaleCrop
 from jaxseg.transforms.radiometry import Standardize

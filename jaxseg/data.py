@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg import border_weights
-from jaxseg.batch import IGNORE, Sample, Scenes, Source, Window
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import IGNORE, Sample, Scenes, Source, Window
 
 
 @dataclasses.dataclass(frozen=True)

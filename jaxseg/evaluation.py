@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from jaxseg import band_statistics, pictures, sharding
 from jaxseg import data as pipeline
-from jaxseg.batch import Sample, Source, Window
 from jaxseg.config import Config
 from jaxseg.errors import UserError
 from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
@@ -26,8 +25,9 @@ from jaxseg.metrics.intervals import Intervals, bootstrap
 from jaxseg.metrics.objects import ObjectTotal
 from jaxseg.metrics.scene_shapes import SceneShapes
 from jaxseg.metrics.scores import ConfusionTotal, Scores, scores_of
-from jaxseg.sensor import refuse_other
-from jaxseg.source_flags import flags_of
+from jaxseg.scenes.agreement import refuse_other
+from jaxseg.scenes.scene import Sample, Source, Window
+from jaxseg.scenes.source_flags import flags_of
 from jaxseg.step import TrainState, inference_variables, make_eval_step
 
 CALIBRATION_WINDOWS = 256

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from jaxseg import band_statistics
 from jaxseg import data as pipeline
-from jaxseg.batch import IGNORE
 from jaxseg.data import Data
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import IGNORE
 from jaxseg.transforms.radiometry import Standardize
 from jaxseg.transforms.transform import Preprocess, preprocess
 

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.batch import IGNORE
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import IGNORE
 
 Array = NDArray[np.float64]
 

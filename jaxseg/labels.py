@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.batch import IGNORE
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import IGNORE
 
 MAX_CLASSES = 254
 """255 is IGNORE and 254 marks a value that the table does not know."""

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from jaxseg.batch import IGNORE
+from jaxseg.scenes.scene import IGNORE
 
 Colors = Sequence[tuple[int, int, int]]
 

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg import polsarpro, raster
-from jaxseg.batch import Window
 from jaxseg.errors import UserError
 from jaxseg.physics import decompositions, polsar
 from jaxseg.polsarpro import FILES, Kind, Plane
+from jaxseg.scenes.scene import Window
 
 MOSTLY_BAD = 0.5
 """Share of bad pixels in a scene above which its files, not its pixels, must be wrong."""

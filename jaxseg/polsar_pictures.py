@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from jaxseg import polsar_files
-from jaxseg.batch import Window
 from jaxseg.console import say, track
 from jaxseg.errors import UserError
 from jaxseg.physics import decompositions, polsar, polsar_filters, sar
 from jaxseg.pictures import DPI, stretch
 from jaxseg.polsar_files import PolsarScene
+from jaxseg.scenes.scene import Window
 
 SIDE = 1600
 """Rows and columns of a picture, at most."""

@@ -20,8 +20,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.batch import Window
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import Window
 
 Kind = Literal["S2", "T3", "C3", "C2"]
 

@@ -25,8 +25,8 @@ from rasterio.errors import (
     RasterioIOError,
 )
 
-from jaxseg.batch import Window
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import Window
 
 OPEN_FILES = 256
 """How many files stay open for their next window; systems commonly allow a process 1024."""

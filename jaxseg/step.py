@@ -18,7 +18,6 @@ from jax.sharding import Mesh
 
 from jaxseg import optimizer as optimizers
 from jaxseg import sharding
-from jaxseg.batch import IGNORE
 from jaxseg.config import Config
 from jaxseg.errors import UserError
 from jaxseg.losses import distillation
@@ -26,6 +25,7 @@ from jaxseg.losses.distillation import Teacher
 from jaxseg.losses.presence import presence_loss
 from jaxseg.metrics import calibration
 from jaxseg.metrics.scores import confusion_matrix
+from jaxseg.scenes.scene import IGNORE
 from jaxseg.transforms.transform import augment, preprocess
 
 Batch = dict[str, jax.Array]

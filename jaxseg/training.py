@@ -22,15 +22,15 @@ from jax.sharding import Mesh
 from jaxseg import band_statistics, checkpoint, config_text, evaluation, sharding
 from jaxseg import config as configs
 from jaxseg import data as pipeline
-from jaxseg.batch import Sample
 from jaxseg.checkpoint import Checkpoints
 from jaxseg.config import Config
 from jaxseg.errors import UserError
 from jaxseg.logbook import Logbook
 from jaxseg.losses.distillation import Teacher
 from jaxseg.metrics.scores import scores_of
-from jaxseg.sensor import refuse_other
-from jaxseg.source_flags import SOURCE, flags_of
+from jaxseg.scenes.agreement import refuse_other
+from jaxseg.scenes.scene import Sample
+from jaxseg.scenes.source_flags import SOURCE, flags_of
 from jaxseg.step import (
     TrainState,
     abstract_state,

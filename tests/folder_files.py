@@ -10,8 +10,8 @@ import rasterio
 from numpy.typing import NDArray
 from PIL import Image
 
-from jaxseg.batch import Window
 from jaxseg.datasets.folder import Folder
+from jaxseg.scenes.scene import Window
 
 H, W = 20, 30
 ALL = Window(0, 0, H, W)

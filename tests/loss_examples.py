@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg.batch import IGNORE
 from jaxseg.losses.edges import EdgeAware
 from jaxseg.losses.loss import Loss
 from jaxseg.losses.pixels import (
@@ -19,6 +18,7 @@ from jaxseg.losses.pixels import (
     SymmetricCrossEntropy,
 )
 from jaxseg.losses.regions import Dice, GeneralisedDice, Jaccard, LovaszSoftmax, Tversky
+from jaxseg.scenes.scene import IGNORE
 
 UNEQUAL = (0.5, 2.0, 1.0)
 

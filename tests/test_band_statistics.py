@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from jaxseg import band_statistics
-from jaxseg.batch import Window
+from jaxseg.scenes.scene import Window
 
 
 class _Scenes:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from jaxseg import config as configs
-from jaxseg.batch import Window
 from jaxseg.border_pictures import border_figure
 from jaxseg.border_weights import border_weight_map
 from jaxseg.errors import UserError
 from jaxseg.losses.pixels import EdgeWeightedCrossEntropy
+from jaxseg.scenes.scene import Window
 
 
 def test_the_last_panel_holds_the_weights_of_the_loss(tiny: Path) -> None:

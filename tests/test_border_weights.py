@@ -7,7 +7,6 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from jaxseg.batch import IGNORE
 from jaxseg.border_weights import (
     border_weight_map,
     components,
@@ -18,6 +17,7 @@ from jaxseg.border_weights import (
     touching,
 )
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import IGNORE
 
 
 def definition(

@@ -14,7 +14,6 @@ from rich.console import Console
 
 from jaxseg import cli, config_text
 from jaxseg import config as configs
-from jaxseg.batch import IGNORE, Sample
 from jaxseg.console import make_console
 from jaxseg.datasets.folder import Folder
 from jaxseg.datasets.landscape import Landscape
@@ -24,6 +23,7 @@ from jaxseg.losses.class_counts import class_counts
 from jaxseg.losses.class_weights import RULES, ClassCounts
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.losses.regions import Dice
+from jaxseg.scenes.scene import IGNORE, Sample
 
 # Class 0 in both scenes of 100 and 60 pixels, class 1 in the first, class 2 nowhere.
 COUNTS = ClassCounts(pixels=(120, 40, 0), around=(160, 100, 0))

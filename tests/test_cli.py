@@ -12,7 +12,7 @@ from PIL import Image
 
 from jaxseg import cli, training
 from jaxseg import config as configs
-from jaxseg.batch import Window
+from jaxseg.scenes.scene import Window
 
 
 def mistake(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:

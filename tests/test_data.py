@@ -9,10 +9,10 @@ import pytest
 
 from jaxseg import config as configs
 from jaxseg import data as pipeline
-from jaxseg.batch import IGNORE, Sample, Window
 from jaxseg.border_weights import components, separation
 from jaxseg.data import Data
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import IGNORE, Sample, Window
 
 
 @pytest.fixture

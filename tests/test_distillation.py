@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from jaxseg import assessment, checkpoint, config_text, training
-from jaxseg.batch import Scenes
 from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.landscape import MEAN, STD, Landscape
@@ -20,6 +19,7 @@ from jaxseg.errors import UserError
 from jaxseg.losses.distillation import Distillation, captured, capturing, valid_on_grid
 from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
+from jaxseg.scenes.scene import Scenes
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.augmentation import Dihedral, ScaleCrop
 from jaxseg.transforms.radiometry import LogIntensity, Standardize

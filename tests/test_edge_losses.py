@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from loss_examples import value_of
 
-from jaxseg.batch import IGNORE
 from jaxseg.losses import edges as edge_losses
 from jaxseg.losses.edges import EdgeAware
+from jaxseg.scenes.scene import IGNORE
 
 
 def halves(columns: int, first: int) -> jax.Array:

@@ -12,7 +12,13 @@ from jaxseg import sharding, step
 from jaxseg.config import Config
 from jaxseg.evaluation import Evaluator
 from jaxseg.metrics.boundaries import Tolerance
-from jaxseg.sensor import BandOrderError, MissingBandError, ScaleError, SensorError, UnitError
+from jaxseg.scenes.agreement import (
+    BandOrderError,
+    MissingBandError,
+    ScaleError,
+    SensorError,
+    UnitError,
+)
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.radiometry import Standardize
 

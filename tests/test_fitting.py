@@ -9,8 +9,8 @@ import pytest
 
 from jaxseg import config as configs
 from jaxseg import config_text, fitting
-from jaxseg.batch import Window
 from jaxseg.config import Config
+from jaxseg.scenes.scene import Window
 from jaxseg.transforms.hyperspectral import MNF, PCA, RemoveBands
 from jaxseg.transforms.radiometry import Standardize
 from jaxseg.transforms.transform import Preprocess, preprocess

@@ -10,10 +10,10 @@ import rasterio
 import tyro
 from folder_files import ALL, COLORS, H, Make, W, ids, png, read, tiff, write_ten
 
-from jaxseg.batch import IGNORE, Source, Window
 from jaxseg.border_weights import touching
 from jaxseg.datasets.folder import Folder
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import IGNORE, Source, Window
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),

@@ -7,10 +7,10 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 
-from jaxseg.batch import Window
 from jaxseg.datasets.folder import Folder
 from jaxseg.errors import UserError
-from jaxseg.sensor import BandOrderError, ScaleError
+from jaxseg.scenes.agreement import BandOrderError, ScaleError
+from jaxseg.scenes.scene import Window
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

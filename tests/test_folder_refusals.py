@@ -8,9 +8,9 @@ import pytest
 from folder_files import COLORS, H, Make, W, ids, png, read, tiff, write_ten
 from rasterio.transform import from_origin
 
-from jaxseg.batch import Window
 from jaxseg.datasets.folder import Folder
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import Window
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),

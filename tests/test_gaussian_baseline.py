@@ -5,9 +5,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import multivariate_normal
 
-from jaxseg.batch import IGNORE
 from jaxseg.errors import UserError
 from jaxseg.gaussian_baseline import GaussianClassifier
+from jaxseg.scenes.scene import IGNORE
 
 Pixels = tuple[NDArray[np.float32], NDArray[np.uint8]]
 

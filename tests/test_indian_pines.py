@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxseg.batch import IGNORE, Source, Window
 from jaxseg.data import Data, evaluation_windows
 from jaxseg.datasets.indian_pines import CLASSES, IndianPines
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import IGNORE, Source, Window
 
 WHOLE = Window(0, 0, 145, 145)
 

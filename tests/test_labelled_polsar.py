@@ -13,10 +13,10 @@ from scipy import ndimage
 
 from jaxseg import config as configs
 from jaxseg import config_text
-from jaxseg.batch import IGNORE, Source, Window
 from jaxseg.datasets.polsar import LabelledPolsar
 from jaxseg.errors import UserError
 from jaxseg.physics.polsar import T3_BANDS
+from jaxseg.scenes.scene import IGNORE, Source, Window
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "polsar_sf_airsar"
 CONFIG = Path(__file__).parent.parent / "configs" / "airsar.py"

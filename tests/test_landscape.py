@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from jaxseg.batch import Source, Window
 from jaxseg.datasets.landscape import (
     CLASSES,
     INCONSPICUOUS,
@@ -32,6 +31,7 @@ from jaxseg.datasets.landscape_sensors import (
 )
 from jaxseg.datasets.landscape_surfaces import SURFACES
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import Source, Window
 
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 WHOLE = {"optical": 256, "sar": 256, "polsar": 256, "hyperspectral": 128}

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.batch import IGNORE
 from jaxseg.losses.loss import Loss
 from jaxseg.losses.pixels import (
     BinaryCrossEntropy,
@@ -19,6 +18,7 @@ from jaxseg.losses.pixels import (
     SymmetricCrossEntropy,
 )
 from jaxseg.losses.regions import Dice, GeneralisedDice, Jaccard, LovaszSoftmax, Tversky
+from jaxseg.scenes.scene import IGNORE
 
 TORCH: dict[str, Loss] = {
     "cross_entropy": CrossEntropy(class_weights=(0.5, 2.0, 1.0, 3.0), label_smoothing=0.1),

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from loss_examples import LOSSES, PAIR, PAIR_LABEL, WEIGHTED, compiled, example, value_of
 
-from jaxseg.batch import IGNORE
 from jaxseg.errors import UserError
 from jaxseg.losses.edges import EdgeAware
 from jaxseg.losses.loss import Loss
@@ -23,6 +22,7 @@ from jaxseg.losses.pixels import (
     SymmetricCrossEntropy,
 )
 from jaxseg.losses.regions import Dice, Jaccard, LovaszSoftmax, Tversky
+from jaxseg.scenes.scene import IGNORE
 
 # A boundary is a maximum of neighbours, a hard pixel one of a quarter, and what is right already
 # adds nothing to Lovasz' IoU: these do not reach every pixel.

@@ -13,8 +13,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 from rich.console import Console
 
-from jaxseg.batch import IGNORE
 from jaxseg.metrics.scores import ConfusionTotal, confusion_matrix, print_scores, scores_of
+from jaxseg.scenes.scene import IGNORE
 
 Maps = tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.bool_]]
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from jaxseg.batch import IGNORE, Window
 from jaxseg.datasets import mislabelled
 from jaxseg.datasets.landscape import PAIRS, Landscape
 from jaxseg.datasets.mislabelled import Mislabelled
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import IGNORE, Window
 
 WHOLE = Window(0, 0, 256, 256)
 

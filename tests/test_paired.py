@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxseg.batch import Window
 from jaxseg.data import Data, read_window
 from jaxseg.datasets.landscape import Landscape
 from jaxseg.datasets.mislabelled import Mislabelled
 from jaxseg.datasets.paired import Paired, Stacked, without_side
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import Window
 
 
 @pytest.fixture(scope="module")

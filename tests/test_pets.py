@@ -9,9 +9,9 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from jaxseg.batch import Window
 from jaxseg.datasets.pets import OxfordPets, PetsBuilder
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import Window
 
 TRAIN = [*(f"Abyssinian_{number}" for number in range(100, 108)), "beagle_116", "Sphynx_3"]
 TEST = ["pug_1", "pug_2"]

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from jaxseg.batch import IGNORE
 from jaxseg.pictures import (
     RIGHT,
     STRIPES,
@@ -22,6 +21,7 @@ from jaxseg.pictures import (
     stretch,
     tiles_figure,
 )
+from jaxseg.scenes.scene import IGNORE
 
 COLORS = ((10, 20, 30), (200, 0, 0), (0, 200, 0))
 CLASSES = ("land", "[water]", "ice")

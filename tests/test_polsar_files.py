@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from polsar_folder import scattering, write_polsarpro
 from rasterio.transform import from_origin
 
-from jaxseg.batch import Window
 from jaxseg.errors import UserError
 from jaxseg.physics import polsar
 from jaxseg.polsar_files import open_polsar
 from jaxseg.polsarpro import Kind
+from jaxseg.scenes.scene import Window
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 ROWS, COLUMNS = 12, 17

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.batch import IGNORE
 from jaxseg.errors import UserError
 from jaxseg.losses.presence import presence_loss
+from jaxseg.scenes.scene import IGNORE
 
 LABEL = jnp.array([[[0, 0], [0, 2]], [[1, 1], [2, 2]], [[0, 1], [2, IGNORE]]], jnp.uint8)
 VALID = jnp.array([[[1, 1], [1, 0]], [[1, 1], [1, 1]], [[0, 0], [0, 0]]], bool)

@@ -12,8 +12,8 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from jaxseg import raster
-from jaxseg.batch import Window
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import Window
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxseg.batch import IGNORE, Window
 from jaxseg.datasets.folder import Folder
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import IGNORE, Window
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),

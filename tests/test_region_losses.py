@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from loss_examples import PAIR, PAIR_LABEL, example, value_of
 
-from jaxseg.batch import IGNORE
 from jaxseg.losses import regions as region_losses
 from jaxseg.losses.loss import Loss
 from jaxseg.losses.regions import Dice, GeneralisedDice, Jaccard, LovaszSoftmax, Tversky
+from jaxseg.scenes.scene import IGNORE
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from jaxseg.batch import Sample, Window
 from jaxseg.metrics.boundaries import BoundaryTotal
 from jaxseg.metrics.objects import ObjectTotal
 from jaxseg.metrics.scene_shapes import SceneShapes
+from jaxseg.scenes.scene import Sample, Window
 
 SIZES = ((20, 28), (12, 12), (30, 9))
 SIDE = 12

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.batch import IGNORE
 from jaxseg.errors import UserError
 from jaxseg.losses.noisy_labels import CoTeaching, CrossModalSelection, _thresholds
 from jaxseg.losses.pixels import CrossEntropy
+from jaxseg.scenes.scene import IGNORE
 
 RNG = np.random.default_rng(0)
 K = 4

@@ -11,10 +11,10 @@ import pytest
 
 from jaxseg import config as configs
 from jaxseg import fitting, sharding, step
-from jaxseg.batch import IGNORE, Sample, Window
 from jaxseg.config import Config
 from jaxseg.models.unet import UNet
 from jaxseg.physics import sar, sar_filters
+from jaxseg.scenes.scene import IGNORE, Sample, Window
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.radiometry import Standardize
 

@@ -6,18 +6,16 @@ import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
-from jaxseg.sensor import (
+from jaxseg.scenes.agreement import (
     BandOrderError,
     BaselineError,
     MissingBandError,
     ScaleError,
-    Sensor,
     SensorError,
     UnitError,
     refuse_other,
-    stacked,
-    typical_numbers,
 )
+from jaxseg.scenes.sensor import Sensor, stacked, typical_numbers
 
 OPTICAL = Sensor(
     ("B02", "B03", "B04", "B08"),

@@ -10,11 +10,11 @@ import rasterio
 from rasterio.transform import from_origin
 
 from jaxseg import fitting
-from jaxseg.batch import Window
 from jaxseg.data import Data, training_batches
 from jaxseg.datasets.folder import Folder
 from jaxseg.datasets.paired import Stacked
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import Window
 from jaxseg.transforms.hyperspectral import PCA, RemoveBands
 from jaxseg.transforms.radiometry import LogIntensity, Standardize
 from jaxseg.transforms.sar import RatioBand

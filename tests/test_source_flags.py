@@ -8,15 +8,9 @@ from jaxseg.datasets.folder import Folder
 from jaxseg.datasets.landscape import Landscape
 from jaxseg.datasets.mislabelled import Mislabelled
 from jaxseg.datasets.paired import Paired, Stacked
-from jaxseg.sensor import (
-    BandOrderError,
-    ScaleError,
-    Sensor,
-    SensorError,
-    UnitError,
-    refuse_other,
-)
-from jaxseg.source_flags import SourceFlags, flags_of
+from jaxseg.scenes.agreement import BandOrderError, ScaleError, SensorError, UnitError, refuse_other
+from jaxseg.scenes.sensor import Sensor
+from jaxseg.scenes.source_flags import SourceFlags, flags_of
 
 TRAINED = Sensor(("B02", "B03", "B04"), typical=((200.0, 500.0, 2000.0),) * 3)
 FOLDER = Folder(images="images", masks="masks", classes=("a", "b"))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from jaxseg.batch import IGNORE
 from jaxseg.datasets.spatial_split import block_split, random_split
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import IGNORE
 
 THIRDS = (0.4, 0.2, 0.4)
 

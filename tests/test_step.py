@@ -13,11 +13,11 @@ import pytest
 from jaxseg import config as configs
 from jaxseg import data as pipeline
 from jaxseg import sharding, step
-from jaxseg.batch import Sample
 from jaxseg.config import Config
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
+from jaxseg.scenes.scene import Sample
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.radiometry import Standardize
 from jaxseg.transforms.transform import preprocess

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.batch import IGNORE
 from jaxseg.datasets.landscape_sensors import wishart
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import IGNORE
 from jaxseg.transforms.augmentation import Brightness, CenterGain, Dihedral, Noise, ScaleCrop
 from jaxseg.transforms.polsar import CoherencyFeatures, ZhouFeatures
 from jaxseg.transforms.radiometry import LogIntensity, Standardize

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg.batch import IGNORE, Window
 from jaxseg.data import Data, read_window
 from jaxseg.datasets.voc import CLASSES, COLORS, VOC
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import IGNORE, Window
 
 SIZES = {"2007_000032": (40, 50), "2007_000039": (36, 30), "2007_000063": (30, 44), "9": (20, 20)}
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from polsar_folder import labelled
 
 from jaxseg.assessment import baseline_evaluation, wishart_evaluation
-from jaxseg.batch import IGNORE
 from jaxseg.config import Config
 from jaxseg.data import Data
 from jaxseg.datasets.landscape_sensors import wishart
@@ -18,7 +17,8 @@ from jaxseg.datasets.polsar import LabelledPolsar
 from jaxseg.errors import UserError
 from jaxseg.models.unet import UNet
 from jaxseg.physics import polsar
-from jaxseg.sensor import Sensor
+from jaxseg.scenes.scene import IGNORE
+from jaxseg.scenes.sensor import Sensor
 from jaxseg.transforms.polsar import CoherencyFeatures
 from jaxseg.wishart_baseline import WishartClassifier
 

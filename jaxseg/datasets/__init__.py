@@ -1,1 +1,1 @@
-"""Labelled collections: one file each, a frozen dataclass that fulfils `jaxseg.batch.Source`."""
+"""Labelled collections: one file each, a frozen dataclass that fulfils `jaxseg.scenes.Source`."""

@@ -30,12 +30,12 @@ from jaxseg.datasets.folder_scenes import FolderScenes
 from jaxseg.datasets.pairing import FLAG, Place
 from jaxseg.errors import UserError
 from jaxseg.labels import LabelTable, packed
-from jaxseg.sensor import Sensor, Unit
+from jaxseg.scenes.sensor import Sensor, Unit
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Folder:
-    """A labelled collection of files; fulfils `jaxseg.batch.Source`.
+    """A labelled collection of files; fulfils `jaxseg.scenes.scene.Source`.
 
     A pixel is valid where the image has data: finite, not the nodata value, not transparent.
 

@@ -11,15 +11,17 @@ from typing import Literal
 
 import numpy as np
 
-from jaxseg import raster, sentinel2
-from jaxseg.batch import Window
+from jaxseg import raster
 from jaxseg.datasets import folder_numbers
 from jaxseg.datasets.folder_numbers import Reading
 from jaxseg.datasets.folder_scenes import Facts, FolderScenes, Scene
 from jaxseg.datasets.pairing import FLAG
 from jaxseg.errors import UserError
 from jaxseg.labels import LabelTable, packed
-from jaxseg.sensor import BandOrderError, canonical
+from jaxseg.scenes import sentinel2
+from jaxseg.scenes.agreement import BandOrderError
+from jaxseg.scenes.scene import Window
+from jaxseg.scenes.sensor import canonical
 
 HEADER_THREADS = 16
 """Threads that read headers; they wait for disks, so more than there are cores."""

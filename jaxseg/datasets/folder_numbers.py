@@ -12,10 +12,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg import raster, sentinel2
+from jaxseg import raster
 from jaxseg.datasets.pairing import FLAG
 from jaxseg.errors import UserError
-from jaxseg.sensor import ScaleError, Sensor, Unit
+from jaxseg.scenes import sentinel2
+from jaxseg.scenes.agreement import ScaleError
+from jaxseg.scenes.sensor import Sensor, Unit
 
 Convert = Literal["", "power-to-decibel", "amplitude-to-decibel", "decibel-to-power"]
 """Change of unit while reading; "" = none."""

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg import raster
-from jaxseg.batch import IGNORE, Sample, Window
 from jaxseg.border_weights import touching
 from jaxseg.datasets.folder_numbers import Reading
 from jaxseg.datasets.pairing import FLAG
 from jaxseg.errors import UserError
 from jaxseg.labels import LabelTable, UnknownValue, packed, unpacked
+from jaxseg.scenes.scene import IGNORE, Sample, Window
 
 
 class Facts(NamedTuple):
@@ -63,7 +63,7 @@ class Scene(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class FolderScenes:
-    """Fulfils `jaxseg.batch.Scenes` over files; holds paths and facts, never an open file.
+    """Fulfils `jaxseg.scenes.scene.Scenes` over files; holds paths and facts, never an open file.
 
     Attributes:
         entries: Files, facts and area of every scene.

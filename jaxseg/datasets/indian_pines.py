@@ -23,11 +23,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.batch import IGNORE
 from jaxseg.datasets.one_scene import scene_of_split
 from jaxseg.datasets.tiles import TileScenes
 from jaxseg.errors import UserError
-from jaxseg.sensor import Sensor
+from jaxseg.scenes.scene import IGNORE
+from jaxseg.scenes.sensor import Sensor
 
 CLASSES = (
     "alfalfa",

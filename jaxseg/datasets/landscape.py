@@ -42,7 +42,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.batch import Sample, Scenes
 from jaxseg.datasets.landscape_builder import (
     CITATION,
     LICENCE,
@@ -57,7 +56,8 @@ from jaxseg.datasets.landscape_sensors import WAVELENGTHS
 from jaxseg.datasets.landscape_surfaces import Modality
 from jaxseg.datasets.tiles import TileScenes
 from jaxseg.errors import UserError
-from jaxseg.sensor import Sensor, Unit
+from jaxseg.scenes.scene import Sample, Scenes
+from jaxseg.scenes.sensor import Sensor, Unit
 
 __all__ = [
     "CITATION",

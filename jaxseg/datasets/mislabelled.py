@@ -17,9 +17,9 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
-from jaxseg.batch import IGNORE, Sample, Scenes, Source, Window
 from jaxseg.errors import UserError
-from jaxseg.sensor import Sensor
+from jaxseg.scenes.scene import IGNORE, Sample, Scenes, Source, Window
+from jaxseg.scenes.sensor import Sensor
 
 Labels = NDArray[np.uint8]
 

@@ -11,11 +11,11 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.batch import IGNORE, Sample
 from jaxseg.datasets import spatial_split
 from jaxseg.datasets.spatial_split import SPLITS
 from jaxseg.datasets.tiles import TileScenes
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import IGNORE, Sample
 
 Load = Callable[[str], tuple[NDArray[np.generic], NDArray[np.uint8]]]
 """The folder of the scene -> image (H, W, C) and label (H, W), 255 = none."""

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.batch import Sample, Scenes, Source, Window
 from jaxseg.errors import UserError
-from jaxseg.sensor import Sensor, stacked
+from jaxseg.scenes.scene import Sample, Scenes, Source, Window
+from jaxseg.scenes.sensor import Sensor, stacked
 
 
 @dataclass(frozen=True)

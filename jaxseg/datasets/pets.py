@@ -22,10 +22,10 @@ from tensorflow_datasets.datasets.oxford_iiit_pet import (
     oxford_iiit_pet_dataset_builder as original,
 )
 
-from jaxseg.batch import Sample
 from jaxseg.datasets.tiles import TileScenes, picture
 from jaxseg.errors import UserError
-from jaxseg.sensor import Sensor
+from jaxseg.scenes.scene import Sample
+from jaxseg.scenes.sensor import Sensor
 
 CLASSES = ("pet", "background", "outline")
 

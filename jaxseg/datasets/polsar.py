@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg import polsar_files, raster
-from jaxseg.batch import IGNORE, Sample, Window
 from jaxseg.datasets import spatial_split
 from jaxseg.datasets.class_fields import check_classes, check_colors
 from jaxseg.datasets.folder_index import check_pair
@@ -25,7 +24,8 @@ from jaxseg.errors import UserError
 from jaxseg.labels import LabelTable, UnknownValue
 from jaxseg.physics.polsar import T3_BANDS
 from jaxseg.polsar_files import PolsarScene
-from jaxseg.sensor import Sensor
+from jaxseg.scenes.scene import IGNORE, Sample, Window
+from jaxseg.scenes.sensor import Sensor
 
 DRAWS = 200
 """Random assignments of blocks that are tried; scenes are larger than hyperspectral ones."""
@@ -33,7 +33,7 @@ DRAWS = 200
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabelledPolsar:
-    """A scene as a config holds it; fulfils `jaxseg.batch.Source`.
+    """A scene as a config holds it; fulfils `jaxseg.scenes.scene.Source`.
 
     Pixels without data, and those that are no matrix of a radar, are invalid.
 
@@ -108,7 +108,7 @@ class LabelledPolsar:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PolsarScenes:
-    """Fulfils `jaxseg.batch.Scenes` with one scene.
+    """Fulfils `jaxseg.scenes.scene.Scenes` with one scene.
 
     Attributes:
         scene: Its files.

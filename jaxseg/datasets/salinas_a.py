@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from scipy import io
 from scipy.io.matlab import MatReadError
 
-from jaxseg.batch import IGNORE
 from jaxseg.datasets.one_scene import scene_of_split
 from jaxseg.datasets.tiles import TileScenes
 from jaxseg.errors import UserError
-from jaxseg.sensor import Sensor
+from jaxseg.scenes.scene import IGNORE
+from jaxseg.scenes.sensor import Sensor
 
 CLASSES = (
     "broccoli-green-weeds-1",

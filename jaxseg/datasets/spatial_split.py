@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from jaxseg.batch import IGNORE
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import IGNORE
 
 SPLITS = ("train", "validation", "test")
 

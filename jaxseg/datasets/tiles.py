@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from jaxseg.batch import Sample, Window
 from jaxseg.errors import UserError
+from jaxseg.scenes.scene import Sample, Window
 
 
 class Records(Protocol):
@@ -30,7 +30,7 @@ class Records(Protocol):
 
 @dataclass(frozen=True)
 class TileScenes:
-    """Fulfils `jaxseg.batch.Scenes` over records, each of which holds one whole scene.
+    """Fulfils `jaxseg.scenes.scene.Scenes` over records, each of which holds one whole scene.
 
     Attributes:
         records: Random access to the stored records, safe to read from several threads.

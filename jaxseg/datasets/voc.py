@@ -25,10 +25,10 @@ import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from jaxseg.batch import IGNORE, Sample
 from jaxseg.datasets.tiles import TileScenes, picture
 from jaxseg.errors import UserError
-from jaxseg.sensor import Sensor
+from jaxseg.scenes.scene import IGNORE, Sample
+from jaxseg.scenes.sensor import Sensor
 
 CLASSES = (
     "background",

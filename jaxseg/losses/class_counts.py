@@ -16,10 +16,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from jaxseg.batch import IGNORE, Scenes, Source, Window
 from jaxseg.console import say, track
 from jaxseg.errors import UserError
 from jaxseg.losses.class_weights import RULES, ClassCounts
+from jaxseg.scenes.scene import IGNORE, Scenes, Source, Window
 
 WINDOW = 1024
 """Rows and columns that are counted at a time; a scene may be larger than the memory."""

@@ -15,9 +15,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 from numpy.typing import NDArray
 
-from jaxseg.batch import IGNORE, Scenes, Window
 from jaxseg.metrics.boundaries import BoundaryTotal
 from jaxseg.metrics.objects import ObjectTotal
+from jaxseg.scenes.scene import IGNORE, Scenes, Window
 
 Total = TypeVar("Total", BoundaryTotal, ObjectTotal)
 

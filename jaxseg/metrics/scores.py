@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jaxseg.batch import IGNORE
+from jaxseg.scenes.scene import IGNORE
 
 
 def confusion_matrix(

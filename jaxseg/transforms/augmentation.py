@@ -8,7 +8,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from jaxseg.batch import IGNORE
+from jaxseg.scenes.scene import IGNORE
 from jaxseg.transforms.transform import IMAGES, Batch
 
 

@@ -20,7 +20,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.sensor import Sensor
+from jaxseg.scenes.sensor import Sensor
 
 IGNORE = 255
 """The label of a pixel that no loss and no metric may see."""

@@ -1,34 +1,25 @@
-"""`Sensor`: what the numbers of an image are; and the named errors when an input is another one.
+"""Whether an input is what a network was trained on; a named error, with what to do, if it is not.
 
-Every source tells its sensor, and every run stores it with the numbers typical of its training
-pixels. A network that learned from reflectance times 10 000 answers to reflectance of 0..1 with
-something, silently; here it is refused, with what to do.
+A network that learned from reflectance times 10 000 answers to reflectance of 0..1 with something,
+silently; here it is rejected.
 """
 
-import dataclasses
 import re
-from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from jaxseg import sentinel2
 from jaxseg.errors import UserError
-from jaxseg.source_flags import SourceFlags
-
-Unit = Literal[
-    "", "digital number", "reflectance", "amplitude", "power", "decibel", "coherency", "radiance"
-]
-"""Of `scale` x number + `offset`; power is linear backscatter or intensity, "" is not known."""
-
-QUANTILES = (0.01, 0.5, 0.99)
-"""What `Sensor.typical` holds of each band."""
+from jaxseg.scenes import sentinel2
+from jaxseg.scenes.sensor import Sensor, canonical, listed
+from jaxseg.scenes.source_flags import SourceFlags
 
 SCALE_RANGE = 30.0
 """Ratio of the spread of numbers that no change of scene explains, and a change of scale does."""
 
+
 RADAR_RANGE = 1000.0
 """The same of power: from calm water to a town are 30 dB."""
+
 
 WAVELENGTH_TOLERANCE = 10.0
 """Nanometres that two bands of one name may lie apart."""
@@ -56,78 +47,6 @@ class ScaleError(SensorError):
 
 class BaselineError(ScaleError):
     """One of both has the 1000 that Sentinel-2's baseline 04.00 added, the other has not."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Sensor:
-    """What the numbers of an image mean: physical quantity = `scale` x number + `offset`.
-
-    Attributes:
-        bands: Name of each band, in the order of the image's last axis.
-        wavelengths: Centre of each band in nanometres, 0 where it has none; () = not known.
-        polarisations: Of each band, such as VV; () = not a radar, or told by names of matrices.
-        unit: Unit of the quantity.
-        scale: What a number is multiplied by; None = not known.
-        offset: What is added then.
-        nodata: Number that means no data; None = there is none, or every file tells its own.
-        gsd: Ground sample distance, metres a pixel; None = not known.
-        typical: Quantiles `QUANTILES` of each band's valid training pixels; () = not measured.
-    """
-
-    bands: tuple[str, ...]
-    wavelengths: tuple[float, ...] = ()
-    polarisations: tuple[str, ...] = ()
-    unit: Unit = ""
-    scale: float | None = None
-    offset: float = 0.0
-    nodata: float | None = None
-    gsd: float | None = None
-    typical: tuple[tuple[float, ...], ...] = ()
-
-    def __post_init__(self) -> None:
-        """Refuses what cannot be.
-
-        Raises:
-            UserError: A field has another length than the bands, or the unit is none.
-        """
-        for name in ("wavelengths", "polarisations", "typical"):
-            values = getattr(self, name)
-            if values and len(values) != len(self.bands):
-                raise UserError(
-                    f"{name} has {len(values)} entries for {len(self.bands)} band(s) "
-                    f"({_some(self.bands)}): give one each, in their order, or none."
-                )
-        if self.unit not in get_args(Unit):
-            known = ", ".join(repr(unit) for unit in get_args(Unit) if unit)
-            raise UserError(f"Unit {self.unit!r}: choose one of {known}, or '' for not known.")
-        if self.scale == 0:
-            raise UserError("Scale 0 leaves nothing of the numbers: give another, or None.")
-
-
-def stacked(first: Sensor, second: Sensor) -> Sensor:
-    """The sensor of images that hold the bands of both; what differs is not known."""
-
-    def both(name: str) -> tuple[float | str, ...]:
-        one, other = getattr(first, name), getattr(second, name)
-        return (*one, *other) if one and other else ()
-
-    def agreed(name: str) -> object:
-        one, other = getattr(first, name), getattr(second, name)
-        return one if one == other else Sensor.__dataclass_fields__[name].default
-
-    return dataclasses.replace(
-        first,
-        bands=first.bands + second.bands,
-        typical=(),
-        **{name: both(name) for name in ("wavelengths", "polarisations")},  # type: ignore[arg-type]
-        **{name: agreed(name) for name in ("unit", "scale", "offset", "nodata")},  # type: ignore[arg-type]
-    )
-
-
-def typical_numbers(pixels: NDArray[np.generic]) -> tuple[tuple[float, ...], ...]:
-    """Quantiles of each band, (N, C) -> C times `QUANTILES`, to three digits; N must not be 0."""
-    quantiles = np.quantile(pixels.astype(np.float64), QUANTILES, axis=0).T
-    return tuple(tuple(float(f"{value:.3g}") for value in band) for band in quantiles)
 
 
 def refuse_other(
@@ -164,8 +83,8 @@ def _compare_bands(trained: Sensor, given: Sensor, where: str, flags: SourceFlag
         if len(wanted) != len(there):
             kind = MissingBandError if len(there) < len(wanted) else BandOrderError
             raise kind(
-                f"{where} has {len(there)} band(s) ({_some(given.bands)}); the network was trained "
-                f"on {len(wanted)} ({_some(trained.bands)}). "
+                f"{where} has {len(there)} band(s) ({listed(given.bands)}); the network was "
+                f"trained on {len(wanted)} ({listed(trained.bands)}). "
                 + flags.remedy(
                     f"Give these, in that order: {flags.prefix}.band-numbers chooses the bands of "
                     "files."
@@ -175,16 +94,16 @@ def _compare_bands(trained: Sensor, given: Sensor, where: str, flags: SourceFlag
         missing = [n for n, c in zip(trained.bands, wanted, strict=True) if c not in there]
         if missing:
             raise MissingBandError(
-                f"{where} has no band {_some(missing)}; it has {_some(given.bands)}, and the "
-                f"network was trained on {_some(trained.bands)}. "
+                f"{where} has no band {listed(missing)}; it has {listed(given.bands)}, and the "
+                f"network was trained on {listed(trained.bands)}. "
                 + flags.remedy(
                     f"Give files with these bands, name them by {flags.prefix}.band-names if they "
                     "are there under other names, or train without them."
                 )
             )
         raise BandOrderError(
-            f"{where} has the bands {_some(given.bands)}; the network was trained on "
-            f"{_some(trained.bands)}. "
+            f"{where} has the bands {listed(given.bands)}; the network was trained on "
+            f"{listed(trained.bands)}. "
             + flags.remedy(
                 "Read them in that order: " + flags.bands([there.index(name) for name in wanted])
             )
@@ -292,13 +211,6 @@ def _compare_baselines(trained: Sensor, given: Sensor, where: str, flags: Source
         )
 
 
-def canonical(name: str) -> str:
-    """A band's name as it is compared: R is red, B02 is b2, case and spaces do not count."""
-    plain = re.sub(r"[\s_-]+", "", name).lower()
-    plain = re.sub(r"^b0*(\d+)", r"b\1", plain)
-    return {"r": "red", "g": "green", "b": "blue", "nearinfrared": "nir"}.get(plain, plain)
-
-
 def _named(names: list[str]) -> bool:
     """Whether these are names, each of one band, and not numbers that stand for none."""
     return len(set(names)) == len(names) and not any(re.fullmatch(r"band\d+", n) for n in names)
@@ -319,9 +231,3 @@ def _conversion(given: str, wanted: str, flags: SourceFlags) -> str:
 
 def _log(factor: float, ratio: float) -> float:
     return abs(float(np.log(ratio))) - float(np.log(factor))
-
-
-def _some(names: tuple[str, ...] | list[str]) -> str:
-    if len(names) <= 12:
-        return ", ".join(names)
-    return f"{', '.join(names[:4])}, ... {names[-1]} ({len(names)})"

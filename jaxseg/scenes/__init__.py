@@ -1,0 +1,29 @@
+"""What travels from a disk to the loss: scenes, windows of them, and what their numbers mean."""
+
+from jaxseg.scenes.agreement import (
+    BandOrderError,
+    BaselineError,
+    MissingBandError,
+    ScaleError,
+    SensorError,
+    UnitError,
+    refuse_other,
+)
+from jaxseg.scenes.scene import IGNORE, Sample, Scenes, Source, Window
+from jaxseg.scenes.sensor import Sensor
+
+__all__ = [
+    "IGNORE",
+    "BandOrderError",
+    "BaselineError",
+    "MissingBandError",
+    "Sample",
+    "ScaleError",
+    "Scenes",
+    "Sensor",
+    "SensorError",
+    "Source",
+    "UnitError",
+    "Window",
+    "refuse_other",
+]
