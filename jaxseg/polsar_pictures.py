@@ -17,12 +17,12 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 from rich.console import Console
 
-from jaxseg import polsar_files
 from jaxseg.console import say, track
 from jaxseg.errors import UserError
+from jaxseg.files import polsar as polsar_files
+from jaxseg.files.polsar import PolsarScene
 from jaxseg.physics import decompositions, polsar, polsar_filters, sar
 from jaxseg.pictures import DPI, stretch
-from jaxseg.polsar_files import PolsarScene
 from jaxseg.scenes.scene import Window
 
 SIDE = 1600

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from jaxseg.datasets.landscape_sensors import wishart
-from jaxseg.polsarpro import FILES, Kind
+from jaxseg.files.polsarpro import FILES, Kind
 
 HEADER = """ENVI
 description = {{

@@ -13,9 +13,9 @@ from polsar_folder import scattering, write_polsarpro
 from rasterio.transform import from_origin
 
 from jaxseg.errors import UserError
+from jaxseg.files.polsar import open_polsar
+from jaxseg.files.polsarpro import Kind
 from jaxseg.physics import polsar
-from jaxseg.polsar_files import open_polsar
-from jaxseg.polsarpro import Kind
 from jaxseg.scenes.scene import Window
 
 DATA = Path(__file__).parents[2] / "shared" / "data"

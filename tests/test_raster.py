@@ -1,4 +1,4 @@
-"""Tests of `jaxseg.raster`: windows equal slices, damage is told, threads stay apart."""
+"""Tests of `jaxseg.files.raster`: windows equal slices, damage is told, threads stay apart."""
 
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from rasterio.transform import from_origin
 
-from jaxseg import raster
 from jaxseg.errors import UserError
+from jaxseg.files import raster
 from jaxseg.scenes.scene import Window
 
 pytestmark = [

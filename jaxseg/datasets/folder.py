@@ -21,7 +21,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg import raster
 from jaxseg.datasets import folder_numbers, pairing
 from jaxseg.datasets.class_fields import check_classes, check_colors, hues
 from jaxseg.datasets.folder_index import indexed
@@ -29,6 +28,7 @@ from jaxseg.datasets.folder_numbers import Convert, Reading
 from jaxseg.datasets.folder_scenes import FolderScenes
 from jaxseg.datasets.pairing import FLAG, Place
 from jaxseg.errors import UserError
+from jaxseg.files import raster
 from jaxseg.labels import LabelTable, packed
 from jaxseg.scenes.sensor import Sensor, Unit
 

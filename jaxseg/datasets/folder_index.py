@@ -11,12 +11,12 @@ from typing import Literal
 
 import numpy as np
 
-from jaxseg import raster
 from jaxseg.datasets import folder_numbers
 from jaxseg.datasets.folder_numbers import Reading
 from jaxseg.datasets.folder_scenes import Facts, FolderScenes, Scene
 from jaxseg.datasets.pairing import FLAG
 from jaxseg.errors import UserError
+from jaxseg.files import raster
 from jaxseg.labels import LabelTable, packed
 from jaxseg.scenes import sentinel2
 from jaxseg.scenes.agreement import BandOrderError

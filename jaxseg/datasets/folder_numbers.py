@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg import raster
 from jaxseg.datasets.pairing import FLAG
 from jaxseg.errors import UserError
+from jaxseg.files import raster
 from jaxseg.scenes import sentinel2
 from jaxseg.scenes.agreement import ScaleError
 from jaxseg.scenes.sensor import Sensor, Unit

@@ -19,10 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg import polsarpro, raster
 from jaxseg.errors import UserError
+from jaxseg.files import polsarpro, raster
+from jaxseg.files.polsarpro import FILES, Kind, Plane
 from jaxseg.physics import decompositions, polsar
-from jaxseg.polsarpro import FILES, Kind, Plane
 from jaxseg.scenes.scene import Window
 
 MOSTLY_BAD = 0.5

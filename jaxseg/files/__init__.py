@@ -1,0 +1,1 @@
+"""What lies on disks: rasters and polarimetric scenes, read by windows where they are."""
