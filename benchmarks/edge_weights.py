@@ -35,7 +35,6 @@ from numpy.typing import NDArray
 
 from jaxseg import config as configs
 from jaxseg import sharding, training
-from jaxseg.border_weights import components
 from jaxseg.config import Config
 from jaxseg.datasets.folder import Folder
 from jaxseg.datasets.landscape_map import BUILDING, CROPLAND, MEADOW, ORCHARD
@@ -43,6 +42,7 @@ from jaxseg.evaluation import Evaluator
 from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
 from jaxseg.metrics.boundaries import BoundaryTotal
 from jaxseg.metrics.objects import match_objects
+from jaxseg.pipeline.border_weights import components
 from jaxseg.scenes.scene import Window
 from jaxseg.step import TrainState
 from jaxseg.transforms.radiometry import Standardize

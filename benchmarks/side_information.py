@@ -33,7 +33,6 @@ import safetensors.numpy
 from jaxseg import checkpoint, sharding, training
 from jaxseg import config as configs
 from jaxseg.config import Config
-from jaxseg.data import Data
 from jaxseg.datasets.folder import Folder
 from jaxseg.datasets.landscape import MEAN, STD, Landscape
 from jaxseg.datasets.paired import Paired, Stacked
@@ -42,6 +41,7 @@ from jaxseg.losses.distillation import Distillation
 from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
+from jaxseg.pipeline.windows import Data
 from jaxseg.scenes.scene import Source
 from jaxseg.sharding import MeshShape
 from jaxseg.step import inference_variables

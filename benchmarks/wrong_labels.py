@@ -32,7 +32,6 @@ import numpy as np
 
 from jaxseg import sharding, training
 from jaxseg.config import Config
-from jaxseg.data import Data
 from jaxseg.datasets.landscape import MEAN, PAIRS, STD, Landscape
 from jaxseg.datasets.mislabelled import Mislabelled
 from jaxseg.datasets.paired import Stacked
@@ -42,6 +41,7 @@ from jaxseg.losses.pixels import CrossEntropy, SymmetricCrossEntropy
 from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
+from jaxseg.pipeline.windows import Data
 from jaxseg.transforms.augmentation import Dihedral
 from jaxseg.transforms.radiometry import LogIntensity, OnBands, Standardize
 

@@ -26,12 +26,12 @@ import numpy as np
 from jaxseg import config as configs
 from jaxseg import sharding, training
 from jaxseg.config import Config
-from jaxseg.data import Data
 from jaxseg.datasets.landscape import INCONSPICUOUS, MEAN, PAIRS, STD, Landscape
 from jaxseg.evaluation import Evaluator
 from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
 from jaxseg.metrics.boundaries import BoundaryTotal
 from jaxseg.optimizer import Optimizer
+from jaxseg.pipeline.windows import Data
 from jaxseg.step import count_parameters
 from jaxseg.transforms.augmentation import Brightness, Dihedral
 from jaxseg.transforms.radiometry import Standardize

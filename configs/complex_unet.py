@@ -8,11 +8,11 @@ python train.py --config configs/complex_unet.py --config.model.activation modre
 """
 
 from jaxseg.config import Config
-from jaxseg.data import Data
 from jaxseg.datasets.landscape import MEAN, STD, Landscape
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.complex_unet import ComplexUNet
 from jaxseg.optimizer import Optimizer
+from jaxseg.pipeline.windows import Data
 from jaxseg.transforms.augmentation import Dihedral
 from jaxseg.transforms.polsar import CoherencyFeatures
 from jaxseg.transforms.radiometry import Standardize

@@ -8,11 +8,11 @@ python train.py --config configs/deeplab.py --config.model.backbone resnet50
 """
 
 from jaxseg.config import Config
-from jaxseg.data import Data
 from jaxseg.datasets.landscape import MEAN, STD, Landscape
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.optimizer import Optimizer
+from jaxseg.pipeline.windows import Data
 from jaxseg.transforms.augmentation import Brightness, Dihedral
 from jaxseg.transforms.radiometry import Standardize
 

@@ -9,11 +9,11 @@ at output stride 8.
 """
 
 from jaxseg.config import Config
-from jaxseg.data import Data
 from jaxseg.datasets.voc import VOC
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.optimizer import Optimizer
+from jaxseg.pipeline.windows import Data
 from jaxseg.transforms.augmentation import Mirror, ScaleCrop
 from jaxseg.transforms.radiometry import Standardize
 

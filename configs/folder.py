@@ -10,11 +10,11 @@ of the source. Bands, number of classes, mean and standard deviation are taken f
 """
 
 from jaxseg.config import Config
-from jaxseg.data import Data
 from jaxseg.datasets.folder import Folder
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
+from jaxseg.pipeline.windows import Data
 from jaxseg.transforms.augmentation import Brightness, Dihedral
 from jaxseg.transforms.radiometry import Standardize
 

@@ -10,11 +10,11 @@ python train.py --config configs/indian_pines.py --config.data.source.split pixe
 """
 
 from jaxseg.config import Config
-from jaxseg.data import Data
 from jaxseg.datasets.indian_pines import IndianPines
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.resc_net import ReSCNet
 from jaxseg.optimizer import Optimizer
+from jaxseg.pipeline.windows import Data
 from jaxseg.transforms.augmentation import CenterGain, Dihedral
 from jaxseg.transforms.radiometry import Standardize
 

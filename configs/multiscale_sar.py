@@ -7,11 +7,11 @@ python train.py --config configs/multiscale_sar.py
 """
 
 from jaxseg.config import Config
-from jaxseg.data import Data
 from jaxseg.datasets.landscape import MEAN, STD, Landscape
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.multiscale_sar import MultiscaleSAR
 from jaxseg.optimizer import Optimizer
+from jaxseg.pipeline.windows import Data
 from jaxseg.transforms.augmentation import Dihedral
 from jaxseg.transforms.radiometry import LogIntensity, Standardize
 

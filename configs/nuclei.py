@@ -13,11 +13,11 @@ regions are the objects then.
 """
 
 from jaxseg.config import Config
-from jaxseg.data import Data
 from jaxseg.datasets.folder import Folder
 from jaxseg.losses.pixels import EdgeWeightedCrossEntropy
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
+from jaxseg.pipeline.windows import Data
 from jaxseg.transforms.augmentation import Brightness, Dihedral, ScaleCrop
 from jaxseg.transforms.radiometry import Standardize
 

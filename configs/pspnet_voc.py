@@ -13,11 +13,11 @@ evaluation is on windows of the crop's size side by side, not overlapping and at
 """
 
 from jaxseg.config import Config
-from jaxseg.data import Data
 from jaxseg.datasets.voc import VOC
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.pspnet import PSPNet
 from jaxseg.optimizer import Optimizer
+from jaxseg.pipeline.windows import Data
 from jaxseg.transforms.augmentation import Mirror, ScaleCrop
 from jaxseg.transforms.radiometry import Standardize
 from jaxseg.weights.pretrained import Pretrained

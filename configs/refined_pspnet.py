@@ -8,12 +8,12 @@ python train.py --config configs/refined_pspnet.py --config.model.backbone resne
 """
 
 from jaxseg.config import Config
-from jaxseg.data import Data
 from jaxseg.datasets.landscape import MEAN, STD, Landscape
 from jaxseg.losses.edges import EdgeAware
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.refined_pspnet import RefinedPSPNet
 from jaxseg.optimizer import Optimizer
+from jaxseg.pipeline.windows import Data
 from jaxseg.transforms.augmentation import Dihedral
 from jaxseg.transforms.polsar import CoherencyFeatures
 from jaxseg.transforms.radiometry import Standardize

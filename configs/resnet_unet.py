@@ -7,11 +7,11 @@ python train.py --config configs/resnet_unet.py
 """
 
 from jaxseg.config import Config
-from jaxseg.data import Data
 from jaxseg.datasets.landscape import MEAN, STD, Landscape
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.unet import ResNetUNet
 from jaxseg.optimizer import Optimizer
+from jaxseg.pipeline.windows import Data
 from jaxseg.transforms.augmentation import Brightness, Dihedral
 from jaxseg.transforms.radiometry import Standardize
 

@@ -7,11 +7,11 @@ python train.py --config configs/salinas_a.py --config.data.source.path FOLDER
 """
 
 from jaxseg.config import Config
-from jaxseg.data import Data
 from jaxseg.datasets.salinas_a import SalinasA
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.resc_net import ReSCNet
 from jaxseg.optimizer import Optimizer
+from jaxseg.pipeline.windows import Data
 from jaxseg.transforms.augmentation import CenterGain, Dihedral
 from jaxseg.transforms.radiometry import Standardize
 

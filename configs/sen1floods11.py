@@ -17,11 +17,11 @@ and Test Deep Learning Flood Algorithms for Sentinel-1, CVPR Workshops 2020.
 """
 
 from jaxseg.config import Config
-from jaxseg.data import Data
 from jaxseg.datasets.folder import Folder
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
+from jaxseg.pipeline.windows import Data
 from jaxseg.transforms.augmentation import Dihedral
 from jaxseg.transforms.radiometry import Standardize
 from jaxseg.transforms.sar import Speckle

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg import checkpoint, pictures, sharding
-from jaxseg import data as pipeline
 from jaxseg.config import Config
 from jaxseg.datasets.paired import without_side
 from jaxseg.errors import UserError
@@ -25,6 +24,7 @@ from jaxseg.metrics.intervals import Intervals
 from jaxseg.metrics.objects import ObjectTotal
 from jaxseg.metrics.scores import scores_of
 from jaxseg.physics import polsar
+from jaxseg.pipeline import windows as pipeline
 from jaxseg.scenes.scene import IGNORE, Sample, Source, Window
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.transform import preprocess

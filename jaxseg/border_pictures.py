@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from jaxseg import data as pipeline
 from jaxseg import pictures
 from jaxseg.config import Config, completed
 from jaxseg.errors import UserError
 from jaxseg.losses.pixels import EdgeWeightedCrossEntropy
+from jaxseg.pipeline import windows as pipeline
 from jaxseg.scenes.scene import IGNORE, Window
 
 _TITLES = ("image", "classes", "weight of the pixel over the image")

@@ -17,9 +17,8 @@ import flax.linen as nn
 import jax
 import tyro
 
-from jaxseg import band_statistics, border_weights, fitting
+from jaxseg import fitting
 from jaxseg.console import make_console
-from jaxseg.data import Data
 from jaxseg.errors import UserError
 from jaxseg.losses.class_counts import class_counts
 from jaxseg.losses.class_weights import ClassWeights, check_weights
@@ -27,6 +26,8 @@ from jaxseg.losses.distillation import Distillation
 from jaxseg.losses.loss import Loss
 from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
 from jaxseg.optimizer import Optimizer
+from jaxseg.pipeline import band_statistics, border_weights
+from jaxseg.pipeline.windows import Data
 from jaxseg.scenes.sensor import Sensor
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.augmentation import ScaleCrop

@@ -15,8 +15,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from numpy.typing import NDArray
 
-from jaxseg import band_statistics, pictures, sharding
-from jaxseg import data as pipeline
+from jaxseg import pictures, sharding
 from jaxseg.config import Config
 from jaxseg.errors import UserError
 from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
@@ -25,6 +24,8 @@ from jaxseg.metrics.intervals import Intervals, bootstrap
 from jaxseg.metrics.objects import ObjectTotal
 from jaxseg.metrics.scene_shapes import SceneShapes
 from jaxseg.metrics.scores import ConfusionTotal, Scores, scores_of
+from jaxseg.pipeline import band_statistics
+from jaxseg.pipeline import windows as pipeline
 from jaxseg.scenes.agreement import refuse_other
 from jaxseg.scenes.scene import Sample, Source, Window
 from jaxseg.scenes.source_flags import flags_of

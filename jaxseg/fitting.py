@@ -18,10 +18,10 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg import band_statistics
-from jaxseg import data as pipeline
-from jaxseg.data import Data
 from jaxseg.errors import UserError
+from jaxseg.pipeline import band_statistics
+from jaxseg.pipeline import windows as pipeline
+from jaxseg.pipeline.windows import Data
 from jaxseg.scenes.scene import IGNORE
 from jaxseg.transforms.radiometry import Standardize
 from jaxseg.transforms.transform import Preprocess, preprocess

@@ -19,15 +19,16 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from jaxseg import band_statistics, checkpoint, config_text, evaluation, sharding
+from jaxseg import checkpoint, config_text, evaluation, sharding
 from jaxseg import config as configs
-from jaxseg import data as pipeline
 from jaxseg.checkpoint import Checkpoints
 from jaxseg.config import Config
 from jaxseg.errors import UserError
 from jaxseg.logbook import Logbook
 from jaxseg.losses.distillation import Teacher
 from jaxseg.metrics.scores import scores_of
+from jaxseg.pipeline import band_statistics
+from jaxseg.pipeline import windows as pipeline
 from jaxseg.scenes.agreement import refuse_other
 from jaxseg.scenes.scene import Sample
 from jaxseg.scenes.source_flags import SOURCE, flags_of

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from jaxseg import band_statistics
+from jaxseg.pipeline import band_statistics
 from jaxseg.scenes.scene import Window
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from jaxseg import config as configs
 from jaxseg.border_pictures import border_figure
-from jaxseg.border_weights import border_weight_map
 from jaxseg.errors import UserError
 from jaxseg.losses.pixels import EdgeWeightedCrossEntropy
+from jaxseg.pipeline.border_weights import border_weight_map
 from jaxseg.scenes.scene import Window
 
 

@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from jaxseg.border_weights import (
+from jaxseg.errors import UserError
+from jaxseg.pipeline.border_weights import (
     border_weight_map,
     components,
     inverse_frequencies,
@@ -16,7 +17,6 @@ from jaxseg.border_weights import (
     separation_on_device,
     touching,
 )
-from jaxseg.errors import UserError
 from jaxseg.scenes.scene import IGNORE
 
 

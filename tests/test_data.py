@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from jaxseg import config as configs
-from jaxseg import data as pipeline
-from jaxseg.border_weights import components, separation
-from jaxseg.data import Data
 from jaxseg.errors import UserError
+from jaxseg.pipeline import windows as pipeline
+from jaxseg.pipeline.border_weights import components, separation
+from jaxseg.pipeline.windows import Data
 from jaxseg.scenes.scene import IGNORE, Sample, Window
 
 

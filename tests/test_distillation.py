@@ -12,13 +12,13 @@ import pytest
 
 from jaxseg import assessment, checkpoint, config_text, training
 from jaxseg.config import Config
-from jaxseg.data import Data
 from jaxseg.datasets.landscape import MEAN, STD, Landscape
 from jaxseg.datasets.paired import Paired
 from jaxseg.errors import UserError
 from jaxseg.losses.distillation import Distillation, captured, capturing, valid_on_grid
 from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
+from jaxseg.pipeline.windows import Data
 from jaxseg.scenes.scene import Scenes
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.augmentation import Dihedral, ScaleCrop

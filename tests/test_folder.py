@@ -10,9 +10,9 @@ import rasterio
 import tyro
 from folder_files import ALL, COLORS, H, Make, W, ids, png, read, tiff, write_ten
 
-from jaxseg.border_weights import touching
 from jaxseg.datasets.folder import Folder
 from jaxseg.errors import UserError
+from jaxseg.pipeline.border_weights import touching
 from jaxseg.scenes.scene import IGNORE, Source, Window
 
 pytestmark = [

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxseg.data import Data, evaluation_windows
 from jaxseg.datasets.indian_pines import CLASSES, IndianPines
 from jaxseg.errors import UserError
+from jaxseg.pipeline.windows import Data, evaluation_windows
 from jaxseg.scenes.scene import IGNORE, Source, Window
 
 WHOLE = Window(0, 0, 145, 145)

@@ -12,7 +12,6 @@ import optax
 import pytest
 
 from jaxseg import config as configs
-from jaxseg import data as pipeline
 from jaxseg import sharding, step
 from jaxseg.models.multiscale_sar import (
     Denoiser,
@@ -23,6 +22,7 @@ from jaxseg.models.multiscale_sar import (
     sparse_loss,
 )
 from jaxseg.models.parts.convolution import conv2d
+from jaxseg.pipeline import windows as pipeline
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.radiometry import Standardize
 

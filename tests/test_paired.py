@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxseg.data import Data, read_window
 from jaxseg.datasets.landscape import Landscape
 from jaxseg.datasets.mislabelled import Mislabelled
 from jaxseg.datasets.paired import Paired, Stacked, without_side
 from jaxseg.errors import UserError
+from jaxseg.pipeline.windows import Data, read_window
 from jaxseg.scenes.scene import Window
 
 

@@ -7,9 +7,9 @@ import pytest
 from scipy import io
 
 from jaxseg import fitting
-from jaxseg.data import Data
 from jaxseg.datasets.salinas_a import CLASSES, IDS, SalinasA
 from jaxseg.errors import UserError
+from jaxseg.pipeline.windows import Data
 from jaxseg.scenes.scene import IGNORE, Source, Window
 from jaxseg.transforms.hyperspectral import PCA
 from jaxseg.transforms.radiometry import Standardize

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg.data import Data, read_window
 from jaxseg.datasets.voc import CLASSES, COLORS, VOC
 from jaxseg.errors import UserError
+from jaxseg.pipeline.windows import Data, read_window
 from jaxseg.scenes.scene import IGNORE, Window
 
 SIZES = {"2007_000032": (40, 50), "2007_000039": (36, 30), "2007_000063": (30, 44), "9": (20, 20)}

@@ -11,12 +11,12 @@ from polsar_folder import labelled
 
 from jaxseg.assessment import baseline_evaluation, wishart_evaluation
 from jaxseg.config import Config
-from jaxseg.data import Data
 from jaxseg.datasets.landscape_sensors import wishart
 from jaxseg.datasets.polsar import LabelledPolsar
 from jaxseg.errors import UserError
 from jaxseg.models.unet import UNet
 from jaxseg.physics import polsar
+from jaxseg.pipeline.windows import Data
 from jaxseg.scenes.scene import IGNORE
 from jaxseg.scenes.sensor import Sensor
 from jaxseg.transforms.polsar import CoherencyFeatures

@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.border_weights import touching
 from jaxseg.datasets.folder_numbers import Reading
 from jaxseg.datasets.pairing import FLAG
 from jaxseg.errors import UserError
 from jaxseg.files import raster
 from jaxseg.labels import LabelTable, UnknownValue, packed, unpacked
+from jaxseg.pipeline.border_weights import touching
 from jaxseg.scenes.scene import IGNORE, Sample, Window
 
 

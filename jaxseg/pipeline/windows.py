@@ -13,8 +13,8 @@ import grain
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg import border_weights
 from jaxseg.errors import UserError
+from jaxseg.pipeline import border_weights
 from jaxseg.scenes.scene import IGNORE, Sample, Scenes, Source, Window
 
 

@@ -1,0 +1,5 @@
+"""From scenes to batches, on the host: which windows, read, cut and stacked."""
+
+from jaxseg.pipeline.windows import Data
+
+__all__ = ["Data"]
