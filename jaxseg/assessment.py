@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg import checkpoint, pictures, sharding
+from jaxseg import checkpoint, sharding
 from jaxseg.config import Config
 from jaxseg.datasets.paired import without_side
 from jaxseg.errors import UserError
@@ -24,6 +24,7 @@ from jaxseg.metrics.intervals import Intervals
 from jaxseg.metrics.objects import ObjectTotal
 from jaxseg.metrics.scores import scores_of
 from jaxseg.physics import polsar
+from jaxseg.pictures import tiles as pictures
 from jaxseg.pipeline import windows as pipeline
 from jaxseg.scenes.scene import IGNORE, Sample, Source, Window
 from jaxseg.sharding import MeshShape

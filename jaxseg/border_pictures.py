@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from jaxseg import pictures
 from jaxseg.config import Config, completed
 from jaxseg.errors import UserError
 from jaxseg.losses.pixels import EdgeWeightedCrossEntropy
+from jaxseg.pictures import tiles as pictures
 from jaxseg.pipeline import windows as pipeline
 from jaxseg.scenes.scene import IGNORE, Window
 

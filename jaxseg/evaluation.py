@@ -15,7 +15,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from numpy.typing import NDArray
 
-from jaxseg import pictures, sharding
+from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.errors import UserError
 from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
@@ -24,6 +24,7 @@ from jaxseg.metrics.intervals import Intervals, bootstrap
 from jaxseg.metrics.objects import ObjectTotal
 from jaxseg.metrics.scene_shapes import SceneShapes
 from jaxseg.metrics.scores import ConfusionTotal, Scores, scores_of
+from jaxseg.pictures import tiles as pictures
 from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline import windows as pipeline
 from jaxseg.scenes.agreement import refuse_other

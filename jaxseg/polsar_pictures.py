@@ -22,7 +22,7 @@ from jaxseg.errors import UserError
 from jaxseg.files import polsar as polsar_files
 from jaxseg.files.polsar import PolsarScene
 from jaxseg.physics import decompositions, polsar, polsar_filters, sar
-from jaxseg.pictures import DPI, stretch
+from jaxseg.pictures.tiles import DPI, stretch
 from jaxseg.scenes.scene import Window
 
 SIDE = 1600

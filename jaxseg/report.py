@@ -25,13 +25,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jaxseg import charts, pictures
 from jaxseg.assessment import Assessment
 from jaxseg.metrics.boundaries import BoundaryTotal
 from jaxseg.metrics.calibration import BINS
 from jaxseg.metrics.intervals import DRAWS
 from jaxseg.metrics.objects import THRESHOLDS, ObjectTotal
 from jaxseg.metrics.scores import print_scores
+from jaxseg.pictures import charts
+from jaxseg.pictures import tiles as pictures
 
 Array = NDArray[np.float64]
 

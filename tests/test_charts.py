@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from jaxseg.charts import SHOWN, objects_figure, reliability_figure, scores_figure
 from jaxseg.metrics.calibration import BINS, Reliability
-from jaxseg.pictures import figure_array
+from jaxseg.pictures.charts import SHOWN, objects_figure, reliability_figure, scores_figure
+from jaxseg.pictures.tiles import figure_array
 
 NAMES = ("lake $1", "forest", "road")
 COLORS = ((10, 20, 200), (10, 120, 30), (90, 90, 90))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from jaxseg.pictures import (
+from jaxseg.pictures.tiles import (
     RIGHT,
     STRIPES,
     WRONG,

@@ -1,9 +1,9 @@
 """What a loss is: a frozen dataclass that a config holds; `loss(logits, batch, valid)` is a scalar.
 
 Shapes: logits (B, H, W, K), computed in float32, batch as in `jaxseg.scenes.scene`, valid (B, H, W)
-bool (True where the sensor has data and the label is a class). A pixel that is not valid has no value
-and no gradient, and a batch without any valid pixel has loss 0. Every loss is multiplied by its own
-`weight` in the sum that is trained.
+bool (True where the sensor has data and the label is a class). A pixel that is not valid has no
+value and no gradient, and a batch without any valid pixel has loss 0. Every loss is multiplied by
+its own `weight` in the sum that is trained.
 """
 
 import math

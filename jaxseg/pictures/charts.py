@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from jaxseg.metrics.calibration import BINS, Reliability
 from jaxseg.metrics.objects import THRESHOLDS
-from jaxseg.pictures import DPI, Colors, short
+from jaxseg.pictures.tiles import DPI, Colors, short
 
 Array = NDArray[np.float64]
 

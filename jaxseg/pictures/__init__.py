@@ -1,0 +1,1 @@
+"""What people look at: tiles beside their maps, confusion matrices, curves."""
