@@ -36,8 +36,8 @@ from numpy.typing import NDArray
 from jaxseg import config as configs
 from jaxseg import sharding, training
 from jaxseg.config import Config
-from jaxseg.datasets.folder import Folder
-from jaxseg.datasets.landscape_map import BUILDING, CROPLAND, MEADOW, ORCHARD
+from jaxseg.datasets.folder.source import Folder
+from jaxseg.datasets.landscape.map import BUILDING, CROPLAND, MEADOW, ORCHARD
 from jaxseg.evaluation import Evaluator
 from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
 from jaxseg.metrics.boundaries import BoundaryTotal

@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from jaxseg.datasets.landscape_map import CLASSES, draw
-from jaxseg.datasets.landscape_sensors import MATERIAL, coherency, wishart
-from jaxseg.datasets.landscape_surfaces import ENDMEMBERS, MODALITIES, SURFACES, Modality, Surface
+from jaxseg.datasets.landscape.map import CLASSES, draw
+from jaxseg.datasets.landscape.sensors import MATERIAL, coherency, wishart
+from jaxseg.datasets.landscape.surfaces import ENDMEMBERS, MODALITIES, SURFACES, Modality, Surface
 
 Floats = NDArray[np.float64]
 

@@ -33,8 +33,8 @@ import safetensors.numpy
 from jaxseg import checkpoint, sharding, training
 from jaxseg import config as configs
 from jaxseg.config import Config
-from jaxseg.datasets.folder import Folder
-from jaxseg.datasets.landscape import MEAN, STD, Landscape
+from jaxseg.datasets.folder.source import Folder
+from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
 from jaxseg.datasets.paired import Paired, Stacked
 from jaxseg.evaluation import Evaluator
 from jaxseg.losses.distillation import Distillation

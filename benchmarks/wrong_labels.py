@@ -32,7 +32,7 @@ import numpy as np
 
 from jaxseg import sharding, training
 from jaxseg.config import Config
-from jaxseg.datasets.landscape import MEAN, PAIRS, STD, Landscape
+from jaxseg.datasets.landscape.source import MEAN, PAIRS, STD, Landscape
 from jaxseg.datasets.mislabelled import Mislabelled
 from jaxseg.datasets.paired import Stacked
 from jaxseg.evaluation import Evaluator

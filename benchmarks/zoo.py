@@ -26,7 +26,7 @@ import numpy as np
 from jaxseg import config as configs
 from jaxseg import sharding, training
 from jaxseg.config import Config
-from jaxseg.datasets.landscape import INCONSPICUOUS, MEAN, PAIRS, STD, Landscape
+from jaxseg.datasets.landscape.source import INCONSPICUOUS, MEAN, PAIRS, STD, Landscape
 from jaxseg.evaluation import Evaluator
 from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
 from jaxseg.metrics.boundaries import BoundaryTotal

@@ -7,7 +7,7 @@ python train.py --config configs/chws_unet.py
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.landscape import MEAN, STD, Landscape
+from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.chws_unet import CHWSUNet
 from jaxseg.optimizer import Optimizer

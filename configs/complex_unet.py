@@ -8,7 +8,7 @@ python train.py --config configs/complex_unet.py --config.model.activation modre
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.landscape import MEAN, STD, Landscape
+from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.complex_unet import ComplexUNet
 from jaxseg.optimizer import Optimizer

@@ -8,7 +8,7 @@ python train.py --config configs/deeplab.py --config.model.backbone resnet50
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.landscape import MEAN, STD, Landscape
+from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.optimizer import Optimizer

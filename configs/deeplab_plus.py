@@ -8,7 +8,7 @@ python train.py --config configs/deeplab_plus.py --config.model.backbone resnet5
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.landscape import MEAN, STD, Landscape
+from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.deeplab_plus import DeepLabV3Plus
 from jaxseg.optimizer import Optimizer

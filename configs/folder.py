@@ -10,7 +10,7 @@ of the source. Bands, number of classes, mean and standard deviation are taken f
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.folder import Folder
+from jaxseg.datasets.folder.source import Folder
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer

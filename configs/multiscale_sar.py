@@ -7,7 +7,7 @@ python train.py --config configs/multiscale_sar.py
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.landscape import MEAN, STD, Landscape
+from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.multiscale_sar import MultiscaleSAR
 from jaxseg.optimizer import Optimizer

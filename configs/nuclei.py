@@ -13,7 +13,7 @@ regions are the objects then.
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.folder import Folder
+from jaxseg.datasets.folder.source import Folder
 from jaxseg.losses.pixels import EdgeWeightedCrossEntropy
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer

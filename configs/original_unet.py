@@ -7,7 +7,7 @@ python train.py --config configs/original_unet.py
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.landscape import MEAN, STD, Landscape
+from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.unet import OriginalUNet
 from jaxseg.optimizer import Optimizer

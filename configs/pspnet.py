@@ -7,7 +7,7 @@ python train.py --config configs/pspnet.py
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.landscape import MEAN, STD, Landscape
+from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.pspnet import PSPNet
 from jaxseg.optimizer import Optimizer

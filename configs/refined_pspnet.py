@@ -8,7 +8,7 @@ python train.py --config configs/refined_pspnet.py --config.model.backbone resne
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.landscape import MEAN, STD, Landscape
+from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
 from jaxseg.losses.edges import EdgeAware
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.refined_pspnet import RefinedPSPNet

@@ -7,7 +7,7 @@ python train.py --config configs/resc_net.py
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.landscape import Landscape
+from jaxseg.datasets.landscape.source import Landscape
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.resc_net import ReSCNet
 from jaxseg.optimizer import Optimizer

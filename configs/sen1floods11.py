@@ -17,7 +17,7 @@ and Test Deep Learning Flood Algorithms for Sentinel-1, CVPR Workshops 2020.
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.folder import Folder
+from jaxseg.datasets.folder.source import Folder
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer

@@ -7,7 +7,7 @@ python train.py --config configs/unet_plus_plus.py
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.landscape import MEAN, STD, Landscape
+from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.unet_plus_plus import UNetPlusPlus
 from jaxseg.optimizer import Optimizer

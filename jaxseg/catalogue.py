@@ -27,7 +27,7 @@ from rich.table import Table
 from jaxseg import config as configs
 from jaxseg import models
 from jaxseg.console import track
-from jaxseg.datasets.landscape import Landscape
+from jaxseg.datasets.landscape.source import Landscape
 from jaxseg.errors import UserError
 from jaxseg.receptive_field import receptive_field
 

@@ -10,7 +10,7 @@ import rasterio
 from numpy.typing import NDArray
 from PIL import Image
 
-from jaxseg.datasets.folder import Folder
+from jaxseg.datasets.folder.source import Folder
 from jaxseg.scenes.scene import Window
 
 H, W = 20, 30

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from jaxseg.datasets.landscape_sensors import wishart
+from jaxseg.datasets.landscape.sensors import wishart
 from jaxseg.files.polsarpro import FILES, Kind
 
 HEADER = """ENVI

@@ -15,8 +15,8 @@ from rich.console import Console
 from jaxseg import cli, config_text
 from jaxseg import config as configs
 from jaxseg.console import make_console
-from jaxseg.datasets.folder import Folder
-from jaxseg.datasets.landscape import Landscape
+from jaxseg.datasets.folder.source import Folder
+from jaxseg.datasets.landscape.source import Landscape
 from jaxseg.datasets.tiles import TileScenes
 from jaxseg.errors import UserError
 from jaxseg.losses.class_counts import class_counts

@@ -6,7 +6,7 @@ import pytest
 from jax import Array
 from polsar_folder import scattering
 
-from jaxseg.datasets.landscape_sensors import wishart
+from jaxseg.datasets.landscape.sensors import wishart
 from jaxseg.physics import decompositions, polsar
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from jaxseg import assessment, checkpoint, config_text, training
 from jaxseg.config import Config
-from jaxseg.datasets.landscape import MEAN, STD, Landscape
+from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
 from jaxseg.datasets.paired import Paired
 from jaxseg.errors import UserError
 from jaxseg.losses.distillation import Distillation, captured, capturing, valid_on_grid

@@ -1,4 +1,4 @@
-"""Tests of `jaxseg.datasets.folder`: what is read, and how splits are made."""
+"""Tests of `jaxseg.datasets.folder.source`: what is read, and how splits are made."""
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ import rasterio
 import tyro
 from folder_files import ALL, COLORS, H, Make, W, ids, png, read, tiff, write_ten
 
-from jaxseg.datasets.folder import Folder
+from jaxseg.datasets.folder.source import Folder
 from jaxseg.errors import UserError
 from jaxseg.pipeline.border_weights import touching
 from jaxseg.scenes.scene import IGNORE, Source, Window

@@ -7,7 +7,7 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 
-from jaxseg.datasets.folder import Folder
+from jaxseg.datasets.folder.source import Folder
 from jaxseg.errors import UserError
 from jaxseg.scenes.agreement import BandOrderError, ScaleError
 from jaxseg.scenes.scene import Window

@@ -1,4 +1,4 @@
-"""What `jaxseg.datasets.folder` refuses, and what it says then."""
+"""What `jaxseg.datasets.folder.source` refuses, and what it says then."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from folder_files import COLORS, H, Make, W, ids, png, read, tiff, write_ten
 from rasterio.transform import from_origin
 
-from jaxseg.datasets.folder import Folder
+from jaxseg.datasets.folder.source import Folder
 from jaxseg.errors import UserError
 from jaxseg.scenes.scene import Window
 

@@ -11,17 +11,9 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from jaxseg.datasets.landscape import (
-    CLASSES,
-    INCONSPICUOUS,
-    PAIRS,
-    PER_PIXEL_CEILING,
-    Landscape,
-    Modality,
-)
-from jaxseg.datasets.landscape_builder import TILES, Settings
-from jaxseg.datasets.landscape_map import Ground, draw
-from jaxseg.datasets.landscape_sensors import (
+from jaxseg.datasets.landscape.builder import TILES, Settings
+from jaxseg.datasets.landscape.map import Ground, draw
+from jaxseg.datasets.landscape.sensors import (
     MATERIAL,
     coherency,
     look_alikes,
@@ -29,7 +21,15 @@ from jaxseg.datasets.landscape_sensors import (
     states,
     wishart,
 )
-from jaxseg.datasets.landscape_surfaces import SURFACES
+from jaxseg.datasets.landscape.source import (
+    CLASSES,
+    INCONSPICUOUS,
+    PAIRS,
+    PER_PIXEL_CEILING,
+    Landscape,
+    Modality,
+)
+from jaxseg.datasets.landscape.surfaces import SURFACES
 from jaxseg.errors import UserError
 from jaxseg.scenes.scene import Source, Window
 

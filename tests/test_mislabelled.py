@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from jaxseg.datasets import mislabelled
-from jaxseg.datasets.landscape import PAIRS, Landscape
+from jaxseg.datasets.landscape.source import PAIRS, Landscape
 from jaxseg.datasets.mislabelled import Mislabelled
 from jaxseg.errors import UserError
 from jaxseg.scenes.scene import IGNORE, Window

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxseg.datasets.landscape import Landscape
+from jaxseg.datasets.landscape.source import Landscape
 from jaxseg.datasets.mislabelled import Mislabelled
 from jaxseg.datasets.paired import Paired, Stacked, without_side
 from jaxseg.errors import UserError

@@ -6,7 +6,7 @@ import pytest
 from jax import Array
 from numpy.typing import NDArray
 
-from jaxseg.datasets.landscape_sensors import wishart
+from jaxseg.datasets.landscape.sensors import wishart
 from jaxseg.physics import decompositions, polsar, polsar_filters
 
 

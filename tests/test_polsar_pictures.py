@@ -9,7 +9,7 @@ from polsar_folder import labelled, scattering, write_polsarpro
 
 from jaxseg import cli, polsar_pictures
 from jaxseg.console import make_console
-from jaxseg.datasets.landscape_sensors import wishart
+from jaxseg.datasets.landscape.sensors import wishart
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 

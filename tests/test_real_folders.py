@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxseg.datasets.folder import Folder
+from jaxseg.datasets.folder.source import Folder
 from jaxseg.errors import UserError
 from jaxseg.scenes.scene import IGNORE, Window
 

@@ -10,7 +10,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 from jaxseg import fitting
-from jaxseg.datasets.folder import Folder
+from jaxseg.datasets.folder.source import Folder
 from jaxseg.datasets.paired import Stacked
 from jaxseg.errors import UserError
 from jaxseg.pipeline.windows import Data, training_batches

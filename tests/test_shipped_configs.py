@@ -9,8 +9,8 @@ import pytest
 
 from jaxseg import config as configs
 from jaxseg import sharding, step, training
-from jaxseg.datasets.folder import Folder
-from jaxseg.datasets.landscape import Landscape
+from jaxseg.datasets.folder.source import Folder
+from jaxseg.datasets.landscape.source import Landscape
 from jaxseg.transforms.radiometry import Standardize
 
 SHIPPED = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))

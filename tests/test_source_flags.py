@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from jaxseg.datasets.folder import Folder
-from jaxseg.datasets.landscape import Landscape
+from jaxseg.datasets.folder.source import Folder
+from jaxseg.datasets.landscape.source import Landscape
 from jaxseg.datasets.mislabelled import Mislabelled
 from jaxseg.datasets.paired import Paired, Stacked
 from jaxseg.scenes.agreement import BandOrderError, ScaleError, SensorError, UnitError, refuse_other

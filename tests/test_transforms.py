@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.datasets.landscape_sensors import wishart
+from jaxseg.datasets.landscape.sensors import wishart
 from jaxseg.errors import UserError
 from jaxseg.scenes.scene import IGNORE
 from jaxseg.transforms.augmentation import Brightness, CenterGain, Dihedral, Noise, ScaleCrop

@@ -11,7 +11,7 @@ from polsar_folder import labelled
 
 from jaxseg.assessment import baseline_evaluation, wishart_evaluation
 from jaxseg.config import Config
-from jaxseg.datasets.landscape_sensors import wishart
+from jaxseg.datasets.landscape.sensors import wishart
 from jaxseg.datasets.polsar import LabelledPolsar
 from jaxseg.errors import UserError
 from jaxseg.models.unet import UNet

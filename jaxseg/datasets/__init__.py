@@ -1,1 +1,48 @@
 """Labelled collections: one file each, a frozen dataclass that fulfils `jaxseg.scenes.Source`."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxseg.datasets.folder import Folder
+    from jaxseg.datasets.indian_pines import IndianPines
+    from jaxseg.datasets.landscape import Landscape
+    from jaxseg.datasets.mislabelled import Mislabelled
+    from jaxseg.datasets.paired import Paired, Stacked
+    from jaxseg.datasets.pets import OxfordPets
+    from jaxseg.datasets.polsar import LabelledPolsar
+    from jaxseg.datasets.salinas_a import SalinasA
+    from jaxseg.datasets.voc import VOC
+
+__all__ = [
+    "VOC",
+    "Folder",
+    "IndianPines",
+    "LabelledPolsar",
+    "Landscape",
+    "Mislabelled",
+    "OxfordPets",
+    "Paired",
+    "SalinasA",
+    "Stacked",
+]
+
+_ROOMS = {
+    "VOC": "voc",
+    "Folder": "folder",
+    "IndianPines": "indian_pines",
+    "LabelledPolsar": "polsar",
+    "Landscape": "landscape",
+    "Mislabelled": "mislabelled",
+    "OxfordPets": "pets",
+    "Paired": "paired",
+    "SalinasA": "salinas_a",
+    "Stacked": "paired",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever the room has)
+    """Loads a collection when it is asked for: some bring libraries that the others do not need."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_ROOMS[name]}"), name)

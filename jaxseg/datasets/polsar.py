@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg.datasets import spatial_split
-from jaxseg.datasets.class_fields import check_classes, check_colors
-from jaxseg.datasets.folder_index import check_pair
-from jaxseg.datasets.pairing import FLAG
+from jaxseg.datasets.folder.class_fields import check_classes, check_colors
+from jaxseg.datasets.folder.index import check_pair
+from jaxseg.datasets.folder.pairing import FLAG
+from jaxseg.datasets.label_table import LabelTable, UnknownValue
 from jaxseg.datasets.spatial_split import SPLITS
 from jaxseg.errors import UserError
 from jaxseg.files import polsar as polsar_files
 from jaxseg.files import raster
 from jaxseg.files.polsar import PolsarScene
-from jaxseg.labels import LabelTable, UnknownValue
 from jaxseg.physics.polsar import T3_BANDS
 from jaxseg.scenes.scene import IGNORE, Sample, Window
 from jaxseg.scenes.sensor import Sensor

@@ -21,15 +21,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.datasets import folder_numbers, pairing
-from jaxseg.datasets.class_fields import check_classes, check_colors, hues
-from jaxseg.datasets.folder_index import indexed
-from jaxseg.datasets.folder_numbers import Convert, Reading
-from jaxseg.datasets.folder_scenes import FolderScenes
-from jaxseg.datasets.pairing import FLAG, Place
+from jaxseg.datasets.folder import numbers as folder_numbers
+from jaxseg.datasets.folder import pairing
+from jaxseg.datasets.folder.class_fields import check_classes, check_colors, hues
+from jaxseg.datasets.folder.index import indexed
+from jaxseg.datasets.folder.numbers import Convert, Reading
+from jaxseg.datasets.folder.pairing import FLAG, Place
+from jaxseg.datasets.folder.scenes import FolderScenes
+from jaxseg.datasets.label_table import LabelTable, packed
 from jaxseg.errors import UserError
 from jaxseg.files import raster
-from jaxseg.labels import LabelTable, packed
 from jaxseg.scenes.sensor import Sensor, Unit
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from jaxseg.datasets.landscape_shapes import (
+from jaxseg.datasets.landscape.shapes import (
     SIZE,
     YX,
     Float,
@@ -30,7 +30,7 @@ from jaxseg.datasets.landscape_shapes import (
     voronoi,
     voronoi_cells,
 )
-from jaxseg.datasets.landscape_villages import draw_buildings, draw_roads
+from jaxseg.datasets.landscape.villages import draw_buildings, draw_roads
 
 SPLITS = ("train", "validation", "test")
 

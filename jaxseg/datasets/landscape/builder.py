@@ -15,10 +15,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 
-from jaxseg.datasets.landscape_map import SPLITS, Ground, draw
-from jaxseg.datasets.landscape_sensors import HYPERSPECTRAL_SIZE, WAVELENGTHS, render
-from jaxseg.datasets.landscape_shapes import SIZE
-from jaxseg.datasets.landscape_surfaces import Modality
+from jaxseg.datasets.landscape.map import SPLITS, Ground, draw
+from jaxseg.datasets.landscape.sensors import HYPERSPECTRAL_SIZE, WAVELENGTHS, render
+from jaxseg.datasets.landscape.shapes import SIZE
+from jaxseg.datasets.landscape.surfaces import Modality
 from jaxseg.errors import UserError
 
 CITATION = "landscape, jaxseg's own synthetic data: drawn by code from a seed; no place exists."

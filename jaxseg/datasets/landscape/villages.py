@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxseg.datasets.landscape_shapes import (
+from jaxseg.datasets.landscape.shapes import (
     SIZE,
     YX,
     Float,

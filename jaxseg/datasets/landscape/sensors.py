@@ -16,9 +16,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.datasets.landscape_map import CLASSES, SPLITS, Ground
-from jaxseg.datasets.landscape_shapes import SIZE, YX, Float, Mask, Rng
-from jaxseg.datasets.landscape_surfaces import ENDMEMBERS, MODALITIES, SURFACES, Modality, Surface
+from jaxseg.datasets.landscape.map import CLASSES, SPLITS, Ground
+from jaxseg.datasets.landscape.shapes import SIZE, YX, Float, Mask, Rng
+from jaxseg.datasets.landscape.surfaces import ENDMEMBERS, MODALITIES, SURFACES, Modality, Surface
 
 MATERIAL = (0, 0, 1, 1, 2, 2, 3, 3, 4, 5)
 """Class id -> number of its surface among water, wood, field, grove, road, roof."""

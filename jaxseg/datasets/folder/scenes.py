@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.datasets.folder_numbers import Reading
-from jaxseg.datasets.pairing import FLAG
+from jaxseg.datasets.folder.numbers import Reading
+from jaxseg.datasets.folder.pairing import FLAG
+from jaxseg.datasets.label_table import LabelTable, UnknownValue, packed, unpacked
 from jaxseg.errors import UserError
 from jaxseg.files import raster
-from jaxseg.labels import LabelTable, UnknownValue, packed, unpacked
 from jaxseg.pipeline.border_weights import touching
 from jaxseg.scenes.scene import IGNORE, Sample, Window
 

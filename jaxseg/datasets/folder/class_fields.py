@@ -3,9 +3,9 @@
 import colorsys
 from collections.abc import Mapping, Sequence
 
-from jaxseg.datasets.pairing import FLAG
+from jaxseg.datasets.folder.pairing import FLAG
+from jaxseg.datasets.label_table import MAX_CLASSES
 from jaxseg.errors import UserError
-from jaxseg.labels import MAX_CLASSES
 
 Color = tuple[int, int, int]
 

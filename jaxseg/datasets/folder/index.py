@@ -11,13 +11,13 @@ from typing import Literal
 
 import numpy as np
 
-from jaxseg.datasets import folder_numbers
-from jaxseg.datasets.folder_numbers import Reading
-from jaxseg.datasets.folder_scenes import Facts, FolderScenes, Scene
-from jaxseg.datasets.pairing import FLAG
+from jaxseg.datasets.folder import numbers as folder_numbers
+from jaxseg.datasets.folder.numbers import Reading
+from jaxseg.datasets.folder.pairing import FLAG
+from jaxseg.datasets.folder.scenes import Facts, FolderScenes, Scene
+from jaxseg.datasets.label_table import LabelTable, packed
 from jaxseg.errors import UserError
 from jaxseg.files import raster
-from jaxseg.labels import LabelTable, packed
 from jaxseg.scenes import sentinel2
 from jaxseg.scenes.agreement import BandOrderError
 from jaxseg.scenes.scene import Window

@@ -42,7 +42,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.datasets.landscape_builder import (
+from jaxseg.datasets.landscape.builder import (
     CITATION,
     LICENCE,
     SHAPES,
@@ -51,9 +51,9 @@ from jaxseg.datasets.landscape_builder import (
     Settings,
     built,
 )
-from jaxseg.datasets.landscape_map import CLASSES, GSD, INCONSPICUOUS, PAIRS, SPLITS
-from jaxseg.datasets.landscape_sensors import WAVELENGTHS
-from jaxseg.datasets.landscape_surfaces import Modality
+from jaxseg.datasets.landscape.map import CLASSES, GSD, INCONSPICUOUS, PAIRS, SPLITS
+from jaxseg.datasets.landscape.sensors import WAVELENGTHS
+from jaxseg.datasets.landscape.surfaces import Modality
 from jaxseg.datasets.tiles import TileScenes
 from jaxseg.errors import UserError
 from jaxseg.scenes.scene import Sample, Scenes

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.datasets.pairing import FLAG
+from jaxseg.datasets.folder.pairing import FLAG
 from jaxseg.errors import UserError
 from jaxseg.files import raster
 from jaxseg.scenes import sentinel2
