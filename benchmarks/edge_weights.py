@@ -34,17 +34,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg import config as configs
-from jaxseg import sharding, training
+from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.datasets.folder.source import Folder
 from jaxseg.datasets.landscape.map import BUILDING, CROPLAND, MEADOW, ORCHARD
-from jaxseg.evaluation import Evaluator
 from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
 from jaxseg.metrics.boundaries import BoundaryTotal
 from jaxseg.metrics.objects import match_objects
 from jaxseg.pipeline.border_weights import components
+from jaxseg.run import completion, training
+from jaxseg.run.evaluator import Evaluator
+from jaxseg.run.step import TrainState
 from jaxseg.scenes.scene import Window
-from jaxseg.step import TrainState
 from jaxseg.transforms.radiometry import Standardize
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -140,7 +141,7 @@ def measured(config: Config, name: str, folder: Path) -> dict[str, float]:
     file = folder / "result.json"
     if not file.is_file():
         state = training.train(config, folder / "run")
-        file.write_text(json.dumps(evaluated(configs.completed(config), state, name)) + "\n")
+        file.write_text(json.dumps(evaluated(completion.completed(config), state, name)) + "\n")
     result: dict[str, float] = json.loads(file.read_text())
     return result
 

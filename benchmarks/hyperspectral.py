@@ -43,12 +43,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from jaxseg import config as configs
-from jaxseg import sharding, training
+from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.datasets.indian_pines import IndianPines
-from jaxseg.evaluation import Evaluator
 from jaxseg.metrics.scores import Scores, scores_of
 from jaxseg.models.unet import UNet
+from jaxseg.run import completion, training
+from jaxseg.run.evaluator import Evaluator
 from jaxseg.scenes.scene import IGNORE, Window
 
 CONFIG = Path(__file__).parent.parent / "configs" / "indian_pines.py"
@@ -149,7 +150,7 @@ def network(
         optimizer=dataclasses.replace(config.optimizer, warmup=min(50, steps // 4)),
     )
     state = training.train(config, folder / "run")
-    config = configs.completed(config)
+    config = completion.completed(config)
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, batch_size=1))
     return Evaluator(config, sharding.make_mesh(config.mesh), "test")(state).scores, {}
 

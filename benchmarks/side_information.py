@@ -30,21 +30,21 @@ import jax
 import numpy as np
 import safetensors.numpy
 
-from jaxseg import checkpoint, sharding, training
-from jaxseg import config as configs
+from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.datasets.folder.source import Folder
 from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
 from jaxseg.datasets.paired import Paired, Stacked
-from jaxseg.evaluation import Evaluator
 from jaxseg.losses.distillation import Distillation
 from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.pipeline.windows import Data
+from jaxseg.run import checkpoint, completion, training
+from jaxseg.run.evaluator import Evaluator
+from jaxseg.run.step import inference_variables
 from jaxseg.scenes.scene import Source
 from jaxseg.sharding import MeshShape
-from jaxseg.step import inference_variables
 from jaxseg.transforms.augmentation import Dihedral
 from jaxseg.transforms.radiometry import LogIntensity, Standardize
 from jaxseg.transforms.transform import Augment, Preprocess
@@ -121,7 +121,7 @@ def sensors(
 def planned(source: Source, steps: tuple[Preprocess, ...], length: int, seed: int) -> Config:
     """A plain run on one sensor."""
     augment: tuple[Augment, ...] = (Dihedral(),)
-    return configs.completed(
+    return completion.completed(
         Config(
             model=NETWORK,
             data=Data(source=source, crop=128, batch_size=8, evaluation_crop=256),

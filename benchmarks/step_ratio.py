@@ -12,7 +12,7 @@ as the second contender, one image after the other within one program (smaller b
 faults). Training is forward, cross-entropy, backward, SGD with momentum, new batch statistics.
 
 Both run in one process whose allocator keeps freed memory, as jaxseg's commands set it
-(`jaxseg.memory`); `--allocator default` leaves it as Python starts it.
+(`jaxseg.cli.memory`); `--allocator default` leaves it as Python starts it.
 
 Needs `pip install torch`, and for some networks `torchvision` and `segmentation-models-pytorch`,
 without which they are left out; the library itself never imports them. The logits of both are
@@ -42,7 +42,7 @@ import torch_networks
 from torch import nn
 from torch.nn import functional
 
-from jaxseg.memory import keep_freed_memory
+from jaxseg.cli.memory import keep_freed_memory
 from jaxseg.models.attention_unet import AttentionUNet, GridAttentionUNet
 from jaxseg.models.chws_unet import CHWSUNet
 from jaxseg.models.deeplab import DeepLabV3

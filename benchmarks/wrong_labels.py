@@ -30,18 +30,19 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxseg import sharding, training
+from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.datasets.landscape.source import MEAN, PAIRS, STD, Landscape
 from jaxseg.datasets.mislabelled import Mislabelled
 from jaxseg.datasets.paired import Stacked
-from jaxseg.evaluation import Evaluator
 from jaxseg.losses.noisy_labels import CoTeaching, CrossModalSelection
 from jaxseg.losses.pixels import CrossEntropy, SymmetricCrossEntropy
 from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.pipeline.windows import Data
+from jaxseg.run import training
+from jaxseg.run.evaluator import Evaluator
 from jaxseg.transforms.augmentation import Dihedral
 from jaxseg.transforms.radiometry import LogIntensity, OnBands, Standardize
 

@@ -24,15 +24,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from jaxseg import config as configs
-from jaxseg import sharding, training
+from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.datasets.landscape.source import INCONSPICUOUS, MEAN, PAIRS, STD, Landscape
-from jaxseg.evaluation import Evaluator
 from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
 from jaxseg.metrics.boundaries import BoundaryTotal
 from jaxseg.optimizer import Optimizer
 from jaxseg.pipeline.windows import Data
-from jaxseg.step import count_parameters
+from jaxseg.run import training
+from jaxseg.run.evaluator import Evaluator
+from jaxseg.run.step import count_parameters
 from jaxseg.transforms.augmentation import Brightness, Dihedral
 from jaxseg.transforms.radiometry import Standardize
 

@@ -9,10 +9,10 @@ import pytest
 from scipy import io
 
 from jaxseg import config as configs
-from jaxseg.assessment import refuse_trained_pixels
 from jaxseg.datasets.mislabelled import Mislabelled
 from jaxseg.datasets.salinas_a import IDS, SalinasA
 from jaxseg.errors import UserError
+from jaxseg.evaluation.leakage import refuse_trained_pixels
 
 
 def test_another_split_of_the_same_files_is_refused(tiny: Path) -> None:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from jaxseg import config as configs
-from jaxseg.border_pictures import border_figure
+from jaxseg.cli.border_pictures import border_figure
 from jaxseg.errors import UserError
 from jaxseg.losses.pixels import EdgeWeightedCrossEntropy
 from jaxseg.pipeline.border_weights import border_weight_map
+from jaxseg.run import completion
 from jaxseg.scenes.scene import Window
 
 
@@ -50,5 +51,5 @@ def test_a_rule_of_class_weights_is_drawn_as_its_numbers(
     ruled = dataclasses.replace(config, loss={"edge": loss})
     figure = border_figure(ruled, "test", 1)
     drawn = np.unique(np.asarray(figure.axes[2].images[-1].get_array()))
-    numbers = configs.completed(ruled).loss["edge"].class_weights
+    numbers = completion.completed(ruled).loss["edge"].class_weights
     np.testing.assert_allclose(drawn, np.unique(np.float32(numbers)), rtol=1e-5)

@@ -4,7 +4,8 @@ import functools
 
 import pytest
 
-from jaxseg import catalogue, cli
+from jaxseg.cli import catalogue
+from jaxseg.cli import main as cli
 from jaxseg.errors import UserError
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.refined_pspnet import RefinedPSPNet

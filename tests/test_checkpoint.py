@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from jaxseg import config as configs
-from jaxseg import sharding, step
-from jaxseg.checkpoint import Checkpoints, reopen
+from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.errors import UserError
+from jaxseg.run import step
+from jaxseg.run.checkpoint import Checkpoints, reopen
+from jaxseg.run.step import TrainState
 from jaxseg.sharding import MeshShape
-from jaxseg.step import TrainState
 from jaxseg.transforms.radiometry import Standardize
 
 

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from jaxseg import cli, config_text
 from jaxseg import config as configs
+from jaxseg import config_text
+from jaxseg.cli import main as cli
 from jaxseg.console import make_console
 from jaxseg.datasets.folder.source import Folder
 from jaxseg.datasets.landscape.source import Landscape
@@ -23,6 +24,7 @@ from jaxseg.losses.class_counts import class_counts
 from jaxseg.losses.class_weights import RULES, ClassCounts
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.losses.regions import Dice
+from jaxseg.run import completion
 from jaxseg.scenes.scene import IGNORE, Sample
 
 # Class 0 in both scenes of 100 and 60 pixels, class 1 in the first, class 2 nowhere.
@@ -169,7 +171,7 @@ def test_a_completed_config_holds_numbers(tiny: Path) -> None:
     config = configs.override(config, flags, "test")
     losses = config.loss | {"dice": Dice(class_weights="enet")}
     config = dataclasses.replace(config, loss=losses, presence_weights="inverse_frequency")
-    completed = configs.completed(config)
+    completed = completion.completed(config)
     counts = counted(config.data.source)
     assert completed.loss["ce"] == CrossEntropy(class_weights=counts.weights("median_frequency"))
     assert completed.loss["dice"] == Dice(class_weights=counts.weights("enet"))
@@ -178,7 +180,7 @@ def test_a_completed_config_holds_numbers(tiny: Path) -> None:
     assert (
         config_text.from_json(json.loads(json.dumps(config_text.to_json(completed)))) == completed
     )
-    assert config_text.differences(completed, configs.completed(config)) == []
+    assert config_text.differences(completed, completion.completed(config)) == []
     configs.check(completed)
 
 
@@ -194,7 +196,7 @@ def test_weights_that_do_not_fit_the_classes_are_refused_before_training(tiny: P
     config = configs.load(str(tiny / "config.py"))
     flags = ["--config.loss.ce.class-weights", "1", "2"]
     with pytest.raises(UserError, match=r"loss\.ce\.class-weights has 2 for 3 classes \(ground,"):
-        configs.check(configs.completed(configs.override(config, flags, "test")))
+        configs.check(completion.completed(configs.override(config, flags, "test")))
     for wrong, said in (((1.0,), "presence-weights has 1 for 3"), ((1.0, 1.0, -2.0), "weight -2")):
         with pytest.raises(UserError, match=said):
             configs.check(dataclasses.replace(config, presence_weights=wrong))

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg import cli, training
 from jaxseg import config as configs
+from jaxseg.cli import main as cli
+from jaxseg.run import training
 from jaxseg.scenes.scene import Window
 
 

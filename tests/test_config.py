@@ -10,6 +10,7 @@ from jaxseg import config_text
 from jaxseg.config import Config
 from jaxseg.errors import UserError
 from jaxseg.losses.pixels import CrossEntropy
+from jaxseg.run import completion
 
 SHIPPED = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
 
@@ -98,6 +99,6 @@ def test_pretty_fits_a_hundred_columns(tiny: Path) -> None:
 def test_the_separation_reaches_as_far_as_the_loss_sees_at_the_smallest_zoom(tiny: Path) -> None:
     config = configs.load(str(tiny / "config.py"))
     assert config.data.separation_limit == 0
-    assert configs.completed(config).data.separation_limit == 36  # 28.4 px / 0.8
+    assert completion.completed(config).data.separation_limit == 36  # 28.4 px / 0.8
     given = configs.override(config, ["--config.data.separation-limit", "50"], "test")
-    assert configs.completed(given).data.separation_limit == 50
+    assert completion.completed(given).data.separation_limit == 50

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_models import shapes
 
-from jaxseg import catalogue
+from jaxseg.cli import catalogue
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.deeplab_plus import DeepLabV3Plus
 from jaxseg.models.parts.resnet import ResNet

@@ -10,15 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg import assessment, checkpoint, config_text, training
+from jaxseg import config_text
 from jaxseg.config import Config
 from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
 from jaxseg.datasets.paired import Paired
 from jaxseg.errors import UserError
+from jaxseg.evaluation import evaluate as assessment
 from jaxseg.losses.distillation import Distillation, captured, capturing, valid_on_grid
 from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
 from jaxseg.pipeline.windows import Data
+from jaxseg.run import checkpoint, training
 from jaxseg.scenes.scene import Scenes
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.augmentation import Dihedral, ScaleCrop

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from jaxseg import config as configs
-from jaxseg import sharding, step
+from jaxseg import sharding
 from jaxseg.config import Config
-from jaxseg.evaluation import Evaluator
 from jaxseg.metrics.boundaries import Tolerance
+from jaxseg.run import completion, step
+from jaxseg.run.evaluator import Evaluator
 from jaxseg.scenes.agreement import (
     BandOrderError,
     MissingBandError,
@@ -81,7 +82,7 @@ def test_images_that_are_not_what_was_trained_on_are_refused_before_anything_is_
     config = standardized(tiny)
     source = dataclasses.replace(config.data.source, unit="digital number")  # type: ignore[type-var]
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
-    config = configs.completed(config)
+    config = completion.completed(config)
     assert config.sensor.bands == ("red", "green", "blue")
     mesh = sharding.make_mesh(MeshShape(), jax.devices()[:1])
     assert Evaluator(config, mesh, "test")

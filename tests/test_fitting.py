@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from jaxseg import config as configs
-from jaxseg import config_text, fitting
+from jaxseg import config_text
 from jaxseg.config import Config
+from jaxseg.run import completion, fitting
 from jaxseg.scenes.scene import Window
 from jaxseg.transforms.hyperspectral import MNF, PCA, RemoveBands
 from jaxseg.transforms.radiometry import Standardize
@@ -47,9 +48,9 @@ def test_each_step_is_fitted_to_what_the_steps_before_leave(config: Config) -> N
 
 def test_what_is_found_survives_json_and_is_printed_by_its_length(config: Config) -> None:
     config = dataclasses.replace(config, preprocess=(Standardize(), PCA(2), MNF(2)))
-    completed = configs.completed(config)
+    completed = completion.completed(config)
     assert config_text.from_json(config_text.to_json(completed)) == completed
-    assert config_text.differences(completed, configs.completed(config)) == []
+    assert config_text.differences(completed, completion.completed(config)) == []
     many = dataclasses.replace(PCA(100), mean=(0.0,) * 200, matrix=(0.5,) * 20_000)
     changed = dataclasses.replace(completed, preprocess=(many,))
     lines = config_text.pretty(changed)
@@ -61,7 +62,7 @@ def test_what_is_found_survives_json_and_is_printed_by_its_length(config: Config
 def test_a_continued_run_keeps_its_numbers(config: Config) -> None:
     steps = (Standardize(), PCA(components=2), Standardize())
     config = dataclasses.replace(config, preprocess=steps)
-    completed = configs.completed(config)
+    completed = completion.completed(config)
     raw, fitted, last = completed.preprocess
     assert isinstance(raw, Standardize)
     assert isinstance(fitted, PCA)
@@ -70,14 +71,14 @@ def test_a_continued_run_keeps_its_numbers(config: Config) -> None:
     other = dataclasses.replace(fitted, matrix=tuple(m + 1e-8 for m in fitted.matrix))
     later = dataclasses.replace(last, mean=tuple(m + 1e-8 for m in last.mean))
     stored = dataclasses.replace(completed, preprocess=(raw, other, later))
-    assert configs.completed(config, stored) == stored
+    assert completion.completed(config, stored) == stored
     # Other raw numbers are other data.
     moved = dataclasses.replace(raw, mean=tuple(m + 1 for m in raw.mean))
     changed = dataclasses.replace(completed, preprocess=(moved, other, later))
-    assert configs.completed(config, changed) == stored
+    assert completion.completed(config, changed) == stored
     # Another number of components is another run.
     wider = dataclasses.replace(config, preprocess=(Standardize(), PCA(components=3)))
-    again = configs.completed(wider, stored)
+    again = completion.completed(wider, stored)
     assert len(again.preprocess[1].matrix) == 9  # type: ignore[attr-defined]
     assert any("components: 2 -> 3" in line for line in config_text.differences(stored, again))
 

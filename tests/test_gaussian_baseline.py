@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy.stats import multivariate_normal
 
 from jaxseg.errors import UserError
-from jaxseg.gaussian_baseline import GaussianClassifier
+from jaxseg.evaluation.gaussian import GaussianClassifier
 from jaxseg.scenes.scene import IGNORE
 
 Pixels = tuple[NDArray[np.float32], NDArray[np.uint8]]

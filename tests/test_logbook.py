@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from jaxseg.console import LogsAboveTheBar, clock, make_console, say, track
-from jaxseg.logbook import Logbook, seconds_left
+from jaxseg.run.logbook import Logbook, seconds_left
 
 
 def recorded(workdir: Path) -> list[dict[str, object]]:

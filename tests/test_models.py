@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from jax import Array
 
-from jaxseg import catalogue
+from jaxseg.cli import catalogue
 from jaxseg.models.parts.resnet import ResNet
 from jaxseg.models.unet import UNet
 

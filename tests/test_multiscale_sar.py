@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from jaxseg import config as configs
-from jaxseg import sharding, step
+from jaxseg import sharding
 from jaxseg.models.multiscale_sar import (
     Denoiser,
     MultiscaleSAR,
@@ -23,6 +23,7 @@ from jaxseg.models.multiscale_sar import (
 )
 from jaxseg.models.parts.convolution import conv2d
 from jaxseg.pipeline import windows as pipeline
+from jaxseg.run import step
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.radiometry import Standardize
 

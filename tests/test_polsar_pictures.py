@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 from polsar_folder import labelled, scattering, write_polsarpro
 
-from jaxseg import cli, polsar_pictures
+from jaxseg.cli import main as cli
+from jaxseg.cli import polsar_pictures
 from jaxseg.console import make_console
 from jaxseg.datasets.landscape.sensors import wishart
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import io
 
-from jaxseg import fitting
 from jaxseg.datasets.salinas_a import CLASSES, IDS, SalinasA
 from jaxseg.errors import UserError
 from jaxseg.pipeline.windows import Data
+from jaxseg.run import fitting
 from jaxseg.scenes.scene import IGNORE, Source, Window
 from jaxseg.transforms.hyperspectral import PCA
 from jaxseg.transforms.radiometry import Standardize

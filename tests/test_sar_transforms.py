@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from jaxseg import config as configs
-from jaxseg import sharding, step
+from jaxseg import sharding
 from jaxseg.errors import UserError
 from jaxseg.physics import sar_filters
+from jaxseg.run import step
 from jaxseg.transforms.radiometry import LogIntensity
 from jaxseg.transforms.sar import FromAmplitude, FromDecibel, Lee, RatioBand, RefinedLee, Speckle
 from jaxseg.transforms.transform import preprocess

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from jaxseg import config as configs
-from jaxseg import fitting, sharding, step
+from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.models.unet import UNet
 from jaxseg.physics import sar, sar_filters
+from jaxseg.run import completion, fitting, step
 from jaxseg.scenes.scene import IGNORE, Sample, Window
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.radiometry import Standardize
@@ -53,7 +54,7 @@ def chip(config: Config, name: str, window: Window = MIDDLE) -> Sample:
 @pytest.fixture(scope="module")
 def trained(config: Config) -> Any:
     """Completed config, a state, the compiled step."""
-    completed = configs.completed(config)
+    completed = completion.completed(config)
     one = jax.devices()[:1]
     mesh = jax.sharding.Mesh(np.reshape(one, (1, 1, 1)), ("data", "fsdp", "space"))
     state = step.init_state(completed, 2, mesh)

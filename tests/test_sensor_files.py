@@ -9,11 +9,11 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from jaxseg import fitting
 from jaxseg.datasets.folder.source import Folder
 from jaxseg.datasets.paired import Stacked
 from jaxseg.errors import UserError
 from jaxseg.pipeline.windows import Data, training_batches
+from jaxseg.run import fitting
 from jaxseg.scenes.scene import Window
 from jaxseg.transforms.hyperspectral import PCA, RemoveBands
 from jaxseg.transforms.radiometry import LogIntensity, Standardize

@@ -79,7 +79,7 @@ def test_two_processes_train_as_one_and_count_alike(tiny: Path, tmp_path: Path) 
 
     def evaluated(processes: int, devices: int) -> dict[str, Any]:
         """The scores of the run of two processes."""
-        main = "import sys; from jaxseg.cli import main; main(sys.argv[1:])"
+        main = "import sys; from jaxseg.cli.main import main; main(sys.argv[1:])"
         command = [
             *("-c", main, "evaluate", str(tmp_path / "two"), "--no-baseline"),
             *("--step", "latest", "--mesh.data", "2", "--mesh.space", "2"),

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import pytest
 
 from jaxseg import config as configs
-from jaxseg import sharding, step, training
+from jaxseg import sharding
 from jaxseg.datasets.folder.source import Folder
 from jaxseg.datasets.landscape.source import Landscape
+from jaxseg.run import step, training
 from jaxseg.transforms.radiometry import Standardize
 
 SHIPPED = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))

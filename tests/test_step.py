@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from jaxseg import config as configs
-from jaxseg import sharding, step
+from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.pipeline import windows as pipeline
+from jaxseg.run import step
 from jaxseg.scenes.scene import Sample
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.radiometry import Standardize

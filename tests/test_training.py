@@ -13,9 +13,9 @@ import jax
 import numpy as np
 import pytest
 
-from jaxseg import checkpoint, training
 from jaxseg import config as configs
 from jaxseg.errors import UserError
+from jaxseg.run import checkpoint, completion, training
 from jaxseg.sharding import MeshShape
 
 ROOT = Path(__file__).parent.parent
@@ -159,7 +159,7 @@ def test_a_network_of_another_number_of_classes_is_refused(tiny: Path, tmp_path:
 def test_a_run_starts_from_another_run(tiny: Path, finished: Path, tmp_path: Path) -> None:
     flags = ["--config.init-from", str(finished), "--config.num-steps", "3"]
     config = configs.override(configs.load(str(tiny / "config.py")), flags, "test")
-    config = configs.completed(config)
+    config = completion.completed(config)
     state, origin = training._initialised(config, training.sharding.make_mesh(config.mesh))
     assert str(finished) in origin
     _, other = checkpoint.reopen(finished, MeshShape())

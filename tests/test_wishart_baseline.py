@@ -9,18 +9,18 @@ import pytest
 from numpy.typing import NDArray
 from polsar_folder import labelled
 
-from jaxseg.assessment import baseline_evaluation, wishart_evaluation
 from jaxseg.config import Config
 from jaxseg.datasets.landscape.sensors import wishart
 from jaxseg.datasets.polsar import LabelledPolsar
 from jaxseg.errors import UserError
+from jaxseg.evaluation.evaluate import baseline_evaluation, wishart_evaluation
+from jaxseg.evaluation.wishart import WishartClassifier
 from jaxseg.models.unet import UNet
 from jaxseg.physics import polsar
 from jaxseg.pipeline.windows import Data
 from jaxseg.scenes.scene import IGNORE
 from jaxseg.scenes.sensor import Sensor
 from jaxseg.transforms.polsar import CoherencyFeatures
-from jaxseg.wishart_baseline import WishartClassifier
 
 POWER = np.array([[0.2, 0.01, 0.01], [0.02, 0.15, 0.03], [0.02, 0.01, 0.1]], np.float32)
 

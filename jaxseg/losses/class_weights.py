@@ -75,7 +75,7 @@ def weights_of(class_weights: ClassWeights, num_classes: int) -> jax.Array:
     if isinstance(class_weights, str):
         raise UserError(
             f"class_weights {class_weights!r} is a rule and has to be replaced by numbers first: "
-            "jaxseg.config.completed(config) does, with the training split."
+            "jaxseg.run.completion.completed(config) does, with the training split."
         )
     if class_weights and len(class_weights) != num_classes:
         raise UserError(

@@ -209,8 +209,8 @@ def _projected(step: PCA | MNF, image: jax.Array) -> jax.Array:
 
 def _unfitted(step: object) -> str:
     return (
-        f"{type(step).__name__} has no numbers yet: jaxseg.config.completed(config) finds them on "
-        "the training pixels."
+        f"{type(step).__name__} has no numbers yet: jaxseg.run.completion.completed(config) finds "
+        "them on the training pixels."
     )
 
 

@@ -19,20 +19,19 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from jaxseg import checkpoint, config_text, evaluation, sharding
 from jaxseg import config as configs
-from jaxseg.checkpoint import Checkpoints
+from jaxseg import config_text, sharding
 from jaxseg.config import Config
 from jaxseg.errors import UserError
-from jaxseg.logbook import Logbook
 from jaxseg.losses.distillation import Teacher
 from jaxseg.metrics.scores import scores_of
 from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline import windows as pipeline
-from jaxseg.scenes.agreement import refuse_other
-from jaxseg.scenes.scene import Sample
-from jaxseg.scenes.source_flags import SOURCE, flags_of
-from jaxseg.step import (
+from jaxseg.run import checkpoint, completion
+from jaxseg.run import evaluator as evaluation
+from jaxseg.run.checkpoint import Checkpoints
+from jaxseg.run.logbook import Logbook
+from jaxseg.run.step import (
     TrainState,
     abstract_state,
     count_parameters,
@@ -40,6 +39,9 @@ from jaxseg.step import (
     init_state,
     make_train_step,
 )
+from jaxseg.scenes.agreement import refuse_other
+from jaxseg.scenes.scene import Sample
+from jaxseg.scenes.source_flags import SOURCE, flags_of
 from jaxseg.transforms.transform import preprocess
 
 AHEAD = 2
@@ -72,7 +74,7 @@ def train(config: Config, workdir: Path) -> TrainState:
     with Checkpoints(workdir, keep=config.keep, repair=True) as checkpoints:
         # 2 sources, and what the config leaves to be measured on them
         stored = checkpoints.stored_config()
-        config = configs.completed(config, stored)
+        config = completion.completed(config, stored)
         configs.check(config)
         source = config.data.source
 

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jaxseg.assessment import Assessment
+from jaxseg.evaluation.evaluate import Assessment
 from jaxseg.metrics.boundaries import BoundaryTotal
 from jaxseg.metrics.calibration import BINS
 from jaxseg.metrics.intervals import DRAWS

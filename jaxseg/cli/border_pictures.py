@@ -8,11 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from jaxseg.config import Config, completed
+from jaxseg.config import Config
 from jaxseg.errors import UserError
 from jaxseg.losses.pixels import EdgeWeightedCrossEntropy
 from jaxseg.pictures import tiles as pictures
 from jaxseg.pipeline import windows as pipeline
+from jaxseg.run import completion
 from jaxseg.scenes.scene import IGNORE, Window
 
 _TITLES = ("image", "classes", "weight of the pixel over the image")
@@ -42,7 +43,7 @@ def border_figure(config: Config, split: str, count: int) -> Figure:
     loss = _loss(config)
     config = dataclasses.replace(config, loss={"edge": loss}, preprocess=(), augment=())
     data = dataclasses.replace(config.data, separation=True)
-    config = completed(dataclasses.replace(config, data=data))
+    config = completion.completed(dataclasses.replace(config, data=data))
     loss, data = _loss(config), config.data  # a rule of class weights has become numbers
     scenes = data.source.scenes(split)
     if not len(scenes):

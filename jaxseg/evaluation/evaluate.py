@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg import checkpoint, sharding
+from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.datasets.paired import without_side
 from jaxseg.errors import UserError
-from jaxseg.evaluation import Evaluation, Evaluator
-from jaxseg.gaussian_baseline import GaussianClassifier
+from jaxseg.evaluation.gaussian import GaussianClassifier
+from jaxseg.evaluation.leakage import refuse_trained_pixels
+from jaxseg.evaluation.wishart import WishartClassifier
 from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
 from jaxseg.metrics.calibration import Reliability
 from jaxseg.metrics.intervals import Intervals
@@ -26,10 +27,11 @@ from jaxseg.metrics.scores import scores_of
 from jaxseg.physics import polsar
 from jaxseg.pictures import tiles as pictures
 from jaxseg.pipeline import windows as pipeline
+from jaxseg.run import checkpoint
+from jaxseg.run.evaluator import Evaluation, Evaluator
 from jaxseg.scenes.scene import IGNORE, Sample, Source, Window
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.transform import preprocess
-from jaxseg.wishart_baseline import WishartClassifier
 
 BASELINE_WINDOWS = 256
 """Training windows that the per-pixel baselines are fitted on, evenly spaced over the split."""
@@ -148,43 +150,6 @@ def _check_classes(trained: Source, given: Source) -> None:
             f"The data have the classes {', '.join(given.classes)}; the network tells apart "
             f"{', '.join(trained.classes)}. They have to be the same, in the same order."
         )
-
-
-SPLITTING = ("split", "split_by", "lists", "fractions", "block", "guard", "seed")
-"""Fields of a source that decide which pixels train."""
-
-
-def refuse_trained_pixels(trained: Source, given: Source, split: str) -> None:
-    """Compares a split with what a run was trained on, where both are of the same files.
-
-    Files that are split in another way pass if none of the split trained; parts of files do not.
-
-    Raises:
-        UserError: Pixels of the split may have been trained on.
-    """
-    trained, given = _innermost(trained), _innermost(given)
-    one_scene = hasattr(trained, "block")
-    place = "path" if one_scene else "images"
-    if split == "train" or type(trained) is not type(given) or not hasattr(trained, place):
-        return
-    own, other = ({name: getattr(s, name, None) for name in SPLITTING} for s in (trained, given))
-    if getattr(trained, place) != getattr(given, place) or own == other:
-        return
-    train, test = trained.scenes("train"), given.scenes(split)
-    seen = {train.name(index) for index in range(len(train))}
-    for name in map(test.name, range(len(test))):
-        if one_scene or name in seen:
-            changed = (f"{n} {own[n]} -> {other[n]}" for n in own if own[n] != other[n])
-            raise UserError(
-                f"{name}: the network may have been trained on pixels of the {split} split, for "
-                f"the data are split in another way than the run's ({', '.join(changed)}). Split "
-                "them as the run did."
-            )
-
-
-def _innermost(source: Source) -> Source:
-    inner: Source | None = getattr(source, "source", None)
-    return source if inner is None else _innermost(inner)
 
 
 class PixelClassifier(Protocol):

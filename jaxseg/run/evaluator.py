@@ -27,10 +27,10 @@ from jaxseg.metrics.scores import ConfusionTotal, Scores, scores_of
 from jaxseg.pictures import tiles as pictures
 from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline import windows as pipeline
+from jaxseg.run.step import TrainState, inference_variables, make_eval_step
 from jaxseg.scenes.agreement import refuse_other
 from jaxseg.scenes.scene import Sample, Source, Window
 from jaxseg.scenes.source_flags import flags_of
-from jaxseg.step import TrainState, inference_variables, make_eval_step
 
 CALIBRATION_WINDOWS = 256
 """Windows that a temperature is fitted on, evenly spaced: one number needs no more."""

@@ -24,9 +24,10 @@ from orbax.checkpoint.checkpoint_managers import (
     LatestN,
 )
 
-from jaxseg import config_text, sharding, step
+from jaxseg import config_text, sharding
 from jaxseg.config import Config
 from jaxseg.errors import UserError
+from jaxseg.run import step
 
 METRIC = "miou"
 """The validation metric that decides which checkpoint is the best."""

@@ -26,10 +26,10 @@ from rich.table import Table
 
 from jaxseg import config as configs
 from jaxseg import models
+from jaxseg.cli.receptive_field import receptive_field
 from jaxseg.console import track
 from jaxseg.datasets.landscape.source import Landscape
 from jaxseg.errors import UserError
-from jaxseg.receptive_field import receptive_field
 
 Call = Callable[..., object]
 Context = nn.module.InterceptorContext

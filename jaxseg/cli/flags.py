@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jaxseg import assessment
+from jaxseg.evaluation import evaluate as assessment
 from jaxseg.metrics.boundaries import Tolerance
 from jaxseg.sharding import MeshShape
 

@@ -14,17 +14,9 @@ import jax
 import tyro
 from rich.console import Console
 
-from jaxseg import (
-    assessment,
-    border_pictures,
-    catalogue,
-    checkpoint,
-    polsar_pictures,
-    report,
-    training,
-)
 from jaxseg import config as configs
-from jaxseg.command_flags import (
+from jaxseg.cli import border_pictures, catalogue, polsar_pictures
+from jaxseg.cli.flags import (
     BorderFlags,
     ClassWeightsFlags,
     EvaluateFlags,
@@ -33,12 +25,15 @@ from jaxseg.command_flags import (
     PolsarFlags,
     TrainFlags,
 )
+from jaxseg.cli.memory import keep_freed_memory
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
+from jaxseg.evaluation import evaluate as assessment
+from jaxseg.evaluation import report
 from jaxseg.losses import class_counts
-from jaxseg.memory import keep_freed_memory
+from jaxseg.run import checkpoint, training
+from jaxseg.run.step import inference_variables
 from jaxseg.sharding import MeshShape
-from jaxseg.step import inference_variables
 from jaxseg.weights import pretrained
 from jaxseg.weights.state_dict import write_state_dict
 

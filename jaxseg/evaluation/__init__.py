@@ -1,0 +1,1 @@
+"""What a run is worth: every measure on a split, what single pixels reach, the report."""

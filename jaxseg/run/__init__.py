@@ -1,0 +1,1 @@
+"""A run: trained step by step, saved, continued, opened again."""

@@ -1,0 +1,84 @@
+"""What a config leaves open: statistics, classes, rules of weights, the reach of borders."""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+
+from jaxseg.config import Config
+from jaxseg.console import make_console
+from jaxseg.losses.class_counts import class_counts
+from jaxseg.losses.loss import Loss
+from jaxseg.losses.pixels import EdgeWeightedCrossEntropy
+from jaxseg.pipeline import band_statistics, border_weights
+from jaxseg.pipeline.windows import Data
+from jaxseg.run import fitting
+from jaxseg.scenes.sensor import Sensor
+from jaxseg.transforms.augmentation import ScaleCrop
+
+
+def completed(config: Config, stored: Config | None = None) -> Config:
+    """Fills in what a config leaves open: statistics, classes, rules of weights, reach of borders.
+
+    Args:
+        config: The config.
+        stored: That of the run which is continued, if one is.
+
+    Raises:
+        UserError: The data are missing or too few.
+    """
+    if getattr(config.model, "num_classes", None) == 0:
+        model = config.model.clone(num_classes=len(config.data.source.classes))
+        config = dataclasses.replace(config, model=model)
+    if config.data.separation and not config.data.separation_limit:
+        data = dataclasses.replace(config.data, separation_limit=_separation_limit(config))
+        config = dataclasses.replace(config, data=data)
+    known = () if stored is None else stored.preprocess
+    return dataclasses.replace(
+        _weighted(config),
+        preprocess=fitting.fitted(config.preprocess, config.data, known),
+        sensor=_measured(config.data) if stored is None else stored.sensor,
+    )
+
+
+def _measured(data: Data) -> Sensor:
+    """The source's sensor with the numbers typical of its training images."""
+    typical = band_statistics.typical(data.source.scenes("train"), data.crop)
+    return dataclasses.replace(data.source.sensor, typical=typical)
+
+
+def _separation_limit(config: Config) -> float:
+    """The distance in pixels of the scene that the losses see, at the smallest zoom."""
+    reaches = [
+        border_weights.reach(loss.w0, loss.sigma)
+        for loss in config.loss.values()
+        if isinstance(loss, EdgeWeightedCrossEntropy)
+    ]
+    zoom = math.prod(
+        step.low for step in (*config.augment_raw, *config.augment) if isinstance(step, ScaleCrop)
+    )
+    return math.ceil(max(reaches, default=border_weights.LIMIT) / zoom)
+
+
+def _weighted(config: Config) -> Config:
+    """The config, with numbers instead of rules of class weights."""
+    resolved: dict[str, Any] = dict(config.loss)
+    ruled = {name for name, loss in resolved.items() if _rule(loss) is not None}
+    presence = config.presence_weights
+    if not ruled and not isinstance(presence, str):
+        return config
+    console = make_console()
+    console.quiet = jax.process_index() > 0
+    counts = class_counts(config.data.source, threads=config.data.threads, console=console)
+    for name in ruled:
+        weights = counts.weights(_rule(resolved[name]))
+        resolved[name] = dataclasses.replace(resolved[name], class_weights=weights)
+    if isinstance(presence, str):
+        presence = counts.weights(presence)
+    return dataclasses.replace(config, loss=resolved, presence_weights=presence)
+
+
+def _rule(loss: Loss) -> Any:  # noqa: ANN401  (a Rule or None; losses need no class weights)
+    weights = getattr(loss, "class_weights", ())
+    return weights if isinstance(weights, str) else None
