@@ -9,12 +9,15 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import flax.linen as nn
 import tyro
 
+from jaxseg.config_text import FILES
 from jaxseg.errors import UserError
 from jaxseg.losses.class_weights import ClassWeights, check_weights
 from jaxseg.losses.distillation import Distillation
@@ -85,38 +88,74 @@ class Config:
     keep: int = 2
 
 
-def load(path: str, module_name: str = "jaxseg_config") -> Config:
+def load(path: str) -> Config:
     """The `Config` that the file at `path` builds.
 
     Raises:
         UserError: The file is missing, cannot be run, or has no `get_config() -> Config`.
     """
-    file = Path(path)
+    return built(load_code(path))
+
+
+def load_code(name: str) -> ModuleType:
+    """Runs a file that a person has named, or imports a package.
+
+    Args:
+        name: A path that ends in .py, or the dotted name of a package or module.
+
+    Raises:
+        UserError: There is no such file or package, or running it fails.
+    """
+    if not name.endswith(".py") and not Path(name).exists():
+        try:
+            return importlib.import_module(name)
+        except ImportError as error:
+            raise UserError(
+                f"{name} is neither a file nor a package that can be imported: {error}. Give a "
+                "path that ends in .py, or the name of an installed package."
+            ) from error
+    file = Path(name)
     if not file.is_file():
         known = sorted(str(other) for other in Path("configs").glob("*.py"))
         raise UserError(
-            f"Config file {path} does not exist. In configs/ are: {', '.join(known) or 'none'}."
+            f"File {name} does not exist. In configs/ are: {', '.join(known) or 'none'}."
         )
+    module_name = f"{FILES}.{file.stem}"
     spec = importlib.util.spec_from_file_location(module_name, file)
     if spec is None or spec.loader is None:
-        raise UserError(f"Config file {path} is no Python file: give a path that ends in .py.")
+        raise UserError(f"{name} is not a Python file: give a path that ends in .py.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # tyro resolves annotations through it
-    try:
-        spec.loader.exec_module(module)
-        config = module.get_config() if hasattr(module, "get_config") else None
-    except UserError:
-        raise
-    except Exception as error:  # whatever a person's file may raise
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == str(file)]
-        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
-        raise UserError(f"{path}, line {line}: {type(error).__name__}: {error}.") from error
+    _explained(lambda: spec.loader and spec.loader.exec_module(module), name)
+    return module
+
+
+def built(module: ModuleType) -> Config:
+    """The config that a loaded file builds.
+
+    Raises:
+        UserError: It has no `get_config() -> Config`, or that fails.
+    """
+    name = str(module.__file__)
+    config = _explained(module.get_config, name) if hasattr(module, "get_config") else None
     if not isinstance(config, Config):
         raise UserError(
-            f"Config file {path} must define get_config() that returns a jaxseg.config.Config."
+            f"Config file {name} must define get_config() that returns a jaxseg.config.Config."
         )
     return config
+
+
+def _explained(run: Callable[[], object], name: str) -> object:
+    """Runs a person's code; whatever it may raise becomes one line with its place."""
+    try:
+        return run()
+    except UserError:
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if Path(frame.filename).resolve() == Path(name).resolve()]
+        line = error.lineno if isinstance(error, SyntaxError) else own[-1].lineno if own else None
+        raise UserError(f"{name}, line {line}: {type(error).__name__}: {error}.") from error
 
 
 def override(config: Config, flags: list[str], program: str) -> Config:

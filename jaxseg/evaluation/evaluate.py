@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from jaxseg import sharding
 from jaxseg.config import Config
+from jaxseg.config_text import Code
 from jaxseg.datasets.paired import without_side
 from jaxseg.errors import UserError
 from jaxseg.evaluation.gaussian import GaussianClassifier
@@ -88,6 +89,7 @@ def evaluate(
     baseline: bool = True,
     tolerance: Tolerance = TOLERANCE,
     rim: Tolerance = RIM,
+    code: Code = (),
 ) -> Assessment:
     """Evaluates a checkpoint of a run; `report` shows and writes what this finds.
 
@@ -100,13 +102,14 @@ def evaluate(
         baseline: Whether to fit and count the per-pixel baselines too.
         tolerance: How far a border may be off for Boundary F1.
         rim: Width of the rims of Boundary IoU.
+        code: Where the run's classes from outside of jaxseg may be taken from.
 
     Raises:
         UserError: There is no such run, checkpoint or split, or a split has no labelled pixel,
             or pixels that the run was trained on.
         SensorError: The images are not what the run was trained on.
     """
-    config, state = checkpoint.reopen(workdir, mesh_shape, which)
+    config, state = checkpoint.reopen(workdir, mesh_shape, which, code)
     config = _of_source(config, config.data.source)
     mesh = sharding.make_mesh(mesh_shape)
     validation = Evaluator(config, mesh, "validation", confidence=True)

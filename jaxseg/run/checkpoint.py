@@ -26,6 +26,7 @@ from orbax.checkpoint.checkpoint_managers import (
 
 from jaxseg import config_text, sharding
 from jaxseg.config import Config
+from jaxseg.config_text import Code
 from jaxseg.errors import UserError
 from jaxseg.run import step
 
@@ -36,19 +37,23 @@ METRIC = "miou"
 class Checkpoints:
     """The checkpoints of one run; use it as a context manager, so that a last save is finished."""
 
-    def __init__(self, workdir: Path, *, keep: int = 1, repair: bool = False) -> None:
+    def __init__(
+        self, workdir: Path, *, keep: int = 1, repair: bool = False, code: Code = ()
+    ) -> None:
         """Opens (and creates) `workdir`/checkpoints, keeping the newest `keep` and the best.
 
         Args:
             workdir: The run's folder.
             keep: Newest checkpoints that are kept.
             repair: Whether checkpoints with damaged metrics are put aside; an error otherwise.
+            code: Where classes from outside of jaxseg may be taken from.
 
         Raises:
             UserError: There are such, and `repair` does not hold.
         """
         self._aside = _put_aside(workdir / "checkpoints", repair=repair)
         self._unreadable: set[int] = set()
+        self._code = code
         self._manager = ocp.CheckpointManager(
             (workdir / "checkpoints").absolute(),
             options=ocp.CheckpointManagerOptions(
@@ -174,7 +179,7 @@ class Checkpoints:
         stored = self._manager.restore(
             number, args=ocp.args.Composite(config=ocp.args.JsonRestore())
         )
-        config = config_text.from_json(stored["config"])
+        config = config_text.from_json(stored["config"], self._code)
         if not isinstance(config, Config):
             raise UserError(f"Checkpoint {number} in {self._manager.directory} holds no Config.")
         return config
@@ -186,15 +191,19 @@ class Checkpoints:
         return state  # type: ignore[no-any-return]
 
 
-def config_of(workdir: Path) -> Config:
+def config_of(workdir: Path, code: Code = ()) -> Config:
     """The config of a run.
+
+    Args:
+        workdir: The run's folder.
+        code: Where classes from outside of jaxseg may be taken from.
 
     Raises:
         UserError: There is no run, or it has no checkpoint yet.
     """
     config = None
     if (workdir / "checkpoints").is_dir():
-        with Checkpoints(workdir) as checkpoints:
+        with Checkpoints(workdir, code=code) as checkpoints:
             config = checkpoints.stored_config()
     if config is None:
         raise UserError(f"{workdir} is no run with a checkpoint. Give the --workdir of a training.")
@@ -202,7 +211,7 @@ def config_of(workdir: Path) -> Config:
 
 
 def reopen(
-    workdir: Path, mesh_shape: sharding.MeshShape, which: str = "best"
+    workdir: Path, mesh_shape: sharding.MeshShape, which: str = "best", code: Code = ()
 ) -> tuple[Config, step.TrainState]:
     """The config and the state of a run, placed on the devices at hand.
 
@@ -210,6 +219,7 @@ def reopen(
         workdir: The run's folder.
         mesh_shape: Mesh to place the state on; it need not be the one of the training.
         which: `best`, `latest` or a step.
+        code: Where classes from outside of jaxseg may be taken from.
 
     Raises:
         UserError: There is no such run or checkpoint, or it cannot be read.
@@ -218,7 +228,7 @@ def reopen(
         raise UserError(
             f"{workdir} is no run: it has no folder checkpoints. Give the --workdir of a training."
         )
-    with Checkpoints(workdir) as checkpoints:
+    with Checkpoints(workdir, code=code) as checkpoints:
         number = checkpoints.choose(which)
         try:
             config = checkpoints._config(number)

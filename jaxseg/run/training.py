@@ -22,6 +22,7 @@ from jax.sharding import Mesh
 from jaxseg import config as configs
 from jaxseg import config_text, sharding
 from jaxseg.config import Config
+from jaxseg.config_text import Code
 from jaxseg.errors import UserError
 from jaxseg.losses.distillation import Teacher
 from jaxseg.metrics.scores import scores_of
@@ -52,12 +53,14 @@ class Interrupted(Exception):  # noqa: N818  it is no error: the state is saved
     """The run was asked to stop; its state is saved and the same command continues it."""
 
 
-def train(config: Config, workdir: Path) -> TrainState:
+def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
     """Trains to the end of `config`, continuing what `workdir` holds.
 
     Args:
         config: Everything that decides the run.
         workdir: Where checkpoints, metrics and events go.
+        code: Where other runs' classes from outside of jaxseg may be taken from; those in the
+            config itself are known.
 
     Returns:
         The final state.
@@ -66,12 +69,14 @@ def train(config: Config, workdir: Path) -> TrainState:
         UserError: Config, data or workdir do not fit each other, or a number became non-finite.
         Interrupted: SIGTERM or Ctrl-C came during the loop; the state is saved.
     """
+    config_text.check_storable(config, code)
+    code = (*code, *config_text.classes_in(config))
     # 1 mesh
     mesh = sharding.make_mesh(config.mesh)
     sharding.check_batch(mesh, config.data.batch_size, config.data.crop)
     positions = sharding.local_positions(mesh, config.data.batch_size)
 
-    with Checkpoints(workdir, keep=config.keep, repair=True) as checkpoints:
+    with Checkpoints(workdir, keep=config.keep, repair=True, code=code) as checkpoints:
         # 2 sources, and what the config leaves to be measured on them
         stored = checkpoints.stored_config()
         config = completion.completed(config, stored)
@@ -84,7 +89,7 @@ def train(config: Config, workdir: Path) -> TrainState:
         state, skipped = checkpoints.restore_newest(abstract)
         origin = "continued from the newest checkpoint"
         if state is None:
-            state, origin = _initialised(config, mesh)
+            state, origin = _initialised(config, mesh, code)
         first = int(state.step)
         chief = jax.process_index() == 0
         with Logbook(workdir, total_steps=config.num_steps, start_step=first, active=chief) as log:
@@ -116,7 +121,7 @@ def train(config: Config, workdir: Path) -> TrainState:
                 mesh,
             )
             batch = next(batches)
-            train_step = _compiled(config, mesh, abstract, state, batch)
+            train_step = _compiled(config, mesh, abstract, state, batch, code)
             validate = evaluation.Evaluator(config, mesh, "validation")
             log.say(f"Compiled the training step in {time.perf_counter() - started:.0f} s.")
 
@@ -224,10 +229,15 @@ class _Steps:
 
 
 def _compiled(
-    config: Config, mesh: Mesh, abstract: TrainState, state: TrainState, batch: dict[str, jax.Array]
+    config: Config,
+    mesh: Mesh,
+    abstract: TrainState,
+    state: TrainState,
+    batch: dict[str, jax.Array],
+    code: Code,
 ) -> Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]:
     """The training step as one executable: another shape is an error, never a recompilation."""
-    teacher = _teacher(config)
+    teacher = _teacher(config, code)
     placements = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     placed: tuple[Any, ...] = (placements, sharding.batch_sharding(mesh))
     more: tuple[Any, ...] = ()
@@ -244,7 +254,7 @@ def _compiled(
     return lambda state, batch: compiled(state, batch, *more)
 
 
-def _teacher(config: Config) -> Teacher | None:
+def _teacher(config: Config, code: Code) -> Teacher | None:
     """The finished network that the config learns from.
 
     Raises:
@@ -253,7 +263,7 @@ def _teacher(config: Config) -> Teacher | None:
     """
     if config.distillation.run is None:
         return None
-    finished, state = checkpoint.reopen(Path(config.distillation.run), config.mesh)
+    finished, state = checkpoint.reopen(Path(config.distillation.run), config.mesh, code=code)
     theirs, ours = finished.data.source.classes, config.data.source.classes
     if theirs != ours:
         raise UserError(
@@ -291,11 +301,11 @@ def _refuse_changes(stored: Config | None, given: Config, workdir: Path) -> None
         )
 
 
-def _initialised(config: Config, mesh: Mesh) -> tuple[TrainState, str]:
+def _initialised(config: Config, mesh: Mesh, code: Code) -> tuple[TrainState, str]:
     """A new state, with the parameters of another run or framework where the config names one."""
     state = init_state(config, len(config.data.source.sensor.bands), mesh)
     if config.init_from is not None:
-        _, other = checkpoint.reopen(Path(config.init_from), config.mesh)
+        _, other = checkpoint.reopen(Path(config.init_from), config.mesh, code=code)
         weights = (other.params if other.ema is None else other.ema, other.batch_stats)
         origin = f"from the run {config.init_from}"
     elif config.pretrained.path is not None:
