@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from jaxseg.pipeline.border_weights import reach, separation, separation_on_device
+from jaxseg.losses.border_weights import reach, separation, separation_on_device
 
 LIMIT = reach(10.0, 5.0)
 

@@ -38,10 +38,10 @@ from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.datasets.folder.source import Folder
 from jaxseg.datasets.landscape.map import BUILDING, CROPLAND, MEADOW, ORCHARD
+from jaxseg.losses.border_weights import components
 from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
 from jaxseg.metrics.boundaries import BoundaryTotal
 from jaxseg.metrics.objects import match_objects
-from jaxseg.pipeline.border_weights import components
 from jaxseg.run import completion, training
 from jaxseg.run.evaluator import Evaluator
 from jaxseg.run.step import TrainState
@@ -120,9 +120,7 @@ def planned(name: str, folder: Path | None, loss: str, steps: int, seed: int) ->
                 classes=("membrane", "cell"),
                 ids=(0, 255),
             )
-    data = dataclasses.replace(
-        config.data, source=source, crop=128, batch_size=8, separation=loss == "edge"
-    )
+    data = dataclasses.replace(config.data, source=source, crop=128, batch_size=8)
     return dataclasses.replace(
         config,
         data=data,

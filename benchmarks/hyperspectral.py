@@ -46,6 +46,7 @@ from jaxseg import config as configs
 from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.datasets.indian_pines import IndianPines
+from jaxseg.datasets.one_scene import SceneSplit
 from jaxseg.metrics.scores import Scores, scores_of
 from jaxseg.models.unet import UNet
 from jaxseg.run import completion, training
@@ -108,7 +109,7 @@ def measured(split: str, method: str, seed: int, steps: int, folder: Path) -> di
     if not file.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         config = configs.load(str(CONFIG))
-        source = IndianPines(split=split, seed=seed)  # type: ignore[arg-type]
+        source = IndianPines(split=SceneSplit(split, seed=seed))  # type: ignore[arg-type]
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
         started, busy = time.perf_counter(), time.process_time()
         found, details = METHODS[method](config, seed, steps, folder)

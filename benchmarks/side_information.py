@@ -152,17 +152,23 @@ def helped(plain: Config, optical: Source, teacher: Path) -> dict[str, Config]:
         "A": dataclasses.replace(
             plain,
             data=pair,
-            distillation=Distillation(
-                str(teacher), layers=LAYERS, attention=1.0, logits=0.5, temperature=2.0
-            ),
+            loss=plain.loss
+            | {
+                "distillation": Distillation(
+                    str(teacher), layers=LAYERS, attention=1.0, logits=0.5, temperature=2.0
+                )
+            },
         ),
         "B": dataclasses.replace(
             plain,
             data=pair,
             model=TwoNetworks(classes, network=NETWORK),
-            distillation=Distillation(
-                str(teacher), layers=LAYERS, student="second/", hallucination=10.0
-            ),
+            loss=plain.loss
+            | {
+                "distillation": Distillation(
+                    str(teacher), layers=LAYERS, student="second/", hallucination=10.0
+                )
+            },
         ),
         "C": dataclasses.replace(plain, pretrained=Pretrained(str(start))),
     }

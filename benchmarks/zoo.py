@@ -28,6 +28,7 @@ from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.datasets.landscape.source import INCONSPICUOUS, MEAN, PAIRS, STD, Landscape
 from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
+from jaxseg.losses.presence import Presence
 from jaxseg.metrics.boundaries import BoundaryTotal
 from jaxseg.optimizer import Optimizer
 from jaxseg.pipeline.windows import Data
@@ -86,8 +87,7 @@ def planned(steps: int) -> dict[str, Config]:
         if isinstance(source, Landscape) and source.modality == "optical":
             runs[path.stem] = equal(config, steps)
     edge = {"ce": EdgeWeightedCrossEntropy()}
-    data = dataclasses.replace(runs["unet"].data, separation=True)
-    runs["unet_edge_weighted"] = dataclasses.replace(runs["unet"], loss=edge, data=data)
+    runs["unet_edge_weighted"] = dataclasses.replace(runs["unet"], loss=edge)
     for whole, without, arguments in ABLATIONS.values():
         if arguments:
             model = runs[whole].model.clone(**arguments)
@@ -104,7 +104,8 @@ def equal(config: Config, steps: int) -> Config:
         ),
         preprocess=(Standardize(mean=MEAN["optical"], std=STD["optical"]),),
         augment=(Dihedral(), Brightness(gain=0.05, offset=0.05)),
-        loss={"ce": CrossEntropy()},
+        loss={"ce": CrossEntropy()}
+        | {name: loss for name, loss in config.loss.items() if isinstance(loss, Presence)},
         aux_weight=config.aux_weight,
         optimizer=Optimizer(learning_rate=2e-3, schedule="cosine", warmup=20, clip=1.0),
         num_steps=steps,

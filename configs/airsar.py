@@ -37,8 +37,6 @@ def get_config() -> Config:
         classes=("bare soil", "mountain", "water", "urban", "vegetation"),
         ids=(1, 2, 3, 4, 5),
         map_colors=((222, 184, 110), (120, 90, 60), (44, 92, 176), (206, 44, 40), (60, 140, 60)),
-        block=48,
-        guard=8,
     )
     return Config(
         model=RefinedPSPNet(num_classes=5, backbone="resnet18", features=64, aux_head=True),

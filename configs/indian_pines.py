@@ -6,7 +6,7 @@ block each). A Gaussian classifier of single pixels has 0.303 mIoU.
 
 pip install 'jaxseg[hyperspectral]'
 python train.py --config configs/indian_pines.py
-python train.py --config configs/indian_pines.py --config.data.source.split pixels   # leaks
+python train.py --config configs/indian_pines.py --config.data.source.split.kind pixels   # leaks
 """
 
 from jaxseg.config import Config

@@ -9,6 +9,7 @@ python train.py --config configs/lecture_pspnet.py
 from jaxseg.config import Config
 from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
 from jaxseg.losses.pixels import CrossEntropy
+from jaxseg.losses.presence import Presence
 from jaxseg.models.pspnet import LecturePSPNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.pipeline.windows import Data
@@ -25,7 +26,7 @@ def get_config() -> Config:
         ),
         preprocess=(Standardize(mean=MEAN["optical"], std=STD["optical"]),),
         augment=(Dihedral(), Brightness(gain=0.05, offset=0.05)),
-        loss={"ce": CrossEntropy()},
+        loss={"ce": CrossEntropy(), "presence": Presence()},
         optimizer=Optimizer(learning_rate=2e-3, schedule="cosine", warmup=20, clip=1.0),
         num_steps=150,
         eval_every=150,

@@ -38,7 +38,6 @@ def get_config() -> Config:
             batch_size=8,
             evaluation_crop=256,
             pad=True,
-            separation=True,
         ),
         preprocess=(Standardize(),),
         augment=(Dihedral(), ScaleCrop(low=0.8, high=1.25), Brightness(gain=0.2, offset=0.2)),

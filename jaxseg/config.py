@@ -5,6 +5,8 @@ up. Flags change its fields by their dotted names: `--config.model.backbone resn
 """
 
 import dataclasses
+import difflib
+import functools
 import importlib
 import importlib.util
 import sys
@@ -17,10 +19,8 @@ from typing import Annotated, Any
 import flax.linen as nn
 import tyro
 
-from jaxseg.config_text import FILES
-from jaxseg.errors import UserError
-from jaxseg.losses.class_weights import ClassWeights, check_weights
-from jaxseg.losses.distillation import Distillation
+from jaxseg.config_text import FILES, renewal
+from jaxseg.errors import UserError, check_least
 from jaxseg.losses.loss import Loss
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.optimizer import Optimizer
@@ -30,6 +30,9 @@ from jaxseg.sharding import MeshShape
 from jaxseg.transforms.radiometry import Standardize
 from jaxseg.transforms.transform import Augment, Preprocess
 from jaxseg.weights.pretrained import Pretrained
+
+INTERVAL = {"least": 1, "free_on_resume": True, "follows_length": True}
+"""Of a number of steps that a shorter run divides as the config's own length did."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,17 +47,13 @@ class Config:
         augment_raw: Random changes of their raw sensor numbers, before `preprocess`: what the
             sensor itself varies in, such as speckle.
         loss: Losses by the name they are logged under; their weighted sum is trained.
-        aux_weight: Factor of the same losses on every auxiliary head.
-        class_weight: Factor of the binary cross-entropy of a network that also tells which classes
-            the image holds.
-        presence_weights: One weight per class in that cross-entropy, or a rule; empty = all ones.
+        aux_weight: Factor of the losses of pixels on every auxiliary head.
         optimizer: How parameters follow their gradients.
         num_steps: Updates in the whole run.
         accumulate: Slices that a batch is cut into to save memory; gradients are averaged, batch
             statistics are per slice.
         seed: Decides initial parameters, order of the data, augmentation and dropout.
         sensor: What the training images are; found when a run starts.
-        distillation: Another run to learn from, which sees side images in training.
         pretrained: Weights of other frameworks to start from.
         init_from: Folder of another run whose parameters to start from.
         mesh: Devices along each axis.
@@ -71,30 +70,57 @@ class Config:
     augment_raw: tuple[Augment, ...] = ()
     loss: dict[str, Loss] = dataclasses.field(default_factory=lambda: {"ce": CrossEntropy()})
     aux_weight: float = 0.4
-    class_weight: float = 1.0
-    presence_weights: ClassWeights = ()
     optimizer: Optimizer = Optimizer()
-    num_steps: int = 1000
-    accumulate: int = 1
+    num_steps: int = dataclasses.field(default=1000, metadata={"least": 1, "free_on_resume": True})
+    accumulate: int = dataclasses.field(default=1, metadata={"least": 1})
     seed: int = 0
     sensor: Annotated[Sensor, tyro.conf.Suppress] = Sensor(())
-    distillation: Distillation = Distillation()
     pretrained: Pretrained = Pretrained()
     init_from: str | None = None
-    mesh: MeshShape = MeshShape()
-    log_every: int = 10
-    eval_every: int = 500
-    save_every: int = 500
-    keep: int = 2
+    mesh: MeshShape = dataclasses.field(default=MeshShape(), metadata={"free_on_resume": True})
+    log_every: int = dataclasses.field(default=10, metadata=INTERVAL)
+    eval_every: int = dataclasses.field(default=500, metadata=INTERVAL)
+    save_every: int = dataclasses.field(default=500, metadata=INTERVAL)
+    keep: int = dataclasses.field(default=2, metadata={"least": 1, "free_on_resume": True})
 
 
 def load(path: str) -> Config:
-    """The `Config` that the file at `path` builds.
+    """The `Config` that a file builds.
+
+    Args:
+        path: Of the file, or the bare name of a config that comes with the library.
 
     Raises:
         UserError: The file is missing, cannot be run, or has no `get_config() -> Config`.
     """
-    return built(load_code(path))
+    return built(load_code(found(path)))
+
+
+def found(path: str) -> str:
+    """The path of a config file that is given as a path, or as the bare name of a shipped one.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    if Path(path).is_file():
+        return path
+    files = shipped()
+    if path in files:
+        return str(files[path])
+    close = difflib.get_close_matches(Path(path).stem, files, n=1)
+    hint = f" Perhaps you mean {close[0]}." if close else ""
+    raise UserError(
+        f"Config file {path} does not exist.{hint} Give a path, or a name out of "
+        f"{', '.join(files)}; `jaxseg configs` says what they are."
+    )
+
+
+def shipped() -> dict[str, Path]:
+    """The configs that come with the library, by name."""
+    # In a wheel they lie inside the package, in a checkout beside it.
+    here = Path(__file__).parent
+    folder = here / "configs" if (here / "configs").is_dir() else here.parent / "configs"
+    return {file.stem: file for file in sorted(folder.glob("*.py"))}
 
 
 def load_code(name: str) -> ModuleType:
@@ -116,17 +142,14 @@ def load_code(name: str) -> ModuleType:
             ) from error
     file = Path(name)
     if not file.is_file():
-        known = sorted(str(other) for other in Path("configs").glob("*.py"))
-        raise UserError(
-            f"File {name} does not exist. In configs/ are: {', '.join(known) or 'none'}."
-        )
+        raise UserError(f"File {name} does not exist.")
     module_name = f"{FILES}.{file.stem}"
     spec = importlib.util.spec_from_file_location(module_name, file)
     if spec is None or spec.loader is None:
         raise UserError(f"{name} is not a Python file: give a path that ends in .py.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # tyro resolves annotations through it
-    _explained(lambda: spec.loader and spec.loader.exec_module(module), name)
+    _explained(functools.partial(spec.loader.exec_module, module), name)
     return module
 
 
@@ -155,7 +178,42 @@ def _explained(run: Callable[[], object], name: str) -> object:
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if Path(frame.filename).resolve() == Path(name).resolve()]
         line = error.lineno if isinstance(error, SyntaxError) else own[-1].lineno if own else None
-        raise UserError(f"{name}, line {line}: {type(error).__name__}: {error}.") from error
+        moved = renewal.MOVED.get(str(getattr(error, "name", None)))
+        hint = f" What was there is in {moved} since 0.2.0." if moved else ""
+        raise UserError(f"{name}, line {line}: {type(error).__name__}: {error}.{hint}") from error
+
+
+def shortened(own: Config, given: Config, flags: list[str]) -> tuple[Config, list[str]]:
+    """A config that a flag made shorter: warm-up and intervals shrink with it, unless given too.
+
+    Args:
+        own: The config of the file.
+        given: The same with flags.
+        flags: The flags.
+
+    Returns:
+        The config, and lines `field: number -> number` of what was shortened.
+    """
+    if given.num_steps >= own.num_steps:
+        return given, []
+    lines: list[str] = []
+
+    def shorter(value: Any, prefix: str) -> Any:  # noqa: ANN401  (any dataclass)
+        changes = {}
+        for field in dataclasses.fields(value):
+            name, number = prefix + field.name, getattr(value, field.name)
+            flag = "--config." + name.replace("_", "-")
+            asked = any(f == flag or f.startswith(flag + "=") for f in flags)
+            if field.metadata.get("follows_length") and number and not asked:
+                changes[field.name] = max(1, number * given.num_steps // own.num_steps)
+                lines.append(f"{name}: {number} -> {changes[field.name]}")
+        return dataclasses.replace(value, **changes)
+
+    config: Config = shorter(given, "")
+    optimizer = shorter(config.optimizer, "optimizer.")
+    if optimizer.warmup >= config.num_steps:  # a run of one step has no room for a rise
+        optimizer = dataclasses.replace(optimizer, warmup=0)
+    return dataclasses.replace(config, optimizer=optimizer), lines
 
 
 def override(config: Config, flags: list[str], program: str) -> Config:
@@ -189,12 +247,8 @@ def check(config: Config) -> None:
         raise UserError(
             "The config has no loss. Give one, for example loss={'ce': CrossEntropy()}."
         )
-    check_weights(config.class_weight, config.presence_weights)
-    per_class = {"presence-weights": config.presence_weights} | {
-        f"loss.{name}.class-weights": getattr(loss, "class_weights", ())
-        for name, loss in config.loss.items()
-    }
-    for flag, weights in per_class.items():
+    for name, loss in config.loss.items():
+        weights, flag = getattr(loss, "class_weights", ()), f"loss.{name}.class-weights"
         if weights and not isinstance(weights, str) and len(weights) != len(classes):
             raise UserError(
                 f"--config.{flag} has {len(weights)} for {len(classes)} classes "
@@ -206,6 +260,4 @@ def check(config: Config) -> None:
             "slices: "
             "--config.accumulate must divide --config.data.batch-size."
         )
-    for name in ("num_steps", "log_every", "eval_every", "save_every", "keep", "accumulate"):
-        if getattr(config, name) < 1:
-            raise UserError(f"{name} is {getattr(config, name)}: it must be 1 or more.")
+    check_least(config, "--config")

@@ -21,7 +21,8 @@ class Optimizer:
         schedule: `constant`, `poly` ((1 - t)^power, DeepLab and PSPNet) or `cosine`, over the whole
             run.
         power: Exponent of `poly`.
-        warmup: Steps of linear rise from zero to the peak; the schedule spans the rest.
+        warmup: Steps of linear rise to the peak, the first at a peak divided by them; the schedule
+            spans the rest.
         momentum: Momentum of `sgd`.
         nesterov: Whether `sgd` looks ahead.
         weight_decay: Decay of kernels; biases and normalisation parameters never decay.
@@ -34,7 +35,7 @@ class Optimizer:
     name: Literal["sgd", "adamw"] = "adamw"
     schedule: Literal["constant", "poly", "cosine"] = "poly"
     power: float = 0.9
-    warmup: int = 0
+    warmup: int = dataclasses.field(default=0, metadata={"follows_length": True})
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 1e-4

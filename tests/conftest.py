@@ -2,6 +2,8 @@
 
 import os
 
+from fixtures.places import GOLDENS
+
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Read once, when jax is first imported. Level 0 compiles four times faster and runs 1.5 times
 # slower.
@@ -15,15 +17,14 @@ os.environ["XLA_FLAGS"] = (
 import json
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
 import pytest
-from folder_files import folder
+from fixtures.folder_files import folder
+from fixtures.tiny_folder import tiny
 from numpy.typing import NDArray
-from tiny_folder import tiny
 
 __all__ = ["folder", "tiny"]  # fixtures
 
@@ -42,7 +43,7 @@ def golden() -> Callable[[str], Golden]:
     """Reads a golden by name; images and outputs are (B, H, W, C), or (B, C)."""
 
     def read(name: str) -> Golden:
-        folder = Path(__file__).parent / "goldens"
+        folder = GOLDENS
         facts = json.loads((folder / f"{name}.json").read_text())
         image = np.random.default_rng(0).standard_normal(facts["input_shape_nchw"])
         outputs = np.load(folder / f"{name}.npz")

@@ -1,18 +1,21 @@
 """Configs: files, flags, JSON and what may differ on resume."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
+from fixtures.places import CONFIGS
 
 from jaxseg import config as configs
 from jaxseg import config_text
 from jaxseg.config import Config
 from jaxseg.errors import UserError
-from jaxseg.losses.pixels import CrossEntropy
+from jaxseg.losses.border_weights import Separation
+from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
 from jaxseg.run import completion
 
-SHIPPED = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
+SHIPPED = sorted(CONFIGS.glob("*.py"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -98,7 +101,8 @@ def test_pretty_fits_a_hundred_columns(tiny: Path) -> None:
 
 def test_the_separation_reaches_as_far_as_the_loss_sees_at_the_smallest_zoom(tiny: Path) -> None:
     config = configs.load(str(tiny / "config.py"))
-    assert config.data.separation_limit == 0
-    assert completion.completed(config).data.separation_limit == 36  # 28.4 px / 0.8
-    given = configs.override(config, ["--config.data.separation-limit", "50"], "test")
-    assert completion.completed(given).data.separation_limit == 50
+    assert completion.inputs_of(config) == (Separation(36.0),)  # 28.4 px / 0.8
+    wide = EdgeWeightedCrossEntropy(sigma=10.0)
+    both = dataclasses.replace(config, loss=config.loss | {"wide": wide})
+    assert completion.inputs_of(both) == (Separation(71.0),)  # of two losses the one that sees more
+    assert completion.inputs_of(dataclasses.replace(config, loss={"ce": CrossEntropy()})) == ()

@@ -10,11 +10,10 @@ from typing import Any
 
 import jax
 import pytest
+from fixtures.places import ROOT
 
 from jaxseg import sharding
 from jaxseg.sharding import MeshShape
-
-ROOT = Path(__file__).parent.parent
 
 
 def test_positions_cover_the_batch() -> None:

@@ -6,15 +6,16 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
+from fixtures.places import CONFIGS
 
 from jaxseg import config as configs
 from jaxseg import sharding
 from jaxseg.datasets.folder.source import Folder
 from jaxseg.datasets.landscape.source import Landscape
-from jaxseg.run import step, training
+from jaxseg.run import completion, step, training
 from jaxseg.transforms.radiometry import Standardize
 
-SHIPPED = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
+SHIPPED = sorted(CONFIGS.glob("*.py"))
 EMBEDDED = [p for p in SHIPPED if isinstance(configs.load(str(p)).data.source, Landscape)]
 
 
@@ -45,8 +46,7 @@ def test_a_config_lowers_to_eight_devices_as_it_is(path: Path) -> None:
         "label": array("uint8"),
         "valid": array("bool"),
     }
-    if data.separation:
-        batch["separation"] = array("float32")
+    batch |= {wanted.name: array("float32") for wanted in completion.inputs_of(config)}
     state = step.abstract_state(config, bands, mesh)
     lowered = jax.jit(step.make_train_step(config, mesh)).lower(state, batch)
     assert "sharding" in lowered.as_text()

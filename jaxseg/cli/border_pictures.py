@@ -42,8 +42,7 @@ def border_figure(config: Config, split: str, count: int) -> Figure:
     """
     loss = _loss(config)
     config = dataclasses.replace(config, loss={"edge": loss}, preprocess=(), augment=())
-    data = dataclasses.replace(config.data, separation=True)
-    config = completion.completed(dataclasses.replace(config, data=data))
+    config = completion.completed(config)
     loss, data = _loss(config), config.data  # a rule of class weights has become numbers
     scenes = data.source.scenes(split)
     if not len(scenes):
@@ -59,7 +58,7 @@ def border_figure(config: Config, split: str, count: int) -> Figure:
         height, width = scenes.size(scene)
         rows, columns = min(side, height), min(side, width)
         window = Window((height - rows) // 2, (width - columns) // 2, rows, columns)
-        sample = pipeline.read_window(scenes, scene, window, data)
+        sample = pipeline.read_window(scenes, scene, window, data, completion.inputs_of(config))
         label = sample["label"].astype(np.uint8)
         valid = sample["valid"].astype(bool)
         gap = sample["separation"].astype(np.float32)

@@ -18,15 +18,14 @@ import dataclasses
 import functools
 import importlib.util
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.datasets.one_scene import scene_of_split
+from jaxseg.datasets.one_scene import SceneSplit, scene_of_split
 from jaxseg.datasets.tiles import TileScenes
 from jaxseg.errors import UserError
-from jaxseg.scenes.scene import IGNORE
+from jaxseg.scenes.scene import IGNORE, Origin
 from jaxseg.scenes.sensor import Sensor
 
 CLASSES = (
@@ -76,21 +75,12 @@ class IndianPines:
     """The scene as a config holds it.
 
     Attributes:
-        split: `blocks` keeps training and test pixels apart; `pixels` draws single pixels, the
-            custom of the field, and warns, because their neighbourhoods overlap.
-        fractions: Shares of train, validation and test.
-        block: Rows and columns of a block.
-        guard: Pixels this close to a training block belong to no other split.
-        seed: Decides the split.
+        split: How its pixels are divided.
         path: Folder of Indian_pines_corrected.npy and Indian_pines_gt.npy; empty = those of the
             installed package tensorly.
     """
 
-    split: Literal["blocks", "pixels"] = "blocks"
-    fractions: tuple[float, float, float] = (0.4, 0.1, 0.5)
-    block: int = 12
-    guard: int = 4
-    seed: int = 0
+    split: SceneSplit = SceneSplit()
     path: str = ""
 
     @property
@@ -116,7 +106,11 @@ class IndianPines:
         Raises:
             UserError: The scene is not installed, or there is no such split.
         """
-        return scene_of_split(self, _scene, split, "Indian Pines")
+        return scene_of_split(self.path, self.split, _scene, split, "Indian Pines")
+
+    def origin(self) -> Origin:
+        """The scene and how it is divided."""
+        return self.split.origin(self.path)
 
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
         """Bands near 660, 560 and 480 nm."""

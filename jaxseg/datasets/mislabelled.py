@@ -17,15 +17,15 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
+from jaxseg.datasets.wrapped import Wrapped
 from jaxseg.errors import UserError
-from jaxseg.scenes.scene import IGNORE, Sample, Scenes, Source, Window
-from jaxseg.scenes.sensor import Sensor
+from jaxseg.scenes.scene import IGNORE, Sample, Scenes, Window
 
 Labels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Mislabelled:
+class Mislabelled(Wrapped):
     """A source whose training labels are wrong.
 
     Attributes:
@@ -38,7 +38,6 @@ class Mislabelled:
         seed: Another seed makes other errors.
     """
 
-    source: Source
     share: float = 0.4
     confusable: tuple[tuple[str, str], ...] = ()
     shift: int = 0
@@ -58,29 +57,13 @@ class Mislabelled:
                 f"shift {self.shift}, erode {self.erode}, seed {self.seed}: none may be negative."
             )
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The source's."""
-        return self.source.classes
-
-    @property
-    def colors(self) -> tuple[tuple[int, int, int], ...]:
-        """The source's."""
-        return self.source.colors
-
-    @property
-    def sensor(self) -> Sensor:
-        """The source's."""
-        return self.source.sensor
-
-    def scenes(self, split: str) -> Scenes:
-        """The source's scenes; those of `train` with errors.
+    def changed(self, scenes: Scenes) -> Scenes:
+        """The scenes with errors.
 
         Raises:
-            UserError: The split is missing, or `confusable` names a class that the source lacks.
+            UserError: `confusable` names a class that the source lacks.
         """
-        scenes = self.source.scenes(split)
-        return _Errors(scenes, self, self.partners()) if split == "train" else scenes
+        return _Errors(scenes, self, self.partners())
 
     def partners(self) -> NDArray[np.int64]:
         """(K,) class that each class is taken for; -1 = any other.
@@ -105,10 +88,6 @@ class Mislabelled:
             one, other = (classes.index(name) for name in pair)
             partner[one], partner[other] = other, one
         return partner
-
-    def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
-        """The source's."""
-        return self.source.rgb(image)
 
 
 class _Errors:

@@ -3,10 +3,11 @@
 image, label, how to split  ->  the labels of one split, 255 elsewhere  ->  `TileScenes`
 """
 
+import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Hashable, Mapping
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,46 +15,81 @@ from numpy.typing import NDArray
 from jaxseg.datasets import spatial_split
 from jaxseg.datasets.spatial_split import SPLITS
 from jaxseg.datasets.tiles import TileScenes
-from jaxseg.errors import UserError
-from jaxseg.scenes.scene import IGNORE, Sample
+from jaxseg.errors import UserError, check_least
+from jaxseg.scenes.scene import IGNORE, Origin, Sample
+from jaxseg.scenes.source_flags import SOURCE
 
 Load = Callable[[str], tuple[NDArray[np.generic], NDArray[np.uint8]]]
 """The folder of the scene -> image (H, W, C) and label (H, W), 255 = none."""
 
 
-class Settings(Hashable, Protocol):
-    """The fields of a source of one scene; see `jaxseg.datasets.spatial_split`."""
+@dataclasses.dataclass(frozen=True)
+class SceneSplit:
+    """How the labelled pixels of one scene are divided; see `jaxseg.datasets.spatial_split`.
 
-    @property
-    def split(self) -> Literal["blocks", "pixels"]:
-        """Whether whole blocks go to a split, or single pixels, which leaks."""
+    Attributes:
+        kind: `blocks` keeps training and test pixels apart; `pixels` draws single pixels, the
+            custom of the field, and warns, because their neighbourhoods overlap.
+        fractions: Shares of train, validation and test.
+        block: Rows and columns of a block.
+        guard: Pixels this close to a training block belong to no other split.
+        seed: Decides the split.
+    """
 
-    @property
-    def fractions(self) -> tuple[float, float, float]:
-        """Shares of train, validation and test."""
+    kind: Literal["blocks", "pixels"] = "blocks"
+    fractions: tuple[float, float, float] = (0.4, 0.1, 0.5)
+    block: int = dataclasses.field(default=12, metadata={"least": 1})
+    guard: int = dataclasses.field(default=4, metadata={"least": 0})
+    seed: int = dataclasses.field(default=0, metadata={"least": 0})
 
-    @property
-    def block(self) -> int:
-        """Rows and columns of a block."""
+    def __post_init__(self) -> None:
+        """Rejects sizes that are too small.
 
-    @property
-    def guard(self) -> int:
-        """Pixels this close to a training block belong to no other split."""
+        Raises:
+            UserError: It says which.
+        """
+        check_least(self, f"{SOURCE}.split")
 
-    @property
-    def seed(self) -> int:
-        """Decides the split."""
+    def of(
+        self, label: NDArray[np.uint8], name: str, *, draws: int = spatial_split.DRAWS
+    ) -> NDArray[np.uint8]:
+        """(H, W) number of each labelled pixel's split in `SPLITS`, 255 = none.
 
-    @property
-    def path(self) -> str:
-        """Folder of the scene."""
+        Args:
+            label: (H, W) classes, 255 = none.
+            name: What the scene is called.
+            draws: Assignments of blocks that are tried.
+
+        Raises:
+            UserError: The scene cannot be divided so.
+        """
+        if self.kind == "blocks":
+            return spatial_split.block_split(
+                label,
+                block=self.block,
+                guard=self.guard,
+                fractions=self.fractions,
+                seed=self.seed,
+                draws=draws,
+            )
+        sys.stderr.write(
+            f"{name}: a split by single pixels leaks. Most test pixels lie beside a training "
+            "pixel of the same field;\nscores are far above what another scene would give. "
+            f"{SOURCE}.split.kind blocks keeps them apart.\n"
+        )
+        return spatial_split.random_split(label, fractions=self.fractions, seed=self.seed)
+
+    def origin(self, place: str) -> Origin:
+        """What is compared to find leaks: every split is a part of the same scene."""
+        return Origin(place, dataclasses.asdict(self), whole=False)
 
 
-def scene_of_split(settings: Settings, load: Load, split: str, name: str) -> TileScenes:
+def scene_of_split(path: str, how: SceneSplit, load: Load, split: str, name: str) -> TileScenes:
     """The scene, with the labels of `train`, `validation` or `test` alone.
 
     Args:
-        settings: The source.
+        path: Folder of the scene.
+        how: How it is divided.
         load: Reads the scene.
         split: Which labels.
         name: What the scene is called.
@@ -63,9 +99,9 @@ def scene_of_split(settings: Settings, load: Load, split: str, name: str) -> Til
     """
     if split not in SPLITS:
         raise UserError(f"Split {split!r} of {name}: choose one of {', '.join(SPLITS)}.")
-    image, label = load(settings.path)
-    parts = _parts(settings, load, name)
-    shown = np.where(parts == SPLITS.index(split), label, np.uint8(IGNORE))
+    image, label = load(path)
+    numbers = _divided(path, how, load, name)
+    shown = np.where(numbers == SPLITS.index(split), label, np.uint8(IGNORE))
     record = {"image": image, "label": shown, "valid": np.ones(label.shape, bool)}
     return TileScenes([record], _sample, [label.shape], [f"{name}, {split} pixels"])
 
@@ -75,19 +111,5 @@ def _sample(record: Mapping[str, Any]) -> Sample:
 
 
 @functools.cache
-def _parts(settings: Settings, load: Load, name: str) -> NDArray[np.uint8]:
-    _, label = load(settings.path)
-    if settings.split == "pixels":
-        sys.stderr.write(
-            f"{name}: a split by single pixels leaks. Most test pixels lie beside a training "
-            "pixel of the same field;\nscores are far above what another scene would give. "
-            "--config.data.source.split blocks keeps them apart.\n"
-        )
-        return spatial_split.random_split(label, fractions=settings.fractions, seed=settings.seed)
-    return spatial_split.block_split(
-        label,
-        block=settings.block,
-        guard=settings.guard,
-        fractions=settings.fractions,
-        seed=settings.seed,
-    )
+def _divided(path: str, how: SceneSplit, load: Load, name: str) -> NDArray[np.uint8]:
+    return how.of(load(path)[1], name)

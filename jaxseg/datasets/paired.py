@@ -4,20 +4,20 @@
 with their help is evaluated, exported and used without them. `Stacked` delivers both as one image.
 """
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg.datasets.wrapped import Wrapped
 from jaxseg.errors import UserError
-from jaxseg.scenes.scene import Sample, Scenes, Source, Window
+from jaxseg.scenes.scene import Sample, Scenes, Source, Window, parts, with_parts
 from jaxseg.scenes.sensor import Sensor, stacked
 
 
 @dataclass(frozen=True)
-class Paired:
+class Paired(Wrapped):
     """A source with side information in its training split.
 
     Attributes:
@@ -25,36 +25,15 @@ class Paired:
         side: What helps in training; scene i of a split is the same ground as the source's.
     """
 
-    source: Source
     side: Source
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The source's."""
-        return self.source.classes
-
-    @property
-    def colors(self) -> tuple[tuple[int, int, int], ...]:
-        """The source's."""
-        return self.source.colors
-
-    @property
-    def sensor(self) -> Sensor:
-        """The source's."""
-        return self.source.sensor
-
-    def scenes(self, split: str) -> Scenes:
-        """The source's scenes; those of `train` with side images.
+    def changed(self, scenes: Scenes) -> Scenes:
+        """The scenes with side images.
 
         Raises:
-            UserError: The split is missing, or the two do not show the same scenes.
+            UserError: The two do not show the same scenes.
         """
-        own = self.source.scenes(split)
-        return _Both(own, self.side.scenes(split), join=False) if split == "train" else own
-
-    def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
-        """The source's."""
-        return self.source.rgb(image)
+        return _Both(scenes, self.side.scenes("train"), join=False)
 
 
 @dataclass(frozen=True)
@@ -64,12 +43,14 @@ class Stacked:
     A pixel is valid where both are.
 
     Attributes:
-        first: Also tells labels, classes and colours.
+        first: Labels, classes and colours are its.
         second: Its bands follow; its labels have to be the same.
     """
 
     first: Source
     second: Source
+
+    IMAGE: ClassVar[tuple[str, ...]] = ("first", "second")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -103,11 +84,8 @@ def without_side(source: Source) -> Source:
     """The source as evaluation sees it: no split of it opens side images, which may be gone."""
     if isinstance(source, Paired):
         return without_side(source.source)
-    wrapped: Any = source
-    if not hasattr(source, "source"):
-        return source
-    alone: Source = dataclasses.replace(wrapped, source=without_side(wrapped.source))
-    return alone
+    inner = {name: without_side(part) for name, part in parts(source).items()}
+    return with_parts(source, inner) if inner else source
 
 
 class _Both:

@@ -14,18 +14,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.datasets import spatial_split
 from jaxseg.datasets.folder.class_fields import check_classes, check_colors
 from jaxseg.datasets.folder.index import check_pair
 from jaxseg.datasets.folder.pairing import FLAG
 from jaxseg.datasets.label_table import LabelTable, UnknownValue
+from jaxseg.datasets.one_scene import SceneSplit
 from jaxseg.datasets.spatial_split import SPLITS
 from jaxseg.errors import UserError
 from jaxseg.files import polsar as polsar_files
 from jaxseg.files import raster
 from jaxseg.files.polsar import PolsarScene
 from jaxseg.physics.polsar import T3_BANDS
-from jaxseg.scenes.scene import IGNORE, Sample, Window
+from jaxseg.scenes.scene import IGNORE, Origin, Sample, Window
 from jaxseg.scenes.sensor import Sensor
 
 DRAWS = 200
@@ -46,10 +46,7 @@ class LabelledPolsar:
         ids: Number of each class in `labels`.
         ignore_ids: Numbers without meaning.
         map_colors: RGB of each class in maps, 0..255.
-        fractions: Shares of train, validation and test in the labelled pixels.
-        block: Rows and columns of a block.
-        guard: Pixels this close to a training block belong to no other split.
-        seed: Decides the split.
+        split: How the labelled pixels are divided.
         gsd: Ground sample distance in metres; None = not known.
     """
 
@@ -59,10 +56,7 @@ class LabelledPolsar:
     ids: tuple[int, ...]
     ignore_ids: tuple[int, ...] = (0,)
     map_colors: tuple[tuple[int, int, int], ...]
-    fractions: tuple[float, float, float] = (0.5, 0.1, 0.4)
-    block: int = 48
-    guard: int = 8
-    seed: int = 0
+    split: SceneSplit = SceneSplit(fractions=(0.5, 0.1, 0.4), block=48, guard=8)
     gsd: float | None = None
 
     def __post_init__(self) -> None:
@@ -73,9 +67,6 @@ class LabelledPolsar:
         """
         check_classes(self.classes, {"ids": self.ids, "map_colors": self.map_colors})
         check_colors(self.map_colors)
-        for field, number, least in (("block", self.block, 2), ("guard", self.guard, 0)):
-            if number < least:
-                raise UserError(f"{FLAG}.{field} is {number}: it must be {least} or more.")
         LabelTable.of(self.ids, self.ignore_ids)
 
     @property
@@ -100,6 +91,10 @@ class LabelledPolsar:
         scene, label, parts = _opened(self)
         shown = np.where(parts == SPLITS.index(split), label, np.uint8(IGNORE))
         return PolsarScenes(scene, shown, f"{self.path}, {split} pixels")
+
+    def origin(self) -> Origin:
+        """The scene and how it is divided."""
+        return self.split.origin(self.path)
 
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
         """Pauli in dB: red T22 (double bounce), green T33 (volume), blue T11 (surface)."""
@@ -180,12 +175,4 @@ def _opened(
         ) from None
     if not (label != IGNORE).any():
         raise UserError(f"{source.labels} holds no labelled pixel: all are of {FLAG}.ignore-ids.")
-    parts = spatial_split.block_split(
-        label,
-        block=source.block,
-        guard=source.guard,
-        fractions=source.fractions,
-        seed=source.seed,
-        draws=DRAWS,
-    )
-    return scene, label, parts
+    return scene, label, source.split.of(label, source.path, draws=DRAWS)

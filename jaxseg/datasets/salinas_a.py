@@ -17,17 +17,16 @@ import dataclasses
 import functools
 import zlib
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import io
 from scipy.io.matlab import MatReadError
 
-from jaxseg.datasets.one_scene import scene_of_split
+from jaxseg.datasets.one_scene import SceneSplit, scene_of_split
 from jaxseg.datasets.tiles import TileScenes
 from jaxseg.errors import UserError
-from jaxseg.scenes.scene import IGNORE
+from jaxseg.scenes.scene import IGNORE, Origin
 from jaxseg.scenes.sensor import Sensor
 
 CLASSES = (
@@ -63,20 +62,11 @@ class SalinasA:
 
     Attributes:
         path: Folder of SalinasA_corrected.mat and SalinasA_gt.mat.
-        split: `blocks` keeps training and test pixels apart; `pixels` draws single pixels, the
-            custom of the field, and warns, because their neighbourhoods overlap.
-        fractions: Shares of train, validation and test.
-        block: Rows and columns of a block.
-        guard: Pixels this close to a training block belong to no other split.
-        seed: Decides the split.
+        split: How its pixels are divided.
     """
 
     path: str = "salinas_a"
-    split: Literal["blocks", "pixels"] = "blocks"
-    fractions: tuple[float, float, float] = (0.4, 0.1, 0.5)
-    block: int = 12
-    guard: int = 4
-    seed: int = 0
+    split: SceneSplit = SceneSplit()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -101,7 +91,11 @@ class SalinasA:
         Raises:
             UserError: The files are missing or damaged, or there is no such split.
         """
-        return scene_of_split(self, _scene, split, "Salinas-A")
+        return scene_of_split(self.path, self.split, _scene, split, "Salinas-A")
+
+    def origin(self) -> Origin:
+        """The scene and how it is divided."""
+        return self.split.origin(self.path)
 
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
         """Bands near 660, 560 and 480 nm."""

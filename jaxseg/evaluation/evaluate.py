@@ -198,7 +198,7 @@ def _pixel_evaluation(
 ) -> Evaluation:
     """Fits the classifier on windows of the training split and counts it on all of `split`."""
     source = config.data.source
-    data = dataclasses.replace(config.data, separation=False)
+    data = config.data
     train = source.scenes("train")
     large = dataclasses.replace(data, evaluation_crop=BASELINE_SIDE)
     fitted = pipeline.evaluation_windows(train, large)

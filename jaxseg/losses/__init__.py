@@ -13,6 +13,7 @@ from jaxseg.losses.pixels import (
     HardPixelCrossEntropy,
     SymmetricCrossEntropy,
 )
+from jaxseg.losses.presence import Presence
 from jaxseg.losses.regions import Dice, GeneralisedDice, Jaccard, LovaszSoftmax, Tversky
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Jaccard",
     "Loss",
     "LovaszSoftmax",
+    "Presence",
     "SymmetricCrossEntropy",
     "Tversky",
 ]

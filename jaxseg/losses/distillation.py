@@ -20,7 +20,7 @@ adapters; the pairs of weights and what is combined are ours.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -29,7 +29,8 @@ import jax.numpy as jnp
 from flax import traverse_util
 
 from jaxseg.errors import UserError
-from jaxseg.losses.loss import check_between, over
+from jaxseg.losses.loss import OfTheWhole, check_between, over
+from jaxseg.scenes.scene import Batch
 
 Tree = Any  # pytrees of arrays have no useful type
 Features = dict[str, jax.Array]
@@ -37,11 +38,14 @@ Features = dict[str, jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
-class Distillation:
-    """Factors of the terms above; 0 leaves a term out.
+class Distillation(OfTheWhole):
+    """The sum of the terms above, each times its factor; 0 leaves a term out.
+
+    The batch holds the teacher's answers, `teacher_logits` and `teacher/LAYER`, and the student's
+    features, `features/LAYER`.
 
     Attributes:
-        run: Folder of the teacher's run; None = no teacher.
+        run: Folder of the teacher's run.
         layers: Paths of the teacher's modules whose outputs are matched, such as `bottleneck`.
         student: What stands before them in the student's paths, such as `second/`.
         features: Factor of the squared difference.
@@ -49,9 +53,10 @@ class Distillation:
         hallucination: Factor of the squared difference of sigmoids.
         logits: Factor of the divergence of the answers.
         temperature: tau, what logits are divided by.
+        weight: Factor of the sum in the total loss.
     """
 
-    run: str | None = None
+    run: str
     layers: tuple[str, ...] = ("bottleneck",)
     student: str = ""
     features: float = 0.0
@@ -59,6 +64,7 @@ class Distillation:
     hallucination: float = 0.0
     logits: float = 0.0
     temperature: float = 2.0
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuses factors that are negative, and a sum of nothing."""
@@ -66,7 +72,8 @@ class Distillation:
         for name, value in (factors | {"logits": self.logits}).items():
             check_between(name, value, 0, float("inf"))
         check_between("temperature", self.temperature, 0, float("inf"), above=True)
-        if self.run is not None and not any(factors.values()) and not self.logits:
+        check_between("weight", self.weight, 0, float("inf"))
+        if not any(factors.values()) and not self.logits:
             raise UserError(
                 "Distillation without any term: give one of features, attention, hallucination and "
                 "logits a factor above 0."
@@ -74,29 +81,32 @@ class Distillation:
         if any(factors.values()) and not self.layers:
             raise UserError("Distillation of features needs layers, such as bottleneck.")
 
-    def terms(
-        self,
-        ours: Features,
-        theirs: Features,
-        logits: jax.Array,
-        reference: jax.Array,
-        valid: jax.Array,
-    ) -> dict[str, jax.Array]:
-        """The terms by name, each without its factor.
+    @property
+    def captures(self) -> tuple[str, ...]:
+        """The student's layers."""
+        return tuple(self.student + layer for layer in self.layers)
 
-        Args:
-            ours: The student's features.
-            theirs: The teacher's, by the teacher's paths.
-            logits: (B, H, W, K) of the student.
-            reference: (B, H, W, K) of the teacher.
-            valid: (B, H, W) bool, where both sensors have data.
+    def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
+        """See the class; counts where both sensors have data, labelled or not."""
+        return self.total(self.parts(logits, batch))
+
+    def total(self, parts: Mapping[str, jax.Array]) -> jax.Array:
+        """The sum of the parts, each times its factor."""
+        weighed = [getattr(self, name) * value for name, value in parts.items()]
+        total: jax.Array = sum(weighed, jnp.float32(0))
+        return total
+
+    def parts(self, logits: jax.Array, batch: Batch) -> dict[str, jax.Array]:
+        """The terms by name, each without its factor.
 
         Raises:
             UserError: A pair of features differs in shape where it must not.
         """
+        valid = batch["valid"] & batch["side_valid"]
         found: dict[str, list[jax.Array]] = {}
         for layer in self.layers:
-            own, other = ours[self.student + layer], jax.lax.stop_gradient(theirs[layer])
+            own = batch[f"features/{self.student}{layer}"]
+            other = jax.lax.stop_gradient(batch[f"teacher/{layer}"])
             mask = valid_on_grid(valid, other)[..., None]
             if self.attention:
                 distance = (_attention(own, mask) - _attention(other, mask)) ** 2
@@ -114,46 +124,75 @@ class Distillation:
         result = {name: sum(values, jnp.float32(0)) for name, values in found.items()}
         if self.logits:
             log_p = jax.nn.log_softmax(logits / self.temperature)
-            log_t = jax.nn.log_softmax(jax.lax.stop_gradient(reference) / self.temperature)
+            reference = jax.lax.stop_gradient(batch["teacher_logits"])
+            log_t = jax.nn.log_softmax(reference / self.temperature)
             divergence = (jnp.exp(log_t) * (log_t - log_p)).sum(-1)
             result["logits"] = self.temperature**2 * _mean(divergence[..., None], valid[..., None])
         return result
-
-    def total(self, terms: Mapping[str, jax.Array]) -> jax.Array:
-        """The weighted sum of `terms`."""
-        weighed = [getattr(self, name) * value for name, value in terms.items()]
-        total: jax.Array = sum(weighed, jnp.float32(0))
-        return total
 
 
 class Teacher(NamedTuple):
     """A finished network and how it sees an image.
 
     Attributes:
+        layers: Paths of its modules whose outputs are asked for.
         model: The network.
         preprocess: (B, H, W, C) raw side image and (B, H, W) validity -> what the network sees.
         variables: Its parameters and batch statistics.
     """
 
+    layers: tuple[str, ...]
     model: nn.Module
     preprocess: Callable[[jax.Array, jax.Array], jax.Array]
     variables: Any
 
-    def answer(
-        self, variables: Tree, image: jax.Array, layers: tuple[str, ...]
-    ) -> tuple[jax.Array, Features]:
-        """Logits (B, H, W, K) and features of a preprocessed image, with variables given anew.
+    def seeing(self, batch: Batch) -> Batch:
+        """The batch with side images as the teacher sees them.
 
-        They are arguments of the jitted step, not constants within it.
+        Raises:
+            UserError: There are none.
+        """
+        if "side" not in batch:
+            raise UserError(
+                "The config has a teacher, and its data no side images. Give "
+                "Paired(source=..., side=...) of jaxseg.datasets as --config.data.source."
+            )
+        return batch | {"side": self.preprocess(batch["side"], batch["side_valid"])}
+
+    def answering(self, batch: Batch, variables: Tree) -> Batch:
+        """The batch with the teacher's answers instead of the side images.
+
+        Its variables are arguments of the jitted step, not constants within it.
         """
         logits, kept = self.model.apply(
-            variables, image, train=False, mutable=["intermediates"], **capturing(layers)
+            variables,
+            batch["side"],
+            train=False,
+            mutable=["intermediates"],
+            **capturing(self.layers),
         )
-        return logits, captured(kept, layers)
+        features = captured(kept, self.layers)
+        rest = {name: array for name, array in batch.items() if name != "side"}
+        answers = {f"teacher/{layer}": feature for layer, feature in features.items()}
+        return rest | answers | {"teacher_logits": logits}
+
+
+def distillation_of(losses: Iterable[object]) -> Distillation | None:
+    """The distillation among some losses, if there is one.
+
+    Raises:
+        UserError: There are several.
+    """
+    found = [loss for loss in losses if isinstance(loss, Distillation)]
+    if len(found) > 1:
+        raise UserError("A config holds several Distillation losses: a run has one teacher.")
+    return found[0] if found else None
 
 
 def capturing(layers: tuple[str, ...]) -> dict[str, Any]:
     """Arguments of `apply` that make Linen keep the outputs of modules by their paths."""
+    if not layers:
+        return {}
     return {
         "capture_intermediates": lambda module, method: (
             method == "__call__" and "/".join(module.path) in layers

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.losses.class_weights import ClassWeights, check_weights, weights_of
-from jaxseg.losses.loss import Batch, check_between, in_float32, over, targets
+from jaxseg.losses.loss import check_between, in_float32, over, targets
+from jaxseg.scenes.scene import Batch
 
 
 @dataclasses.dataclass(frozen=True)

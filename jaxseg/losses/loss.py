@@ -7,14 +7,14 @@ its own `weight` in the sum that is trained.
 """
 
 import math
-from typing import Protocol
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
 from jaxseg.errors import UserError
-
-Batch = dict[str, jax.Array]
+from jaxseg.scenes.scene import Batch, PixelInput
 
 
 class Loss(Protocol):
@@ -26,6 +26,55 @@ class Loss(Protocol):
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """The scalar loss, without its factor."""
+
+
+class OfTheWhole:
+    """Base of losses that do not look at the logits of pixels alone.
+
+    They are not repeated on auxiliary heads.
+    """
+
+
+@runtime_checkable
+class InParts(Protocol):
+    """A loss that is a sum of parts, which are logged each."""
+
+    def parts(self, logits: jax.Array, batch: Batch) -> dict[str, jax.Array]:
+        """The parts by name, without their factors."""
+
+
+@runtime_checkable
+class Capturing(Protocol):
+    """A loss that reads outputs of layers: `features/PATH` in the batch."""
+
+    @property
+    def captures(self) -> tuple[str, ...]:
+        """Paths of modules of the network that is trained."""
+
+
+@runtime_checkable
+class Needing(Protocol):
+    """A loss that reads more than image and label."""
+
+    @property
+    def needs(self) -> tuple[PixelInput, ...]:
+        """What the pipeline puts into the batch for it."""
+
+
+def needs_of(losses: Iterable[object], zoom: float = 1.0) -> tuple[PixelInput, ...]:
+    """What all losses need, each map once: of two of one name the one that looks farther.
+
+    Args:
+        losses: The losses.
+        zoom: The smallest zoom at which a batch may show the ground.
+    """
+    found: dict[str, PixelInput] = {}
+    for loss in losses:
+        for given in loss.needs if isinstance(loss, Needing) else ():
+            wanted = given.at_zoom(zoom)
+            if wanted.name not in found or found[wanted.name].margin < wanted.margin:
+                found[wanted.name] = wanted
+    return tuple(found.values())
 
 
 def over(part: jax.Array, whole: jax.Array) -> jax.Array:

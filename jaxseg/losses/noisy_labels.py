@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.errors import UserError
-from jaxseg.losses.loss import Batch, check_between, in_float32, over, targets
+from jaxseg.losses.loss import check_between, in_float32, over, targets
+from jaxseg.scenes.scene import Batch
 
 
 @dataclasses.dataclass(frozen=True)

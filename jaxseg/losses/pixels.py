@@ -12,9 +12,10 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxseg.errors import UserError
+from jaxseg.losses.border_weights import Separation, reach
 from jaxseg.losses.class_weights import ClassWeights, check_weights, weights_of
-from jaxseg.losses.loss import Batch, check_between, in_float32, over, targets
+from jaxseg.losses.loss import check_between, in_float32, over, targets
+from jaxseg.scenes.scene import Batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,17 +221,13 @@ class EdgeWeightedCrossEntropy:
         check_between("w0", self.w0, 0, math.inf)
         check_between("sigma", self.sigma, 0, math.inf, above=True)
 
-    def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
-        """See the class.
+    @property
+    def needs(self) -> tuple[Separation, ...]:
+        """The distances, as far as the border term is not nothing."""
+        return (Separation(reach(self.w0, self.sigma)),)
 
-        Raises:
-            UserError: The batch has no `separation`.
-        """
-        if "separation" not in batch:
-            raise UserError(
-                "EdgeWeightedCrossEntropy needs d1 + d2 of every pixel. Set "
-                "--config.data.separation."
-            )
+    def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
+        """See the class."""
         logits, target = in_float32(logits), targets(logits, batch, valid)
         border = self.w0 * jnp.exp(-(batch["separation"] ** 2) / (2 * self.sigma**2))
         weights = _pixel_weights(self.class_weights, target, valid) + border

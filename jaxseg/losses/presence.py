@@ -1,9 +1,44 @@
-"""The loss of a network that also tells which classes an image holds, whatever their place."""
+"""The loss of a network that also states which classes an image holds, whatever their place."""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 
-from jaxseg.losses.class_weights import ClassWeights, weights_of
+from jaxseg.errors import UserError
+from jaxseg.losses.class_weights import ClassWeights, check_weights, weights_of
+from jaxseg.losses.loss import OfTheWhole
+from jaxseg.scenes.scene import Batch
+
+
+@dataclasses.dataclass(frozen=True)
+class Presence(OfTheWhole):
+    """Binary cross-entropy of each class's presence in an image; see `presence_loss`.
+
+    Attributes:
+        weight: Factor in the total loss.
+        class_weights: One weight per class, or a rule; empty = all ones.
+    """
+
+    weight: float = 1.0
+    class_weights: ClassWeights = ()
+
+    def __post_init__(self) -> None:
+        """Rejects invalid weights."""
+        check_weights(self.weight, self.class_weights)
+
+    def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
+        """See the class.
+
+        Raises:
+            UserError: The network says nothing about classes in the image.
+        """
+        if "class_logits" not in batch:
+            raise UserError(
+                "Presence needs a network that also has logits of the classes in an image, as "
+                "LecturePSPNet has. Use such a network, or leave the loss out."
+            )
+        return presence_loss(batch["class_logits"], batch["label"], valid, self.class_weights)
 
 
 def presence_loss(

@@ -6,16 +6,14 @@ numbers; everything else happens in the step.
 """
 
 import dataclasses
-import math
 from collections.abc import Iterator
 
 import grain
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.errors import UserError
-from jaxseg.pipeline import border_weights
-from jaxseg.scenes.scene import IGNORE, Sample, Scenes, Source, Window
+from jaxseg.errors import UserError, check_least
+from jaxseg.scenes.scene import IGNORE, PixelInput, Sample, Scenes, Source, Window
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,45 +27,33 @@ class Data:
         evaluation_crop: Rows and columns of the windows that tile a scene in evaluation; 0 =
             `crop`.
         pad: Whether scenes smaller than `crop` are padded with invalid pixels (an error otherwise).
-        separation: Whether `separation`, which the edge-weighted loss needs, is computed: from the
-            object ids, or, where the source knows none, with every connected region of a class but
-            the first as an object (as far as the window and `separation_limit` around it show).
-        separation_limit: Pixels up to which it is exact; 0 = as far as the config's losses see,
-            sigma sqrt(2 ln(1e6 w0)) over the smallest zoom of its augmentation.
         threads: Reading threads of each process; changes no result.
     """
 
     source: Source
-    crop: int = 256
-    batch_size: int = 16
-    evaluation_crop: int = 0
+    crop: int = dataclasses.field(default=256, metadata={"least": 1})
+    batch_size: int = dataclasses.field(default=16, metadata={"least": 1})
+    evaluation_crop: int = dataclasses.field(default=0, metadata={"least": 0})
     pad: bool = False
-    separation: bool = False
-    separation_limit: float = 0.0
-    threads: int = 8
+    threads: int = dataclasses.field(default=8, metadata={"least": 1, "free_on_resume": True})
 
     def __post_init__(self) -> None:
-        """Refuses sizes that are none.
+        """Rejects sizes that are too small.
 
         Raises:
-            UserError: A size is too small.
+            UserError: It says which.
         """
-        for name, least in (
-            ("crop", 1),
-            ("batch_size", 1),
-            ("evaluation_crop", 0),
-            ("separation_limit", 0),
-            ("threads", 1),
-        ):
-            if getattr(self, name) < least:
-                flag = name.replace("_", "-")
-                raise UserError(
-                    f"--config.data.{flag} is {getattr(self, name)}: it must be {least} or more."
-                )
+        check_least(self, "--config.data")
 
 
 def training_batches(
-    data: Data, *, seed: int, positions: list[int], first: int, last: int
+    data: Data,
+    *,
+    seed: int,
+    positions: list[int],
+    first: int,
+    last: int,
+    inputs: tuple[PixelInput, ...] = (),
 ) -> Iterator[Sample]:
     """Batches of the steps `first` to `last - 1`: shuffled windows at random offsets.
 
@@ -79,6 +65,7 @@ def training_batches(
         positions: Which positions of each global batch this process reads.
         first: First step.
         last: One past the last step.
+        inputs: Further maps that the losses need.
 
     Raises:
         UserError: The split is empty or without a pixel that counts, a scene is smaller than the
@@ -97,7 +84,7 @@ def training_batches(
         height, width = scenes.size(scene)
         y = int(random.integers(max(0, height - data.crop) + 1))
         x = int(random.integers(max(0, width - data.crop) + 1))
-        return read_window(scenes, scene, Window(y, x, data.crop, data.crop), data)
+        return read_window(scenes, scene, Window(y, x, data.crop, data.crop), data, inputs)
 
     local = grain.MapDataset.range(first * len(positions), last * len(positions))
     options = grain.ReadOptions(num_threads=data.threads, prefetch_buffer_size=4 * data.batch_size)
@@ -138,36 +125,32 @@ def evaluation_batches(
     return iter(local.map(read).batch(len(positions)).to_iter_dataset(options))
 
 
-def read_window(scenes: Scenes, scene: int, window: Window, data: Data) -> Sample:
-    """One window; what reaches beyond the scene is invalid, and objects become `separation`.
+def read_window(
+    scenes: Scenes, scene: int, window: Window, data: Data, inputs: tuple[PixelInput, ...] = ()
+) -> Sample:
+    """One window; what reaches beyond the scene is invalid, and `inputs` stand where objects were.
 
     Raises:
-        UserError: The window cannot be read, or a label or object id is none.
+        UserError: The window cannot be read, or a label or object id is not allowed.
     """
     height, width = scenes.size(scene)
-    # Objects just outside of the window count too, so the distances are taken with a margin around
-    # it.
-    limit = data.separation_limit or border_weights.LIMIT
-    margin = math.ceil(limit) if data.separation else 0
+    margin = max((wanted.margin for wanted in inputs), default=0)
     top, left = max(0, window.y - margin), max(0, window.x - margin)
     bottom = min(height, window.y + window.height + margin)
     right = min(width, window.x + window.width + margin)
     sample = dict(scenes.read(scene, Window(top, left, bottom - top, right - left)))
     _check_label(sample, data.source.classes, scenes.name(scene))
-    instance = sample.pop("instance", None)
-    if data.separation:
-        try:
-            if instance is None:
-                instance = border_weights.components(sample["label"].astype(np.uint8))
-            border_weights.check_instances(instance)
-        except UserError as error:
-            raise UserError(f"{scenes.name(scene)}: {error}") from None
-        sample["separation"] = border_weights.separation(instance.astype(np.int32), limit)
+    try:
+        computed = {wanted.name: wanted(sample) for wanted in inputs}
+    except UserError as error:
+        raise UserError(f"{scenes.name(scene)}: {error}") from None
+    sample.pop("instance", None)
     inner = (slice(window.y - top, None), slice(window.x - left, None))
-    fill = {"label": IGNORE, "separation": np.inf}  # all else is 0 or False
+    # Outside of the scene: no label, and all else is 0 or False.
+    fill = {"label": float(IGNORE)} | {wanted.name: wanted.fill for wanted in inputs}
     return {
         name: _fit(array[inner], window.height, window.width, fill.get(name, 0))
-        for name, array in sample.items()
+        for name, array in (sample | computed).items()
     }
 
 
@@ -199,7 +182,6 @@ def refuse_blank(scenes: Scenes, data: Data, split: str) -> None:
     Raises:
         UserError: No pixel of it is labelled and valid, or a file cannot be read.
     """
-    data = dataclasses.replace(data, separation=False)
     for scene, window in _covering(scenes, data):
         sample = read_window(scenes, scene, window, data)
         if (sample["valid"].astype(bool) & (sample["label"] != IGNORE)).any():

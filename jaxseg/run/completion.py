@@ -1,4 +1,4 @@
-"""What a config leaves open: statistics, classes, rules of weights, the reach of borders."""
+"""What a config leaves open: statistics, classes, rules of weights, what its losses need."""
 
 import dataclasses
 import math
@@ -9,17 +9,17 @@ import jax
 from jaxseg.config import Config
 from jaxseg.console import make_console
 from jaxseg.losses.class_counts import class_counts
-from jaxseg.losses.loss import Loss
-from jaxseg.losses.pixels import EdgeWeightedCrossEntropy
-from jaxseg.pipeline import band_statistics, border_weights
+from jaxseg.losses.loss import Loss, needs_of
+from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline.windows import Data
 from jaxseg.run import fitting
+from jaxseg.scenes.scene import PixelInput
 from jaxseg.scenes.sensor import Sensor
 from jaxseg.transforms.augmentation import ScaleCrop
 
 
 def completed(config: Config, stored: Config | None = None) -> Config:
-    """Fills in what a config leaves open: statistics, classes, rules of weights, reach of borders.
+    """Fills in what a config leaves open: statistics, classes, rules of weights.
 
     Args:
         config: The config.
@@ -31,9 +31,6 @@ def completed(config: Config, stored: Config | None = None) -> Config:
     if getattr(config.model, "num_classes", None) == 0:
         model = config.model.clone(num_classes=len(config.data.source.classes))
         config = dataclasses.replace(config, model=model)
-    if config.data.separation and not config.data.separation_limit:
-        data = dataclasses.replace(config.data, separation_limit=_separation_limit(config))
-        config = dataclasses.replace(config, data=data)
     known = () if stored is None else stored.preprocess
     return dataclasses.replace(
         _weighted(config),
@@ -48,25 +45,19 @@ def _measured(data: Data) -> Sensor:
     return dataclasses.replace(data.source.sensor, typical=typical)
 
 
-def _separation_limit(config: Config) -> float:
-    """The distance in pixels of the scene that the losses see, at the smallest zoom."""
-    reaches = [
-        border_weights.reach(loss.w0, loss.sigma)
-        for loss in config.loss.values()
-        if isinstance(loss, EdgeWeightedCrossEntropy)
-    ]
+def inputs_of(config: Config) -> tuple[PixelInput, ...]:
+    """What the losses need of each window beside image and label, at the smallest zoom there is."""
     zoom = math.prod(
         step.low for step in (*config.augment_raw, *config.augment) if isinstance(step, ScaleCrop)
     )
-    return math.ceil(max(reaches, default=border_weights.LIMIT) / zoom)
+    return needs_of(config.loss.values(), zoom)
 
 
 def _weighted(config: Config) -> Config:
     """The config, with numbers instead of rules of class weights."""
     resolved: dict[str, Any] = dict(config.loss)
     ruled = {name for name, loss in resolved.items() if _rule(loss) is not None}
-    presence = config.presence_weights
-    if not ruled and not isinstance(presence, str):
+    if not ruled:
         return config
     console = make_console()
     console.quiet = jax.process_index() > 0
@@ -74,9 +65,7 @@ def _weighted(config: Config) -> Config:
     for name in ruled:
         weights = counts.weights(_rule(resolved[name]))
         resolved[name] = dataclasses.replace(resolved[name], class_weights=weights)
-    if isinstance(presence, str):
-        presence = counts.weights(presence)
-    return dataclasses.replace(config, loss=resolved, presence_weights=presence)
+    return dataclasses.replace(config, loss=resolved)
 
 
 def _rule(loss: Loss) -> Any:  # noqa: ANN401  (a Rule or None; losses need no class weights)

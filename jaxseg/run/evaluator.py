@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from jaxseg import sharding
 from jaxseg.config import Config
+from jaxseg.datasets.wrapped import refuse_other_sensor, title
 from jaxseg.errors import UserError
 from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
 from jaxseg.metrics.calibration import CalibrationTotal
@@ -28,9 +29,7 @@ from jaxseg.pictures import tiles as pictures
 from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline import windows as pipeline
 from jaxseg.run.step import TrainState, inference_variables, make_eval_step
-from jaxseg.scenes.agreement import refuse_other
-from jaxseg.scenes.scene import Sample, Source, Window
-from jaxseg.scenes.source_flags import flags_of
+from jaxseg.scenes.scene import Sample, Window
 
 CALIBRATION_WINDOWS = 256
 """Windows that a temperature is fitted on, evenly spaced: one number needs no more."""
@@ -85,7 +84,7 @@ class Evaluator:
         # The result does not depend on the size of a batch, so it grows to what the mesh can cut.
         parts = mesh.shape["data"] * mesh.shape["fsdp"]
         size = -(-config.data.batch_size // parts) * parts
-        self._data = dataclasses.replace(config.data, batch_size=size, separation=False)
+        self._data = dataclasses.replace(config.data, batch_size=size)
         self._mesh = mesh
         self._source = config.data.source
         self._scenes = self._source.scenes(split)
@@ -96,9 +95,8 @@ class Evaluator:
             )
         if config.sensor.bands:
             found = band_statistics.typical(self._scenes, config.data.crop)
-            given = dataclasses.replace(self._source.sensor, typical=found)
-            where = f"The {split} split of {_title(self._source)}"
-            refuse_other(config.sensor, given, where, flags_of(self._source))
+            where = f"The {split} split of {title(self._source)}"
+            refuse_other_sensor(config.sensor, self._source, found, where)
         pipeline.refuse_blank(self._scenes, self._data, split)
         height = config.data.evaluation_crop or config.data.crop
         sharding.check_batch(mesh, size, height)
@@ -215,11 +213,6 @@ class Evaluator:
             before = results
         if before is not None:
             yield before
-
-
-def _title(source: Source) -> str:
-    """What messages call a source: where its images lie, if it says so."""
-    return str(getattr(source, "images", type(source).__name__))
 
 
 def _whole(array: jax.Array) -> NDArray[Any]:

@@ -116,7 +116,6 @@ def _through(
 
 
 def _training_windows(data: Data, steps: tuple[Preprocess, ...]) -> Iterator[TrainingWindow]:
-    data = dataclasses.replace(data, separation=False)
     scenes = data.source.scenes("train")
     pipeline.training_cells(scenes, data)
     through = _through(steps)

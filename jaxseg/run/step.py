@@ -19,16 +19,14 @@ from jax.sharding import Mesh
 from jaxseg import optimizer as optimizers
 from jaxseg import sharding
 from jaxseg.config import Config
-from jaxseg.errors import UserError
 from jaxseg.losses import distillation
 from jaxseg.losses.distillation import Teacher
-from jaxseg.losses.presence import presence_loss
+from jaxseg.losses.loss import Capturing, InParts, OfTheWhole
 from jaxseg.metrics import calibration
 from jaxseg.metrics.scores import confusion_matrix
-from jaxseg.scenes.scene import IGNORE
+from jaxseg.scenes.scene import IGNORE, Batch
 from jaxseg.transforms.transform import augment, preprocess
 
-Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 Tree = Any  # pytrees of arrays have no useful type
 
@@ -119,15 +117,20 @@ def make_train_step(
 
     Augment raw, preprocess, augment, forward, losses, backward, update; before them, where the
     config has a teacher, its answers to the side images. Losses find more entries in the batch:
-    `progress` (), the part of the run that is done, and `second_logits` where a network sows them.
+    `progress` (), the part of the run that is done; `second_logits` and `class_logits` where a
+    network sows them; `features/PATH` of the layers that a loss captures; the teacher's answers.
 
     Its metrics are the total `loss`, every `loss/NAME`, `grad_norm`, `learning_rate` (scalars,
     float32) and `confusion` (K, K) int32 of the augmented batch. Scalars that a network sows into
     the collection `regularizers`, each already weighted, add to the loss; `loss/regularizers` is
-    their sum; so is `loss/distillation`, beside its parts.
+    their sum. A loss that has parts logs them as `loss/NAME/PART`.
     """
-    layers = config.distillation.layers if config.distillation.run else ()
-    own_layers = tuple(config.distillation.student + layer for layer in layers)
+    captures = tuple(
+        layer
+        for loss in config.loss.values()
+        if isinstance(loss, Capturing)
+        for layer in loss.captures
+    )
     tx = optimizers.make_optimizer(config.optimizer, config.num_steps)
     rate = optimizers.learning_rate(config.optimizer, config.num_steps)
 
@@ -138,42 +141,34 @@ def make_train_step(
             {"params": sharding.gathered(mesh, params), "batch_stats": batch_stats},
             batch["image"],
             train=True,
-            mutable=["batch_stats", *SOWN, *(["intermediates"] if layers else [])],
+            mutable=["batch_stats", *SOWN, *(["intermediates"] if captures else [])],
             rngs={"dropout": key},
-            **(distillation.capturing(own_layers) if layers else {}),
+            **distillation.capturing(captures),
         )
         valid = _counted(batch)
         batch = batch | {"progress": progress}
-        if second := jax.tree.leaves(updates.get("second_logits", {})):
-            batch["second_logits"] = second[0]
+        for name in ("second_logits", "class_logits"):
+            if sown := jax.tree.leaves(updates.get(name, {})):
+                batch[name] = sown[0]
+        features = distillation.captured(updates, captures)
+        batch |= {f"features/{layer}": feature for layer, feature in features.items()}
         terms = {name: loss(logits, batch, valid) for name, loss in config.loss.items()}
         total = sum(
             (config.loss[name].weight * value for name, value in terms.items()), jnp.float32(0)
         )
+        of_pixels = [loss for loss in config.loss.values() if not isinstance(loss, OfTheWhole)]
         for number, aux in enumerate(jax.tree.leaves(updates.get("aux_logits", {}))):
-            values = [loss.weight * loss(aux, batch, valid) for loss in config.loss.values()]
+            values = [loss.weight * loss(aux, batch, valid) for loss in of_pixels]
             terms[f"aux{number}"] = sum(values, jnp.float32(0))
             total += config.aux_weight * terms[f"aux{number}"]
-        for number, logit in enumerate(jax.tree.leaves(updates.get("class_logits", {}))):
-            terms[f"class{number}"] = presence_loss(
-                logit, batch["label"], valid, config.presence_weights
-            )
-            total += config.class_weight * terms[f"class{number}"]
         # What a network sows as `regularizers`, scalars that it has weighted itself.
         if regularizers := jax.tree.leaves(updates.get("regularizers", {})):
             terms["regularizers"] = sum(regularizers, jnp.float32(0))
             total += terms["regularizers"]
-        if config.distillation.run:
-            taught = config.distillation.terms(
-                distillation.captured(updates, own_layers),
-                {layer: batch[f"teacher/{layer}"] for layer in layers},
-                logits,
-                batch["teacher_logits"],
-                batch["valid"] & batch["side_valid"],
-            )
-            terms |= {f"distillation/{name}": value for name, value in taught.items()}
-            terms["distillation"] = config.distillation.total(taught)
-            total += terms["distillation"]
+        for name, loss in config.loss.items():
+            if isinstance(loss, InParts):
+                parts = loss.parts(logits, batch)
+                terms |= {f"{name}/{part}": value for part, value in parts.items()}
         metrics = {f"loss/{name}": value for name, value in terms.items()} | {"loss": total}
         prediction = jnp.argmax(logits, -1)
         metrics["confusion"] = confusion_matrix(
@@ -190,15 +185,12 @@ def make_train_step(
             # A key of its own, so that what the other two draw does not depend on this step.
             raw_key = jax.random.fold_in(augment_key, RAW)
             batch = augment(raw_key, batch, config.augment_raw)
-        batch = _with_side(_prepare(config, batch), teacher)
+        batch = _prepare(config, batch)
+        batch = _without_side(batch) if teacher is None else teacher.seeing(batch)
         batch = augment(augment_key, batch, config.augment)
         batch = jax.lax.with_sharding_constraint(batch, sharding.batch_sharding(mesh))
         if teacher is not None:
-            answer, features = teacher.answer(
-                sharding.gathered(mesh, taught), batch.pop("side"), layers
-            )
-            batch["teacher_logits"] = answer
-            batch |= {f"teacher/{layer}": feature for layer, feature in features.items()}
+            batch = teacher.answering(batch, sharding.gathered(mesh, taught))
         done = state.step / config.num_steps
         gradient = jax.grad(functools.partial(objective, done), has_aux=True)
         grads, (batch_stats, metrics) = _accumulated(
@@ -269,20 +261,9 @@ def _prepare(config: Config, batch: Batch) -> Batch:
     return batch | {"image": image}
 
 
-def _with_side(batch: Batch, teacher: Teacher | None) -> Batch:
-    """The batch with side images as the teacher sees them; without, where nobody looks at them.
-
-    Raises:
-        UserError: There is a teacher and nothing for it to look at.
-    """
-    if teacher is None:
-        return {name: array for name, array in batch.items() if name not in ("side", "side_valid")}
-    if "side" not in batch:
-        raise UserError(
-            "The config has a teacher, and its data no side images. Give "
-            "Paired(source=..., side=...) of jaxseg.datasets.paired as --config.data.source."
-        )
-    return batch | {"side": teacher.preprocess(batch["side"], batch["side_valid"])}
+def _without_side(batch: Batch) -> Batch:
+    """The batch without side images, where nobody looks at them."""
+    return {name: array for name, array in batch.items() if name not in ("side", "side_valid")}
 
 
 def _counted(batch: Batch) -> jax.Array:

@@ -4,7 +4,6 @@ A run is a pure function of its config: killed at any moment and started again, 
 same numbers.
 """
 
-import dataclasses
 import functools
 import signal
 import time
@@ -23,8 +22,10 @@ from jaxseg import config as configs
 from jaxseg import config_text, sharding
 from jaxseg.config import Config
 from jaxseg.config_text import Code
+from jaxseg.datasets.paired import Paired
+from jaxseg.datasets.wrapped import refuse_other_sensor, walk
 from jaxseg.errors import UserError
-from jaxseg.losses.distillation import Teacher
+from jaxseg.losses.distillation import Teacher, distillation_of
 from jaxseg.metrics.scores import scores_of
 from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline import windows as pipeline
@@ -40,9 +41,7 @@ from jaxseg.run.step import (
     init_state,
     make_train_step,
 )
-from jaxseg.scenes.agreement import refuse_other
 from jaxseg.scenes.scene import Sample
-from jaxseg.scenes.source_flags import SOURCE, flags_of
 from jaxseg.transforms.transform import preprocess
 
 AHEAD = 2
@@ -117,6 +116,7 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
                     positions=positions,
                     first=first,
                     last=config.num_steps,
+                    inputs=completion.inputs_of(config),
                 ),
                 mesh,
             )
@@ -261,23 +261,23 @@ def _teacher(config: Config, code: Code) -> Teacher | None:
         UserError: Its run cannot be read, or tells other classes apart.
         SensorError: The side images are not what it was trained on.
     """
-    if config.distillation.run is None:
+    distilled = distillation_of(config.loss.values())
+    if distilled is None:
         return None
-    finished, state = checkpoint.reopen(Path(config.distillation.run), config.mesh, code=code)
+    finished, state = checkpoint.reopen(Path(distilled.run), config.mesh, code=code)
     theirs, ours = finished.data.source.classes, config.data.source.classes
     if theirs != ours:
         raise UserError(
-            f"The teacher {config.distillation.run} knows the classes {', '.join(theirs)}; this "
+            f"The teacher {distilled.run} knows the classes {', '.join(theirs)}; this "
             f"run has {', '.join(ours)}. They have to be the same, in the same order."
         )
-    side = getattr(config.data.source, "side", None)
-    if side is not None:
-        found = band_statistics.typical(side.scenes("train"), config.data.crop)
-        given = dataclasses.replace(side.sensor, typical=found)
-        where = f"What the teacher {config.distillation.run} sees"
-        refuse_other(finished.sensor, given, where, flags_of(side, f"{SOURCE}.side"))
+    for prefix, source in walk(config.data.source):
+        if isinstance(source, Paired):
+            found = band_statistics.typical(source.side.scenes("train"), config.data.crop)
+            where = f"What the teacher {distilled.run} sees"
+            refuse_other_sensor(finished.sensor, source.side, found, where, f"{prefix}.side")
     see = functools.partial(preprocess, steps=finished.preprocess)
-    return Teacher(finished.model, see, inference_variables(state))
+    return Teacher(distilled.layers, finished.model, see, inference_variables(state))
 
 
 def _on_devices(batches: Iterator[Sample], mesh: Mesh) -> Iterator[dict[str, jax.Array]]:

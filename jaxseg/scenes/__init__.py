@@ -9,14 +9,16 @@ from jaxseg.scenes.agreement import (
     UnitError,
     refuse_other,
 )
-from jaxseg.scenes.scene import IGNORE, Sample, Scenes, Source, Window
+from jaxseg.scenes.scene import IGNORE, Batch, PixelInput, Sample, Scenes, Source, Window
 from jaxseg.scenes.sensor import Sensor
 
 __all__ = [
     "IGNORE",
     "BandOrderError",
     "BaselineError",
+    "Batch",
     "MissingBandError",
+    "PixelInput",
     "Sample",
     "ScaleError",
     "Scenes",

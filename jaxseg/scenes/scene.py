@@ -8,25 +8,36 @@ stacks them to batches:
     label       (B, H, W)     uint8 class ids 0..K-1, or IGNORE
     valid       (B, H, W)     bool: False where the sensor has no data (nodata, NaN, padding)
     instance    (B, H, W)     int32 object ids, 0 = no object; only where the source knows objects
-    separation  (B, H, W)     float32 pixels, d1 + d2 of the U-Net's border weights; only on request
+    separation  (B, H, W)     float32 pixels, d1 + d2 of the U-Net's border weights
     side        (B, H, W, S)  raw numbers of a second sensor, in training only (`datasets.paired`)
     side_valid  (B, H, W)     bool: False where the second sensor has no data
+
+`separation`, and every other map that a loss needs, is there where a loss of the config asks for it
+(`PixelInput`). What is called a separation or a distance is a length in pixels: it grows with the
+image where an augmentation zooms.
 
 A pixel takes part in losses and metrics where `valid` holds and `label` is not IGNORE.
 """
 
-from typing import NamedTuple, Protocol, runtime_checkable
+import dataclasses
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg.scenes.sensor import Sensor
 
+if TYPE_CHECKING:  # files are read without JAX
+    import jax
+
 IGNORE = 255
 """The label of a pixel that no loss and no metric may see."""
 
 Sample = dict[str, NDArray[np.generic]]
 """One window: the fields above without the batch axis."""
+
+Batch: TypeAlias = "dict[str, jax.Array]"
+"""The fields above, on the devices."""
 
 
 class Window(NamedTuple):
@@ -36,6 +47,32 @@ class Window(NamedTuple):
     x: int
     height: int
     width: int
+
+
+class PixelInput(Protocol):
+    """A map that a loss reads beside image and label, computed on the host for each window."""
+
+    @property
+    def name(self) -> str:
+        """Its key in the batch."""
+
+    @property
+    def margin(self) -> int:
+        """Pixels of the scene around a window that it looks at."""
+
+    @property
+    def fill(self) -> float:
+        """Its value outside of the scene."""
+
+    def at_zoom(self, zoom: float) -> "PixelInput":
+        """The same where the batch shows the ground at this zoom, or larger."""
+
+    def __call__(self, sample: Sample) -> NDArray[np.generic]:
+        """(h, w), from a window and its margin as the scene gives them; its shapes are the label's.
+
+        Raises:
+            UserError: The window does not hold what it needs.
+        """
 
 
 class Scenes(Protocol):
@@ -56,6 +93,63 @@ class Scenes(Protocol):
         Raises:
             UserError: The file cannot be read or holds a value that is no class.
         """
+
+
+class Origin(NamedTuple):
+    """Which pixels of which files a source trains on; two of them can be compared.
+
+    Attributes:
+        place: Where the files lie.
+        split: What decides which pixels train, by the names of fields.
+        whole: Whether a scene belongs to one split as a whole.
+    """
+
+    place: str
+    split: dict[str, object]
+    whole: bool
+
+
+@runtime_checkable
+class Located(Protocol):
+    """A source that says where its training pixels come from, so that leaks are found."""
+
+    def origin(self) -> Origin:
+        """See `Origin`; no file is opened."""
+
+
+def parts(source: object) -> dict[str, "Source"]:
+    """What a source is made of: field -> source; nothing for one that stands for itself."""
+    found: dict[str, Source] = {}
+    if not dataclasses.is_dataclass(source):
+        return found
+    for field in dataclasses.fields(source):
+        value = getattr(source, field.name)
+        if isinstance(value, tuple):
+            named = {f"{field.name}.{number}": item for number, item in enumerate(value)}
+        else:
+            named = {field.name: value}
+        # By the class: asking the instance would ask for its sensor, which may open files.
+        found |= {name: item for name, item in named.items() if _is_source(type(item))}
+    return found
+
+
+def _is_source(kind: type) -> bool:
+    return issubclass(kind, Source)  # type: ignore[misc]
+
+
+def with_parts(source: "Source", changed: dict[str, "Source"]) -> "Source":
+    """The source with other parts, by the names that `parts` gives them."""
+    fields: dict[str, Any] = {}
+    for name, part in changed.items():
+        field, _, number = name.partition(".")
+        if number:
+            items = list(fields.get(field, getattr(source, field)))
+            items[int(number)] = part
+            fields[field] = tuple(items)
+        else:
+            fields[field] = part
+    alike: Source = dataclasses.replace(source, **fields)  # type: ignore[type-var]
+    return alike
 
 
 @runtime_checkable

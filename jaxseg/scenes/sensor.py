@@ -18,6 +18,9 @@ Unit = Literal[
 ]
 """Of `scale` x number + `offset`; power is linear backscatter or intensity, "" is not known."""
 
+Typical = tuple[tuple[float, ...], ...]
+"""Quantiles of each band."""
+
 QUANTILES = (0.01, 0.5, 0.99)
 """What `Sensor.typical` holds of each band."""
 
@@ -46,7 +49,7 @@ class Sensor:
     offset: float = 0.0
     nodata: float | None = None
     gsd: float | None = None
-    typical: tuple[tuple[float, ...], ...] = ()
+    typical: Typical = ()
 
     def __post_init__(self) -> None:
         """Refuses what cannot be.
@@ -88,7 +91,16 @@ def stacked(first: Sensor, second: Sensor) -> Sensor:
     )
 
 
-def typical_numbers(pixels: NDArray[np.generic]) -> tuple[tuple[float, ...], ...]:
+def of_bands(sensor: Sensor, bands: slice) -> Sensor:
+    """The sensor of some of the bands."""
+    cut = {
+        name: getattr(sensor, name)[bands]
+        for name in ("bands", "wavelengths", "polarisations", "typical")
+    }
+    return dataclasses.replace(sensor, **cut)
+
+
+def typical_numbers(pixels: NDArray[np.generic]) -> Typical:
     """Quantiles of each band, (N, C) -> C times `QUANTILES`, to three digits; N must not be 0."""
     quantiles = np.quantile(pixels.astype(np.float64), QUANTILES, axis=0).T
     return tuple(tuple(float(f"{value:.3g}") for value in band) for band in quantiles)

@@ -57,15 +57,12 @@ class SourceFlags:
 
 
 def flags_of(source: object, prefix: str = SOURCE) -> SourceFlags:
-    """The flags of a source or, where it only adds to another one, of that.
+    """The flags of a source that reads files.
 
     Args:
         source: What is read.
         prefix: How the command line calls it.
     """
-    inner = getattr(source, "source", None)
-    if inner is not None:
-        return flags_of(inner, f"{prefix}.source")
     if not hasattr(source, "band_numbers"):
         return SourceFlags(prefix, fixed=type(source).__name__)
     fields = {"band-names": "band_names", "wavelengths": "wavelengths"}

@@ -8,8 +8,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from jaxseg.scenes.scene import IGNORE
-from jaxseg.transforms.transform import IMAGES, Batch
+from jaxseg.scenes.scene import IGNORE, Batch
+from jaxseg.transforms.transform import IMAGES
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,8 +11,7 @@ from typing import Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-Batch = dict[str, jax.Array]
-
+from jaxseg.scenes.scene import Batch
 
 IMAGES = {"image", "side"}
 """What is interpolated where pixels move; all else is taken from the nearest pixel."""

@@ -17,7 +17,7 @@ from jaxseg.datasets.folder.pairing import FLAG
 from jaxseg.datasets.label_table import LabelTable, UnknownValue, packed, unpacked
 from jaxseg.errors import UserError
 from jaxseg.files import raster
-from jaxseg.pipeline.border_weights import touching
+from jaxseg.losses.border_weights import touching
 from jaxseg.scenes.scene import IGNORE, Sample, Window
 
 

@@ -31,6 +31,7 @@ from jaxseg.datasets.folder.scenes import FolderScenes
 from jaxseg.datasets.label_table import LabelTable, packed
 from jaxseg.errors import UserError
 from jaxseg.files import raster
+from jaxseg.scenes.scene import Origin
 from jaxseg.scenes.sensor import Sensor, Unit
 
 
@@ -198,6 +199,11 @@ class Folder:
         if split not in self._splits:
             self._splits[split] = self._index(split)
         return self._splits[split]
+
+    def origin(self) -> Origin:
+        """The images and how they are divided; strips are parts of a scene, files whole ones."""
+        split = {name: getattr(self, name) for name in ("split_by", "fractions", "lists")}
+        return Origin(self.images, split, whole=True)
 
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
         """Red, green and blue by name (or as Sentinel-2's), else bands 1 to 3, else 1 as gray."""

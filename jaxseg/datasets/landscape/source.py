@@ -66,6 +66,7 @@ __all__ = [
     "INCONSPICUOUS",
     "LICENCE",
     "PAIRS",
+    "WAVELENGTHS",
     "Landscape",
     "Modality",
 ]

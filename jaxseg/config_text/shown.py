@@ -1,0 +1,83 @@
+"""A config as lines that a person reads, and what differs in two."""
+
+import dataclasses
+import textwrap
+from typing import Any
+
+from jaxseg.config_text.stored import Json, fields_of, to_json
+
+MANY = 256
+"""Tuples of more numbers are printed by their length: fitted matrices, not standard deviations."""
+
+
+def differences(stored: object, given: object) -> list[str]:
+    """Lines `field: stored -> given` for every field that differs and must not differ on resume.
+
+    A field may differ where its metadata says `free_on_resume`.
+    """
+    old, new = _flat(to_json(stored)), _flat(to_json(given))
+    allowed = _free(given)
+    lines = []
+    for name in sorted(old.keys() | new.keys()):
+        free = any(name == field or name.startswith(field + ".") for field in allowed)
+        if not free and old.get(name) != new.get(name):
+            before, after = (_brief(flat.get(name, "absent")) for flat in (old, new))
+            lines.append(f"{name}: {before} -> {after}")
+    return lines
+
+
+def _free(value: object, prefix: str = "") -> list[str]:
+    """Dotted names of the fields that may change when a run continues."""
+    if not dataclasses.is_dataclass(value):
+        return []
+    names = []
+    for field in fields_of(type(value)):
+        if field.metadata.get("free_on_resume"):
+            names.append(prefix + field.name)
+        else:
+            names += _free(getattr(value, field.name), f"{prefix}{field.name}.")
+    return names
+
+
+def pretty(config: object) -> list[str]:
+    """The config as lines of at most 98 columns, such as `num_steps = 1000`."""
+    lines = []
+    for field in fields_of(type(config)):
+        line = f"{field.name} = {_shown(getattr(config, field.name))}"
+        lines += textwrap.wrap(line, 98, subsequent_indent="    ", break_long_words=False)
+    return lines
+
+
+def _brief(value: Json) -> Json:
+    """Lists that nobody would read to their end by their length alone."""
+    many = isinstance(value, tuple | list) and len(value) > MANY
+    return f"{len(value)} numbers" if many else value
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple) and (count := _count(value)) > MANY:
+        return f"({_shown(value[0])}, {_shown(value[1])}, ... {count} numbers)"
+    if isinstance(value, tuple):
+        return "(" + ", ".join(_shown(item) for item in value) + ("," * (len(value) == 1)) + ")"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {_shown(item)}" for name, item in value.items()) + "}"
+    if not dataclasses.is_dataclass(value):
+        return repr(value)
+    given = [(field.name, getattr(value, field.name)) for field in fields_of(type(value))]
+    return f"{type(value).__name__}(" + ", ".join(f"{n}={_shown(v)}" for n, v in given) + ")"
+
+
+def _count(value: object) -> int:
+    return sum(map(_count, value)) if isinstance(value, tuple) else 1
+
+
+def _flat(value: Json, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts and lists of dicts -> {dotted name: leaf}; a list of values is one leaf."""
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        value = {str(index): item for index, item in enumerate(value)}
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for name, item in value.items():
+        flat |= _flat(item, f"{prefix}.{name}" if prefix else name)
+    return flat

@@ -1,0 +1,157 @@
+"""Folders of the real sets beside the checkout: each is read as its makers meant it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from fixtures.places import SHARED
+
+from jaxseg.datasets.folder.source import Folder
+from jaxseg.errors import UserError
+from jaxseg.scenes.scene import IGNORE, Window
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),  # rasterio's use of affine
+]
+
+
+DATA = SHARED / "data"
+
+DUBAI = {
+    "images": "optical_dubai/images",
+    "masks": "optical_dubai/masks",
+    "classes": ("water", "land", "road", "building", "vegetation", "unlabeled"),
+    "mask_colors": (
+        (226, 169, 41),
+        (132, 41, 246),
+        (110, 193, 228),
+        (60, 16, 152),
+        (254, 221, 58),
+        (155, 155, 155),
+    ),
+    "ignore_colors": ((0, 0, 0),),
+    "fractions": (0.5, 0.25, 0.25),
+}
+STRZEGOM = {
+    "images": "sentinel2_strzegom/images",
+    "masks": "sentinel2_strzegom/masks",
+    "classes": (
+        "conifer",
+        "mixed",
+        "urban",
+        "crops",
+        "soil",
+        "grass",
+        "road",
+        "water",
+        "growing",
+        "quarry",
+    ),
+    "ids": tuple(range(1, 11)),
+    "split_by": "columns",
+}
+NUCLEI = {
+    "images": "nuclei_dsb2018/images",
+    "masks": "",
+    "instances": "nuclei_dsb2018/instances",
+    "classes": ("background", "nucleus"),
+}
+FLOODS = {
+    "images": "sar_sen1floods11/S1",
+    "masks": "sar_sen1floods11/labels",
+    "image_suffix": "_S1Hand",
+    "mask_suffix": "_LabelHand",
+    "classes": ("land", "water"),
+    "ignore_ids": (-1,),
+    "fractions": (0.6, 0.2, 0.2),
+}
+CAMVID = {
+    "images": "camvid_subset/{split}/images",
+    "masks": "camvid_subset/{split}/masks",
+    "classes": (
+        "sky",
+        "building",
+        "pole",
+        "road",
+        "pavement",
+        "tree",
+        "sign",
+        "fence",
+        "car",
+        "person",
+        "bicyclist",
+    ),
+    "ignore_ids": (11,),
+    "split_by": "folders",
+}
+FRACTURES = {
+    "images": "antarctic_fractures/images",
+    "masks": "antarctic_fractures/masks",
+    "classes": ("none", "fracture"),
+    "ids": (0, 255),
+    "nodata": 0.0,
+    "split_by": "rows",
+}
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("fields", "bands", "dtype", "scenes", "ignored", "invalid"),
+    [
+        (DUBAI, 3, "uint8", (18, 9, 9), True, False),
+        (STRZEGOM, 10, "uint16", (2, 2, 2), True, False),
+        (NUCLEI, 3, "uint8", (12, 2, 3), False, False),
+        (FLOODS, 2, "float32", (3, 1, 1), True, True),
+        (CAMVID, 3, "uint8", (15, 5), True, False),
+        (FRACTURES, 1, "uint16", (2, 2, 2), False, True),
+    ],
+    ids=["dubai", "strzegom", "nuclei", "floods", "camvid", "fractures"],
+)
+def test_a_real_set_is_read(
+    fields: dict[str, Any],
+    bands: int,
+    dtype: str,
+    scenes: tuple[int, ...],
+    *,
+    ignored: bool,
+    invalid: bool,
+) -> None:
+    name = fields["images"].partition("/")[0]
+    if not (DATA / name).is_dir():
+        pytest.skip(f"{DATA / name} is absent: the real sets lie beside the checkout")
+    places = {
+        kind: str(DATA / fields[kind])
+        for kind in ("images", "masks", "instances")
+        if fields.get(kind)
+    }
+    source = Folder(**fields | places)
+    labels, some_invalid = set(), False
+    for split, count in zip(("train", "validation", "test"), scenes, strict=False):
+        opened = source.scenes(split)
+        assert len(opened) == count
+        for index in range(count):
+            height, width = opened.size(index)
+            sample = opened.read(index, Window(0, 0, height, width))
+            assert sample["image"].shape == (height, width, bands)
+            assert sample["image"].dtype == dtype
+            assert np.isfinite(sample["image"][sample["valid"].astype(bool)]).all()
+            labels |= set(np.unique(sample["label"]).tolist())
+            some_invalid |= not sample["valid"].all()
+            assert ("instance" in sample) == ("instances" in fields)
+    assert labels <= {*range(len(source.classes)), IGNORE}
+    assert len(labels - {IGNORE}) >= len(source.classes) - 1  # one date of Strzegom has no grass
+    assert (IGNORE in labels) == ignored
+    assert some_invalid == invalid
+
+
+@pytest.mark.real_data
+def test_a_forgotten_colour_of_dubai_is_told() -> None:
+    if not DATA.is_dir():
+        pytest.skip(f"{DATA} is absent: the real sets lie beside the checkout")
+    places = {kind: str(DATA / str(DUBAI[kind])) for kind in ("images", "masks")}
+    source = Folder(**DUBAI | places | {"ignore_colors": ()})  # type: ignore[arg-type]
+    scenes = source.scenes("validation")
+    windows = [(index, Window(0, 0, *scenes.size(index))) for index in range(len(scenes))]
+    with pytest.raises(UserError, match=r"\.png: colour \(0, 0, 0\) is no class"):
+        _ = [scenes.read(index, window) for index, window in windows]

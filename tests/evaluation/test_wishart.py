@@ -1,0 +1,156 @@
+"""The Wishart classifier is the textbook's, and `evaluate` counts it on polarimetric sources."""
+
+import dataclasses
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from fixtures.polsar_folder import labelled
+from numpy.typing import NDArray
+
+from jaxseg.config import Config
+from jaxseg.datasets.landscape.sensors import wishart
+from jaxseg.datasets.one_scene import SceneSplit
+from jaxseg.datasets.polsar import LabelledPolsar
+from jaxseg.errors import UserError
+from jaxseg.evaluation.evaluate import baseline_evaluation, wishart_evaluation
+from jaxseg.evaluation.wishart import WishartClassifier
+from jaxseg.models.unet import UNet
+from jaxseg.physics import polsar
+from jaxseg.pipeline.windows import Data
+from jaxseg.scenes.scene import IGNORE
+from jaxseg.scenes.sensor import Sensor
+from jaxseg.transforms.polsar import CoherencyFeatures
+
+POWER = np.array([[0.2, 0.01, 0.01], [0.02, 0.15, 0.03], [0.02, 0.01, 0.1]], np.float32)
+
+
+def drawn(
+    looks: int, count: int = 3000, seed: int = 0
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    labels = np.random.default_rng(seed).integers(0, 3, count).astype(np.uint8)
+    return wishart(POWER[labels], looks, np.random.default_rng(seed + 1)), labels
+
+
+def fitted(looks: int = 4) -> WishartClassifier:
+    classifier = WishartClassifier(3)
+    classifier.fit(*drawn(looks))
+    return classifier
+
+
+def test_the_class_is_that_of_the_least_wishart_distance() -> None:
+    classifier = fitted()
+    pixels, _ = drawn(4, seed=5)
+    matrices = np.asarray(polsar.matrices(jnp.asarray(pixels))).astype(np.complex128)
+    distances = []
+    for centre in classifier.centres():
+        trace = np.trace(np.linalg.inv(centre) @ matrices, axis1=1, axis2=2).real
+        distances.append(np.log(np.linalg.det(centre).real) + trace)
+    np.testing.assert_array_equal(classifier.predict(pixels), np.argmin(distances, axis=0))
+
+
+def test_classes_are_told_apart_the_better_the_more_looks_there_are() -> None:
+    rates = []
+    for looks in (1, 4, 16):
+        pixels, labels = drawn(looks, seed=5)
+        rates.append((fitted(looks).predict(pixels) == labels).mean())
+    assert rates[0] > 0.75
+    assert rates[0] < rates[1] < rates[2]
+    assert rates[2] > 0.99
+
+
+def test_equal_powers_are_told_apart_by_their_phases() -> None:
+    mean = np.zeros((2, 9), np.float32)
+    mean[:, :3] = 0.1
+    mean[:, 3] = (0.07, -0.07)
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 2000).astype(np.uint8)
+    root = np.linalg.cholesky(np.asarray(polsar.matrices(jnp.asarray(mean))))[labels]
+    z = random.standard_normal((2, 8, 2000, 3, 1)) / np.sqrt(2)
+    k = (root @ (z[0] + 1j * z[1]))[..., 0]
+    looks = (k[..., :, None] * k[..., None, :].conj()).mean(0)
+    pixels = np.asarray(polsar.bands_of(jnp.asarray(looks)))
+    classifier = WishartClassifier(2)
+    classifier.fit(pixels, labels)
+    assert (classifier.predict(pixels) == labels).mean() > 0.95
+
+
+def test_covariance_and_coherency_give_the_same_map() -> None:
+    pixels, labels = drawn(4)
+    c3 = np.asarray(polsar.c3_from_t3(jnp.asarray(pixels)))
+    other = WishartClassifier(3)
+    other.fit(c3, labels)
+    assert (other.predict(c3) == fitted().predict(pixels)).mean() > 0.999
+
+
+def test_batches_ignored_pixels_and_absent_classes_change_nothing() -> None:
+    pixels, labels = drawn(4)
+    parts = WishartClassifier(5)
+    for start in range(0, len(labels), 101):
+        parts.fit(pixels[start : start + 101], labels[start : start + 101])
+    parts.fit(100 * pixels, np.full(len(labels), IGNORE, np.uint8))
+    np.testing.assert_allclose(parts.centres()[:3], fitted().centres(), rtol=1e-9)
+    predicted = parts.predict(pixels.reshape(30, 100, 9))
+    assert predicted.shape == (30, 100)
+    np.testing.assert_array_equal(predicted.ravel(), fitted().predict(pixels))
+
+
+def test_one_pixel_of_one_look_is_enough_for_a_centre() -> None:
+    pixels, _ = drawn(1, count=3)
+    classifier = WishartClassifier(3)
+    classifier.fit(pixels, np.arange(3))
+    np.testing.assert_array_equal(classifier.predict(pixels), np.arange(3))
+
+
+def test_mistakes_are_named() -> None:
+    with pytest.raises(UserError, match="not seen one labelled"):
+        WishartClassifier(2).predict(np.zeros((1, 9)))
+    classifier = WishartClassifier(2)
+    with pytest.raises(ValueError, match="have 4 bands"):
+        classifier.fit(np.zeros((1, 4)), np.zeros(1, int))
+    with pytest.raises(ValueError, match="none of the 2 classes"):
+        classifier.fit(np.zeros((1, 9)), np.array([2]))
+    with pytest.raises(ValueError, match="not finite"):
+        classifier.fit(np.full((1, 9), np.nan), np.zeros(1, int))
+    classifier.fit(-np.ones((5, 9)), np.zeros(5, int))
+    with pytest.raises(UserError, match="class 0 is not positive definite"):
+        classifier.predict(np.ones((1, 9)))
+
+
+def test_a_polarimetric_source_is_counted_by_both_classifiers_of_single_pixels(
+    tmp_path: Path,
+) -> None:
+    folder = labelled(tmp_path)
+    source = LabelledPolsar(
+        path=str(folder / "T3"),
+        labels=str(folder / "label.png"),
+        classes=("surface", "double bounce", "volume"),
+        ids=(1, 2, 3),
+        map_colors=((0, 0, 255), (255, 0, 0), (0, 255, 0)),
+        split=SceneSplit(fractions=(0.5, 0.1, 0.4), block=8, guard=1),
+    )
+    config = Config(
+        model=UNet(num_classes=3),
+        data=Data(source=source, crop=32, batch_size=2),
+        preprocess=(CoherencyFeatures(),),
+    )
+    counted = wishart_evaluation(config, "test")
+    assert counted is not None
+    label = source.scenes("test").label
+    assert counted.confusion.sum() == (label != IGNORE).sum()
+    assert counted.scores.overall_accuracy > 0.85
+    assert counted.margins.shape == (4, 3, 3)
+    gaussian = baseline_evaluation(config, "test")
+    assert gaussian.confusion.sum() == counted.confusion.sum()
+    assert gaussian.scores.overall_accuracy > 0.7
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Other(LabelledPolsar):
+        @property
+        def sensor(self) -> Sensor:
+            return Sensor(("a", "b"))
+
+    fields = {f.name: getattr(source, f.name) for f in dataclasses.fields(source)}
+    other = dataclasses.replace(config, data=Data(source=Other(**fields), crop=32))
+    assert wishart_evaluation(other, "test") is None

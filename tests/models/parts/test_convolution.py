@@ -1,0 +1,138 @@
+"""The fast convolutions are the textbook ones: same numbers, same gradients, on any mesh."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import pytest
+from fixtures.arrays import assert_same, normal
+from jax import Array, lax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxseg.models.parts import convolution
+
+CONVOLUTIONS = [  # taps, stride, dilation, padding, rows, columns
+    (1, 1, 1, 0, 5, 6),
+    (1, 2, 1, 0, 5, 6),
+    (3, 1, 1, 1, 8, 6),
+    (3, 1, 1, 3, 4, 4),
+    (3, 1, 2, 2, 9, 7),
+    (3, 1, 6, 6, 9, 7),
+    (3, 1, 6, 6, 40, 7),
+    (3, 2, 1, 1, 9, 8),
+    (3, 3, 2, 5, 14, 9),
+    (4, 1, 3, 1, 13, 14),
+    (5, 1, 1, 2, 7, 6),
+    (7, 2, 1, 3, 16, 13),
+]
+
+
+def textbook(x: Array, kernel: Array, stride: int, dilation: int, padding: int) -> Array:
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        ((padding, padding),) * 2,
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+def test_a_convolution_and_its_gradients_are_xlas_own(case: tuple[int, ...]) -> None:
+    taps, stride, dilation, padding, rows, columns = case
+    x, kernel = normal(0, 2, rows, columns, 5), normal(1, taps, taps, 5, 4)
+    plain = partial(textbook, stride=stride, dilation=dilation, padding=padding)
+    quick = partial(convolution.conv2d, stride=stride, dilation=dilation, padding=padding)
+
+    @jax.jit
+    def both(x: Array, kernel: Array) -> list[tuple[Array, tuple[Array, ...]]]:
+        answers = []
+        for function in (quick, plain):
+            y, transpose = jax.vjp(function, x, kernel)
+            answers.append((y, transpose(jnp.cos(jnp.arange(y.size)).reshape(y.shape))))
+        return answers
+
+    ours, theirs = both(x, kernel)
+    assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "case", [(3, 1, 1), (3, 1, 2), (3, 1, 12), (3, 2, 1), (7, 2, 1), (1, 2, 1)]
+)
+def test_a_convolution_over_sharded_samples_and_rows_equals_one_device(
+    mesh: Mesh, case: tuple[int, ...]
+) -> None:
+    taps, stride, dilation = case
+    padding = dilation * (taps - 1) // 2
+    x, kernel = normal(0, 4, 16, 12, 3), normal(1, taps, taps, 3, 4)
+
+    def loss(convolve: object, x: Array, kernel: Array) -> Array:
+        y = convolve(x, kernel, stride=stride, dilation=dilation, padding=padding)
+        return (jnp.sin(y) * y).sum()
+
+    expected = jax.jit(jax.grad(partial(loss, textbook), (0, 1)))(x, kernel)
+    placed = NamedSharding(mesh, P(("data", "fsdp"), "space"))
+    on_mesh = jax.jit(
+        jax.grad(partial(loss, convolution.conv2d), (0, 1)),
+        in_shardings=(placed, NamedSharding(mesh, P())),
+    )
+    assert_same(on_mesh(x, kernel), expected)
+
+
+def test_bfloat16_convolves_and_sums_its_gradient_in_float32() -> None:
+    x, kernel = normal(0, 2, 32, 32, 3), normal(1, 3, 3, 3, 4)
+    loss = lambda x, kernel: convolution.conv2d(x, kernel, padding=1).astype(jnp.float32).sum()  # noqa: E731
+    half = jax.jit(jax.grad(loss, (0, 1)))(x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16))
+    full = jax.jit(jax.grad(loss, (0, 1)))(x, kernel)
+    assert all(leaf.dtype == jnp.bfloat16 for leaf in half)
+    assert_same([leaf.astype(jnp.float32) for leaf in half], full, tolerance=2e-2)
+
+
+@pytest.mark.parametrize("dilation", [1, 12])
+def test_a_gradient_for_tpu_keeps_native_convolutions_and_no_loop(dilation: int) -> None:
+    x = jax.ShapeDtypeStruct((2, 32, 32, 8), jnp.float32)
+    kernel = jax.ShapeDtypeStruct((3, 3, 8, 8), jnp.float32)
+    loss = lambda x, k: (convolution.conv2d(x, k, dilation=dilation, padding=dilation) ** 2).sum()  # noqa: E731
+    program = jax.jit(jax.grad(loss, (0, 1))).trace(x, kernel).lower(lowering_platforms=("tpu",))
+    assert program.as_text().count("stablehlo.convolution") == 3
+    assert "stablehlo.while" not in program.as_text()
+
+
+@pytest.mark.parametrize(
+    ("taps", "stride", "padding", "more"),
+    [
+        (2, 2, 0, 0),
+        (3, 2, 1, 1),
+        (4, 2, 1, 0),
+        (3, 1, 1, 0),
+        (3, 2, 0, 0),
+        (5, 3, 2, 1),
+        (2, 3, 0, 1),
+    ],
+)
+def test_a_transposed_convolution_is_flaxs_with_the_kernel_turned(
+    taps: int, stride: int, padding: int, more: int
+) -> None:
+    x, kernel = normal(0, 2, 5, 4, 6), normal(1, taps, taps, 6, 3)
+    low, high = taps - 1 - padding, taps - 1 - padding + more
+
+    def theirs(x: Array, kernel: Array) -> Array:
+        return lax.conv_general_dilated(
+            x,
+            kernel[::-1, ::-1],
+            (1, 1),
+            ((low, high),) * 2,
+            lhs_dilation=(stride, stride),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+
+    ours = partial(
+        convolution.conv_transpose2d, stride=stride, padding=padding, output_padding=more
+    )
+    assert_same(ours(x, kernel), theirs(x, kernel))
+    gradients = [
+        jax.grad(lambda x, k, f=f: (f(x, k) ** 2).sum(), (0, 1))(x, kernel) for f in (ours, theirs)
+    ]
+    assert_same(*gradients)
