@@ -101,10 +101,10 @@ def main() -> None:
 def planned(name: str, folder: Path | None, loss: str, steps: int, seed: int) -> Config:
     """The run of one set, loss and seed."""
     if name == "landscape":
-        config = configs.load(str(CONFIGS / "unet.py"))
+        config = configs.load_config(str(CONFIGS / "unet.py"))
         source, preprocess = config.data.source, config.preprocess
     else:
-        config = configs.load(str(CONFIGS / "nuclei.py"))
+        config = configs.load_config(str(CONFIGS / "nuclei.py"))
         preprocess = (Standardize(),)
         if name == "nuclei":
             source = dataclasses.replace(

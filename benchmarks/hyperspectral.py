@@ -108,7 +108,7 @@ def measured(split: str, method: str, seed: int, steps: int, folder: Path) -> di
         asked["steps"] = steps
     if not file.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        config = configs.load(str(CONFIG))
+        config = configs.load_config(str(CONFIG))
         source = IndianPines(split=SceneSplit(split, seed=seed))  # type: ignore[arg-type]
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
         started, busy = time.perf_counter(), time.process_time()

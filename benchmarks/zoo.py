@@ -82,7 +82,7 @@ def planned(steps: int) -> dict[str, Config]:
     """All runs by name: shipped networks, then ablations."""
     runs = {}
     for path in sorted(CONFIGS.glob("*.py")):
-        config = configs.load(str(path))
+        config = configs.load_config(str(path))
         source = config.data.source
         if isinstance(source, Landscape) and source.modality == "optical":
             runs[path.stem] = equal(config, steps)

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import flax.linen as nn
 import tyro
 
+from jaxseg import shipped_configs
 from jaxseg.config_text import FILES, renewal
 from jaxseg.errors import UserError, check_least
 from jaxseg.losses.loss import Loss
@@ -84,7 +85,7 @@ class Config:
     keep: int = dataclasses.field(default=2, metadata={"least": 1, "free_on_resume": True})
 
 
-def load(path: str) -> Config:
+def load_config(path: str) -> Config:
     """The `Config` that a file builds.
 
     Args:
@@ -104,7 +105,7 @@ def found(path: str) -> str:
     """
     if Path(path).is_file():
         return path
-    files = shipped()
+    files = shipped_configs()
     if path in files:
         return str(files[path])
     close = difflib.get_close_matches(Path(path).stem, files, n=1)
@@ -113,14 +114,6 @@ def found(path: str) -> str:
         f"Config file {path} does not exist.{hint} Give a path, or a name out of "
         f"{', '.join(files)}; `jaxseg configs` says what they are."
     )
-
-
-def shipped() -> dict[str, Path]:
-    """The configs that come with the library, by name."""
-    # In a wheel they lie inside the package, in a checkout beside it.
-    here = Path(__file__).parent
-    folder = here / "configs" if (here / "configs").is_dir() else here.parent / "configs"
-    return {file.stem: file for file in sorted(folder.glob("*.py"))}
 
 
 def load_code(name: str) -> ModuleType:

@@ -20,13 +20,13 @@ SHIPPED = sorted(CONFIGS.glob("*.py"))
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_config_survives_json(path: Path) -> None:
-    config = configs.load(str(path))
+    config = configs.load_config(str(path))
     stored = json.loads(json.dumps(config_text.to_json(config)))
     assert config_text.from_json(stored) == config
 
 
 def test_flags_reach_every_depth(tiny: Path) -> None:
-    config = configs.load(str(tiny / "config.py"))
+    config = configs.load_config(str(tiny / "config.py"))
     flags = [
         *("--config.model.features", "8"),
         *("--config.data.source.fractions", "0.6", "0.2", "0.2"),
@@ -49,7 +49,7 @@ def test_flags_reach_every_depth(tiny: Path) -> None:
 def test_an_unknown_flag_is_refused_with_a_suggestion(
     tiny: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = configs.load(str(tiny / "config.py"))
+    config = configs.load_config(str(tiny / "config.py"))
     with pytest.raises(SystemExit) as stopped:
         configs.override(config, ["--config.model.featurs", "8"], "test")
     assert stopped.value.code == 2
@@ -57,7 +57,7 @@ def test_an_unknown_flag_is_refused_with_a_suggestion(
 
 
 def test_differences_name_the_fields_that_make_another_run(tiny: Path) -> None:
-    config = configs.load(str(tiny / "config.py"))
+    config = configs.load_config(str(tiny / "config.py"))
     same = configs.override(config, ["--config.num-steps", "99", "--config.data.threads", "1"], "")
     assert config_text.differences(config, same) == []
     flags = ["--config.seed", "1", "--config.loss.edge.w0", "5.0"]
@@ -83,24 +83,24 @@ def test_json_refuses_what_it_could_not_rebuild() -> None:
 
 def test_a_missing_config_file_is_answered_with_those_there_are() -> None:
     with pytest.raises(UserError, match=r"configs/deeplab\.py"):
-        configs.load("configs/deeplap.py")
+        configs.load_config("configs/deeplap.py")
 
 
 def test_a_file_without_get_config_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.py").write_text("")
     with pytest.raises(UserError, match=r"must define get_config\(\)"):
-        configs.load(str(tmp_path / "empty.py"))
+        configs.load_config(str(tmp_path / "empty.py"))
 
 
 def test_pretty_fits_a_hundred_columns(tiny: Path) -> None:
-    config: Config = configs.load(str(tiny / "config.py"))
+    config: Config = configs.load_config(str(tiny / "config.py"))
     lines = config_text.pretty(config)
     assert any(line.startswith("num_steps = 12") for line in lines)
     assert max(map(len, lines)) <= 100 or any("/" in line for line in lines)  # a path stays whole
 
 
 def test_the_separation_reaches_as_far_as_the_loss_sees_at_the_smallest_zoom(tiny: Path) -> None:
-    config = configs.load(str(tiny / "config.py"))
+    config = configs.load_config(str(tiny / "config.py"))
     assert completion.inputs_of(config) == (Separation(36.0),)  # 28.4 px / 0.8
     wide = EdgeWeightedCrossEntropy(sigma=10.0)
     both = dataclasses.replace(config, loss=config.loss | {"wide": wide})

@@ -16,13 +16,13 @@ from jaxseg.run import completion, step, training
 from jaxseg.transforms.radiometry import Standardize
 
 SHIPPED = sorted(CONFIGS.glob("*.py"))
-EMBEDDED = [p for p in SHIPPED if isinstance(configs.load(str(p)).data.source, Landscape)]
+EMBEDDED = [p for p in SHIPPED if isinstance(configs.load_config(str(p)).data.source, Landscape)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_config_lowers_to_eight_devices_as_it_is(path: Path) -> None:
-    config = configs.load(str(path))
+    config = configs.load_config(str(path))
     source = config.data.source
     bands = (
         3 if isinstance(source, Folder) else len(source.sensor.bands)
@@ -60,7 +60,7 @@ def test_a_config_lowers_to_eight_devices_as_it_is(path: Path) -> None:
 def test_a_config_of_the_landscape_runs_on_eight_devices_as_it_is(
     path: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    config = configs.load(str(path))
+    config = configs.load_config(str(path))
     tiles = tmp_path_factory.getbasetemp() / "landscape"
     small = dataclasses.replace(config.data.source, tiles=(4, 2, 2), data_dir=str(tiles))
     config = dataclasses.replace(

@@ -234,7 +234,7 @@ def _configs() -> dict[type, str]:
     folder = Path(__file__).parent.parent / "configs"
     found: dict[type, tuple[bool, int, str]] = {}
     for path in sorted(folder.glob("*.py")):
-        config = configs.load(str(path))
+        config = configs.load_config(str(path))
         elsewhere = not isinstance(config.data.source, Landscape)
         kind, entry = type(config.model), (elsewhere, len(path.stem), path.stem)
         found[kind] = min(entry, found.get(kind, entry))

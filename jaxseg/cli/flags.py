@@ -19,14 +19,16 @@ class TrainFlags:
     that config.
 
     Attributes:
-        config: Path of the config file.
+        config: Path of the config file, or the bare name of one that comes along.
         workdir: Where checkpoints, metrics and pictures go; default runs/NAME-OF-THE-CONFIG-FILE.
         distributed: Whether to join the other processes of this job (jax.distributed.initialize).
+        code: Files (.py) or packages that define classes of other runs that this one starts from.
     """
 
     config: str
     workdir: Path | None = None
     distributed: bool = False
+    code: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +48,7 @@ class EvaluateFlags:
         rim: Width of the rims along borders that Boundary IoU compares.
         mesh: Devices along each axis.
         distributed: Whether to join the other processes of this job (jax.distributed.initialize).
+        code: Files (.py) or packages that define classes of the run from outside of jaxseg.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -57,6 +60,7 @@ class EvaluateFlags:
     rim: Tolerance = assessment.RIM
     mesh: MeshShape = MeshShape()
     distributed: bool = False
+    code: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,11 +73,13 @@ class ExportFlags:
         run: The workdir of the training.
         file: Where to write, a name that ends in .safetensors.
         step: best, latest, or the step of a checkpoint.
+        code: Files (.py) or packages that define classes of the run from outside of jaxseg.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
     file: Annotated[Path, tyro.conf.Positional]
     step: str = "best"
+    code: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,12 +110,14 @@ class BorderFlags:
         file: Where the picture goes, a name that ends in .png.
         split: Which part of the data.
         count: Number of windows.
+        code: Files (.py) or packages that define classes of the run from outside of jaxseg.
     """
 
     config: Annotated[Path, tyro.conf.Positional]
     file: Annotated[Path, tyro.conf.Positional] = Path("border.png")
     split: Literal["test", "validation", "train"] = "train"
     count: int = 4
+    code: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

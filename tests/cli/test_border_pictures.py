@@ -16,7 +16,7 @@ from jaxseg.scenes.scene import Window
 
 
 def test_the_last_panel_holds_the_weights_of_the_loss(tiny: Path) -> None:
-    config = configs.load(str(tiny / "config.py"))
+    config = configs.load_config(str(tiny / "config.py"))
     loss = EdgeWeightedCrossEntropy(class_weights=(1.0, 2.0, 3.0), w0=6.0, sigma=3.0)
     figure = border_figure(dataclasses.replace(config, loss={"edge": loss}), "test", 1)
     panels = [axes for axes in figure.axes if axes.images]
@@ -36,7 +36,7 @@ def test_the_last_panel_holds_the_weights_of_the_loss(tiny: Path) -> None:
 
 
 def test_class_weights_have_to_fit(tiny: Path) -> None:
-    config = configs.load(str(tiny / "config.py"))
+    config = configs.load_config(str(tiny / "config.py"))
     loss = {"edge": EdgeWeightedCrossEntropy(class_weights=(1.0, 2.0))}
     with pytest.raises(UserError, match="2 class weights for 3 classes"):
         border_figure(dataclasses.replace(config, loss=loss), "test", 1)
@@ -46,7 +46,7 @@ def test_a_rule_of_class_weights_is_drawn_as_its_numbers(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    config = configs.load(str(tiny / "config.py"))
+    config = configs.load_config(str(tiny / "config.py"))
     loss = EdgeWeightedCrossEntropy(class_weights="inverse_frequency", w0=0.0)
     ruled = dataclasses.replace(config, loss={"edge": loss})
     figure = border_figure(ruled, "test", 1)

@@ -117,7 +117,7 @@ def test_a_run_is_evaluated_into_tables_and_pictures(
 ) -> None:
     flags = ["--config.num-steps", "4", "--config.eval-every", "4"]
     training.train(
-        configs.override(configs.load(str(copy / "config.py")), flags, "test"), copy / "run"
+        configs.override(configs.load_config(str(copy / "config.py")), flags, "test"), copy / "run"
     )
     capsys.readouterr()
     cli.main(["evaluate", str(copy / "run"), "--step", "latest"])
@@ -138,7 +138,7 @@ def test_a_run_is_evaluated_into_tables_and_pictures(
     for name in ("miou", "kappa"):
         low, high = network["intervals"][name]
         assert low <= network[name] <= high
-    scenes = configs.load(str(copy / "config.py")).data.source.scenes("test")
+    scenes = configs.load_config(str(copy / "config.py")).data.source.scenes("test")
     samples = [scenes.read(index, Window(0, 0, 48, 72)) for index in range(2)]
     for k, name in ((1, "disc"), (2, "square")):
         count = sum(len(np.unique(s["instance"][s["label"] == k])) for s in samples)

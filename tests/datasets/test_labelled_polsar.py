@@ -154,7 +154,7 @@ def test_airsar_has_all_classes_in_every_split() -> None:
         pytest.skip(f"{DATA} is absent: the real sets lie beside the checkout")
     flags = ["--config.data.source.path", str(DATA / "T3")]
     flags += ["--config.data.source.labels", str(DATA / "label.png")]
-    opened: Any = configs.override(configs.load(str(CONFIG)), flags, "test").data.source
+    opened: Any = configs.override(configs.load_config(str(CONFIG)), flags, "test").data.source
     labels = []
     for split in SPLITS:
         scenes = opened.scenes(split)

@@ -283,7 +283,7 @@ def test_nodata_is_zero_in_all_bands_and_invalid(folder: Path) -> None:
 def test_tensorflow_is_never_imported(folder: Path) -> None:
     code = f"""
 import sys
-from jaxseg.batch import Window
+from jaxseg.scenes import Window
 from jaxseg.datasets.landscape import Landscape
 source = Landscape(tiles=(1, 1, 1), data_dir={str(folder)!r})
 source.scenes("test").read(0, Window(0, 0, 64, 64))

@@ -30,7 +30,7 @@ def config() -> Config:
     """The shipped config on the chips beside the checkout, small."""
     if not CHIPS.is_dir():
         pytest.skip(f"{CHIPS} is absent: the real sets lie beside the checkout")
-    shipped = configs.load(str(CONFIGS / "sen1floods11.py"))
+    shipped = configs.load_config(str(CONFIGS / "sen1floods11.py"))
     flags = ["--config.data.source.images", str(CHIPS / "S1")]
     flags += ["--config.data.source.masks", str(CHIPS / "labels")]
     flags += ["--config.data.crop", str(SIDE), "--config.data.batch-size", "2"]

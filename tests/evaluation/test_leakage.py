@@ -17,7 +17,7 @@ from jaxseg.evaluation.leakage import refuse_trained_pixels
 
 
 def test_another_split_of_the_same_files_is_refused(tiny: Path) -> None:
-    source: Any = configs.load(str(tiny / "config.py")).data.source
+    source: Any = configs.load_config(str(tiny / "config.py")).data.source
     fewer = dataclasses.replace(source, fractions=(0.1, 0.1, 0.8))
     other = dataclasses.replace(source, fractions=(0.25, 0.25, 0.5))
     with pytest.raises(UserError, match=r"scene2\.png: .* test split.*fractions.*as the run did"):
@@ -30,7 +30,7 @@ def test_another_split_of_the_same_files_is_refused(tiny: Path) -> None:
 
 
 def test_strips_of_the_same_files_are_split_as_the_run_did(tiny: Path) -> None:
-    source: Any = configs.load(str(tiny / "config.py")).data.source
+    source: Any = configs.load_config(str(tiny / "config.py")).data.source
     strips = dataclasses.replace(source, split_by="columns", fractions=(0.4, 0.2, 0.4))
     for split in ("validation", "test"):
         refuse_trained_pixels(strips, dataclasses.replace(strips, multiply=2.0), split)
@@ -39,7 +39,7 @@ def test_strips_of_the_same_files_are_split_as_the_run_did(tiny: Path) -> None:
 
 
 def test_files_of_the_same_names_elsewhere_are_other_files(tiny: Path, tmp_path: Path) -> None:
-    source: Any = configs.load(str(tiny / "config.py")).data.source
+    source: Any = configs.load_config(str(tiny / "config.py")).data.source
     (tmp_path / "images").symlink_to(Path(source.images))
     elsewhere = dataclasses.replace(
         source, images=str(tmp_path / "images"), fractions=(0.1, 0.1, 0.8)

@@ -167,7 +167,7 @@ def test_counts_of_landscape_lie_with_its_tiles(tmp_path: Path) -> None:
 
 
 def test_a_completed_config_holds_numbers(tiny: Path) -> None:
-    config = configs.load(str(tiny / "config.py"))
+    config = configs.load_config(str(tiny / "config.py"))
     flags = ["--config.loss.ce.class-weights", "median_frequency"]
     config = configs.override(config, flags, "test")
     presence = Presence(class_weights="inverse_frequency")
@@ -187,7 +187,7 @@ def test_a_completed_config_holds_numbers(tiny: Path) -> None:
 
 
 def test_numbers_come_by_flags_too(tiny: Path) -> None:
-    config = configs.load(str(tiny / "config.py"))
+    config = configs.load_config(str(tiny / "config.py"))
     flags = ["--config.loss.ce.class-weights", "1", "2.5", "0"]
     assert configs.override(config, flags, "test").loss["ce"] == CrossEntropy(
         class_weights=(1.0, 2.5, 0.0)
@@ -195,7 +195,7 @@ def test_numbers_come_by_flags_too(tiny: Path) -> None:
 
 
 def test_weights_that_do_not_fit_the_classes_are_refused_before_training(tiny: Path) -> None:
-    config = configs.load(str(tiny / "config.py"))
+    config = configs.load_config(str(tiny / "config.py"))
     flags = ["--config.loss.ce.class-weights", "1", "2"]
     with pytest.raises(UserError, match=r"loss\.ce\.class-weights has 2 for 3 classes \(ground,"):
         configs.check(completion.completed(configs.override(config, flags, "test")))
@@ -214,7 +214,7 @@ def test_the_command_prints_and_keeps(tiny: Path, capsys: pytest.CaptureFixture[
     assert max(map(len, lines)) <= 100
     for word in ("ground", "disc", "square", "share", *RULES, "Class counts kept in"):
         assert word in said
-    source = configs.load(str(tiny / "config.py")).data.source
+    source = configs.load_config(str(tiny / "config.py")).data.source
     pixels = counted(source).pixels
     assert f"{pixels[0]:,}" in said
     assert "13,824 labelled training pixels" in said

@@ -146,7 +146,7 @@ class Priced(nn.Module):
 
 def test_the_training_step_adds_what_networks_sow_as_regularizers(tiny: Path) -> None:
     config = dataclasses.replace(
-        configs.load(str(tiny / "config.py")),
+        configs.load_config(str(tiny / "config.py")),
         model=Priced(price=0.5),
         preprocess=(Standardize((80.0, 90.0, 80.0), (40.0, 30.0, 50.0)),),
     )

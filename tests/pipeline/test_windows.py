@@ -17,7 +17,7 @@ from jaxseg.scenes.scene import IGNORE, Sample, Window
 
 @pytest.fixture
 def data(tiny: Path) -> Data:
-    return configs.load(str(tiny / "config.py")).data
+    return configs.load_config(str(tiny / "config.py")).data
 
 
 def batches(data: Data, first: int, last: int, positions: list[int]) -> list[Sample]:

@@ -21,7 +21,7 @@ from jaxseg.transforms.radiometry import Standardize
 
 @pytest.fixture(scope="module")
 def run(tiny: Path) -> tuple[Config, TrainState]:
-    config = configs.load(str(tiny / "config.py"))
+    config = configs.load_config(str(tiny / "config.py"))
     standardize = Standardize((0.0,) * 3, (1.0,) * 3)
     config = dataclasses.replace(config, preprocess=(standardize,))
     return config, step.init_state(config, 3, sharding.make_mesh(config.mesh))

@@ -26,7 +26,7 @@ from jaxseg.transforms.radiometry import Standardize
 
 def standardized(tiny: Path) -> Config:
     standardize = Standardize((80.0, 90.0, 80.0), (40.0, 30.0, 50.0))
-    config = configs.load(str(tiny / "config.py"))
+    config = configs.load_config(str(tiny / "config.py"))
     return dataclasses.replace(config, preprocess=(standardize,))
 
 

@@ -32,7 +32,7 @@ STANDARDIZE = Standardize((80.0, 90.0, 80.0), (40.0, 30.0, 50.0))
 @pytest.fixture(scope="module")
 def config(tiny: Path) -> Config:
     return dataclasses.replace(
-        configs.load(str(tiny / "config.py")),
+        configs.load_config(str(tiny / "config.py")),
         preprocess=(STANDARDIZE,),
         optimizer=Optimizer(name="sgd", learning_rate=1e-3, schedule="constant"),
         num_steps=STEPS,

@@ -135,7 +135,7 @@ def test_a_run_continues_on_other_devices(tiny: Path, finished: Path, tmp_path: 
     workdir = tmp_path / "run"
     shutil.copytree(finished, workdir)
     shutil.rmtree(workdir / "checkpoints" / "12")
-    config = configs.load(str(tiny / "config.py"))  # data 4, space 2
+    config = configs.load_config(str(tiny / "config.py"))  # data 4, space 2
     state = training.train(config, workdir)
     assert int(state.step) == 12
     for ours, theirs in zip(jax.tree.leaves(state), final(finished), strict=True):
@@ -144,21 +144,21 @@ def test_a_run_continues_on_other_devices(tiny: Path, finished: Path, tmp_path: 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_its_name(tiny: Path, tmp_path: Path) -> None:
     flags = ["--config.optimizer.learning-rate", "1e30", "--config.optimizer.clip", "None"]
-    config = configs.override(configs.load(str(tiny / "config.py")), flags, "test")
+    config = configs.override(configs.load_config(str(tiny / "config.py")), flags, "test")
     with pytest.raises(UserError, match=r"is (nan|inf) at step \d+; nothing of it was saved"):
         training.train(config, tmp_path / "run")
 
 
 def test_a_network_of_another_number_of_classes_is_refused(tiny: Path, tmp_path: Path) -> None:
     flags = ["--config.model.num-classes", "7"]
-    config = configs.override(configs.load(str(tiny / "config.py")), flags, "test")
+    config = configs.override(configs.load_config(str(tiny / "config.py")), flags, "test")
     with pytest.raises(UserError, match=r"--config.model.num-classes 3"):
         training.train(config, tmp_path / "run")
 
 
 def test_a_run_starts_from_another_run(tiny: Path, finished: Path, tmp_path: Path) -> None:
     flags = ["--config.init-from", str(finished), "--config.num-steps", "3"]
-    config = configs.override(configs.load(str(tiny / "config.py")), flags, "test")
+    config = configs.override(configs.load_config(str(tiny / "config.py")), flags, "test")
     config = completion.completed(config)
     state, origin = training._initialised(config, training.sharding.make_mesh(config.mesh))
     assert str(finished) in origin

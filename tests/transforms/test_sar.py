@@ -96,7 +96,7 @@ def noting(bands: list[int]) -> Any:
 
 
 def test_raw_augmentation_comes_before_the_radiometry_and_not_into_evaluation(tiny: Path) -> None:
-    config = configs.load(str(tiny / "config.py"))
+    config = configs.load_config(str(tiny / "config.py"))
     raw: list[int] = []
     late: list[int] = []
     config = dataclasses.replace(

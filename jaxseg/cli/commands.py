@@ -1,0 +1,251 @@
+"""The commands themselves: `jaxseg train` (which `train.py` is, too), `evaluate` and the others.
+
+A user's mistake ends with one short message and exit code 2; SIGTERM and Ctrl-C with a saved state
+and 130.
+"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import absl.logging
+import jax
+import tyro
+from rich.console import Console
+
+from jaxseg import config as configs
+from jaxseg.cli import border_pictures, catalogue, polsar_pictures
+from jaxseg.cli.flags import (
+    BorderFlags,
+    ClassWeightsFlags,
+    EvaluateFlags,
+    ExportFlags,
+    ModelsFlags,
+    PolsarFlags,
+    TrainFlags,
+)
+from jaxseg.cli.memory import keep_freed_memory
+from jaxseg.config_text import Code
+from jaxseg.console import make_console, say
+from jaxseg.errors import UserError
+from jaxseg.evaluation import evaluate as assessment
+from jaxseg.evaluation import report
+from jaxseg.losses import class_counts
+from jaxseg.run import checkpoint, training
+from jaxseg.run.step import inference_variables
+from jaxseg.sharding import MeshShape
+from jaxseg.weights import pretrained
+from jaxseg.weights.state_dict import write_state_dict
+
+INTERRUPTED = 130
+MISTAKE = 2
+
+
+def train(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg train`, and `python train.py`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # What begins with --config. belongs to the config file, whose fields are not known before it
+    # is read.
+    path = _value(arguments, "--config")
+    with _Mistakes():
+        if path is None or not {"-h", "--help"}.isdisjoint(arguments):
+            if path is None:
+                tyro.cli(TrainFlags, args=arguments, prog="train.py")
+            configs.override(
+                configs.load_config(str(path)), ["--help"], f"train.py --config {path}"
+            )
+        own, fields = _divided(arguments)
+        flags = tyro.cli(TrainFlags, args=own, prog="train.py")
+        _start(flags.distributed)
+        module = configs.load_code(configs.found(flags.config))
+        of_file = configs.built(module)
+        given = configs.override(of_file, fields, "train.py")
+        config, shorter = configs.shortened(of_file, given, fields)
+        workdir = flags.workdir or Path("runs") / Path(flags.config).stem
+        if jax.process_index() == 0:
+            say(make_console(), f"jaxseg: {flags.config} -> {workdir}")
+            if shorter:
+                say(make_console(), f"Shortened with the run: {', '.join(shorter)}.")
+        training.train(config, workdir, (module, *_code(flags.code)))
+
+
+def evaluate(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg evaluate`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with _Mistakes():
+        own, fields = _divided(arguments)
+        flags = tyro.cli(EvaluateFlags, args=own, prog="jaxseg evaluate")
+        if fields and not flags.config:
+            raise UserError(f"{fields[0]} needs --config: the file whose data it changes.")
+        _start(flags.distributed)
+        source, code = None, _code(flags.code)
+        if flags.config:
+            module = configs.load_code(configs.found(flags.config))
+            config = configs.override(configs.built(module), fields, "jaxseg evaluate")
+            source, code = config.data.source, (module, *code)
+        found = assessment.evaluate(
+            flags.run,
+            flags.split,
+            source=source,
+            which=flags.step,
+            mesh_shape=flags.mesh,
+            baseline=flags.baseline,
+            tolerance=flags.tolerance,
+            rim=flags.rim,
+            code=code,
+        )
+        if jax.process_index() == 0:
+            data = Path(flags.config).stem
+            folder = report.write(found, flags.run, data=data)
+            console = make_console()
+            title = f"{flags.run}, {flags.split} split" + (f" of {data}" if data else "")
+            report.show(found, console, title=title)
+            say(console, f"Tables and pictures: {folder}")
+
+
+def export(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg export`."""
+    with _Mistakes():
+        flags = tyro.cli(ExportFlags, args=arguments, prog="jaxseg export")
+        _start(distributed=False)
+        config, state = checkpoint.reopen(flags.run, MeshShape(), flags.step, _code(flags.code))
+        weights = pretrained.exported(config.model, jax.device_get(inference_variables(state)))
+        write_state_dict(weights, flags.file)
+        say(make_console(), f"{len(weights)} tensors of step {int(state.step)}: {flags.file}")
+
+
+def models(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg models`."""
+    with _Mistakes():
+        flags = tyro.cli(ModelsFlags, args=arguments, prog="jaxseg models")
+        _start(distributed=False)
+        sizes = {"bands": flags.bands, "classes": flags.classes, "size": flags.size}
+        if min(sizes.values()) < 1:
+            raise UserError(f"{sizes}: each must be at least 1.")
+        if flags.name:
+            catalogue.print_layers(make_console(), flags.name, **sizes)
+        else:
+            catalogue.print_catalogue(make_console(), **sizes)
+
+
+def border(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg border`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with _Mistakes():
+        own, fields = _divided(arguments)
+        flags = tyro.cli(BorderFlags, args=own, prog="jaxseg border")
+        if flags.count < 1 or flags.file.suffix != ".png":
+            raise UserError(
+                f"--count {flags.count}, file {flags.file}: at least one window, and a name that "
+                "ends in .png."
+            )
+        _start(distributed=False)
+        if flags.config.is_dir():
+            config = checkpoint.config_of(flags.config, _code(flags.code))
+        else:
+            config = configs.load_config(str(flags.config))
+        config = configs.override(config, fields, "jaxseg border")
+        border_pictures.border_figure(config, flags.split, flags.count).savefig(flags.file)
+        say(make_console(), f"Border weights of the {flags.split} split: {flags.file}")
+
+
+def class_weights(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg class-weights`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with _Mistakes():
+        own, fields = _divided(arguments)
+        flags = tyro.cli(ClassWeightsFlags, args=own, prog="jaxseg class-weights")
+        _start(distributed=False)
+        config = configs.override(configs.load_config(flags.config), fields, "jaxseg class-weights")
+        source, console = config.data.source, make_console()
+        counts = class_counts.class_counts(
+            source, threads=config.data.threads, console=console, recount=flags.recount
+        )
+        class_counts.print_class_weights(console, source.classes, counts)
+
+
+def polsar(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg polsar`."""
+    with _Mistakes():
+        flags = tyro.cli(PolsarFlags, args=arguments, prog="jaxseg polsar")
+        if flags.average < 0 or not flags.looks >= 0:  # NaN is not
+            raise UserError(
+                f"--average {flags.average}, --looks {flags.looks}: both must be 0 or more."
+            )
+        if flags.average and flags.average % 2 == 0:
+            raise UserError(
+                f"--average {flags.average}: a mean around a pixel needs an odd number of rows and "
+                "columns."
+            )
+        if flags.out.exists() and not flags.out.is_dir():
+            raise UserError(f"--out {flags.out} is a file: name a folder for the pictures.")
+        _start(distributed=False)
+        console = make_console()
+        found = polsar_pictures.survey(flags.path, console)
+        polsar_pictures.show(found, console)
+        pictures = polsar_pictures.figures(found, average=flags.average, looks=flags.looks)
+        flags.out.mkdir(parents=True, exist_ok=True)
+        for name, figure in pictures.items():
+            figure.savefig(flags.out / f"{name}.png", bbox_inches="tight")
+        say(console, f"Pictures: {flags.out}/ {', '.join(pictures)}")
+
+
+class _Mistakes:
+    """Turns the errors that explain themselves into a message and an exit code."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        console = Console(stderr=True, highlight=False)
+        if isinstance(error, UserError):
+            console.print("Error:", style="bold red", end=" ")
+            console.print(str(error), markup=False, soft_wrap=True)
+            sys.exit(MISTAKE)
+        if isinstance(error, training.Interrupted):
+            console.print(str(error), markup=False, soft_wrap=True)
+            sys.exit(INTERRUPTED)
+        if isinstance(error, KeyboardInterrupt):
+            console.print("Interrupted before the first step; nothing was lost.")
+            sys.exit(INTERRUPTED)
+
+
+def _code(names: tuple[str, ...]) -> Code:
+    """The files and packages that a person has named."""
+    return tuple(configs.load_code(name) for name in names)
+
+
+def _start(distributed: bool) -> None:
+    """What comes before the first array: quiet libraries, compilation cache, processes, memory."""
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jaxseg" / "xla"
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    if distributed:
+        jax.distributed.initialize()
+    if jax.default_backend() == "cpu":
+        keep_freed_memory()
+
+
+def _value(arguments: list[str], flag: str) -> str | None:
+    for number, argument in enumerate(arguments):
+        if argument == flag and number + 1 < len(arguments):
+            return arguments[number + 1]
+        if argument.startswith(flag + "="):
+            return argument.partition("=")[2]
+    return None
+
+
+def _divided(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The flags of the command itself, and those of the config's fields."""
+    own: list[str] = []
+    fields: list[str] = []
+    target = own
+    for argument in arguments:
+        if argument.startswith("--"):
+            is_field = argument.startswith(("--config.", "--no-config.", "--config-"))
+            target = fields if is_field else own
+        target.append(argument)
+    return own, fields

@@ -1,0 +1,160 @@
+"""A finished run as a value to be asked: `load_run(workdir)`, then logits, probabilities, classes.
+
+The image goes through the run's own radiometry, exactly as in training and evaluation.
+"""
+
+import dataclasses
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from jaxseg.config import Config
+from jaxseg.config_text import Code
+from jaxseg.errors import UserError
+from jaxseg.run import checkpoint
+from jaxseg.run.step import inference_variables
+from jaxseg.scenes.agreement import refuse_other
+from jaxseg.scenes.scene import IGNORE
+from jaxseg.scenes.sensor import Sensor, listed, typical_numbers
+from jaxseg.sharding import MeshShape
+from jaxseg.transforms.transform import preprocess
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """A trained network with all that it takes to ask it.
+
+    Attributes:
+        config: Everything that decided the run.
+        step: Of the checkpoint.
+        variables: Parameters and batch statistics, on the default device.
+        temperature: What `jaxseg evaluate` fitted on the validation split; 1 = it has not been
+            evaluated at this step.
+    """
+
+    config: Config
+    step: int
+    variables: Any
+    temperature: float
+
+    @property
+    def sensor(self) -> Sensor:
+        """What the images were that it was trained on."""
+        return self.config.sensor
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of their ids."""
+        return self.config.data.source.classes
+
+    def logits(
+        self, image: ArrayLike, valid: ArrayLike | None = None, *, sensor: Sensor | None = None
+    ) -> NDArray[np.float32]:
+        """(H, W, K) or (B, H, W, K) float32: the network's answer, before any activation.
+
+        Args:
+            image: (H, W, C) or (B, H, W, C) raw sensor numbers; a pixel with a NaN has no data.
+            valid: (H, W) or (B, H, W) bool, False where there are no data; None = everywhere.
+            sensor: What the image is, to be compared with the run's; None = not compared.
+
+        Raises:
+            UserError: The image has another shape or other bands.
+            SensorError: It is of another sensor.
+        """
+        array, known = self._checked(image, valid, sensor)
+        logits = np.asarray(self._compiled(self.variables, array, known))
+        return logits if np.ndim(image) == 4 else logits[0]
+
+    def probabilities(
+        self, image: ArrayLike, valid: ArrayLike | None = None, *, sensor: Sensor | None = None
+    ) -> NDArray[np.float32]:
+        """Softmax of the logits divided by `temperature`; see `logits`."""
+        logits = self.logits(image, valid, sensor=sensor)
+        return np.asarray(jax.nn.softmax(logits / np.float32(self.temperature), axis=-1))
+
+    def predict(
+        self, image: ArrayLike, valid: ArrayLike | None = None, *, sensor: Sensor | None = None
+    ) -> NDArray[np.uint8]:
+        """(H, W) or (B, H, W) uint8 class ids, 255 where there are no data; see `logits`."""
+        classes = self.logits(image, valid, sensor=sensor).argmax(-1).astype(np.uint8)
+        _, known = self._checked(image, valid, None)
+        return np.where(known.reshape(classes.shape), classes, np.uint8(IGNORE))
+
+    @functools.cached_property
+    def _compiled(self) -> Any:  # noqa: ANN401  (a jitted function: compiles once for each shape)
+        model, steps = self.config.model, self.config.preprocess
+
+        @jax.jit
+        def answer(variables: Any, image: jax.Array, valid: jax.Array) -> jax.Array:  # noqa: ANN401
+            logits: Any = model.apply(variables, preprocess(image, valid, steps), train=False)
+            return logits  # type: ignore[no-any-return]
+
+        return answer
+
+    def _checked(
+        self, image: ArrayLike, valid: ArrayLike | None, sensor: Sensor | None
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """The image as (B, H, W, C), and where it has data."""
+        array = np.asarray(image)
+        bands = self.sensor.bands
+        if array.ndim not in (3, 4) or array.shape[-1] != len(bands) or 0 in array.shape:
+            raise UserError(
+                f"Image of shape {array.shape}: this run reads (H, W, {len(bands)}) or "
+                f"(B, H, W, {len(bands)}) with the bands {listed(bands)}."
+            )
+        if array.dtype.kind not in "uif":
+            raise UserError(f"Image of type {array.dtype}: give real numbers.")
+        array = array.reshape(-1, *array.shape[-3:])
+        known = np.isfinite(array).all(-1)
+        if valid is not None:
+            mask = np.asarray(valid)
+            if mask.shape != np.shape(image)[:-1] or mask.dtype != bool:
+                raise UserError(
+                    f"Mask of shape {mask.shape} and type {mask.dtype} for an image of "
+                    f"{np.shape(image)}: give True or False for each of its pixels."
+                )
+            known &= mask.reshape(known.shape)
+        if sensor is not None:
+            typical = typical_numbers(array[known]) if known.any() else ()
+            refuse_other(self.sensor, dataclasses.replace(sensor, typical=typical), "The image")
+        return array, known
+
+
+def load_run(workdir: str | Path, which: str | int = "best", *, code: Code = ()) -> Run:
+    """Opens a run.
+
+    Args:
+        workdir: Its folder.
+        which: `best`, `latest` or a step.
+        code: Classes, packages or modules from which its classes from outside of jaxseg may be
+            taken; nothing that is stored in a run is executed.
+
+    Raises:
+        UserError: There is no such run or checkpoint, or it names a class that nobody named.
+    """
+    folder = Path(workdir)
+    config, state = checkpoint.reopen(folder, MeshShape(), str(which), code)
+    variables = jax.tree.map(jnp.asarray, jax.device_get(inference_variables(state)))
+    step = int(state.step)
+    return Run(config, step, variables, _temperature(folder, step))
+
+
+def _temperature(folder: Path, step: int) -> float:
+    """What an evaluation at this step has fitted."""
+    file = folder / "evaluation" / "calibration.json"
+    if not file.is_file():
+        return 1.0
+    try:
+        stored = json.loads(file.read_text())
+        found, number = float(stored["temperature"]), int(stored["step"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{file} cannot be read ({error}): evaluate the run again, or remove the file."
+        ) from error
+    return found if number == step else 1.0
