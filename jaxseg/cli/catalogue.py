@@ -13,7 +13,6 @@ import pkgutil
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -25,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxseg import config as configs
-from jaxseg import models
+from jaxseg import models, shipped_configs
 from jaxseg.cli.receptive_field import receptive_field
 from jaxseg.console import track
 from jaxseg.datasets.landscape.source import Landscape
@@ -227,13 +226,12 @@ def _paper(kind: type[nn.Module]) -> str:
 
 @functools.cache
 def _configs() -> dict[type, str]:
-    """A config for each network, from the `configs` beside the library.
+    """A config for each network, of those that come with the library.
 
     The one that trains on the embedded dataset; of several, that with the shortest name.
     """
-    folder = Path(__file__).parent.parent / "configs"
     found: dict[type, tuple[bool, int, str]] = {}
-    for path in sorted(folder.glob("*.py")):
+    for path in shipped_configs().values():
         config = configs.load_config(str(path))
         elsewhere = not isinstance(config.data.source, Landscape)
         kind, entry = type(config.model), (elsewhere, len(path.stem), path.stem)

@@ -12,6 +12,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from jaxseg.errors import UserError
 from jaxseg.losses.border_weights import Separation, reach
 from jaxseg.losses.class_weights import ClassWeights, check_weights, weights_of
 from jaxseg.losses.loss import check_between, in_float32, over, targets
@@ -227,7 +228,16 @@ class EdgeWeightedCrossEntropy:
         return (Separation(reach(self.w0, self.sigma)),)
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
-        """See the class."""
+        """See the class.
+
+        Raises:
+            UserError: The batch has no `separation`.
+        """
+        if "separation" not in batch:
+            raise UserError(
+                "EdgeWeightedCrossEntropy needs d1 + d2 of every pixel, `separation` in the batch: "
+                "its property `needs` computes it, and training passes that to the pipeline."
+            )
         logits, target = in_float32(logits), targets(logits, batch, valid)
         border = self.w0 * jnp.exp(-(batch["separation"] ** 2) / (2 * self.sigma**2))
         weights = _pixel_weights(self.class_weights, target, valid) + border

@@ -8,7 +8,7 @@ import pytest
 PROGRAM = """
 import resource
 import numpy as np
-from jaxseg.memory import keep_freed_memory
+from jaxseg.cli.memory import keep_freed_memory
 keep_freed_memory()
 np.ones(2**27, np.uint8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

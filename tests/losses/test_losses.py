@@ -282,5 +282,5 @@ def test_one_logit_per_pixel_is_refused_where_softmax_were_always_one(loss: Loss
 
 def test_edge_weights_without_distances_are_refused() -> None:
     logits, batch, valid = example()
-    with pytest.raises(UserError, match=r"data\.separation"):
+    with pytest.raises(UserError, match="`separation` in the batch"):
         EdgeWeightedCrossEntropy()(logits, {"label": batch["label"]}, valid)

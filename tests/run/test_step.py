@@ -18,7 +18,7 @@ from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.pipeline import windows as pipeline
-from jaxseg.run import step
+from jaxseg.run import completion, step
 from jaxseg.scenes.scene import Sample
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.radiometry import Standardize
@@ -43,7 +43,12 @@ def config(tiny: Path) -> Config:
 def batches(config: Config) -> list[Sample]:
     data = dataclasses.replace(config.data, batch_size=BATCH)
     found = pipeline.training_batches(
-        data, seed=0, positions=list(range(BATCH)), first=0, last=STEPS
+        data,
+        seed=0,
+        positions=list(range(BATCH)),
+        first=0,
+        last=STEPS,
+        inputs=completion.inputs_of(config),
     )
     return list(found)
 

@@ -160,7 +160,7 @@ def test_a_run_starts_from_another_run(tiny: Path, finished: Path, tmp_path: Pat
     flags = ["--config.init-from", str(finished), "--config.num-steps", "3"]
     config = configs.override(configs.load_config(str(tiny / "config.py")), flags, "test")
     config = completion.completed(config)
-    state, origin = training._initialised(config, training.sharding.make_mesh(config.mesh))
+    state, origin = training._initialised(config, training.sharding.make_mesh(config.mesh), ())
     assert str(finished) in origin
     _, other = checkpoint.reopen(finished, MeshShape())
     for ours, theirs in zip(jax.tree.leaves(state.params), jax.tree.leaves(other.ema), strict=True):

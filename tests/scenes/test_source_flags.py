@@ -8,6 +8,7 @@ from jaxseg.datasets.folder.source import Folder
 from jaxseg.datasets.landscape.source import Landscape
 from jaxseg.datasets.mislabelled import Mislabelled
 from jaxseg.datasets.paired import Paired, Stacked
+from jaxseg.datasets.wrapped import refuse_other_sensor, seen
 from jaxseg.scenes.agreement import BandOrderError, ScaleError, SensorError, UnitError, refuse_other
 from jaxseg.scenes.sensor import Sensor
 from jaxseg.scenes.source_flags import SourceFlags, flags_of
@@ -46,8 +47,27 @@ def test_a_factor_is_on_top_of_the_one_there_is() -> None:
 def test_flags_name_the_source_inside_of_another_one() -> None:
     inner = dataclasses.replace(FOLDER, multiply=2.0)
     assert flags_of(inner) == SourceFlags(multiply=2.0)
-    wrapped = flags_of(Mislabelled(Paired(inner, FOLDER)))
-    assert wrapped == SourceFlags("--config.data.source.source.source", multiply=2.0)
+    [(place, maker)] = seen(Mislabelled(Paired(inner, FOLDER)))
+    assert flags_of(maker, place) == SourceFlags("--config.data.source.source.source", multiply=2.0)
+
+
+def test_a_fault_of_one_of_two_stacked_sources_names_its_own_flags() -> None:
+    radar = dataclasses.replace(FOLDER, band_names=("VV",), band_numbers=(1,))
+    optical = dataclasses.replace(FOLDER, band_names=("red", "nir"), band_numbers=(1, 2))
+    for source in (radar, optical):
+        bands = source.band_names
+        source.__dict__["sensor"] = Sensor(bands)  # what its files would say
+    trained = Sensor(
+        ("VV", "red", "nir"), typical=((-22.0, -11.0, 1.0),) + ((50.0, 90.0, 400.0),) * 2
+    )
+    stacked = Stacked(Mislabelled(radar), optical)
+    refuse_other_sensor(trained, stacked, trained.typical, "the test split")
+    scaled = (trained.typical[0], (0.005, 0.009, 0.04), (0.005, 0.009, 0.04))
+    with pytest.raises(ScaleError, match=r"source\.second\.multiply 10000$"):
+        refuse_other_sensor(trained, stacked, scaled, "the test split")
+    power = ((0.01, 0.1, 1.2), *trained.typical[1:])
+    with pytest.raises(UnitError, match=r"source\.first\.source\.convert power-to-decibel"):
+        refuse_other_sensor(trained, stacked, power, "the test split")
 
 
 def test_a_conversion_that_should_not_be_is_named() -> None:
