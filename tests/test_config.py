@@ -68,9 +68,7 @@ def test_differences_name_the_fields_that_make_another_run(tiny: Path) -> None:
 
 
 def test_json_builds_classes_of_jaxseg_only() -> None:
-    with pytest.raises(
-        UserError, match="names subprocess.Popen, from outside of jaxseg.*--code FILE.py"
-    ):
+    with pytest.raises(UserError, match=r"names subprocess\.Popen, from outside of .*--code FILE"):
         config_text.from_json({"class": "subprocess.Popen", "args": ["true"]})
     with pytest.raises(UserError, match="does not have"):
         config_text.from_json({"class": "jaxseg.losses.pixels.NoSuchLoss"})

@@ -19,8 +19,7 @@ from jaxseg.transforms.transform import Preprocess, preprocess
 
 @pytest.fixture
 def config(tiny: Path) -> Config:
-    loaded = configs.load_config(str(tiny / "config.py"))
-    return dataclasses.replace(loaded, data=dataclasses.replace(loaded.data, separation=False))
+    return configs.load_config(str(tiny / "config.py"))
 
 
 def pixels(config: Config, steps: tuple[Preprocess, ...]) -> np.ndarray:
