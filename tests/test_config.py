@@ -12,7 +12,9 @@ from jaxseg import config_text
 from jaxseg.config import Config
 from jaxseg.errors import UserError
 from jaxseg.losses.border_weights import Separation
+from jaxseg.losses.distillation import Distillation
 from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
+from jaxseg.optimizer import learning_rate
 from jaxseg.run import completion
 
 SHIPPED = sorted(CONFIGS.glob("*.py"))
@@ -106,3 +108,39 @@ def test_the_separation_reaches_as_far_as_the_loss_sees_at_the_smallest_zoom(tin
     both = dataclasses.replace(config, loss=config.loss | {"wide": wide})
     assert completion.inputs_of(both) == (Separation(71.0),)  # of two losses the one that sees more
     assert completion.inputs_of(dataclasses.replace(config, loss={"ce": CrossEntropy()})) == ()
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_config_is_shortened_by_one_flag(path: Path) -> None:
+    own = configs.load_config(str(path))
+    flags = ["--config.num-steps", "6"]
+    config, lines = configs.shortened(own, configs.override(own, flags, "test"), flags)
+    assert config.num_steps == 6
+    assert learning_rate(config.optimizer, 6)(5) > 0  # a warm-up that fits
+    assert max(config.log_every, config.eval_every, config.save_every) <= 6
+    assert f"eval_every: {own.eval_every} -> {config.eval_every}" in lines
+
+
+def test_what_is_given_is_not_shortened_and_a_longer_run_stays(tiny: Path) -> None:
+    own = configs.load_config(str(tiny / "config.py"))  # 12 steps, warm-up 2, evaluated every 6
+    flags = ["--config.num-steps", "6", "--config.eval-every=4", "--config.optimizer.warmup", "2"]
+    config, lines = configs.shortened(own, configs.override(own, flags, "test"), flags)
+    assert (config.eval_every, config.optimizer.warmup, config.save_every) == (4, 2, 1)
+    assert lines == ["log_every: 2 -> 1", "save_every: 3 -> 1"]
+    longer = ["--config.num-steps", "24"]
+    given = configs.override(own, longer, "test")
+    assert configs.shortened(own, given, longer) == (given, [])
+    one = ["--config.num-steps", "1"]
+    shortest, _ = configs.shortened(own, configs.override(own, one, "test"), one)
+    assert shortest.optimizer.warmup == 0  # a run of one step has no room for a rise
+
+
+def test_a_tuple_of_one_is_printed_as_a_tuple() -> None:
+    lines = config_text.pretty(Distillation("run", layers=("bottleneck",), logits=1.0))
+    assert "layers = ('bottleneck',)" in lines
+
+
+def test_a_file_that_imports_what_has_moved_is_told_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "old.py").write_text("\nfrom jaxseg.data import Data\n")
+    with pytest.raises(UserError, match=r"old\.py, line 2: .* is in jaxseg\.pipeline since 0\.2"):
+        configs.load_config(str(tmp_path / "old.py"))

@@ -11,6 +11,7 @@ from scipy import io
 from jaxseg import config as configs
 from jaxseg.datasets.mislabelled import Mislabelled
 from jaxseg.datasets.one_scene import SceneSplit
+from jaxseg.datasets.paired import Paired, Stacked, without_side
 from jaxseg.datasets.salinas_a import IDS, SalinasA
 from jaxseg.errors import UserError
 from jaxseg.evaluation.leakage import refuse_trained_pixels
@@ -57,3 +58,51 @@ def test_another_seed_of_one_scene_is_refused(tmp_path: Path) -> None:
     refuse_trained_pixels(source, dataclasses.replace(source), "test")
     with pytest.raises(UserError, match=r"may have been trained on .*seed 0 -> 1"):
         refuse_trained_pixels(source, dataclasses.replace(source, split=SceneSplit(seed=1)), "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Gathered:
+    """A wrapper of somebody's own: several sources behind one another."""
+
+    sources: tuple[Any, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Those of the first."""
+        return self.sources[0].classes
+
+    colors = sensor = classes
+
+    def scenes(self, split: str) -> Any:
+        """Those of the first."""
+        return self.sources[0].scenes(split)
+
+    def rgb(self, image: Any) -> Any:
+        """That of the first."""
+        return self.sources[0].rgb(image)
+
+
+def test_a_leak_is_found_in_any_part_of_any_wrapper(tiny: Path) -> None:
+    own: Any = configs.load_config(str(tiny / "config.py")).data.source
+    other = dataclasses.replace(own, fractions=(0.1, 0.1, 0.8))
+    elsewhere = dataclasses.replace(own, images="elsewhere")
+    for trained, given in (
+        (own, Stacked(elsewhere, other)),
+        (Stacked(elsewhere, own), other),
+        (Stacked(own, elsewhere), Stacked(Mislabelled(other), elsewhere)),
+        (Paired(elsewhere, own), Paired(other, elsewhere)),
+        (Gathered((elsewhere, own)), Gathered((other,))),
+    ):
+        with pytest.raises(UserError, match="may have been trained on"):
+            refuse_trained_pixels(trained, given, "test")
+    refuse_trained_pixels(Stacked(own, own), Stacked(own, elsewhere), "test")
+
+
+def test_side_images_are_left_out_wherever_they_stand(tiny: Path) -> None:
+    own: Any = configs.load_config(str(tiny / "config.py")).data.source
+    side = dataclasses.replace(own, images="side")
+    assert without_side(Paired(own, side)) == own
+    assert without_side(Mislabelled(Paired(own, side))) == Mislabelled(own)
+    assert without_side(Stacked(own, Paired(own, side))) == Stacked(own, own)
+    assert without_side(Gathered((Paired(own, side), own))) == Gathered((own, own))
+    assert without_side(own) is own
