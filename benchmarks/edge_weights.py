@@ -36,17 +36,17 @@ from numpy.typing import NDArray
 from jaxseg import config as configs
 from jaxseg import sharding
 from jaxseg.config import Config
-from jaxseg.datasets.folder.source import Folder
+from jaxseg.datasets import Folder
 from jaxseg.datasets.landscape.map import BUILDING, CROPLAND, MEADOW, ORCHARD
+from jaxseg.losses import CrossEntropy, EdgeWeightedCrossEntropy
 from jaxseg.losses.border_weights import components
-from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
 from jaxseg.metrics.boundaries import BoundaryTotal
 from jaxseg.metrics.objects import match_objects
 from jaxseg.run import completion, training
 from jaxseg.run.evaluator import Evaluator
 from jaxseg.run.step import TrainState
-from jaxseg.scenes.scene import Window
-from jaxseg.transforms.radiometry import Standardize
+from jaxseg.scenes import Window
+from jaxseg.transforms import Standardize
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 Ids = NDArray[np.int32]

@@ -48,10 +48,10 @@ from jaxseg.config import Config
 from jaxseg.datasets.indian_pines import IndianPines
 from jaxseg.datasets.one_scene import SceneSplit
 from jaxseg.metrics.scores import Scores, scores_of
-from jaxseg.models.unet import UNet
+from jaxseg.models import UNet
 from jaxseg.run import completion, training
 from jaxseg.run.evaluator import Evaluator
-from jaxseg.scenes.scene import IGNORE, Window
+from jaxseg.scenes import IGNORE, Window
 
 CONFIG = Path(__file__).parent.parent / "configs" / "indian_pines.py"
 

@@ -32,24 +32,20 @@ import safetensors.numpy
 
 from jaxseg import sharding
 from jaxseg.config import Config
-from jaxseg.datasets.folder.source import Folder
-from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
+from jaxseg.datasets import Folder
+from jaxseg.datasets.landscape import MEAN, STD, Landscape
 from jaxseg.datasets.paired import Paired, Stacked
-from jaxseg.losses.distillation import Distillation
-from jaxseg.models.two_networks import TwoNetworks
-from jaxseg.models.unet import UNet
+from jaxseg.losses import Distillation
+from jaxseg.models import TwoNetworks, UNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.pipeline.windows import Data
+from jaxseg.pipeline import Data
 from jaxseg.run import checkpoint, completion, training
 from jaxseg.run.evaluator import Evaluator
 from jaxseg.run.step import inference_variables
-from jaxseg.scenes.scene import Source
+from jaxseg.scenes import Source
 from jaxseg.sharding import MeshShape
-from jaxseg.transforms.augmentation import Dihedral
-from jaxseg.transforms.radiometry import LogIntensity, Standardize
-from jaxseg.transforms.transform import Augment, Preprocess
-from jaxseg.weights import pretrained
-from jaxseg.weights.pretrained import Pretrained
+from jaxseg.transforms import Augment, Dihedral, LogIntensity, Preprocess, Standardize
+from jaxseg.weights import Pretrained, pretrained
 
 NETWORK = UNet(num_classes=0, features=16)
 LAYERS = ("bottleneck", "decoder4", "decoder3", "decoder2")

@@ -43,15 +43,21 @@ from torch import nn
 from torch.nn import functional
 
 from jaxseg.cli.memory import keep_freed_memory
-from jaxseg.models.attention_unet import AttentionUNet, GridAttentionUNet
-from jaxseg.models.chws_unet import CHWSUNet
-from jaxseg.models.deeplab import DeepLabV3
-from jaxseg.models.deeplab_plus import DeepLabV3Plus
-from jaxseg.models.linknet import LinkNet
-from jaxseg.models.pspnet import LecturePSPNet, PSPNet
-from jaxseg.models.unet import OriginalUNet, ResNetUNet, UNet
-from jaxseg.models.unet3plus import UNet3Plus
-from jaxseg.models.unet_plus_plus import UNetPlusPlus
+from jaxseg.models import (
+    AttentionUNet,
+    CHWSUNet,
+    DeepLabV3,
+    DeepLabV3Plus,
+    GridAttentionUNet,
+    LecturePSPNet,
+    LinkNet,
+    OriginalUNet,
+    PSPNet,
+    ResNetUNet,
+    UNet,
+    UNet3Plus,
+    UNetPlusPlus,
+)
 from jaxseg.weights import pretrained
 
 LEARNING_RATE, MOMENTUM = 0.01, 0.9

@@ -32,19 +32,15 @@ import numpy as np
 
 from jaxseg import sharding
 from jaxseg.config import Config
-from jaxseg.datasets.landscape.source import MEAN, PAIRS, STD, Landscape
-from jaxseg.datasets.mislabelled import Mislabelled
-from jaxseg.datasets.paired import Stacked
-from jaxseg.losses.noisy_labels import CoTeaching, CrossModalSelection
-from jaxseg.losses.pixels import CrossEntropy, SymmetricCrossEntropy
-from jaxseg.models.two_networks import TwoNetworks
-from jaxseg.models.unet import UNet
+from jaxseg.datasets import Mislabelled, Stacked
+from jaxseg.datasets.landscape import MEAN, PAIRS, STD, Landscape
+from jaxseg.losses import CoTeaching, CrossEntropy, CrossModalSelection, SymmetricCrossEntropy
+from jaxseg.models import TwoNetworks, UNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.pipeline.windows import Data
+from jaxseg.pipeline import Data
 from jaxseg.run import training
 from jaxseg.run.evaluator import Evaluator
-from jaxseg.transforms.augmentation import Dihedral
-from jaxseg.transforms.radiometry import LogIntensity, OnBands, Standardize
+from jaxseg.transforms import Dihedral, LogIntensity, OnBands, Standardize
 
 NETWORK = UNet(num_classes=0, features=8)
 METHODS = ("clean", "plain", "symmetric", "co-teaching", "cross-modal")

@@ -26,17 +26,15 @@ import numpy as np
 from jaxseg import config as configs
 from jaxseg import sharding
 from jaxseg.config import Config
-from jaxseg.datasets.landscape.source import INCONSPICUOUS, MEAN, PAIRS, STD, Landscape
-from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
-from jaxseg.losses.presence import Presence
+from jaxseg.datasets.landscape import INCONSPICUOUS, MEAN, PAIRS, STD, Landscape
+from jaxseg.losses import CrossEntropy, EdgeWeightedCrossEntropy, Presence
 from jaxseg.metrics.boundaries import BoundaryTotal
 from jaxseg.optimizer import Optimizer
-from jaxseg.pipeline.windows import Data
+from jaxseg.pipeline import Data
 from jaxseg.run import training
 from jaxseg.run.evaluator import Evaluator
 from jaxseg.run.step import count_parameters
-from jaxseg.transforms.augmentation import Brightness, Dihedral
-from jaxseg.transforms.radiometry import Standardize
+from jaxseg.transforms import Brightness, Dihedral, Standardize
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

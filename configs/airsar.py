@@ -10,19 +10,16 @@ unlabelled, 1 bare soil, 2 mountain, 3 water, 4 urban, 5 vegetation (PolSF, Liu 
 arXiv:1912.07259, whose list has them in another order than its file). Where they lie is said by
 --config.data.source.path and --config.data.source.labels.
 
-python train.py --config configs/airsar.py
+    python train.py --config configs/airsar.py
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.polsar import LabelledPolsar
-from jaxseg.losses.edges import EdgeAware
-from jaxseg.losses.pixels import CrossEntropy
-from jaxseg.models.refined_pspnet import RefinedPSPNet
+from jaxseg.datasets import LabelledPolsar
+from jaxseg.losses import CrossEntropy, EdgeAware
+from jaxseg.models import RefinedPSPNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.pipeline.windows import Data
-from jaxseg.transforms.augmentation import Dihedral
-from jaxseg.transforms.polsar import CoherencyFeatures
-from jaxseg.transforms.radiometry import Standardize
+from jaxseg.pipeline import Data
+from jaxseg.transforms import CoherencyFeatures, Dihedral, Standardize
 
 MEAN = (-14.2, -21.2, -26.4, -0.53, -0.16, 0.21, -0.30, 0.03, 0.26)
 STD = (3.34, 6.66, 7.07, 0.375, 0.127, 0.149, 0.160, 0.217, 0.188)

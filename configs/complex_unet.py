@@ -3,19 +3,17 @@
 Reaches 0.670 mIoU on the test split in 5.2 CPU minutes on one core of a busy machine, the dataset
 being there already; no classifier of single pixels can exceed 0.249.
 
-python train.py --config configs/complex_unet.py
-python train.py --config configs/complex_unet.py --config.model.activation modrelu
+    python train.py --config configs/complex_unet.py
+    python train.py --config configs/complex_unet.py --config.model.activation modrelu
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
-from jaxseg.losses.pixels import CrossEntropy
-from jaxseg.models.complex_unet import ComplexUNet
+from jaxseg.datasets.landscape import MEAN, STD, Landscape
+from jaxseg.losses import CrossEntropy
+from jaxseg.models import ComplexUNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.pipeline.windows import Data
-from jaxseg.transforms.augmentation import Dihedral
-from jaxseg.transforms.polsar import CoherencyFeatures
-from jaxseg.transforms.radiometry import Standardize
+from jaxseg.pipeline import Data
+from jaxseg.transforms import CoherencyFeatures, Dihedral, Standardize
 
 
 def get_config() -> Config:

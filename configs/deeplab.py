@@ -3,18 +3,17 @@
 Reaches 0.481 mIoU on the test split in 6.0 minutes on 2 CPU cores, drawing the dataset and
 compiling included; no classifier of single pixels can exceed 0.299.
 
-python train.py --config configs/deeplab.py
-python train.py --config configs/deeplab.py --config.model.backbone resnet50
+    python train.py --config configs/deeplab.py
+    python train.py --config configs/deeplab.py --config.model.backbone resnet50
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
-from jaxseg.losses.pixels import CrossEntropy
-from jaxseg.models.deeplab import DeepLabV3
+from jaxseg.datasets.landscape import MEAN, STD, Landscape
+from jaxseg.losses import CrossEntropy
+from jaxseg.models import DeepLabV3
 from jaxseg.optimizer import Optimizer
-from jaxseg.pipeline.windows import Data
-from jaxseg.transforms.augmentation import Brightness, Dihedral
-from jaxseg.transforms.radiometry import Standardize
+from jaxseg.pipeline import Data
+from jaxseg.transforms import Brightness, Dihedral, Standardize
 
 
 def get_config() -> Config:

@@ -3,18 +3,17 @@
 Reaches 0.536 mIoU on the test split in 202 CPU seconds of training, compiling included; no
 classifier of single pixels can exceed 0.299.
 
-python train.py --config configs/deeplab_plus.py
-python train.py --config configs/deeplab_plus.py --config.model.backbone resnet50
+    python train.py --config configs/deeplab_plus.py
+    python train.py --config configs/deeplab_plus.py --config.model.backbone resnet50
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
-from jaxseg.losses.pixels import CrossEntropy
-from jaxseg.models.deeplab_plus import DeepLabV3Plus
+from jaxseg.datasets.landscape import MEAN, STD, Landscape
+from jaxseg.losses import CrossEntropy
+from jaxseg.models import DeepLabV3Plus
 from jaxseg.optimizer import Optimizer
-from jaxseg.pipeline.windows import Data
-from jaxseg.transforms.augmentation import Brightness, Dihedral
-from jaxseg.transforms.radiometry import Standardize
+from jaxseg.pipeline import Data
+from jaxseg.transforms import Brightness, Dihedral, Standardize
 
 
 def get_config() -> Config:

@@ -1,4 +1,4 @@
-"""DeepLabV3 on Pascal VOC 2012, the paper's first stage: ResNet-101, output stride 16.
+r"""DeepLabV3 on Pascal VOC 2012, the paper's first stage: ResNet-101, output stride 16.
 
     python train.py --config configs/deeplab_voc.py --config.data.source.path VOCdevkit \
         --config.pretrained.path resnet101.pth
@@ -10,14 +10,13 @@ stride 16 after this stage.
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.voc import VOC
-from jaxseg.losses.pixels import CrossEntropy
-from jaxseg.models.deeplab import DeepLabV3
+from jaxseg.datasets import VOC
+from jaxseg.losses import CrossEntropy
+from jaxseg.models import DeepLabV3
 from jaxseg.optimizer import Optimizer
-from jaxseg.pipeline.windows import Data
-from jaxseg.transforms.augmentation import Mirror, ScaleCrop
-from jaxseg.transforms.radiometry import Standardize
-from jaxseg.weights.pretrained import Pretrained
+from jaxseg.pipeline import Data
+from jaxseg.transforms import Mirror, ScaleCrop, Standardize
+from jaxseg.weights import Pretrained
 
 
 def get_config() -> Config:

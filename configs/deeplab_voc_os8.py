@@ -1,4 +1,4 @@
-"""DeepLabV3 on Pascal VOC 2012, the paper's second stage: output stride 8, frozen batch norm.
+r"""DeepLabV3 on Pascal VOC 2012, the paper's second stage: output stride 8, frozen batch norm.
 
     python train.py --config configs/deeplab_voc_os8.py --config.data.source.path VOCdevkit \
         --config.init-from runs/deeplab_voc
@@ -9,13 +9,12 @@ at output stride 8.
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.voc import VOC
-from jaxseg.losses.pixels import CrossEntropy
-from jaxseg.models.deeplab import DeepLabV3
+from jaxseg.datasets import VOC
+from jaxseg.losses import CrossEntropy
+from jaxseg.models import DeepLabV3
 from jaxseg.optimizer import Optimizer
-from jaxseg.pipeline.windows import Data
-from jaxseg.transforms.augmentation import Mirror, ScaleCrop
-from jaxseg.transforms.radiometry import Standardize
+from jaxseg.pipeline import Data
+from jaxseg.transforms import Mirror, ScaleCrop, Standardize
 
 
 def get_config() -> Config:

@@ -1,22 +1,21 @@
-"""Your own folder of images and masks, with the lecture's U-Net.
+r"""Your own folder of images and masks, with the lecture's U-Net.
 
     python train.py --config configs/folder.py \
         --config.data.source.images photos/images --config.data.source.masks photos/masks \
-        --config.data.source.classes water land road --config.data.source.mask-colors 226 169 41 132
-        41 246 110 193 228
+        --config.data.source.classes water land road \
+        --config.data.source.mask-colors 226 169 41 132 41 246 110 193 228
 
 Masks hold ids 0, 1, 2, ... unless `ids` or `mask-colors` says otherwise. `--help` lists every field
 of the source. Bands, number of classes, mean and standard deviation are taken from the data.
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.folder.source import Folder
-from jaxseg.losses.pixels import CrossEntropy
-from jaxseg.models.unet import UNet
+from jaxseg.datasets import Folder
+from jaxseg.losses import CrossEntropy
+from jaxseg.models import UNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.pipeline.windows import Data
-from jaxseg.transforms.augmentation import Brightness, Dihedral
-from jaxseg.transforms.radiometry import Standardize
+from jaxseg.pipeline import Data
+from jaxseg.transforms import Brightness, Dihedral, Standardize
 
 
 def get_config() -> Config:

@@ -4,19 +4,18 @@ Reaches 0.521 mIoU on test pixels that lie 5 pixels or more away from all traini
 accuracy 67.5 %, average accuracy 72.3 %, kappa 0.626 (one seed; fields of a few classes lie in one
 block each). A Gaussian classifier of single pixels has 0.303 mIoU.
 
-pip install 'jaxseg[hyperspectral]'
-python train.py --config configs/indian_pines.py
-python train.py --config configs/indian_pines.py --config.data.source.split.kind pixels   # leaks
+    pip install 'jaxseg[hyperspectral]'
+    python train.py --config configs/indian_pines.py
+    python train.py --config configs/indian_pines.py --config.data.source.split.kind pixels  # leaks
 """
 
 from jaxseg.config import Config
 from jaxseg.datasets.indian_pines import IndianPines
-from jaxseg.losses.pixels import CrossEntropy
-from jaxseg.models.resc_net import ReSCNet
+from jaxseg.losses import CrossEntropy
+from jaxseg.models import ReSCNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.pipeline.windows import Data
-from jaxseg.transforms.augmentation import CenterGain, Dihedral
-from jaxseg.transforms.radiometry import Standardize
+from jaxseg.pipeline import Data
+from jaxseg.transforms import CenterGain, Dihedral, Standardize
 
 
 def get_config() -> Config:

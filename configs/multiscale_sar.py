@@ -3,17 +3,16 @@
 Reaches 0.535 mIoU on the test split in 5.4 CPU minutes on one core of a busy machine, the dataset
 being there already; no classifier of single pixels can exceed 0.164.
 
-python train.py --config configs/multiscale_sar.py
+    python train.py --config configs/multiscale_sar.py
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
-from jaxseg.losses.pixels import CrossEntropy
-from jaxseg.models.multiscale_sar import MultiscaleSAR
+from jaxseg.datasets.landscape import MEAN, STD, Landscape
+from jaxseg.losses import CrossEntropy
+from jaxseg.models import MultiscaleSAR
 from jaxseg.optimizer import Optimizer
-from jaxseg.pipeline.windows import Data
-from jaxseg.transforms.augmentation import Dihedral
-from jaxseg.transforms.radiometry import LogIntensity, Standardize
+from jaxseg.pipeline import Data
+from jaxseg.transforms import Dihedral, LogIntensity, Standardize
 
 
 def get_config() -> Config:

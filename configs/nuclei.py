@@ -1,4 +1,4 @@
-"""Touching nuclei with the lecture's U-Net and its border weights, on a folder with object ids.
+r"""Touching nuclei with the lecture's U-Net and its border weights, on a folder with object ids.
 
     python train.py --config configs/nuclei.py \
         --config.data.source.images nuclei/images --config.data.source.instances nuclei/instances
@@ -13,13 +13,12 @@ regions are the objects then.
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.folder.source import Folder
-from jaxseg.losses.pixels import EdgeWeightedCrossEntropy
-from jaxseg.models.unet import UNet
+from jaxseg.datasets import Folder
+from jaxseg.losses import EdgeWeightedCrossEntropy
+from jaxseg.models import UNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.pipeline.windows import Data
-from jaxseg.transforms.augmentation import Brightness, Dihedral, ScaleCrop
-from jaxseg.transforms.radiometry import Standardize
+from jaxseg.pipeline import Data
+from jaxseg.transforms import Brightness, Dihedral, ScaleCrop, Standardize
 
 
 def get_config() -> Config:

@@ -1,4 +1,4 @@
-"""PSPNet on Pascal VOC 2012, the paper's recipe: ResNet-101, crop 473, 30k steps.
+r"""PSPNet on Pascal VOC 2012, the paper's recipe: ResNet-101, crop 473, 30k steps.
 
     python train.py --config configs/pspnet_voc.py --config.data.source.path VOCdevkit \
         --config.pretrained.path resnet101_v2.pth
@@ -13,14 +13,13 @@ evaluation is on windows of the crop's size side by side, not overlapping and at
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.voc import VOC
-from jaxseg.losses.pixels import CrossEntropy
-from jaxseg.models.pspnet import PSPNet
+from jaxseg.datasets import VOC
+from jaxseg.losses import CrossEntropy
+from jaxseg.models import PSPNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.pipeline.windows import Data
-from jaxseg.transforms.augmentation import Mirror, ScaleCrop
-from jaxseg.transforms.radiometry import Standardize
-from jaxseg.weights.pretrained import Pretrained
+from jaxseg.pipeline import Data
+from jaxseg.transforms import Mirror, ScaleCrop, Standardize
+from jaxseg.weights import Pretrained
 
 
 def get_config() -> Config:

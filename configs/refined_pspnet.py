@@ -3,20 +3,17 @@
 Reaches 0.439 mIoU on the test split in 6.6 CPU minutes on one core of a busy machine, the dataset
 being there already; no classifier of single pixels can exceed 0.249.
 
-python train.py --config configs/refined_pspnet.py
-python train.py --config configs/refined_pspnet.py --config.model.backbone resnet50
+    python train.py --config configs/refined_pspnet.py
+    python train.py --config configs/refined_pspnet.py --config.model.backbone resnet50
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
-from jaxseg.losses.edges import EdgeAware
-from jaxseg.losses.pixels import CrossEntropy
-from jaxseg.models.refined_pspnet import RefinedPSPNet
+from jaxseg.datasets.landscape import MEAN, STD, Landscape
+from jaxseg.losses import CrossEntropy, EdgeAware
+from jaxseg.models import RefinedPSPNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.pipeline.windows import Data
-from jaxseg.transforms.augmentation import Dihedral
-from jaxseg.transforms.polsar import CoherencyFeatures
-from jaxseg.transforms.radiometry import Standardize
+from jaxseg.pipeline import Data
+from jaxseg.transforms import CoherencyFeatures, Dihedral, Standardize
 
 
 def get_config() -> Config:

@@ -3,17 +3,16 @@
 Reaches 0.626 mIoU on the test split in 6.3 CPU minutes on one core of a busy machine, the dataset
 being there already; no classifier of single pixels can exceed 0.335.
 
-python train.py --config configs/resc_net.py
+    python train.py --config configs/resc_net.py
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.landscape.source import Landscape
-from jaxseg.losses.pixels import CrossEntropy
-from jaxseg.models.resc_net import ReSCNet
+from jaxseg.datasets.landscape import Landscape
+from jaxseg.losses import CrossEntropy
+from jaxseg.models import ReSCNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.pipeline.windows import Data
-from jaxseg.transforms.augmentation import CenterGain, Dihedral
-from jaxseg.transforms.radiometry import Standardize
+from jaxseg.pipeline import Data
+from jaxseg.transforms import CenterGain, Dihedral, Standardize
 
 
 def get_config() -> Config:

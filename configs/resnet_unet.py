@@ -3,17 +3,16 @@
 Reaches 0.601 mIoU on the test split in 234 CPU seconds of training, compiling included; no
 classifier of single pixels can exceed 0.299.
 
-python train.py --config configs/resnet_unet.py
+    python train.py --config configs/resnet_unet.py
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
-from jaxseg.losses.pixels import CrossEntropy
-from jaxseg.models.unet import ResNetUNet
+from jaxseg.datasets.landscape import MEAN, STD, Landscape
+from jaxseg.losses import CrossEntropy
+from jaxseg.models import ResNetUNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.pipeline.windows import Data
-from jaxseg.transforms.augmentation import Brightness, Dihedral
-from jaxseg.transforms.radiometry import Standardize
+from jaxseg.pipeline import Data
+from jaxseg.transforms import Brightness, Dihedral, Standardize
 
 
 def get_config() -> Config:

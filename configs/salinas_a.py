@@ -3,17 +3,16 @@
 Reaches 1.000 mIoU on test pixels that lie 5 pixels or more away from all training blocks, in 1.1
 CPU minutes; a Gaussian classifier of single pixels has 0.988: the scene hardly tells methods apart.
 
-python train.py --config configs/salinas_a.py --config.data.source.path FOLDER
+    python train.py --config configs/salinas_a.py --config.data.source.path FOLDER
 """
 
 from jaxseg.config import Config
 from jaxseg.datasets.salinas_a import SalinasA
-from jaxseg.losses.pixels import CrossEntropy
-from jaxseg.models.resc_net import ReSCNet
+from jaxseg.losses import CrossEntropy
+from jaxseg.models import ReSCNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.pipeline.windows import Data
-from jaxseg.transforms.augmentation import CenterGain, Dihedral
-from jaxseg.transforms.radiometry import Standardize
+from jaxseg.pipeline import Data
+from jaxseg.transforms import CenterGain, Dihedral, Standardize
 
 
 def get_config() -> Config:

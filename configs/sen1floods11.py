@@ -1,4 +1,4 @@
-"""Surface water in Sentinel-1 chips of floods, Sen1Floods11, with the lecture's U-Net.
+r"""Surface water in Sentinel-1 chips of floods, Sen1Floods11, with the lecture's U-Net.
 
 On the five of 446 labelled chips that were at hand (three train, one of them without data, one
 validates) it ends at 0.797 mIoU on the fifth, where a Gaussian classifier of single pixels has
@@ -17,14 +17,12 @@ and Test Deep Learning Flood Algorithms for Sentinel-1, CVPR Workshops 2020.
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.folder.source import Folder
-from jaxseg.losses.pixels import CrossEntropy
-from jaxseg.models.unet import UNet
+from jaxseg.datasets import Folder
+from jaxseg.losses import CrossEntropy
+from jaxseg.models import UNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.pipeline.windows import Data
-from jaxseg.transforms.augmentation import Dihedral
-from jaxseg.transforms.radiometry import Standardize
-from jaxseg.transforms.sar import Speckle
+from jaxseg.pipeline import Data
+from jaxseg.transforms import Dihedral, Speckle, Standardize
 
 
 def get_config() -> Config:

@@ -6,13 +6,12 @@ Downloads 800 MB on first use. Meant for one accelerator; not run to its end by 
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.pets import OxfordPets
-from jaxseg.losses.pixels import CrossEntropy
-from jaxseg.models.unet import UNet
+from jaxseg.datasets import OxfordPets
+from jaxseg.losses import CrossEntropy
+from jaxseg.models import UNet
 from jaxseg.optimizer import Optimizer
-from jaxseg.pipeline.windows import Data
-from jaxseg.transforms.augmentation import Brightness, Mirror, ScaleCrop
-from jaxseg.transforms.radiometry import Standardize
+from jaxseg.pipeline import Data
+from jaxseg.transforms import Brightness, Mirror, ScaleCrop, Standardize
 
 
 def get_config() -> Config:

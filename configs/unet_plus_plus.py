@@ -3,17 +3,16 @@
 Reaches 0.575 mIoU on the test split in 615 CPU seconds of training, compiling included; no
 classifier of single pixels can exceed 0.299.
 
-python train.py --config configs/unet_plus_plus.py
+    python train.py --config configs/unet_plus_plus.py
 """
 
 from jaxseg.config import Config
-from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
-from jaxseg.losses.pixels import CrossEntropy
-from jaxseg.models.unet_plus_plus import UNetPlusPlus
+from jaxseg.datasets.landscape import MEAN, STD, Landscape
+from jaxseg.losses import CrossEntropy
+from jaxseg.models import UNetPlusPlus
 from jaxseg.optimizer import Optimizer
-from jaxseg.pipeline.windows import Data
-from jaxseg.transforms.augmentation import Brightness, Dihedral
-from jaxseg.transforms.radiometry import Standardize
+from jaxseg.pipeline import Data
+from jaxseg.transforms import Brightness, Dihedral, Standardize
 
 
 def get_config() -> Config:

@@ -1,13 +1,13 @@
 """What a person gets to see of an assessment: tables on the terminal, files in the run's folder.
 
-WORKDIR/evaluation/SPLIT/   scores.json       everything below as numbers
-classes.csv       one row per class: pixels, borders, confidence
-confusion.csv     rows = reference
-objects.csv       one row per class that has objects
-reliability.csv   one row per bin of confidence
+WORKDIR/evaluation/SPLIT/scores.json        everything below as numbers
+classes.csv        one row per class: pixels, borders, confidence
+confusion.csv      rows = reference
+objects.csv        one row per class that has objects
+reliability.csv    one row per bin of confidence
 confusion.png, classes.png, reliability.png, objects.png
 worst.png, median.png
-WORKDIR/evaluation/calibration.json           the temperature, with the step it belongs to
+WORKDIR/evaluation/calibration.json         the temperature, with the step it belongs to
 """
 
 import csv

@@ -1,6 +1,7 @@
 """What numbers the bands hold, measured on windows spread over a split.
 
-mean and standard deviation for `Standardize`, quantiles for `Sensor.typical`
+mean and standard deviation    for `Standardize`
+quantiles                      for `Sensor.typical`
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,9 +1,9 @@
 """Numbers of the radiometry that a config leaves open: found on the training split, step by step.
 
-    Standardize()     mean and standard deviation
-    PCA(30), ...      what the step's own `fit` makes
+    Standardize()     mean and standard deviation of the training pixels
+    PCA(30), ...      what the step's own `fit` makes of them
 
-of training pixels: valid and labelled. A scene that is cut into training and test by its labels is
+Training pixels are valid and labelled. A scene that is cut into training and test by its labels is
 valid everywhere, and what its test pixels hold must not be looked at. Each step sees the images as
 the steps before it leave them. What is found becomes part of the config, a few thousand numbers at
 most, so a checkpoint needs no second file and prediction nothing but the checkpoint.

@@ -1,8 +1,8 @@
 """The scenes of a `Folder`: windows of images, masks and object maps.
 
-image file --bands--> image, valid          (nodata, NaN and transparency are invalid)
-mask file  --LabelTable--> label            (ids or colours; the mask's own nodata is IGNORE)
-object file --> instance
+image file   --bands-->       image, valid   (nodata, NaN and transparency are invalid)
+mask file    --LabelTable-->  label          (ids or colours; the mask's own nodata is IGNORE)
+object file  ------------->   instance
 """
 
 from collections.abc import Sequence
