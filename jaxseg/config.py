@@ -233,8 +233,7 @@ def check(config: Config) -> None:
     if outputs != len(classes):
         raise UserError(
             f"The network has {outputs} classes and the source {len(classes)} "
-            f"({', '.join(classes)}). "
-            f"Use --config.model.num-classes {len(classes)}."
+            f"({', '.join(classes)}). Use --config.model.num-classes {len(classes)}."
         )
     if not config.loss:
         raise UserError(
@@ -250,7 +249,6 @@ def check(config: Config) -> None:
     if config.data.batch_size % config.accumulate:
         raise UserError(
             f"A batch of {config.data.batch_size} cannot be cut into {config.accumulate} equal "
-            "slices: "
-            "--config.accumulate must divide --config.data.batch-size."
+            "slices: --config.accumulate must divide --config.data.batch-size."
         )
     check_least(config, "--config")

@@ -70,10 +70,9 @@ def make_mesh(shape: MeshShape, devices: list[jax.Device] | None = None) -> Mesh
         sizes[0] = count // max(1, shape.fsdp * shape.space)
     if min(sizes) < 1 or math.prod(sizes) != count:
         raise UserError(
-            f"Mesh data={shape.data}, fsdp={shape.fsdp}, space={shape.space} on {count} "
-            "device(s): the three must be "
-            f"positive and multiply to {count}. Use data=-1 (whatever is left) and divisors of "
-            f"{count} for the others."
+            f"Mesh data={shape.data}, fsdp={shape.fsdp}, space={shape.space} on {count} device(s): "
+            f"the three must be positive and multiply to {count}. Use data=-1 (whatever is left) "
+            f"and divisors of {count} for the others."
         )
     # Explicit axes (the default of make_mesh) break the gradient of convolutions over sharded rows.
     return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
@@ -130,9 +129,8 @@ def check_batch(mesh: Mesh, batch_size: int, height: int) -> None:
     if batch_size % parts:
         raise UserError(
             f"Batch of {batch_size} over {parts} devices (data x fsdp): give a multiple of "
-            f"{parts}, for example "
-            f"--config.data.batch-size {math.ceil(batch_size / parts) * parts}, or a mesh with "
-            "fewer of them."
+            f"{parts}, for example --config.data.batch-size "
+            f"{math.ceil(batch_size / parts) * parts}, or a mesh with fewer of them."
         )
     if height % space:
         raise UserError(
@@ -141,8 +139,7 @@ def check_batch(mesh: Mesh, batch_size: int, height: int) -> None:
     if jax.local_device_count() % space:
         raise UserError(
             f"space={space} with {jax.local_device_count()} device(s) per process: the rows of an "
-            "image must stay in "
-            "one process. Use a divisor of the devices per process."
+            "image must stay in one process. Use a divisor of the devices per process."
         )
 
 

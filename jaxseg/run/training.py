@@ -197,10 +197,9 @@ class _Steps:
                 if not np.isfinite(metrics[name]).all():
                     raise UserError(
                         f"{name} is {float(metrics[name])} at step {number}; nothing of it was "
-                        "saved. Lower "
-                        "--config.optimizer.learning-rate, clip with --config.optimizer.clip 1.0, "
-                        "or look for "
-                        "numbers in the images that should be marked as nodata."
+                        "saved. Lower --config.optimizer.learning-rate, clip with "
+                        "--config.optimizer.clip 1.0, or look for numbers in the images that "
+                        "should be marked as nodata."
                     )
         self._clock()
 

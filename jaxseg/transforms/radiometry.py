@@ -29,8 +29,8 @@ class Standardize:
         if len(self.mean) != bands or len(self.std) != bands:
             raise UserError(
                 f"Standardize has {len(self.mean)} means and {len(self.std)} standard deviations "
-                "for images of "
-                f"{bands} band(s). Give one of each per band, or none to have them measured."
+                f"for images of {bands} band(s). Give one of each per band, or none to have them "
+                "measured."
             )
         return (image - jnp.asarray(self.mean)) / jnp.asarray(self.std)
 
