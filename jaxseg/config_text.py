@@ -38,7 +38,7 @@ def to_json(config: object) -> Json:
 
     Raises:
         UserError: A value is of another kind, or its class is not jaxseg's and could not be rebuilt
-        safely.
+            safely.
     """
     if config is None or isinstance(config, str | bool | int | float):
         return config
