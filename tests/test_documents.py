@@ -59,6 +59,8 @@ NOT_RUN = {
     "configs/deeplab.py": "test_shipped_configs trains it",
     "configs/multiscale_sar.py": "likewise",
     "configs/complex_unet.py": "likewise",
+    "configs/airsar.py": "test_labelled_polsar has such a scene",
+    "runs/airsar": "likewise",
     "runs/deeplab": "needs the run of such a config; runs/unet is evaluated",
     "runs/multiscale_sar": "likewise",
     "jaxseg models": "takes a minute; test_catalogue has its parts",
