@@ -121,8 +121,7 @@ def check_batch(mesh: Mesh, batch_size: int, height: int) -> None:
 
     Raises:
         UserError: `batch_size` is no multiple of data * fsdp, or `height` none of space, or the
-        rows of one image
-            would lie in two processes.
+            rows of one image would lie in two processes.
     """
     parts = mesh.shape["data"] * mesh.shape["fsdp"]
     space = mesh.shape["space"]

@@ -84,7 +84,7 @@ class ExportFlags:
 
 @dataclasses.dataclass(frozen=True)
 class ModelsFlags:
-    """List the networks, or the layers of one: jaxseg models [deeplabv3] [--size 512].
+    """List the networks, or the layers of one: `jaxseg models [deeplabv3] [--size 512]`.
 
     Attributes:
         name: A network; all of them if left out.
