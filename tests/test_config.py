@@ -1,15 +1,22 @@
 """Configs: files, flags, JSON and what may differ on resume."""
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
+import flax.linen as nn
+import numpy as np
 import pytest
 
 from jaxseg import config as configs
 from jaxseg import config_text
+from jaxseg.batch import Window
 from jaxseg.config import Config
 from jaxseg.errors import UserError
-from jaxseg.losses import CrossEntropy
+from jaxseg.losses import CrossEntropy, EdgeWeightedCrossEntropy
+from jaxseg.models.unet import UNet
+from jaxseg.transforms import Dihedral, ScaleCrop
 
 SHIPPED = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
 
@@ -101,3 +108,108 @@ def test_the_separation_reaches_as_far_as_the_loss_sees_at_the_smallest_zoom(tin
     assert configs.completed(config).data.separation_limit == 36  # 28.4 px / 0.8
     given = configs.override(config, ["--config.data.separation-limit", "50"], "test")
     assert configs.completed(given).data.separation_limit == 50
+
+
+def test_of_several_border_losses_the_one_that_sees_farthest_counts_at_the_product_of_zooms(
+    tiny: Path,
+) -> None:
+    config = configs.load(str(tiny / "config.py"))
+
+    def limit(sigmas: tuple[float, ...], **changes: Any) -> float:
+        loss = {str(s): EdgeWeightedCrossEntropy(w0=10.0, sigma=s) for s in sigmas}
+        changed = dataclasses.replace(config, loss=loss, **changes)
+        return configs._separation_limit(changed)
+
+    far = 5 * np.sqrt(2 * np.log(10 / 1e-6))  # where w0 exp(-d^2 / 2 sigma^2) is a millionth
+    assert limit((5.0, 2.0), augment=()) == limit((2.0, 5.0), augment=()) == np.ceil(far)
+    zooms = {"augment": (ScaleCrop(low=0.8),), "augment_raw": (ScaleCrop(low=0.5), Dihedral())}
+    assert limit((5.0,), **zooms) == np.ceil(far / 0.4)
+    assert limit((), augment=(ScaleCrop(low=0.8),)) == 32 / 0.8
+    without = dataclasses.replace(config, data=dataclasses.replace(config.data, separation=False))
+    assert configs.completed(without).data.separation_limit == 0
+
+
+def test_what_a_run_starts_with_is_measured_once(tiny: Path) -> None:
+    config = configs.load(str(tiny / "config.py"))
+    config = dataclasses.replace(config, model=UNet(num_classes=0, features=4))
+    first = configs.completed(config)
+    assert first.model.num_classes == 3  # type: ignore[attr-defined]
+    assert first.model.features == 4  # type: ignore[attr-defined]
+    source = config.data.source
+    assert dataclasses.replace(first.sensor, typical=()) == source.sensor
+    scenes = source.scenes("train")
+    pixels = [
+        sample["image"][sample["valid"]]
+        for sample in (scenes.read(n, Window(0, 0, 48, 72)) for n in range(len(scenes)))
+    ]
+    whole = np.concatenate(pixels)
+    np.testing.assert_allclose(
+        np.array(first.sensor.typical), np.quantile(whole, (0.01, 0.5, 0.99), axis=0).T, atol=3
+    )
+    np.testing.assert_allclose(first.preprocess[0].mean, whole.mean(0), rtol=0.02)  # type: ignore[attr-defined]
+    # A run that continues keeps what it was trained on, whatever the images are now.
+    sensor = dataclasses.replace(first.sensor, typical=((1.0, 2.0, 3.0),) * 3)
+    again = configs.completed(config, dataclasses.replace(first, sensor=sensor))
+    assert again.sensor == sensor
+
+
+def test_parts_that_do_not_fit_each_other_are_refused(tiny: Path) -> None:
+    config = configs.load(str(tiny / "config.py"))
+    configs.check(config)
+    three = (1.0, 2.0, 3.0)
+    fitting = [
+        {"accumulate": 4},
+        {"presence_weights": three, "loss": {"ce": CrossEntropy(class_weights=three)}},
+        {"model": MLP()},  # does not say how many classes it tells apart
+        *({name: 1} for name in ("num_steps", "log_every", "eval_every", "save_every", "keep")),
+    ]
+    for changes in fitting:
+        configs.check(dataclasses.replace(config, **changes))
+    wrong = [
+        ({"model": UNet(num_classes=4)}, r"network has 4 classes .*--config.model.num-classes 3"),
+        ({"loss": {}}, "has no loss"),
+        ({"presence_weights": three[:2]}, r"--config\.presence-weights has 2 for 3 classes"),
+        (
+            {"loss": {"a": CrossEntropy(class_weights=(*three, 4.0))}},
+            r"--config\.loss\.a\.class-weights has 4 for 3 classes \(ground, disc, square\)",
+        ),
+        ({"class_weight": -1.0}, "weight -1.0"),
+        ({"accumulate": 3}, "batch of 4 cannot be cut into 3"),
+        *(
+            ({name: 0}, f"{name} is 0: it must be 1 or more")
+            for name in ("num_steps", "log_every", "eval_every", "save_every", "keep")
+        ),
+    ]
+    for changes, message in wrong:
+        with pytest.raises(UserError, match=message):
+            configs.check(dataclasses.replace(config, **changes))
+
+
+class MLP(nn.Module):
+    """Any module."""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import jaxseg\n\ndef broken(:\n", r"broken\.py, line 3: SyntaxError"),
+        ("\ndef get_config():\n    x = 0\n    return 1 / x\n", r"line 4: ZeroDivisionError"),
+        ("def get_config():\n    return 1\n", r"must define get_config\(\) that returns"),
+        (
+            "from jaxseg.losses import CrossEntropy\nCrossEntropy(label_smoothing=2.0)\n",
+            r"^label_smoothing of a loss is 2",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_run_is_refused_with_the_line(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "broken.py").write_text(text)
+    with pytest.raises(UserError, match=message):
+        configs.load(str(tmp_path / "broken.py"))
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("num_steps: 3\n")
+    with pytest.raises(UserError, match=r"is no Python file: give a path that ends in \.py"):
+        configs.load(str(tmp_path / "config.yaml"))
