@@ -12,7 +12,9 @@ import pytest
 from jaxseg import config as configs
 from jaxseg import config_text
 from jaxseg.batch import Window
+from jaxseg.class_counts import class_counts
 from jaxseg.config import Config
+from jaxseg.console import make_console
 from jaxseg.errors import UserError
 from jaxseg.losses import CrossEntropy, EdgeWeightedCrossEntropy
 from jaxseg.models.unet import UNet
@@ -122,6 +124,10 @@ def test_of_several_border_losses_the_one_that_sees_farthest_counts_at_the_produ
 
     far = 5 * np.sqrt(2 * np.log(10 / 1e-6))  # where w0 exp(-d^2 / 2 sigma^2) is a millionth
     assert limit((5.0, 2.0), augment=()) == limit((2.0, 5.0), augment=()) == np.ceil(far)
+    higher = dataclasses.replace(
+        config, loss={"edge": EdgeWeightedCrossEntropy(w0=1000.0)}, augment=()
+    )
+    assert configs._separation_limit(higher) == np.ceil(5 * np.sqrt(2 * np.log(1e9)))
     zooms = {"augment": (ScaleCrop(low=0.8),), "augment_raw": (ScaleCrop(low=0.5), Dihedral())}
     assert limit((5.0,), **zooms) == np.ceil(far / 0.4)
     assert limit((), augment=(ScaleCrop(low=0.8),)) == 32 / 0.8
@@ -131,8 +137,12 @@ def test_of_several_border_losses_the_one_that_sees_farthest_counts_at_the_produ
 
 def test_what_a_run_starts_with_is_measured_once(tiny: Path) -> None:
     config = configs.load(str(tiny / "config.py"))
-    config = dataclasses.replace(config, model=UNet(num_classes=0, features=4))
+    config = dataclasses.replace(
+        config, model=UNet(num_classes=0, features=4), presence_weights="enet"
+    )
     first = configs.completed(config)
+    counts = class_counts(config.data.source, threads=1, console=make_console())
+    assert first.presence_weights == counts.weights("enet")
     assert first.model.num_classes == 3  # type: ignore[attr-defined]
     assert first.model.features == 4  # type: ignore[attr-defined]
     source = config.data.source
@@ -167,6 +177,7 @@ def test_parts_that_do_not_fit_each_other_are_refused(tiny: Path) -> None:
         configs.check(dataclasses.replace(config, **changes))
     wrong = [
         ({"model": UNet(num_classes=4)}, r"network has 4 classes .*--config.model.num-classes 3"),
+        ({"model": UNet(num_classes=2)}, r"network has 2 classes .*--config.model.num-classes 3"),
         ({"loss": {}}, "has no loss"),
         ({"presence_weights": three[:2]}, r"--config\.presence-weights has 2 for 3 classes"),
         (
@@ -213,3 +224,29 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("num_steps: 3\n")
     with pytest.raises(UserError, match=r"is no Python file: give a path that ends in \.py"):
         configs.load(str(tmp_path / "config.yaml"))
+
+
+def test_without_any_config_a_missing_one_is_answered_with_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"mine\.py does not exist\. In configs/ are: none"):
+        configs.load("mine.py")
+
+
+def test_flags_reach_a_class_that_the_file_itself_defines(tiny: Path, tmp_path: Path) -> None:
+    own = """
+@dataclasses.dataclass(frozen=True)
+class Own:
+    weight: float = 1.0
+
+    def __call__(self, logits, batch, valid):
+        return logits.mean()
+"""
+    text = (tiny / "config.py").read_text().replace("\ndef get_config", own + "\n\ndef get_config")
+    text = text.replace("loss={", 'loss={"own": Own(), ')
+    head = "from __future__ import annotations\nimport dataclasses\n"
+    (tmp_path / "own.py").write_text(head + text)
+    config = configs.load(str(tmp_path / "own.py"))
+    changed = configs.override(config, ["--config.loss.own.weight", "2.5"], "test")
+    assert changed.loss["own"].weight == 2.5
