@@ -105,3 +105,10 @@ def test_typical_numbers_take_as_much_from_a_large_window_as_from_its_parts() ->
 def test_of_a_small_scene_beside_large_ones_the_whole_is_one_window() -> None:
     found = windows(_Scenes((10, 8), (40, 40)), 16, 2)
     assert found == [(0, Window(0, 0, 16, 16)), (1, Window(12, 12, 16, 16))]
+
+
+def test_windows_of_few_scenes_are_at_least_as_many_as_asked_for() -> None:
+    large = (128, 128)
+    assert len(windows(_Scenes(large, large, large), 32, 10)) == 3 * 4
+    found = windows(_Scenes((64, 32), (64, 32)), 32, 4)
+    assert [(scene, window.y) for scene, window in found] == [(0, 0), (0, 32), (1, 0), (1, 32)]

@@ -83,6 +83,7 @@ def test_json_keeps_every_kind_of_value_and_no_more_than_a_config_says(config: C
     assert stored["class"] == "jaxseg.config.Config"
     assert not {"parent", "name"} & stored["model"].keys()
     assert stored["model"]["network"]["class"] == "jaxseg.models.unet.UNet"
+    assert config_text.to_json({"a": [1, (2, None)]}) == {"a": [1, [2, None]]}
     assert config_text.from_json([1, [2.5, None], {"a": [True, "b"]}]) == (
         1,
         (2.5, None),
@@ -149,6 +150,8 @@ def test_long_lists_are_printed_by_their_length_and_short_ones_whole() -> None:
     assert "..." not in text(256)
     assert "255)" in text(256)
     assert "mean = (0, 1, ... 257 numbers)" in text(257)
+    nested = " ".join(config_text.pretty(Standardize(((1.0, 2.0, 3.0),) * 86, ())))  # type: ignore[arg-type]
+    assert "mean = ((1.0, 2.0, 3.0), (1.0, 2.0, 3.0), ... 258 numbers)" in nested
     short, long = Standardize((0.0,) * 256, ()), Standardize((1.0,) * 257, ())
     (line,) = config_text.differences(short, long)
     assert line == f"mean: {[0.0] * 256} -> 257 numbers"
