@@ -257,6 +257,21 @@ def test_intervals_are_those_of_the_windows_with_their_scenes(
     np.testing.assert_array_equal(found.low["miou"], expected.low["miou"])
 
 
+def test_of_many_scenes_scenes_are_drawn_for_the_intervals() -> None:
+    config = painted.config()
+    source = painted.Painted(sizes=((8, 16),) * 11)
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
+    evaluate = Evaluator(config, sharding.make_mesh(MeshShape(), jax.devices()[:1]), "test")
+    right = np.random.default_rng(0).integers(5, 20, (22, 3))
+    margins = np.stack([right, right + 5, right[:, ::-1] + 5], 1).astype(np.int32)
+    confusion = np.eye(3, dtype=int)
+    result = Evaluation(confusion, scores(confusion, painted.CLASSES), margins)
+    found = evaluate.intervals(result)
+    assert (found.unit, found.blocks) == ("scenes", 11)
+    expected = bootstrap(margins, np.repeat(np.arange(11), 2).tolist())
+    np.testing.assert_array_equal(found.low["miou"], expected.low["miou"])
+
+
 def test_an_evaluation_uses_the_moving_average_and_the_preprocessing(
     evaluator: tuple[Evaluator, step.TrainState],
 ) -> None:
