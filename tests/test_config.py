@@ -3,19 +3,28 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
+import flax.linen as nn
+import numpy as np
 import pytest
 from fixtures.places import CONFIGS
 
 from jaxseg import config as configs
 from jaxseg import config_text
 from jaxseg.config import Config
+from jaxseg.console import make_console
 from jaxseg.errors import UserError
 from jaxseg.losses.border_weights import Separation
+from jaxseg.losses.class_counts import class_counts
 from jaxseg.losses.distillation import Distillation
 from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
+from jaxseg.losses.presence import Presence
+from jaxseg.models.unet import UNet
 from jaxseg.optimizer import learning_rate
 from jaxseg.run import completion
+from jaxseg.scenes.scene import Window
+from jaxseg.transforms.augmentation import Dihedral, ScaleCrop
 
 SHIPPED = sorted(CONFIGS.glob("*.py"))
 
@@ -144,3 +153,136 @@ def test_a_file_that_imports_what_has_moved_is_told_where_it_is(tmp_path: Path) 
     (tmp_path / "old.py").write_text("\nfrom jaxseg.data import Data\n")
     with pytest.raises(UserError, match=r"old\.py, line 2: .* is in jaxseg\.pipeline since 0\.2"):
         configs.load_config(str(tmp_path / "old.py"))
+
+
+def test_of_several_border_losses_the_one_that_sees_farthest_counts_at_the_product_of_zooms(
+    tiny: Path,
+) -> None:
+    config = configs.load_config(str(tiny / "config.py"))
+
+    def limit(sigmas: tuple[float, ...], **changes: Any) -> float:
+        loss = {str(s): EdgeWeightedCrossEntropy(w0=10.0, sigma=s) for s in sigmas}
+        changed = dataclasses.replace(config, loss=loss, **changes)
+        [wanted] = completion.inputs_of(changed)
+        return wanted.margin
+
+    far = 5 * np.sqrt(2 * np.log(10 / 1e-6))  # where w0 exp(-d^2 / 2 sigma^2) is a millionth
+    assert limit((5.0, 2.0), augment=()) == limit((2.0, 5.0), augment=()) == np.ceil(far)
+    higher = dataclasses.replace(
+        config, loss={"edge": EdgeWeightedCrossEntropy(w0=1000.0)}, augment=()
+    )
+    [wanted] = completion.inputs_of(higher)
+    assert wanted.margin == np.ceil(5 * np.sqrt(2 * np.log(1e9)))
+    zooms = {"augment": (ScaleCrop(low=0.8),), "augment_raw": (ScaleCrop(low=0.5), Dihedral())}
+    assert limit((5.0,), **zooms) == np.ceil(far / 0.4)
+
+
+def test_what_a_run_starts_with_is_measured_once(tiny: Path) -> None:
+    config = configs.load_config(str(tiny / "config.py"))
+    losses = config.loss | {"presence": Presence(class_weights="enet")}
+    config = dataclasses.replace(config, model=UNet(num_classes=0, features=4), loss=losses)
+    first = completion.completed(config)
+    counts = class_counts(config.data.source, threads=1, console=make_console())
+    assert first.loss["presence"] == Presence(class_weights=counts.weights("enet"))
+    assert first.model.num_classes == 3  # type: ignore[attr-defined]
+    assert first.model.features == 4  # type: ignore[attr-defined]
+    source = config.data.source
+    assert dataclasses.replace(first.sensor, typical=()) == source.sensor
+    scenes = source.scenes("train")
+    pixels = [
+        sample["image"][sample["valid"]]
+        for sample in (scenes.read(n, Window(0, 0, 48, 72)) for n in range(len(scenes)))
+    ]
+    whole = np.concatenate(pixels)
+    np.testing.assert_allclose(
+        np.array(first.sensor.typical), np.quantile(whole, (0.01, 0.5, 0.99), axis=0).T, atol=3
+    )
+    np.testing.assert_allclose(first.preprocess[0].mean, whole.mean(0), rtol=0.02)  # type: ignore[attr-defined]
+    # A run that continues keeps what it was trained on, whatever the images are now.
+    sensor = dataclasses.replace(first.sensor, typical=((1.0, 2.0, 3.0),) * 3)
+    again = completion.completed(config, dataclasses.replace(first, sensor=sensor))
+    assert again.sensor == sensor
+
+
+def test_parts_that_do_not_fit_each_other_are_refused(tiny: Path) -> None:
+    config = configs.load_config(str(tiny / "config.py"))
+    configs.check(config)
+    three = (1.0, 2.0, 3.0)
+    fitting = [
+        {"accumulate": 4},
+        {"loss": {"ce": CrossEntropy(class_weights=three)}},
+        {"loss": {"presence": Presence(class_weights=three)}},
+        {"model": MLP()},  # does not say how many classes it tells apart
+        *({name: 1} for name in ("num_steps", "log_every", "eval_every", "save_every", "keep")),
+    ]
+    for changes in fitting:
+        configs.check(dataclasses.replace(config, **changes))
+    wrong = [
+        ({"model": UNet(num_classes=4)}, r"network has 4 classes .*--config.model.num-classes 3"),
+        ({"model": UNet(num_classes=2)}, r"network has 2 classes .*--config.model.num-classes 3"),
+        ({"loss": {}}, "has no loss"),
+        (
+            {"loss": {"b": Presence(class_weights=three[:2])}},
+            r"--config\.loss\.b\.class-weights has 2 for 3 classes",
+        ),
+        (
+            {"loss": {"a": CrossEntropy(class_weights=(*three, 4.0))}},
+            r"--config\.loss\.a\.class-weights has 4 for 3 classes \(ground, disc, square\)",
+        ),
+        ({"accumulate": 3}, "batch of 4 cannot be cut into 3"),
+        *(
+            ({name: 0}, f"{name.replace('_', '-')} is 0: it must be 1 or more")
+            for name in ("num_steps", "log_every", "eval_every", "save_every", "keep")
+        ),
+    ]
+    for changes, message in wrong:
+        with pytest.raises(UserError, match=message):
+            configs.check(dataclasses.replace(config, **changes))
+
+
+class MLP(nn.Module):
+    """Any module."""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import jaxseg\n\ndef broken(:\n", r"broken\.py, line 3: SyntaxError"),
+        ("\ndef get_config():\n    x = 0\n    return 1 / x\n", r"line 4: ZeroDivisionError"),
+        ("def get_config():\n    return 1\n", r"must define get_config\(\) that returns"),
+        (
+            "from jaxseg.losses.pixels import CrossEntropy\nCrossEntropy(label_smoothing=2.0)\n",
+            r"^label_smoothing of a loss is 2",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_run_is_refused_with_the_line(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "broken.py").write_text(text)
+    with pytest.raises(UserError, match=message):
+        configs.load_config(str(tmp_path / "broken.py"))
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("num_steps: 3\n")
+    with pytest.raises(UserError, match=r"is not a Python file: give a path that ends in \.py"):
+        configs.load_config(str(tmp_path / "config.yaml"))
+
+
+def test_flags_reach_a_class_that_the_file_itself_defines(tiny: Path, tmp_path: Path) -> None:
+    own = """
+@dataclasses.dataclass(frozen=True)
+class Own:
+    weight: float = 1.0
+
+    def __call__(self, logits, batch, valid):
+        return logits.mean()
+"""
+    text = (tiny / "config.py").read_text().replace("\ndef get_config", own + "\n\ndef get_config")
+    text = text.replace("loss={", 'loss={"own": Own(), ')
+    head = "from __future__ import annotations\nimport dataclasses\n"
+    (tmp_path / "own.py").write_text(head + text)
+    config = configs.load_config(str(tmp_path / "own.py"))
+    changed = configs.override(config, ["--config.loss.own.weight", "2.5"], "test")
+    assert changed.loss["own"].weight == 2.5

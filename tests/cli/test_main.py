@@ -1,19 +1,35 @@
 """The command line: a user's mistake is one short message without a traceback."""
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 import pytest
+from fixtures import painted
 from PIL import Image
+from safetensors import safe_open
 
 from jaxseg import config as configs
+from jaxseg import sharding
+from jaxseg.cli import commands
 from jaxseg.cli import main as cli
-from jaxseg.run import training
+from jaxseg.config import Config
+from jaxseg.config_text import Code
+from jaxseg.evaluation import evaluate as assessment
+from jaxseg.evaluation import report
+from jaxseg.metrics.boundaries import Tolerance
+from jaxseg.models.unet import UNet
+from jaxseg.optimizer import Optimizer
+from jaxseg.run import checkpoint, step, training
 from jaxseg.scenes.scene import Window
+from jaxseg.sharding import MeshShape
+from jaxseg.weights import pretrained
 
 
 def mistake(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
@@ -134,6 +150,7 @@ def test_a_run_is_evaluated_into_tables_and_pictures(
         np.trace(confusion) / confusion.sum()
     )
     assert report["step"] == 4
+    assert "per_pixel_baseline" in report
     network = report["network"]
     for name in ("miou", "kappa"):
         low, high = network["intervals"][name]
@@ -172,12 +189,17 @@ def test_a_run_is_evaluated_into_tables_and_pictures(
     assert "needs --config" in mistake(capsys, run + turned)
     renamed = ["--config.data.source.classes", "ground", "disc", "cube"]
     assert "the network tells apart ground, disc, square" in mistake(capsys, other + renamed)
+    other[other.index("latest")] = "3"  # which was saved, and is neither the latest nor the best
     cli.main([*other, "--no-baseline", "--split", "validation"])
-    assert "validation split of config" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "validation split of config" in said
+    assert "Gaussian classifier" not in said
     scores = json.loads(
         (copy / "run" / "evaluation" / "config" / "validation" / "scores.json").read_text()
     )
     assert scores["split"] == "validation"
+    assert scores["step"] == 3
+    assert "per_pixel_baseline" not in scores
 
 
 def test_the_border_weights_are_drawn(
@@ -191,3 +213,199 @@ def test_the_border_weights_are_drawn(
     said = mistake(capsys, ["border", str(tiny / "config.py"), str(tmp_path / "weights.jpg")])
     assert "ends in .png" in said
     assert "is no run with a checkpoint" in mistake(capsys, ["border", str(tmp_path)])
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, Path]]:
+    """Configs and workdirs of the trainings that a command starts."""
+    started: list[tuple[Config, Path]] = []
+    monkeypatch.setattr(training, "train", lambda *given: started.append(given))
+    return started
+
+
+def test_a_training_is_given_the_config_with_its_flags_and_the_workdir(
+    tiny: Path, trained: list[tuple[Config, Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tiny / "config.py")
+    flags = ["--config.seed", "3", "--config.data.pad"]
+    cli.main(["train", *flags, "--config", path, "--workdir", "somewhere"])
+    commands.train([f"--config={path}", *flags])
+    expected = configs.override(configs.load_config(path), flags, "test")
+    assert [given[:2] for given in trained] == [
+        (expected, Path("somewhere")),
+        (expected, Path("runs/config")),
+    ]
+    assert (expected.seed, expected.data.pad) == (3, True)
+    assert f"{path} -> runs/config" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_training_without_a_config_is_refused(
+    trained: list[tuple[Config, Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (["train"], ["train", "--config"]):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(arguments)
+        assert stopped.value.code == cli.MISTAKE
+        assert "--config" in capsys.readouterr().err
+    assert trained == []
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (training.Interrupted("Stopped at step 3; the state is saved."), "Stopped at step 3"),
+        (KeyboardInterrupt(), "Interrupted before the first step"),
+    ],
+)
+def test_an_interrupted_training_exits_with_130(
+    tiny: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    said: str,
+) -> None:
+    def stopping(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(training, "train", stopping)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["train", "--config", str(tiny / "config.py")])
+    assert stopped.value.code == 130
+    assert said in capsys.readouterr().err
+
+
+def test_an_error_that_explains_nothing_keeps_its_traceback(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(training, "train", failing)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["train", "--config", str(tiny / "config.py")])
+
+
+def test_an_evaluation_is_given_its_flags(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[dict[str, Any]] = []
+    written: list[dict[str, Any]] = []
+
+    def record(run: Path, split: str, **given: Any) -> str:
+        asked.append({"run": run, "split": split} | given)
+        return "found"
+
+    def write(found: str, run: Path, *, data: str) -> Path:
+        written.append({"found": found, "run": run, "data": data})
+        return Path("folder")
+
+    monkeypatch.setattr(assessment, "evaluate", record)
+    monkeypatch.setattr(report, "write", write)
+    titles: list[str] = []
+    monkeypatch.setattr(report, "show", lambda _, __, title: titles.append(title))
+    cli.main(["evaluate", "runs/a"])
+    assert asked[0] == {
+        "run": Path("runs/a"),
+        "split": "test",
+        "source": None,
+        "which": "best",
+        "mesh_shape": MeshShape(),
+        "baseline": True,
+        "tolerance": Tolerance(2.0),
+        "rim": Tolerance(0.02, "diagonal"),
+        "code": (),
+    }
+    flags = ["--split", "train", "--step", "5", "--no-baseline", "--mesh.data", "2"]
+    borders = ["--tolerance.value", "4", "--rim.value", "3", "--rim.unit", "pixels"]
+    config = ["--config", str(tiny / "config.py"), "--config.data.source.multiply", "2.0"]
+    cli.main(["evaluate", "runs/a", *flags, *borders, *config])
+    source = configs.load_config(str(tiny / "config.py")).data.source
+    [module] = asked[1].pop("code")  # what the config file defines, a run may hold
+    assert module.__file__ == str(tiny / "config.py")
+    assert asked[1] == {
+        "run": Path("runs/a"),
+        "split": "train",
+        "source": dataclasses.replace(source, multiply=2.0),  # type: ignore[type-var]
+        "which": "5",
+        "mesh_shape": MeshShape(data=2),
+        "baseline": False,
+        "tolerance": Tolerance(4.0),
+        "rim": Tolerance(3.0, "pixels"),
+    }
+    assert [call["data"] for call in written] == ["", "config"]
+    assert titles == ["runs/a, test split", "runs/a, train split of config"]
+    assert "Tables and pictures: folder" in capsys.readouterr().out
+
+
+def test_an_export_writes_the_checkpoint_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = painted.config(model=UNet(num_classes=2, features=2), optimizer=Optimizer(ema=0.9))
+    abstract = step.abstract_state(config, 3, sharding.make_mesh(MeshShape()))
+    random = np.random.default_rng(0)
+    drawn = jax.tree.map(lambda a: random.standard_normal(a.shape).astype(a.dtype), abstract)
+    state = drawn.replace(step=np.int32(6))
+
+    asked: list[str] = []
+
+    def reopen(
+        run: Path, shape: MeshShape, which: str, code: Code
+    ) -> tuple[Config, step.TrainState]:
+        asked.append(which)
+        return config, state
+
+    monkeypatch.setattr(checkpoint, "reopen", reopen)
+    file = tmp_path / "unet.safetensors"
+    cli.main(["export", "runs/a", str(file), "--step", "6"])
+    assert asked == ["6"]
+    with safe_open(file, framework="numpy") as stored:
+        expected = pretrained.exported(
+            config.model, jax.device_get(step.inference_variables(state))
+        )
+        assert set(stored.keys()) == set(expected)
+        for name, array in expected.items():
+            np.testing.assert_array_equal(stored.get_tensor(name), array)
+    assert f"{len(expected)} tensors of step 6" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["models", "--size", "0"], "each must be at least 1"),
+        (["models", "--bands", "0"], "each must be at least 1"),
+        (["border", "config.py", "a.png", "--count", "0"], "at least one window"),
+        (["polsar", "T3", "--average", "-1"], "both must be 0 or more"),
+        (["polsar", "T3", "--average", "4"], "needs an odd number of rows"),
+        (["polsar", "T3", "--looks", "nan"], "both must be 0 or more"),
+        (["polsar", "T3", "--out", __file__], "is a file: name a folder"),
+    ],
+)
+def test_numbers_that_no_command_can_use_are_refused(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert message in mistake(capsys, arguments)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], []])
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    cli.main(arguments)
+    said = capsys.readouterr().out
+    for command in ("train", "evaluate", "export", "models", "border", "class-weights", "polsar"):
+        assert f"jaxseg {command} " in said
+
+
+def test_compiled_programs_are_kept_where_the_user_wants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = jax.config.jax_compilation_cache_dir
+    try:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+        commands._start(distributed=False)
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "jaxseg" / "xla")
+        monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "own")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+        commands._start(distributed=False)
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "jaxseg" / "xla")
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from scipy.stats import multivariate_normal
 
 from jaxseg.errors import UserError
+from jaxseg.evaluation import gaussian as gaussian_baseline
 from jaxseg.evaluation.gaussian import GaussianClassifier
 from jaxseg.scenes.scene import IGNORE
 
@@ -153,3 +154,61 @@ def test_mistakes_are_named() -> None:
     exact.fit(np.arange(8.0).reshape(2, 4), np.array([0, 0]))
     with pytest.raises(UserError, match="too few for a covariance of 4 bands"):
         exact.predict(np.zeros((1, 4)))
+
+
+def test_covariances_are_drawn_towards_the_pooled_one_as_the_formula_says() -> None:
+    pixels, labels = drawn(3, (40, 9))
+    # The first band's variance decides the floor for bands that never vary.
+    pixels = np.concatenate([pixels * (10, 1, 1), np.full((49, 1), 3.0)], axis=1)
+    prior, ridge = 5.0, 1e-2
+    classifier = GaussianClassifier(3, prior_pixels=prior, ridge=ridge)
+    classifier.fit(pixels, labels)
+    own = [pixels[labels == k].astype(np.float64) for k in (0, 1)]
+    scatter = [(p - p.mean(0)).T @ (p - p.mean(0)) for p in own]
+    pooled = (scatter[0] + scatter[1]) / 49
+    variances = np.diag(pooled)
+    found = classifier.covariance()
+    for k, count in enumerate((40, 9)):
+        expected = (scatter[k] + prior * pooled) / (count + prior)
+        expected += ridge * np.diag(variances + 1e-6 * variances.max())
+        np.testing.assert_allclose(found[k], expected, rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(classifier.mean[:2], [p.mean(0) for p in own], rtol=1e-12)
+    assert classifier.count.tolist() == [40, 9, 0]
+    # Without a number of pixels it is that of the bands.
+    usual = GaussianClassifier(3, ridge=ridge)
+    usual.fit(pixels, labels)
+    four = GaussianClassifier(3, prior_pixels=4, ridge=ridge)
+    four.fit(pixels, labels)
+    np.testing.assert_array_equal(usual.covariance(), four.covariance())
+
+
+def test_a_rare_class_is_predicted_less_than_its_likelihood_alone_would() -> None:
+    random = np.random.default_rng(4)
+    labels = np.repeat(np.array([0, 1], np.uint8), (9900, 100))
+    pixels = random.normal(size=(10_000, 1)) + 2.0 * labels[:, None]
+    classifier = GaussianClassifier(2)
+    classifier.fit(pixels, labels)
+    assert classifier.predict(np.array([[2.0], [5.0]])).tolist() == [0, 1]
+
+
+def test_labels_at_both_ends_of_the_classes_are_taken_and_others_refused() -> None:
+    for labels, message in ((np.array([-1, 0]), r"\[.*-1.*\]"), (np.array([0, 3]), r"\[.*3.*\]")):
+        classifier = GaussianClassifier(3)
+        with pytest.raises(ValueError, match=f"Labels {message} are none of the 3 classes"):
+            classifier.fit(np.zeros((2, 1)), labels)
+    classifier = GaussianClassifier(3)
+    classifier.fit(np.arange(6.0)[:, None], np.array([0, 0, 2, 2, IGNORE, IGNORE]))
+    assert classifier.count.tolist() == [2, 0, 2]
+    with pytest.raises(ValueError, match="2 bands, and the classifier was fitted to 1"):
+        classifier.fit(np.zeros((2, 2)), np.array([0, 1]))
+    with pytest.raises(ValueError, match="not finite"):
+        classifier.fit(np.array([[np.inf]]), np.array([0]))
+
+
+def test_parts_of_a_prediction_meet_without_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels, labels = drawn(2, (40, 40))
+    classifier = GaussianClassifier(2)
+    classifier.fit(pixels, labels)
+    whole = classifier.predict(pixels)
+    monkeypatch.setattr(gaussian_baseline, "_PIXELS_AT_A_TIME", 7)
+    np.testing.assert_array_equal(classifier.predict(pixels), whole)

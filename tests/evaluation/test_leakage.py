@@ -4,17 +4,31 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures import painted
 from scipy import io
 
 from jaxseg import config as configs
+from jaxseg import sharding
+from jaxseg.config import Config
+from jaxseg.config_text import Code
 from jaxseg.datasets.mislabelled import Mislabelled
 from jaxseg.datasets.one_scene import SceneSplit
 from jaxseg.datasets.paired import Paired, Stacked, without_side
 from jaxseg.datasets.salinas_a import IDS, SalinasA
 from jaxseg.errors import UserError
+from jaxseg.evaluation import evaluate as assessment
+from jaxseg.evaluation.gaussian import GaussianClassifier
 from jaxseg.evaluation.leakage import refuse_trained_pixels
+from jaxseg.metrics.boundaries import Tolerance
+from jaxseg.run import step
+from jaxseg.run.evaluator import Evaluator
+from jaxseg.scenes.scene import IGNORE, Origin
+from jaxseg.sharding import MeshShape
+from jaxseg.transforms.hyperspectral import RemoveBands
 
 
 def test_another_split_of_the_same_files_is_refused(tiny: Path) -> None:
@@ -58,6 +72,10 @@ def test_another_seed_of_one_scene_is_refused(tmp_path: Path) -> None:
     refuse_trained_pixels(source, dataclasses.replace(source), "test")
     with pytest.raises(UserError, match=r"may have been trained on .*seed 0 -> 1"):
         refuse_trained_pixels(source, dataclasses.replace(source, split=SceneSplit(seed=1)), "test")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.symlink_to(tmp_path)
+    other = SalinasA(path=str(elsewhere), split=SceneSplit(seed=1))
+    refuse_trained_pixels(source, other, "test")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,3 +124,162 @@ def test_side_images_are_left_out_wherever_they_stand(tiny: Path) -> None:
     assert without_side(Stacked(own, Paired(own, side))) == Stacked(own, own)
     assert without_side(Gathered((Paired(own, side), own))) == Gathered((own, own))
     assert without_side(own) is own
+
+
+@dataclasses.dataclass(frozen=True)
+class _Named:
+    """A source that tells scenes apart by a number, wherever the files lie."""
+
+    images: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    fractions: tuple[float, ...] = (0.5, 0.5)
+
+    def origin(self) -> Origin:
+        """Whole scenes of a folder."""
+        return Origin(self.images, {"fractions": self.fractions}, whole=True)
+
+    def rgb(self, image: Any) -> Any:
+        """As it is."""
+        return image
+
+    def scenes(self, split: str) -> Any:
+        names = {"train": self.train, "test": self.test}[split]
+        return type(
+            "Scenes", (), {"__len__": lambda _: len(names), "name": lambda _, n: names[n]}
+        )()
+
+
+def test_scenes_of_the_same_names_in_another_folder_are_other_scenes() -> None:
+    trained: Any = _Named("a", train=("1", "2"), test=("3",))
+    given: Any = _Named("a", train=("1",), test=("3", "2"), fractions=(0.3, 0.7))
+    with pytest.raises(
+        UserError, match=r"^2: .*test split.*fractions \(0\.5, 0\.5\) -> \(0\.3, 0\."
+    ):
+        refuse_trained_pixels(trained, given, "test")
+    refuse_trained_pixels(trained, dataclasses.replace(given, images="b"), "test")
+    refuse_trained_pixels(trained, dataclasses.replace(given, test=("3", "4")), "test")
+    refuse_trained_pixels(trained, given, "train")
+
+
+@pytest.fixture
+def reopened(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A run of the network that answers what is painted; records how it was opened."""
+    config = painted.config(preprocess=(RemoveBands(bands=(2,)),))
+    asked: dict[str, Any] = {"config": config}
+
+    def reopen(
+        workdir: Path, shape: MeshShape, which: str, code: Code
+    ) -> tuple[Config, step.TrainState]:
+        asked.update(workdir=workdir, shape=shape, which=which)
+        state = step.init_state(config, 2, sharding.make_mesh(shape))
+        return config, state.replace(step=jnp.int32(7))  # type: ignore[attr-defined, no-any-return]
+
+    monkeypatch.setattr(assessment.checkpoint, "reopen", reopen)
+    return asked
+
+
+def test_an_assessment_holds_all_there_is_to_say_about_a_split(reopened: dict[str, Any]) -> None:
+    shape = MeshShape(data=8)
+    found = assessment.evaluate(
+        Path("run"),
+        "train",
+        which="5",
+        mesh_shape=shape,
+        tolerance=Tolerance(3.0),
+        rim=Tolerance(4.0),
+    )
+    assert (reopened["workdir"], reopened["which"], reopened["shape"]) == (Path("run"), "5", shape)
+    assert (found.split, found.step) == ("train", 7)
+    assert found.source == painted.Painted()
+    mesh = sharding.make_mesh(MeshShape(), jax.devices()[:1])
+    config = reopened["config"]
+    state = step.init_state(config, 2, mesh)
+    own = Evaluator(config, mesh, "train", confidence=True)
+    expected = own(state)
+    np.testing.assert_array_equal(found.network.confusion, expected.confusion)
+    np.testing.assert_array_equal(found.intervals.low["iou"], own.intervals(expected).low["iou"])
+    assert (found.boundaries.tolerance, found.boundaries.rim) == (3.0, 4)
+    assert found.objects.true.sum() > 0
+    # The temperature is that of the validation split, whatever is evaluated.
+    validation = Evaluator(config, mesh, "validation", confidence=True)
+    fitted = validation.calibration(state).best_temperature()
+    assert found.temperature == pytest.approx(fitted, rel=1e-3)
+    assert found.temperature != pytest.approx(own.calibration(state).best_temperature(), rel=1e-3)
+    before, after = found.reliability
+    assert after.nll < before.nll
+    ranked = expected.ranked()
+    names = [tile.name for tile in own.tiles(state, list(range(10)))]
+    assert [tile.name for tile in found.worst] == [names[n] for n in ranked[:4]]
+    assert [tile.name for tile in found.median] == [names[n] for n in ranked[3:7]]
+    assert found.wishart is None
+    assert found.baseline is not None
+    np.testing.assert_array_equal(
+        found.baseline.confusion, assessment.baseline_evaluation(config, "train").confusion
+    )
+
+
+def test_a_run_is_assessed_on_other_data_of_its_classes(reopened: dict[str, Any]) -> None:
+    other = painted.Painted(sizes=((8, 8), (16, 24)))
+    found = assessment.evaluate(Path("run"), source=other, baseline=False)
+    assert found.split == "test"
+    assert found.source == other
+    assert reopened["which"] == "best"
+    seen = other.scenes("test").arrays
+    pixels = sum((a["valid"] & (a["label"] != IGNORE)).sum() for a in seen)
+    assert found.network.confusion.sum() == pixels
+    assert len(found.network.margins) == 1 + 6
+    assert found.baseline is found.wishart is None
+    renamed = dataclasses.replace(other, classes=("land", "ice", "water"))
+    with pytest.raises(
+        UserError, match=r"classes land, ice, water; the network tells apart land, w"
+    ):
+        assessment.evaluate(Path("run"), source=renamed)
+
+
+def pixels(split: str, steps: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Counted pixels and labels of a split, of some bands."""
+    arrays = painted.Painted().scenes(split).arrays
+    seen = [a["valid"] & (a["label"] != IGNORE) for a in arrays]
+    return (
+        np.concatenate([a["image"][ok][:, steps] for a, ok in zip(arrays, seen, strict=True)]),
+        np.concatenate([a["label"][ok] for a, ok in zip(arrays, seen, strict=True)]),
+    )
+
+
+def test_the_baseline_is_fitted_on_training_pixels_as_the_network_sees_them() -> None:
+    confusions = []
+    for steps, bands in (((RemoveBands(bands=(2,)),), slice(0, 1)), ((), slice(0, 2))):
+        config = painted.config(preprocess=steps)
+        found = assessment.baseline_evaluation(config, "test")
+        classifier = GaussianClassifier(3)
+        classifier.fit(*pixels("train", bands))
+        values, label = pixels("test", bands)
+        expected = np.zeros((3, 3), int)
+        np.add.at(expected, (label, classifier.predict(values)), 1)
+        np.testing.assert_array_equal(found.confusion, expected)
+        np.testing.assert_array_equal(found.margins[:, 0].sum(0), np.diag(expected))
+        np.testing.assert_array_equal(found.margins[:, 1].sum(0), expected.sum(1))
+        np.testing.assert_array_equal(found.margins[:, 2].sum(0), expected.sum(0))
+        assert len(found.margins) == 10
+        assert found.scores.overall_accuracy == np.trace(expected) / expected.sum()
+        confusions.append(expected)
+    assert (confusions[0] != confusions[1]).any()
+
+
+def test_of_a_large_training_split_some_windows_are_enough_for_the_baseline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(assessment, "BASELINE_SIDE", 7)
+    monkeypatch.setattr(assessment, "BASELINE_WINDOWS", 3)
+    fitted: list[int] = []
+    fit = GaussianClassifier.fit
+
+    def counting(self: GaussianClassifier, values: Any, labels: Any) -> None:
+        fitted.append(len(labels))
+        fit(self, values, labels)
+
+    monkeypatch.setattr(GaussianClassifier, "fit", counting)
+    assessment.baseline_evaluation(painted.config(), "test")
+    # Of 3 x 2 and 2 x 3 windows the first, one in the middle and the last.
+    assert fitted == [7 * 7 - 3, 6 * 5 - 2, 2 * 2 - 1]

@@ -15,7 +15,7 @@ from jaxseg.datasets.one_scene import SceneSplit
 from jaxseg.datasets.polsar import LabelledPolsar
 from jaxseg.errors import UserError
 from jaxseg.evaluation.evaluate import baseline_evaluation, wishart_evaluation
-from jaxseg.evaluation.wishart import WishartClassifier
+from jaxseg.evaluation.wishart import RIDGE, WishartClassifier
 from jaxseg.models.unet import UNet
 from jaxseg.physics import polsar
 from jaxseg.pipeline.windows import Data
@@ -101,6 +101,44 @@ def test_one_pixel_of_one_look_is_enough_for_a_centre() -> None:
     classifier = WishartClassifier(3)
     classifier.fit(pixels, np.arange(3))
     np.testing.assert_array_equal(classifier.predict(pixels), np.arange(3))
+
+
+def test_a_class_without_a_training_pixel_is_never_predicted_wherever_its_id_lies() -> None:
+    pixels, labels = drawn(4)
+    two = labels != 1
+    classifier = WishartClassifier(3)
+    classifier.fit(pixels[two], labels[two])
+    predicted = classifier.predict(pixels[two])
+    assert set(np.unique(predicted)) == {0, 2}
+    assert (predicted == labels[two]).mean() > 0.9
+
+
+def test_centres_are_the_mean_matrices_with_a_ridge() -> None:
+    pixels, labels = drawn(4)
+    classifier = fitted()
+    for k, centre in enumerate(classifier.centres()):
+        mean = pixels[labels == k].astype(np.float64).mean(0, keepdims=True)
+        expected = np.asarray(polsar.matrices(jnp.asarray(mean, jnp.float32)))[0]
+        expected = expected + RIDGE * mean[0, :3].mean() * np.eye(3)
+        np.testing.assert_allclose(centre, expected, rtol=1e-5, atol=1e-9)
+        assert classifier.count[k] == (labels == k).sum()
+
+
+def test_ids_below_0_are_refused_and_those_at_both_ends_taken() -> None:
+    pixels, _ = drawn(4, count=4)
+    classifier = WishartClassifier(3)
+    classifier.fit(pixels, np.array([0, 2, 2, IGNORE]))
+    assert classifier.count.tolist() == [1, 0, 2]
+    for label in (-1, 3):
+        with pytest.raises(ValueError, match="none of the 3 classes"):
+            classifier.fit(pixels[:1], np.array([label]))
+
+
+def test_a_sum_of_many_float32_pixels_keeps_its_digits() -> None:
+    pixels = np.full((300_000, 9), 0.1, np.float32)
+    classifier = WishartClassifier(1)
+    classifier.fit(pixels, np.zeros(len(pixels), np.uint8))
+    np.testing.assert_allclose(classifier.total[0] / len(pixels), np.float64(pixels[0]), rtol=1e-9)
 
 
 def test_mistakes_are_named() -> None:

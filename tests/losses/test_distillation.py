@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +17,7 @@ from jaxseg.datasets.landscape.source import MEAN, STD, Landscape
 from jaxseg.datasets.paired import Paired
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
-from jaxseg.losses.distillation import Distillation, captured, capturing, valid_on_grid
+from jaxseg.losses.distillation import Distillation, Teacher, captured, capturing, valid_on_grid
 from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
 from jaxseg.pipeline.windows import Data
@@ -89,18 +90,24 @@ def test_a_coarse_grid_is_valid_where_its_cells_begin() -> None:
 def test_outputs_of_modules_are_found_by_their_path() -> None:
     model = TwoNetworks(3, network=UNet(num_classes=0, features=2), answer="first")
     image = jnp.zeros((1, 32, 32, 2))
-    variables = model.init(jax.random.key(0), image, train=False)
-    layers = ("first/bottleneck", "first/encoder1")
-    _, kept = model.apply(
-        variables, image, train=False, mutable=["intermediates"], **capturing(layers)
-    )
-    found = captured(kept, layers)
-    assert {name: array.shape for name, array in found.items()} == {
+
+    def shapes(layers: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+        def outputs(key: jax.Array) -> dict[str, jax.Array]:
+            variables = model.init(key, image, train=False)
+            _, kept = model.apply(
+                variables, image, train=False, mutable=["intermediates"], **capturing(layers)
+            )
+            return captured(kept, layers)
+
+        found = jax.eval_shape(outputs, jax.random.key(0))
+        return {name: array.shape for name, array in found.items()}
+
+    assert shapes(("first/bottleneck", "first/encoder1")) == {
         "first/bottleneck": (1, 2, 2, 32),
         "first/encoder1": (1, 32, 32, 2),
     }
     with pytest.raises(UserError, match="has no layer neck"):
-        captured(kept, ("neck",))
+        shapes(("first/bottleneck", "neck"))
 
 
 def test_wrong_settings_are_refused() -> None:
@@ -112,6 +119,105 @@ def test_wrong_settings_are_refused() -> None:
         Distillation("run", features=1, layers=())
     with pytest.raises(UserError, match="the student's features are"):
         terms(Distillation("run", features=1), FEATURES, FEATURES[..., :2])
+
+
+def test_logits_where_a_sensor_has_no_data_do_not_count() -> None:
+    rule = Distillation("run", logits=1, layers=())
+    valid = VALID.at[1, 2:].set(False)
+
+    def of(logits: jax.Array, reference: jax.Array) -> jax.Array:
+        batch = {"valid": valid, "side_valid": VALID, "teacher_logits": reference}
+        return rule.parts(logits, batch)["logits"]
+
+    expected = of(LOGITS, LOGITS[::-1])
+    for wild in (
+        (LOGITS.at[1, 2:].set(9.0), LOGITS[::-1]),
+        (LOGITS, LOGITS[::-1].at[1, 2:].set(9.0)),
+    ):
+        np.testing.assert_allclose(of(*wild), expected, rtol=1e-5)
+    gradient = jax.grad(lambda z: of(LOGITS, z))(LOGITS)
+    assert not gradient.any()  # the teacher is a constant
+
+
+def test_a_part_of_the_grid_counts_as_if_the_rest_were_not_there() -> None:
+    """Rows 0 to 1 of the coarse grid, in both terms of features, are those of rows 0 to 3."""
+    rule = Distillation("run", features=1, hallucination=1)
+    valid = VALID.at[:, 4:].set(False)
+    found = terms(rule, FEATURES, FEATURES[::-1], valid)
+    f, g = np.asarray(FEATURES)[:, :2], np.asarray(FEATURES[::-1])[:, :2]
+    np.testing.assert_allclose(found["features"], ((f - g) ** 2).mean(), rtol=1e-5)
+    difference = 1 / (1 + np.exp(-f)) - 1 / (1 + np.exp(-g))
+    np.testing.assert_allclose(found["hallucination"], (difference**2).mean(), rtol=1e-5)
+
+
+def test_several_layers_add_up_and_the_students_may_lie_elsewhere() -> None:
+    rule = Distillation(
+        "run", layers=("a", "b"), student="second/", features=1, attention=1, hallucination=1
+    )
+    ours = {"second/a": FEATURES, "second/b": 2 * FEATURES[:, :2]}
+    theirs = {"a": FEATURES[::-1], "b": FEATURES[::-1, :2]}
+    batch = {f"features/{layer}": feature for layer, feature in ours.items()}
+    batch |= {f"teacher/{layer}": feature for layer, feature in theirs.items()}
+    found = rule.parts(LOGITS, batch | {"valid": VALID, "side_valid": VALID})
+    assert set(found) == {"features", "attention", "hallucination"}
+    alone = [
+        terms(
+            dataclasses.replace(rule, layers=("bottleneck",), student=""),
+            ours[f"second/{n}"],
+            theirs[n],
+        )
+        for n in "ab"
+    ]
+    for name, value in found.items():
+        np.testing.assert_allclose(value, alone[0][name] + alone[1][name], rtol=1e-5)
+
+
+def test_maps_of_attention_may_differ_in_width() -> None:
+    rule = Distillation("run", attention=1)
+    assert (
+        float(terms(rule, FEATURES, jnp.concatenate([FEATURES, 0 * FEATURES], -1))["attention"])
+        < 1e-9
+    )
+
+
+def test_cells_that_begin_beyond_the_image_are_those_at_its_end() -> None:
+    valid = jnp.zeros((1, 5, 5), bool).at[0, 4, 4].set(True).at[0, 0, 0].set(True)
+    found = np.asarray(valid_on_grid(valid, jnp.zeros((1, 3, 4, 1))))[0]
+    # Cells of 2 pixels: rows 0, 2, 4; columns 0, 2, 4 and what would be 6.
+    expected = np.zeros((3, 4), bool)
+    expected[0, 0] = expected[2, 2] = expected[2, 3] = True
+    np.testing.assert_array_equal(found, expected)
+
+
+class Half(nn.Module):
+    """Two layers of half precision with dropout between them."""
+
+    @nn.compact
+    def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:  # noqa: D102
+        inner = nn.Dense(4, dtype=jnp.bfloat16, name="neck")(image)
+        inner = nn.Dropout(0.5, deterministic=not train)(inner)
+        return nn.Dense(3, name="head")(inner)
+
+
+def test_a_teacher_answers_as_it_does_in_evaluation_in_float32() -> None:
+    image = FEATURES[..., :2]
+    variables = Half().init(jax.random.key(0), image, train=False)
+    teacher = Teacher(("neck",), Half(), lambda image, valid: image, {})
+    found = teacher.answering({"side": image}, variables)
+    expected = Half().apply(variables, image, train=False)
+    np.testing.assert_array_equal(found["teacher_logits"], expected)
+    assert found.keys() == {"teacher/neck", "teacher_logits"}
+    assert found["teacher/neck"].dtype == jnp.float32
+    expected = image @ variables["params"]["neck"]["kernel"]
+    np.testing.assert_allclose(found["teacher/neck"], expected, atol=0.05)
+
+
+def test_factors_below_nothing_are_refused_and_a_term_may_stand_alone() -> None:
+    for name in ("features", "attention", "hallucination", "logits"):
+        Distillation("run", **{name: 0.1})  # type: ignore[arg-type]
+        with pytest.raises(UserError, match=f"{name} of a loss is -1"):
+            Distillation("run", **{"logits": 1.0, name: -1.0})  # type: ignore[arg-type]
+    Distillation("run", logits=1.0, layers=())
 
 
 @pytest.fixture(scope="module")

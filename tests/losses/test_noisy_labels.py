@@ -135,3 +135,71 @@ def test_shares_outside_of_0_to_1_are_refused() -> None:
         CoTeaching(start=0.5)
     with pytest.raises(UserError, match="rho of a loss is 0"):
         CrossModalSelection(rho=0.0)
+
+
+def softmax(logits: jax.Array) -> np.ndarray:
+    every: np.ndarray = np.asarray(jax.nn.softmax(logits)).astype(np.float64)
+    return every
+
+
+@pytest.mark.parametrize("progress", [0.1, 0.3, 1.0])
+def test_cross_modal_selection_is_its_formula_and_its_weights_are_constants(
+    progress: float,
+) -> None:
+    rule = CrossModalSelection(rho=0.43, ramp=0.5, consistency=0.7)
+    # The first sensor is sure, the second hesitates.
+    logits = 3 * FIRST, SECOND
+    valid, label = np.asarray(VALID), np.asarray(LABEL)
+    p = [softmax(x) for x in logits]
+    believed = [np.exp(-cross_entropy(x)).astype(np.float64) for x in logits]
+    sure = [1 + (q * np.log(q)).sum(-1) / np.log(K) for q in p]
+    assert abs(sure[0].mean() - sure[1].mean()) > 0.2
+    part = min(progress / 0.5, 1)
+    share = 1 - part * (1 - 0.43)
+    weights, trusts = [], []
+    for own in (0, 1):
+        trust = (believed[own] + believed[0] * believed[1]) / 2
+        weight = np.zeros(trust.shape)
+        for k in range(K):
+            mine = valid & (label == k)
+            best = np.sort(trust[mine])[::-1]
+            threshold = best[int(np.ceil(np.float32(share) * mine.sum())) - 1]
+            weight[mine] = np.minimum(1, trust[mine] / threshold)
+        weights.append(weight)
+        other = (sure[1 - own] + sure[0] * sure[1]) / 2  # how sure the other one is
+        trusts.append(np.where(valid, 1 - part + part * other, 0))
+
+    def expected(first: jax.Array, second: jax.Array) -> jax.Array:
+        total = jnp.float32(0)
+        for own, x in enumerate((first, second)):
+            log_p = jax.nn.log_softmax(x)
+            nll = -jnp.take_along_axis(log_p, np.where(valid, label, 0)[..., None], -1)[..., 0]
+            total += (weights[own] * nll).sum() / weights[own].sum()
+            follow = -(p[1 - own] * log_p).sum(-1)
+            total += 0.7 * (trusts[own] * follow).sum() / trusts[own].sum()
+        return total
+
+    def found(first: jax.Array, second: jax.Array) -> jax.Array:
+        return rule(first, batch(progress, second), VALID)
+
+    np.testing.assert_allclose(found(*logits), expected(*logits), rtol=1e-4)
+    for ours, theirs in zip(
+        jax.grad(found, (0, 1))(*logits), jax.grad(expected, (0, 1))(*logits), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-6)
+
+
+def test_shares_at_the_ends_of_their_range_are_accepted() -> None:
+    CoTeaching(forget=0.0, start=0.0, ramp=1.0)
+    CoTeaching(forget=1.0, start=0.99, ramp=1.0)
+    CrossModalSelection(rho=1.0, ramp=1.0, consistency=0.0)
+    for wrong in ({"ramp": 0.0}, {"ramp": 1.1}, {"weight": -1.0}, {"forget": -0.1}):
+        with pytest.raises(UserError, match=next(iter(wrong))):
+            CoTeaching(**wrong)
+    for wrong in ({"ramp": 0.0}, {"ramp": 1.1}, {"weight": -1.0}, {"consistency": -1.0}):
+        with pytest.raises(UserError, match=next(iter(wrong))):
+            CrossModalSelection(**wrong)
+    with pytest.raises(UserError, match=r"rho of a loss is 1\.1"):
+        CrossModalSelection(rho=1.1)
+    with pytest.raises(UserError, match=r"start 0\.2 has to be below ramp 0\.2"):
+        CoTeaching(start=0.2, ramp=0.2)

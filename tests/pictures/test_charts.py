@@ -2,9 +2,19 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from jaxseg.metrics.calibration import BINS, Reliability
-from jaxseg.pictures.charts import SHOWN, objects_figure, reliability_figure, scores_figure
+from jaxseg.pictures.charts import (
+    GAP,
+    INK,
+    MARKERS,
+    SHADES,
+    SHOWN,
+    objects_figure,
+    reliability_figure,
+    scores_figure,
+)
 from jaxseg.pictures.tiles import figure_array
 
 NAMES = ("lake $1", "forest", "road")
@@ -68,3 +78,86 @@ def test_of_many_classes_a_readable_number_is_shown() -> None:
     part = reliability(0.5, classes=100)
     figure = reliability_figure(part, part, 1.0, names)
     assert len(figure.axes[-1].get_yticks()) == SHOWN
+
+
+def test_every_score_is_drawn_in_percent_in_the_row_of_its_class() -> None:
+    iou, low, high = (0.2, 0.8, 0.5), np.array([0.1, 0.7, 0.3]), np.array([0.3, 0.9, 0.6])
+    others = {f"score {n}": (0.1 * n, 0.2, 0.3) for n in range(4)}
+    figure = scores_figure(NAMES, iou, (low, high), others)
+    (axes,) = figure.axes
+    order = [1, 2, 0]
+    points = {c.get_label(): c for c in axes.collections}
+    for number, (name, values) in enumerate(others.items()):
+        expected = [(100 * values[k], row) for row, k in enumerate(order)]
+        np.testing.assert_allclose(points[name].get_offsets(), expected)
+        np.testing.assert_allclose(points[name].get_facecolor()[0, :3], to_rgb(SHADES[number]))
+    assert len({points[name].get_paths()[0].vertices.tobytes() for name in others}) == len(MARKERS)
+    expected = [(100 * iou[k], row) for row, k in enumerate(order)]
+    np.testing.assert_allclose(points["IoU"].get_offsets(), expected)
+    lines = points["95 % interval of IoU"].get_segments()  # type: ignore[attr-defined]
+    np.testing.assert_allclose(
+        lines, [[(100 * low[k], row), (100 * high[k], row)] for row, k in enumerate(order)]
+    )
+    assert axes.yaxis_inverted()  # the best class stands above
+    assert axes.get_xlim() == (-2, 102)
+    assert axes.get_xlabel() == "score (%)"
+
+
+def test_of_many_classes_those_are_shown_that_matter() -> None:
+    names = [f"class {k}" for k in range(100)]
+    ends = np.linspace(0, 1, 100)
+    figure = scores_figure(names, ends.tolist(), (ends, ends), {})
+    shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert shown == [f"class {k}" for k in range(SHOWN - 1, -1, -1)]  # the lowest IoU
+    part = reliability(0.5, classes=100)
+    # The later a class, the larger its error.
+    right = (part.pixels * np.linspace(0.5, 0.2, 101)[:, None]).astype(int)
+    part = Reliability(part.pixels, right, np.maximum(part.confidence, right), 1.0)
+    figure = reliability_figure(part, part, 1.0, names)
+    shown = [label.get_text() for label in figure.axes[-1].get_yticklabels()]
+    worst = np.argsort(-part.ece()[1:], kind="stable")[:SHOWN]
+    assert shown == [f"class {k}" for k in worst]
+    f1 = np.outer(np.linspace(0.1, 1, 100), np.linspace(1, 0.5, 10))
+    figure = objects_figure(f1, names, [(k, k, k) for k in range(100)])
+    lines = [line.get_label() for line in figure.axes[0].lines]
+    assert len(lines) == SHOWN + 1
+    assert lines[0] == f"class 99  {100 * f1[99].mean():.1f}"
+    assert lines[-1] == f"mean  {100 * f1.mean():.1f}"  # of all classes, not of the shown
+
+
+def test_the_reliability_diagram_stacks_the_gap_upon_what_is_right() -> None:
+    part = reliability(0.3)
+    figure = reliability_figure(part, reliability(0.5), 1.8, NAMES)
+    axes, shares, *_, errors = figure.axes
+    left = [b / BINS for b in range(BINS) if b != 3]  # the empty bin has no bar
+    right, gap = axes.patches[: BINS - 1], axes.patches[BINS - 1 :]
+    assert [bar.get_x() for bar in right] == pytest.approx(left)
+    assert [bar.get_x() for bar in gap] == pytest.approx(left)
+    assert {round(bar.get_width(), 6) for bar in right} == {round(1 / BINS, 6)}
+    middle = [x + 0.5 / BINS for x in left]
+    assert [bar.get_y() for bar in gap] == pytest.approx([0.3] * (BINS - 1))
+    assert [bar.get_y() + bar.get_height() for bar in gap] == pytest.approx(middle)
+    (diagonal,) = axes.lines
+    assert diagonal.get_xydata().tolist() == [[0, 0], [1, 1]]
+    assert (axes.get_xlim(), axes.get_ylim()) == ((0, 1), (0, 1))
+    heights = [bar.get_height() for bar in shares.patches]
+    assert heights == pytest.approx([0 if b == 3 else 100 / (BINS - 1) for b in range(BINS)])
+    assert [bar.get_facecolor()[:3] for bar in errors.patches[::3]] == [to_rgb(GAP), to_rgb(INK)]
+    labels = [text.get_text() for text in errors.get_legend().get_texts()]
+    assert labels == ["as trained", "T = 1.8"]
+    assert errors.yaxis_inverted()
+
+
+def test_a_line_of_objects_has_the_colour_of_its_class() -> None:
+    f1 = np.full((3, 10), np.nan)
+    f1[0], f1[2] = np.linspace(0.4, 0.2, 10), np.linspace(0.9, 0.1, 10)
+    figure = objects_figure(f1, NAMES, COLORS)
+    (axes,) = figure.axes
+    better, worse, mean = axes.lines
+    for line, k in ((better, 2), (worse, 0)):
+        assert line.get_label().startswith(NAMES[k].replace("$", r"\$"))
+        assert to_rgb(line.get_color()) == tuple(part / 255 for part in COLORS[k])
+        np.testing.assert_allclose(line.get_xdata(), np.arange(0.5, 1, 0.05))
+        np.testing.assert_allclose(line.get_ydata(), 100 * f1[k])
+    np.testing.assert_allclose(mean.get_ydata(), 50 * (f1[0] + f1[2]))
+    assert axes.get_ylim() == (-2, 102)

@@ -12,12 +12,14 @@ from jaxseg.pictures.tiles import (
     STRIPES,
     WRONG,
     Tile,
+    _count,
     colorize,
     confusion_figure,
     error_map,
     figure_array,
     panel,
     panel_array,
+    short,
     stretch,
     tiles_figure,
 )
@@ -201,3 +203,94 @@ def test_dollars_in_names_are_dollars_and_not_mathematics(tile: Tile) -> None:
     figure_array(panel(named, COLORS, (r"$\broken$", "b", "c")))
     figure = confusion_figure(np.eye(2, dtype=int), (r"$\broken$", "$"))
     figure_array(figure)
+
+
+def test_the_stretch_takes_each_band_between_its_own_percentiles() -> None:
+    ramp = np.linspace(0, 100, 101)
+    rgb = np.stack([ramp, 5 * ramp, 7 - ramp], -1)[None]
+    every = np.ones((1, 101), bool)
+    out = stretch(rgb, every)
+    expected = np.round(255 * np.clip((ramp - 2) / 96, 0, 1))
+    np.testing.assert_allclose(out[0, :, 0], expected, atol=1)
+    np.testing.assert_array_equal(out[0, :, 1], out[0, :, 0])
+    np.testing.assert_allclose(out[0, :, 2], 255 - expected, atol=1)
+    assert stretch(rgb, every, low=0, high=50)[0, 25, 0] in (127, 128)
+    # A band without a number leaves the others as they are.
+    rgb[..., 1] = np.nan
+    assert stretch(rgb, every)[0, 50].tolist() == [out[0, 50, 0], 0, out[0, 50, 2]]
+
+
+def test_stripes_run_along_diagonals_and_grow_with_the_picture(tile: Tile) -> None:
+    blank = dataclasses.replace(tile, valid=tile.valid & False)
+    small = error_map(blank)
+    rows, columns = np.indices(small.shape[:2])
+    np.testing.assert_array_equal(small, np.array(STRIPES)[(rows + columns) // 2 % 2])
+    size = (480, 300)
+    label = np.zeros(size, np.uint8)
+    large = error_map(Tile("", np.zeros((*size, 3), np.uint8), label, label, label > 0))
+    rows, columns = np.indices(size)
+    np.testing.assert_array_equal(large, np.array(STRIPES)[(rows + columns) // 10 % 2])
+
+
+def test_a_tile_says_which_pixels_count(tile: Tile) -> None:
+    expected = np.ones((16, 24), bool)
+    expected[0], expected[:, 0] = False, False
+    np.testing.assert_array_equal(tile.counted(), expected)
+
+
+def test_a_row_is_titled_with_its_name_and_the_share_that_is_right(tile: Tile) -> None:
+    blank = dataclasses.replace(tile, valid=tile.valid & False, name="n" * 100 + "x" * 20)
+    figure = tiles_figure([tile, blank], COLORS, CLASSES)
+    titles = [part._suptitle.get_text() for part in figure.subfigs if part._suptitle]
+    assert titles[0] == f"scene 1   ({1 - 1 / (15 * 23):.1%} right)"
+    assert titles[1] == "…" + "n" * 89 + "x" * 20 + "   (nothing right)"
+    first, second = (part.axes for part in figure.subfigs[:2])
+    assert [axes.get_title() for axes in first] == ["image", "reference", "prediction", "error"]
+    assert {axes.get_title() for axes in second} == {""}
+    np.testing.assert_array_equal(first[3].images[0].get_array(), error_map(tile))
+
+
+def test_the_legend_has_the_colours_of_the_classes_and_of_right_and_wrong(tile: Tile) -> None:
+    figure = tiles_figure([tile], COLORS, CLASSES)
+    (legend,) = (part.legends[0] for part in figure.subfigs if part.legends)
+    found = [patch.get_facecolor()[:3] for patch in legend.get_patches()]
+    expected = [tuple(v / 255 for v in color) for color in (*COLORS[:2], RIGHT, WRONG, (0, 0, 0))]
+    np.testing.assert_allclose(found, expected)
+
+
+def test_a_prediction_beyond_the_classes_has_no_entry(tile: Tile) -> None:
+    odd = dataclasses.replace(tile, prediction=np.full_like(tile.prediction, 7))
+    assert legend_of([odd]) == ["land", "[water]", "right", "wrong", "not counted"]
+
+
+def test_long_names_are_cut_at_their_end() -> None:
+    assert short("a" * 28) == "a" * 28
+    assert short("a" * 29) == "a" * 27 + "…"
+    assert short("abcdef", 4) == "abc…"
+    assert short("$1") == r"\$1"
+
+
+@pytest.mark.parametrize(
+    ("pixels", "shown"),
+    [(0, "0"), (999, "999"), (1000, "1 k"), (1.5e6, "1.5 M"), (2.34e9, "2.34 G")],
+)
+def test_counts_are_short(pixels: float, shown: str) -> None:
+    assert _count(pixels) == shown
+
+
+def test_small_shares_are_a_dot_and_dark_cells_have_white_words() -> None:
+    confusion = np.array([[9_996, 4], [40, 60]])
+    figure = confusion_figure(confusion, ("land", "water"))
+    cells = {text.get_position(): text for text in figure.axes[0].texts}
+    found = {place: text.get_text() for place, text in cells.items()}
+    assert found == {(0, 0): "100.0", (1, 0): "·", (0, 1): "40.0", (1, 1): "60.0"}
+    colors = {place: text.get_color() for place, text in cells.items()}
+    assert colors == {(0, 0): "white", (1, 0): "0.15", (0, 1): "0.15", (1, 1): "white"}
+    names = [f"c{k}" for k in range(17)]
+    many = np.eye(17, dtype=int) * 1000 + np.eye(17, k=1, dtype=int) * 4
+    texts = {t.get_position(): t.get_text() for t in confusion_figure(many, names).axes[0].texts}
+    assert texts[1, 0] == "·"
+    assert texts[0, 0] == "100"
+    image = figure.axes[0].images[0]
+    np.testing.assert_allclose(image.get_array(), [[99.96, 0.04], [40, 60]])
+    assert image.get_clim() == (0, 100)

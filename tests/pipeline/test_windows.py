@@ -148,3 +148,220 @@ def test_a_label_that_is_no_class_is_refused_with_the_name_of_the_scene(
 
     with pytest.raises(UserError, match=message):
         pipeline.read_window(Changed(), 0, Window(0, 0, 48, 72), data)  # type: ignore[arg-type]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Grid:
+    """Scenes whose pixels say where they are: row, column, scene; `objects` are single pixels."""
+
+    sizes: tuple[tuple[int, int], ...]
+    objects: tuple[tuple[int, int], ...] = ()
+    classes: tuple[str, ...] = ("ground", "house")
+
+    def scenes(self, split: str) -> Any:
+        return self
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def name(self, index: int) -> str:
+        return f"scene {index}"
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.sizes[index]
+
+    def read(self, index: int, window: Window) -> Sample:
+        y, x, height, width = window
+        assert y >= 0
+        assert x >= 0
+        assert y + height <= self.sizes[index][0]
+        assert x + width <= self.sizes[index][1]
+        rows, columns = np.mgrid[y : y + height, x : x + width]
+        instance = np.zeros((height, width), np.int32)
+        for number, place in enumerate(self.objects):
+            instance[(rows == place[0]) & (columns == place[1])] = number + 1
+        sample: Sample = {
+            "image": np.stack([rows, columns, np.full_like(rows, index)], -1).astype(np.int16),
+            "label": (instance > 0).astype(np.uint8),
+            "valid": np.ones((height, width), bool),
+        }
+        return sample | ({"instance": instance} if self.objects else {})
+
+
+def corners(source: Any, count: int, seed: int = 0, **fields: Any) -> list[tuple[int, int, int]]:
+    """Scene, row and column of the first pixel of each of the first training windows."""
+    data = Data(source, batch_size=count, **fields)
+    (batch,) = pipeline.training_batches(
+        data, seed=seed, positions=list(range(count)), first=0, last=1
+    )
+    return [(int(scene), int(y), int(x)) for y, x, scene in batch["image"][:, 0, 0]]
+
+
+def test_every_offset_of_a_scene_is_drawn_as_often_as_the_others() -> None:
+    found = corners(_Grid(((9, 12),) * 250), 600, crop=8)
+    rows, columns = ([corner[axis] for corner in found] for axis in (1, 2))
+    assert sorted(set(rows)) == [0, 1]  # the last row and column are in some window
+    assert sorted(set(columns)) == [0, 1, 2, 3, 4]
+    assert min(map(rows.count, set(rows))) > 240
+    assert min(map(columns.count, set(columns))) > 80
+
+
+def test_another_seed_cuts_other_windows_in_another_order() -> None:
+    one = _Grid(((30, 40),))
+    assert corners(one, 8, crop=8) == corners(one, 8, crop=8)
+    assert corners(one, 8, crop=8) != corners(one, 8, seed=1, crop=8)
+    many = _Grid(((8, 8),) * 20)
+    assert corners(many, 20, crop=8) != corners(many, 20, seed=1, crop=8)
+
+
+def test_the_scenes_of_an_epoch_come_in_an_order_of_their_own() -> None:
+    order = [scene for scene, _, _ in corners(_Grid(((8, 8),) * 20), 40, crop=8)]
+    first, second = order[:20], order[20:]
+    assert sorted(first) == sorted(second) == list(range(20))
+    assert first != sorted(first)
+    assert first != second
+
+
+def test_a_scene_is_drawn_as_often_as_crops_fit_into_it_rounded_up() -> None:
+    cells = pipeline.training_cells(_Grid(((8, 8), (17, 9), (8, 24))), Data(_Grid(()), crop=8))  # type: ignore[arg-type]
+    assert cells.tolist() == [0, *[1] * (3 * 2), *[2] * 3]
+
+
+def test_a_scene_lower_or_narrower_than_the_crop_is_refused_with_the_crop_that_fits() -> None:
+    for size in ((7, 9), (9, 7)):
+        with pytest.raises(UserError, match=r"scene 1 has .* crop of 8\. Use --config.data.crop 7"):
+            pipeline.training_cells(_Grid(((8, 8), size)), Data(_Grid(()), crop=8))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="training split holds no scene"):
+        pipeline.training_cells(_Grid(()), Data(_Grid(()), crop=8))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 6])
+def test_windows_that_the_batch_does_not_divide_are_all_counted_once(size: int) -> None:
+    source: Any = _Grid(((10, 9), (4, 4)))
+    data = Data(source, crop=99, evaluation_crop=4, batch_size=size)
+    windows = pipeline.evaluation_windows(source, data)
+    assert [scene for scene, _ in windows] == [0] * 9 + [1]
+    found = list(
+        pipeline.evaluation_batches(source, windows, data, positions=list(range(data.batch_size)))
+    )
+    assert len(found) == -(-10 // size)
+    assert {batch["image"].shape for batch in found} == {(size, 4, 4, 3)}
+    image = np.concatenate([batch["image"] for batch in found])
+    valid = np.concatenate([batch["valid"] for batch in found])
+    assert sorted(map(tuple, image[valid].tolist())) == [
+        (y, x, scene)
+        for y, x, scene in sorted(
+            (y, x, scene)
+            for scene, (height, width) in enumerate(source.sizes)
+            for y in range(height)
+            for x in range(width)
+        )
+    ]
+    starts = [(window.y, window.x) for _, window in windows]
+    assert image[:9, 0, 0, :2].tolist() == [list(start) for start in starts[:9]]  # in their order
+    assert not valid[10:].any()
+
+
+def test_processes_evaluate_their_positions_of_each_batch() -> None:
+    source: Any = _Grid(((4, 20),))
+    data = Data(source, crop=4, batch_size=2)  # an evaluation crop of 0 is the crop
+    windows = pipeline.evaluation_windows(source, data)
+    found = pipeline.evaluation_batches(source, windows, data, positions=[1])
+    assert [batch["image"][0, 0, 0, 1] for batch in found] == [4, 12, 16]
+
+
+@pytest.mark.parametrize("place", [(4, 12), (17, 12), (10, 4), (10, 21)])
+def test_an_object_beyond_any_side_of_a_window_shortens_distances_inside(
+    place: tuple[int, int],
+) -> None:
+    source: Any = _Grid(((24, 26),), objects=((10, 12), place))
+    window = Window(6, 6, 10, 14)
+    data = Data(source, crop=8)
+    whole = separation(source.read(0, Window(0, 0, 24, 26))["instance"], 20)[6:16, 6:20]
+    found = pipeline.read_window(source, 0, window, data, (Separation(20.0),))
+    assert "instance" not in found
+    np.testing.assert_array_equal(found["separation"], whole)
+    assert np.isfinite(whole).any()
+    # No further than was asked for.
+    near = pipeline.read_window(source, 0, window, data, (Separation(1.5),))
+    assert np.isfinite(near["separation"]).sum() < np.isfinite(whole).sum()
+
+
+def test_separation_and_object_ids_are_there_on_request_only(data: Data) -> None:
+    scenes = data.source.scenes("train")
+    assert pipeline.read_window(scenes, 0, Window(0, 0, 32, 32), data).keys() == {
+        "image",
+        "label",
+        "valid",
+    }
+
+
+class _Scene:
+    """One scene of given arrays."""
+
+    def __init__(self, **arrays: Any) -> None:
+        self._arrays = arrays
+
+    def __len__(self) -> int:
+        return 1
+
+    def name(self, index: int) -> str:
+        return "the scene"
+
+    def size(self, index: int) -> tuple[int, int]:
+        height, width = self._arrays["label"].shape
+        return height, width
+
+    def read(self, index: int, window: Window) -> Sample:
+        y, x, height, width = window
+        return {n: a[y : y + height, x : x + width] for n, a in self._arrays.items()}
+
+
+def test_a_label_that_is_no_class_may_lie_where_there_is_no_data() -> None:
+    label, valid = np.zeros((4, 5), np.uint8), np.ones((4, 5), bool)
+    label[1, 2], label[3, 3], valid[1, 2] = 9, IGNORE, False
+    scene: Any = _Scene(image=np.ones((4, 5, 1)), label=label, valid=valid)
+    data = Data(_Grid(()), crop=4)  # type: ignore[arg-type]
+    sample = pipeline.read_window(scene, 0, Window(0, 0, 4, 5), data)
+    assert sample["valid"].sum() == 19
+    label[2, 2] = 2  # two classes: 0 and 1
+    with pytest.raises(UserError, match=r"the scene: label 2 is no class: the source names 2"):
+        pipeline.read_window(scene, 0, Window(0, 0, 4, 5), data)
+
+
+def test_a_split_without_a_pixel_that_counts_is_refused_wherever_the_pixel_is() -> None:
+    label, valid = np.full((9, 9), IGNORE, np.uint8), np.ones((9, 9), bool)
+    scene: Any = _Scene(image=np.ones((9, 9, 1)), label=label, valid=valid)
+    data = Data(_Grid(()), crop=4)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"split test has no labelled, valid pixel.*the scene"):
+        pipeline.refuse_blank(scene, data, "test")
+    label[8, 8] = 1
+    pipeline.refuse_blank(scene, data, "test")
+    valid[8, 8] = False
+    with pytest.raises(UserError, match="no labelled, valid pixel"):
+        pipeline.refuse_blank(scene, data, "test")
+    source: Any = _Grid(((9, 9),))
+    blank = dataclasses.replace(
+        data,
+        source=type(
+            "Blank", (), {"classes": source.classes, "scenes": lambda self, split: scene}
+        )(),
+    )
+    with pytest.raises(UserError, match="split train has no labelled, valid pixel"):
+        pipeline.training_batches(blank, seed=0, positions=[0], first=0, last=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        ("crop", 1),
+        ("batch_size", 1),
+        ("evaluation_crop", 0),
+        ("threads", 1),
+    ],
+)
+def test_sizes_below_their_least_value_are_refused(name: str, least: int) -> None:
+    Data(_Grid(()), **{name: least})  # type: ignore[arg-type]
+    flag = name.replace("_", "-")
+    with pytest.raises(UserError, match=f"--config.data.{flag} is .*: it must be {least} or more"):
+        Data(_Grid(()), **{name: least - 1})  # type: ignore[arg-type]

@@ -6,12 +6,15 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures import painted
 
 from jaxseg import config as configs
 from jaxseg import config_text
 from jaxseg.config import Config
+from jaxseg.errors import UserError
+from jaxseg.pipeline.windows import Data
 from jaxseg.run import completion, fitting
-from jaxseg.scenes.scene import Window
+from jaxseg.scenes.scene import IGNORE, Window
 from jaxseg.transforms.hyperspectral import MNF, PCA, RemoveBands
 from jaxseg.transforms.radiometry import Standardize
 from jaxseg.transforms.transform import Preprocess, preprocess
@@ -87,3 +90,74 @@ def test_a_command_line_reaches_the_steps(config: Config) -> None:
     flags = ["--config.preprocess.0.bands", "1", "3", "--config.preprocess.1.components", "1"]
     given = configs.override(config, flags, "test")
     assert given.preprocess == (RemoveBands(bands=(1, 3)), PCA(components=1))
+
+
+def test_numbers_that_are_given_stay_as_they_are(config: Config) -> None:
+    given = Standardize((1.0,) * 3, (2.0,) * 3)
+    pca = fitting.fitted((PCA(components=2),), config.data)
+    assert fitting.fitted((given, *pca), config.data) == (given, *pca)
+
+
+class Spotted(painted.Painted):
+    """Noise; where a pixel is invalid or has no label, far away numbers."""
+
+    def scenes(self, split: str) -> painted.PaintedScenes:
+        """Of the usual sizes."""
+        found = super().scenes(split)
+        for number, arrays in enumerate(found.arrays):
+            random = np.random.default_rng(number)
+            arrays["image"] = random.normal(5, 2, arrays["image"].shape).astype(np.float32)
+            uncounted = ~arrays["valid"] | (arrays["label"] == IGNORE)
+            assert (uncounted & arrays["valid"]).any()
+            arrays["image"][uncounted] = 1e4
+        return found
+
+
+def test_pixels_without_data_or_label_change_nothing() -> None:
+    data = Data(Spotted(), crop=8)
+    steps = Standardize(), PCA(components=1)
+    scaled, projected = fitting.fitted(steps, data)
+    values = []
+    for arrays in Spotted().scenes("train").arrays:
+        values.append(arrays["image"][arrays["valid"] & (arrays["label"] != IGNORE)])
+    pixels = np.concatenate(values).astype(np.float64)
+    assert isinstance(scaled, Standardize)
+    assert isinstance(projected, PCA)
+    np.testing.assert_allclose(scaled.mean, pixels.mean(0), rtol=1e-4)
+    np.testing.assert_allclose(scaled.std, pixels.std(0), rtol=1e-4)
+    np.testing.assert_allclose(projected.mean, 0, atol=1e-4)  # of standardised numbers
+
+
+class Blank(painted.Painted):
+    """The first scene has no label, or none of them has."""
+
+    every: bool = False
+
+    def scenes(self, split: str) -> painted.PaintedScenes:
+        """Of the usual sizes."""
+        found = super().scenes(split)
+        for arrays in found.arrays if self.every else found.arrays[:1]:
+            arrays["label"][:] = IGNORE
+        return found
+
+
+def test_scenes_without_a_pixel_that_counts_are_left_out_and_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = Data(Blank(), crop=8)
+    (found,) = fitting.fitted((Standardize(),), data)
+    arrays = Blank().scenes("train").arrays[1]
+    pixels = arrays["image"][arrays["valid"] & (arrays["label"] != IGNORE)]
+    np.testing.assert_allclose(found.mean, pixels.mean(0), rtol=1e-4)  # type: ignore[attr-defined]
+    said = capsys.readouterr().err
+    assert "where 1 of 2 training scenes were looked at, the first being split 0 scene 0" in said
+    fitting.fitted((Standardize(),), Data(painted.Painted(), crop=8))
+    assert capsys.readouterr().err == ""
+    every = type("Every", (Blank,), {"every": True})
+    with pytest.raises(UserError, match=r"where 2 training scene\(s\) were looked at, the first b"):
+        fitting.fitted((Standardize(),), Data(every(), crop=8))
+
+
+def test_a_scene_smaller_than_the_crop_is_refused_before_anything_is_fitted() -> None:
+    with pytest.raises(UserError, match="smaller than the crop of 16"):
+        fitting.fitted((Standardize(),), Data(painted.Painted(), crop=16))

@@ -1,26 +1,35 @@
 """The jitted step: the same numbers on every mesh, compiled once."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import chex
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from jaxseg import config as configs
 from jaxseg import sharding
 from jaxseg.config import Config
+from jaxseg.errors import UserError
+from jaxseg.losses.distillation import Distillation, Teacher
+from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.losses.presence import Presence
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.pipeline import windows as pipeline
 from jaxseg.run import completion, step
-from jaxseg.scenes.scene import Sample
+from jaxseg.scenes.scene import IGNORE, Sample
 from jaxseg.sharding import MeshShape
+from jaxseg.transforms.augmentation import Dihedral, Noise
+from jaxseg.transforms.hyperspectral import RemoveBands
 from jaxseg.transforms.radiometry import Standardize
 from jaxseg.transforms.transform import preprocess
 
@@ -287,3 +296,462 @@ def test_a_batch_that_the_mesh_cannot_cut_is_refused() -> None:
         sharding.check_batch(mesh, 8, 33)
     with pytest.raises(ValueError, match=r"multiply to 8"):
         sharding.make_mesh(MeshShape(data=3))
+
+
+class Pixel(nn.Module):
+    """A 1 x 1 convolution; beside it, running statistics that no logit depends on."""
+
+    num_classes: int = 3
+
+    @nn.compact
+    def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:  # noqa: D102
+        nn.BatchNorm(use_running_average=not train, momentum=0.5)(image)
+        return nn.Conv(self.num_classes, (1, 1))(image)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """Not trained: the mean of what a loss finds in the batch under a name."""
+
+    entry: str
+    weight: float = 0.0
+
+    def __call__(self, logits: jax.Array, batch: step.Batch, valid: jax.Array) -> jax.Array:  # noqa: D102
+        return batch[self.entry].astype(jnp.float32).mean()
+
+
+@pytest.fixture(scope="module")
+def small(config: Config) -> Config:
+    """Steps that compile in a moment: two bands, 8 x 8 pixels, plain gradient descent."""
+    sgd = Optimizer(name="sgd", learning_rate=0.1, schedule="poly", power=1.0, momentum=0.0)
+    return dataclasses.replace(
+        config,
+        model=Pixel(),
+        data=dataclasses.replace(config.data, crop=8, batch_size=4),
+        preprocess=(),
+        augment=(),
+        loss={"ce": CrossEntropy(weight=2.0), "progress": Shown("progress")},
+        optimizer=dataclasses.replace(sgd, weight_decay=0.0),
+    )
+
+
+def drawn(count: int = 4) -> Sample:
+    """A batch of two bands, the brighter the later its image comes."""
+    random = np.random.default_rng(0)
+    image = random.standard_normal((count, 8, 8, 2)) + np.arange(count)[:, None, None, None]
+    return {
+        "image": image.astype(np.float32),
+        "label": random.integers(0, 3, (count, 8, 8)).astype(np.uint8),
+        "valid": np.ones((count, 8, 8), bool),
+    }
+
+
+def alone() -> jax.sharding.Mesh:
+    return sharding.make_mesh(MeshShape(), jax.devices()[:1])
+
+
+Step = Callable[..., tuple[step.TrainState, dict[str, Any]]]
+
+
+def compiled(config: Config, teacher: Teacher | None = None) -> tuple[Step, step.TrainState]:
+    """`(state, batch) -> (state, metrics)` on the host, and the state to start from."""
+    mesh = alone()
+    jitted = jax.jit(step.make_train_step(config, mesh, teacher))
+    more = () if teacher is None else (teacher.variables,)
+
+    def one(state: step.TrainState, batch: Sample) -> tuple[step.TrainState, dict[str, Any]]:
+        placed = sharding.place_batch(mesh, batch)
+        found: tuple[step.TrainState, dict[str, Any]] = jax.device_get(jitted(state, placed, *more))
+        return found
+
+    return one, step.init_state(config, 2, mesh)
+
+
+@pytest.fixture(scope="module")
+def plain(small: Config) -> tuple[Step, step.TrainState]:
+    return compiled(small)
+
+
+def logits_of(state: step.TrainState, image: Any) -> NDArray[np.float32]:
+    conv = jax.device_get(state.params)["Conv_0"]
+    return np.asarray(image) @ conv["kernel"][0, 0] + conv["bias"]
+
+
+def cross_entropy(logits: Any, label: Any) -> Any:
+    """(...) of logits (..., K)."""
+    log_p = np.asarray(jax.nn.log_softmax(logits))
+    return -np.take_along_axis(log_p, np.asarray(label, int)[..., None], -1)[..., 0]
+
+
+def test_a_step_follows_the_gradient_of_the_weighted_loss_at_its_rate(
+    plain: tuple[Step, step.TrainState],
+) -> None:
+    one, state = plain
+    batch = drawn()
+
+    def loss(params: Any) -> jax.Array:
+        log_p = jax.nn.log_softmax(batch["image"] @ params["kernel"][0, 0] + params["bias"])
+        return -2 * jnp.take_along_axis(log_p, batch["label"][..., None].astype(int), -1).mean()
+
+    for number, rate in ((0, 0.1), (1, 0.09)):
+        conv = jax.device_get(state.params)["Conv_0"]
+        gradient = jax.grad(loss)(conv)
+        state, metrics = one(state, batch)
+        expected = jax.tree.map(lambda p, g, rate=rate: p - rate * g, conv, gradient)
+        chex.assert_trees_all_close(state.params["Conv_0"], expected, rtol=1e-4, atol=1e-6)
+        assert int(state.step) == number + 1
+        assert metrics["learning_rate"] == pytest.approx(rate)
+        assert metrics["loss/progress"] == pytest.approx(number / STEPS)
+        squares = sum((np.asarray(leaf) ** 2).sum() for leaf in jax.tree.leaves(gradient))
+        assert metrics["grad_norm"] == pytest.approx(np.sqrt(squares), rel=1e-4)
+        assert metrics["loss"] == pytest.approx(2 * metrics["loss/ce"])
+        assert metrics["loss/ce"] == pytest.approx(float(loss(conv)) / 2, rel=1e-5)
+
+
+def test_running_statistics_move_with_every_step(plain: tuple[Step, step.TrainState]) -> None:
+    one, state = plain
+    batch = drawn()
+    new, _ = one(state, batch)
+    mean = batch["image"].astype(np.float64).mean((0, 1, 2))
+    np.testing.assert_allclose(new.batch_stats["BatchNorm_0"]["mean"], mean / 2, rtol=1e-4)
+
+
+def test_the_training_confusion_is_that_of_the_logits_of_this_step(
+    plain: tuple[Step, step.TrainState],
+) -> None:
+    one, state = plain
+    batch = drawn()
+    _, metrics = one(state, batch)
+    expected = np.zeros((3, 3), int)
+    np.add.at(expected, (batch["label"], logits_of(state, batch["image"]).argmax(-1)), 1)
+    np.testing.assert_array_equal(metrics["confusion"], expected)
+
+
+def test_a_pixel_without_a_label_teaches_as_little_as_one_without_data(
+    plain: tuple[Step, step.TrainState],
+) -> None:
+    one, state = plain
+    batch = drawn()
+    some = np.zeros((4, 8, 8), bool)
+    some[:, :3], some[1] = True, True
+    label = np.where(some, IGNORE, batch["label"]).astype(np.uint8)
+    unlabelled, metrics = one(state, batch | {"label": label})
+    blank, expected = one(state, batch | {"valid": ~some})
+    mean = cross_entropy(logits_of(state, batch["image"]), batch["label"])[~some].mean()
+    for found in (metrics, expected):
+        assert found["loss/ce"] == pytest.approx(mean, rel=1e-5)
+        assert found["confusion"].sum() == (~some).sum()
+    np.testing.assert_array_equal(metrics["confusion"], expected["confusion"])
+    chex.assert_trees_all_close(unlabelled.params["Conv_0"], blank.params["Conv_0"], atol=1e-6)
+
+
+def test_labels_and_masks_of_another_size_than_the_image_are_refused(
+    plain: tuple[Step, step.TrainState],
+) -> None:
+    one, state = plain
+    for name in ("image", "valid"):
+        batch = drawn()
+        with pytest.raises(AssertionError):
+            one(state, batch | {name: batch[name][:, :4]})
+
+
+def test_slices_of_a_batch_count_and_teach_like_the_whole(
+    small: Config, plain: tuple[Step, step.TrainState]
+) -> None:
+    sliced, state = compiled(dataclasses.replace(small, accumulate=2))
+    batch = drawn()
+    whole, expected = plain[0](state, batch)
+    new, metrics = sliced(state, batch)
+    chex.assert_trees_all_close(metrics, expected, rtol=1e-5)
+    np.testing.assert_array_equal(metrics["confusion"], expected["confusion"])
+    chex.assert_trees_all_close(new.params, whole.params, rtol=1e-5, atol=1e-7)
+    # Slices are images 0 and 2, then 1 and 3: so every device keeps its own ones. Running
+    # statistics see one slice after the other.
+    mean = np.zeros(2)
+    for piece in (batch["image"][::2], batch["image"][1::2]):
+        mean = 0.5 * mean + 0.5 * piece.astype(np.float64).mean((0, 1, 2))
+    np.testing.assert_allclose(new.batch_stats["BatchNorm_0"]["mean"], mean, rtol=1e-4)
+
+
+def test_slices_move_no_image_between_devices(small: Config) -> None:
+    config = dataclasses.replace(small, accumulate=2)
+    mesh = sharding.make_mesh(MeshShape(data=8))
+    state = step.init_state(config, 2, mesh)
+    batch = sharding.place_batch(mesh, drawn(16))
+    text = jax.jit(step.make_train_step(config, mesh)).lower(state, batch).compile().as_text()
+    assert "all-reduce" in text  # gradients are summed
+    for moved in ("all-to-all", "collective-permute", "all-gather"):
+        assert moved not in text
+
+
+class Drawing(nn.Module):
+    """Logits that are nothing but dropout, of a parameter for each place."""
+
+    num_classes: int = 3
+
+    @nn.compact
+    def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:  # noqa: D102
+        shape = (*image.shape[1:3], self.num_classes)
+        table = self.param("table", nn.initializers.ones, shape)
+        return nn.Dropout(0.5, deterministic=not train)(jnp.zeros_like(image[..., :1]) + table)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ramp:
+    """Linear in the logits, and different wherever one of them is another."""
+
+    weight: float = 1.0
+
+    def __call__(self, logits: jax.Array, batch: step.Batch, valid: jax.Array) -> jax.Array:  # noqa: D102
+        return (logits * jnp.arange(1, logits.size + 1).reshape(logits.shape)).mean()
+
+
+def test_every_step_draws_its_own_augmentation_and_dropout(small: Config) -> None:
+    standardize = (Standardize((1.0, 1.0), (0.5, 0.5)),)
+    loss = {"dropout": Ramp(), "image": Shown("image")}
+    config = dataclasses.replace(small, model=Drawing(), preprocess=standardize, loss=loss)
+    later = dataclasses.replace(config, augment=(Noise(1.0),))
+    both = dataclasses.replace(later, augment_raw=(Noise(1.0),))
+
+    one, state = compiled(both)
+    _, first = one(state, drawn())
+    _, again = one(state, drawn())
+    _, second = one(state.replace(step=jnp.int32(1)), drawn())  # type: ignore[attr-defined]
+    _, seeded = compiled(dataclasses.replace(both, seed=1))[0](state, drawn())
+    for name in ("loss/dropout", "loss/image"):
+        assert first[name] == again[name]
+        assert first[name] != second[name]
+        assert first[name] != seeded[name]
+
+    nothing = 2 * (float(drawn()["image"].mean()) - 1)
+    after = float(compiled(later)[0](state, drawn())[1]["loss/image"]) - nothing
+    # What the later augmentation draws does not depend on the raw one, whose noise is standardised.
+    before = (float(first["loss/image"]) - nothing - after) / 2
+    _, alone = compiled(dataclasses.replace(both, augment=()))[0](state, drawn())
+    assert (float(alone["loss/image"]) - nothing) / 2 == pytest.approx(before, abs=1e-5)
+    assert min(abs(before), abs(after), abs(before - after)) > 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Flat:
+    """The mean of the logits."""
+
+    weight: float = 1.0
+
+    def __call__(self, logits: jax.Array, batch: step.Batch, valid: jax.Array) -> jax.Array:  # noqa: D102
+        return logits.mean()
+
+
+def test_every_slice_draws_its_own_dropout(small: Config) -> None:
+    config = dataclasses.replace(small, model=Drawing(), loss={"mean": Flat()}, accumulate=2)
+    one, state = compiled(config)
+    new, _ = one(state, drawn(2))
+    # What is dropped has no gradient: of the two slices in neither, one or both.
+    moved = np.asarray(new.params["table"]) - 1
+    assert len(np.unique(np.round(moved / np.abs(moved).max(), 3))) == 3
+
+
+class Heads(nn.Module):
+    """One convolution, and everything that a network may sow."""
+
+    num_classes: int = 3
+
+    @nn.compact
+    def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:  # noqa: D102
+        logits = nn.Conv(self.num_classes, (1, 1))(image)
+        if train:
+            self.sow("aux_logits", "a", 2 * logits)
+            self.sow("aux_logits", "b", 3 * logits)
+            self.sow("second_logits", "c", 4 * logits)
+            self.sow("regularizers", "d", jnp.float32(0.25))
+            self.sow("regularizers", "e", jnp.float32(0.5))
+        return logits
+
+
+def test_all_that_a_network_sows_is_in_the_total_with_its_weight(small: Config) -> None:
+    loss = {
+        "ce": CrossEntropy(weight=2.0),
+        "two": CrossEntropy(weight=3.0, class_weights=(1.0, 2.0, 4.0)),
+        "second": Shown("second_logits"),
+    }
+    config = dataclasses.replace(small, model=Heads(), loss=loss, aux_weight=0.3)
+    one, state = compiled(config)
+    batch = drawn()
+    batch["label"][0] = IGNORE
+    _, metrics = one(state, batch)
+    logits = logits_of(state, batch["image"])
+    assert metrics["loss/second"] == pytest.approx(4 * logits.mean(), rel=1e-4)
+
+    def weighed(times: int) -> float:
+        """The weighted sum of the losses of so many times the logits."""
+        each = cross_entropy(times * logits[1:], batch["label"][1:])
+        weights = np.array([1.0, 2.0, 4.0])[batch["label"][1:]]
+        return float(2 * each.mean() + 3 * (weights * each).sum() / weights.sum())
+
+    assert metrics["loss/aux0"] == pytest.approx(weighed(2), rel=1e-5)
+    assert metrics["loss/aux1"] == pytest.approx(weighed(3), rel=1e-5)
+    assert metrics["loss/regularizers"] == pytest.approx(0.75)
+    total = weighed(1) + 0.3 * (weighed(2) + weighed(3)) + 0.75
+    assert metrics["loss"] == pytest.approx(total, rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def taught(small: Config) -> tuple[Step, step.TrainState, Any]:
+    """A step with a teacher of one band that sees twice the side image; what the teacher is."""
+    rule = Distillation("run", layers=("Conv_0",), features=3.0, logits=0.5, temperature=1.0)
+    config = dataclasses.replace(small, loss=small.loss | {"distillation": rule})
+    variables = jax.device_get(Pixel().init(jax.random.key(5), jnp.zeros((1, 8, 8, 1)), train=True))
+    see = functools.partial(preprocess, steps=(Standardize((0.0,), (0.5,)),))
+    return *compiled(config, Teacher(("Conv_0",), Pixel(), see, variables)), variables
+
+
+def with_side() -> Sample:
+    """A batch with side images, some of whose pixels have no data in one sensor or the other."""
+    batch = drawn()
+    side_valid, valid = np.ones((4, 8, 8), bool), np.ones((4, 8, 8), bool)
+    side_valid[0, :5], valid[1, :, :2] = False, False
+    batch["label"][2] = IGNORE  # a teacher needs no label
+    side = np.random.default_rng(3).standard_normal((4, 8, 8, 1)).astype(np.float32)
+    return batch | {"side": side, "valid": valid, "side_valid": side_valid}
+
+
+def test_what_a_teacher_says_is_in_the_total_with_its_weight(
+    taught: tuple[Step, step.TrainState, Any],
+) -> None:
+    one, state, variables = taught
+    batch = with_side()
+    new, metrics = one(state, batch)
+    both = batch["valid"] & batch["side_valid"]
+    ours = logits_of(state, batch["image"])
+    conv = variables["params"]["Conv_0"]
+    theirs = (2 * batch["side"]) @ conv["kernel"][0, 0] + conv["bias"]
+    log_p, log_t = (np.asarray(jax.nn.log_softmax(z)) for z in (ours, theirs))
+    divergence = (np.exp(log_t) * (log_t - log_p)).sum(-1)[both].mean()
+    squares = ((ours - theirs) ** 2)[both].mean()
+    assert metrics["loss/distillation/logits"] == pytest.approx(divergence, rel=1e-4)
+    assert metrics["loss/distillation/features"] == pytest.approx(squares, rel=1e-4)
+    sum_ = 0.5 * divergence + 3 * squares
+    assert metrics["loss/distillation"] == pytest.approx(sum_, rel=1e-4)
+    assert metrics["loss"] == pytest.approx(2 * metrics["loss/ce"] + sum_, rel=1e-4)
+    # It moves the parameters, too.
+    untaught, _ = one(state, batch | {"side_valid": np.zeros_like(both)})
+    assert distance(new.params, untaught.params) > 1e-3
+
+
+def test_where_a_sensor_has_no_data_a_teacher_teaches_nothing(
+    taught: tuple[Step, step.TrainState, Any],
+) -> None:
+    one, state, _ = taught
+    batch = with_side()
+    _, expected = one(state, batch)
+    hidden = batch["side"].copy()
+    hidden[~batch["side_valid"] | ~batch["valid"]] = 1e3
+    _, metrics = one(state, batch | {"side": hidden})
+    chex.assert_trees_all_close(metrics, expected, rtol=1e-5)
+
+
+def test_side_images_turn_with_the_others(small: Config) -> None:
+    class Same(nn.Module):
+        """The first band alone."""
+
+        num_classes: int = 3
+
+        @nn.compact
+        def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
+            return nn.Conv(3, (1, 1), use_bias=False, kernel_init=nn.initializers.ones)(
+                image[..., :1]
+            )
+
+    rule = Distillation("run", layers=("Conv_0",), features=1.0)
+    losses = small.loss | {"distillation": rule}
+    config = dataclasses.replace(small, model=Same(), augment=(Dihedral(),), loss=losses)
+    variables = Same().init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)), train=False)
+    teacher = Teacher(("Conv_0",), Same(), lambda image, valid: image, variables)
+    one, state = compiled(config, teacher)
+    batch = drawn(8)
+    side = {"side": batch["image"][..., :1], "side_valid": batch["valid"]}
+    _, metrics = one(state, batch | side)
+    assert metrics["loss/distillation"] == 0
+
+
+def test_a_teacher_without_side_images_is_refused(small: Config) -> None:
+    rule = Distillation("run", logits=1.0)
+    teacher = Teacher((), Pixel(), lambda image, valid: image, {})
+    losses = small.loss | {"distillation": rule}
+    one, state = compiled(dataclasses.replace(small, loss=losses), teacher)
+    with pytest.raises(UserError, match="its data no side images"):
+        one(state, drawn())
+
+
+def test_without_a_teacher_side_images_are_not_looked_at(
+    plain: tuple[Step, step.TrainState],
+) -> None:
+    one, state = plain
+    batch = with_side()
+    _, metrics = one(state, batch)
+    del batch["side"], batch["side_valid"]
+    _, expected = one(state, batch)
+    chex.assert_trees_all_equal(metrics, expected)
+
+
+def test_evaluation_answers_the_most_probable_class_of_the_preprocessed_image(
+    small: Config,
+) -> None:
+    config = dataclasses.replace(small, preprocess=(Standardize((1.0, -1.0), (2.0, 0.5)),))
+    mesh = alone()
+    state = step.init_state(config, 2, mesh)
+    batch = drawn()
+    batch["valid"][0, :2], batch["label"][1, :, 3] = False, IGNORE
+    evaluate = jax.jit(step.make_eval_step(config, mesh))
+    variables = step.inference_variables(state)
+    found = jax.device_get(evaluate(variables, sharding.place_batch(mesh, batch)))
+    image = (batch["image"] - [1.0, -1.0]) / [2.0, 0.5]
+    image[~batch["valid"]] = 0
+    logits = logits_of(state, image)
+    np.testing.assert_array_equal(found["prediction"], logits.argmax(-1))
+    assert found["prediction"].dtype == np.uint8
+    assert found.keys() == {"prediction", "confusion", "margins"}
+    counted = batch["valid"] & (batch["label"] != IGNORE)
+    for number in range(4):
+        confusion = np.zeros((3, 3), int)
+        seen = batch["label"][number][counted[number]], logits[number].argmax(-1)[counted[number]]
+        np.add.at(confusion, seen, 1)
+        rows, columns = confusion.sum(1), confusion.sum(0)
+        assert rows.tolist() != columns.tolist()
+        np.testing.assert_array_equal(found["margins"][number], [np.diag(confusion), rows, columns])
+    measured = jax.device_get(evaluate(variables, sharding.place_batch(mesh, batch), 2.0))
+    nll = [cross_entropy(logits / t, batch["label"] % 3)[counted].sum() for t in (1, 2)]
+    np.testing.assert_allclose(measured["at"].sum(0), nll, rtol=1e-4)
+    np.testing.assert_array_equal(measured["confusion"], found["confusion"])
+
+
+def test_a_fresh_state_is_a_function_of_the_seed_and_has_the_bands_that_the_network_sees(
+    small: Config,
+) -> None:
+    mesh = alone()
+
+    def fresh(**changes: Any) -> step.TrainState:
+        return step.init_state(dataclasses.replace(small, **changes), 2, mesh)
+
+    state, other, larger = (
+        fresh(),
+        fresh(seed=1),
+        fresh(data=dataclasses.replace(small.data, crop=128)),
+    )
+    assert int(state.step) == 0
+    assert state.ema is None
+    assert state.params["Conv_0"]["kernel"].shape == (1, 1, 2, 3)
+    assert (state.params["Conv_0"]["kernel"] != other.params["Conv_0"]["kernel"]).any()
+    chex.assert_trees_all_equal(state.params, larger.params)
+    removed = fresh(preprocess=(RemoveBands(bands=(1,)),))
+    assert removed.params["Conv_0"]["kernel"].shape == (1, 1, 1, 3)
+    averaged = dataclasses.replace(small.optimizer, ema=0.9)
+    following = fresh(optimizer=averaged)
+    chex.assert_trees_all_equal(following.ema, following.params)
+    abstract = step.abstract_state(dataclasses.replace(small, optimizer=averaged), 2, mesh)
+    chex.assert_trees_all_equal_shapes_and_dtypes(abstract, following)
+    assert all(
+        leaf.sharding == real.sharding
+        for leaf, real in zip(jax.tree.leaves(abstract), jax.tree.leaves(following), strict=True)
+    )
+    assert step.count_parameters(state.params) == 2 * 3 + 3 + 2 * 2

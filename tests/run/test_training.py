@@ -1,5 +1,6 @@
 """A run survives: killed, stopped, damaged or moved to other devices, it ends as it should."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -7,17 +8,31 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures import painted
 from fixtures.places import ROOT
 
 from jaxseg import config as configs
+from jaxseg.config import Config
+from jaxseg.datasets.paired import Paired
 from jaxseg.errors import UserError
+from jaxseg.losses.distillation import Distillation
 from jaxseg.run import checkpoint, completion, training
+from jaxseg.run.evaluator import Evaluator
+from jaxseg.run.logbook import Logbook
+from jaxseg.run.step import TrainState, init_state
+from jaxseg.scenes.agreement import SensorError
+from jaxseg.scenes.sensor import Sensor
 from jaxseg.sharding import MeshShape
+from jaxseg.transforms.radiometry import Standardize
 
 ONE_DEVICE = {"XLA_FLAGS": "--xla_backend_optimization_level=0", "JAX_PLATFORMS": "cpu"}
 
@@ -165,3 +180,313 @@ def test_a_run_starts_from_another_run(tiny: Path, finished: Path, tmp_path: Pat
     _, other = checkpoint.reopen(finished, MeshShape())
     for ours, theirs in zip(jax.tree.leaves(state.params), jax.tree.leaves(other.ema), strict=True):
         np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
+
+
+@pytest.fixture
+def small() -> Config:
+    """A run of seven steps that compiles in a moment, of one parameter."""
+    config = painted.config(num_steps=7, log_every=3, eval_every=4, save_every=5)
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, batch_size=8))
+
+
+class Kept:
+    """Stands for the checkpoints of a run: keeps what is saved in memory."""
+
+    def __init__(self, config: Config | None = None, state: TrainState | None = None) -> None:  # noqa: D107
+        self.stored, self.state = config, state
+        self.saved: dict[int, tuple[TrainState, float | None]] = {}
+
+    def __call__(self, workdir: Path, *, keep: int, repair: bool, code: object) -> "Kept":  # noqa: D102
+        assert (keep, repair) == (2, True)
+        return self
+
+    def __enter__(self) -> "Kept":  # noqa: D105
+        return self
+
+    def __exit__(self, *_: object) -> None:  # noqa: D105
+        pass
+
+    def stored_config(self) -> Config | None:  # noqa: D102
+        return self.stored
+
+    def restore_newest(self, abstract: TrainState) -> tuple[TrainState | None, list[str]]:  # noqa: D102
+        if self.state is None:
+            return None, []
+        place = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+        return jax.device_put(self.state, place), ["checkpoint 6 cannot be read"]
+
+    def save(self, state: TrainState, config: Config, miou: float | None) -> None:  # noqa: D102
+        self.stored = config
+        self.saved[int(state.step)] = jax.device_get(state), miou
+
+
+def lines(workdir: Path, kind: str) -> dict[int, dict[str, float]]:
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
+    return {row["step"]: row for row in rows if row["kind"] == kind}
+
+
+def test_a_run_logs_validates_and_saves_at_its_intervals_and_continues_where_it_was(
+    small: Config,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kept = Kept()
+    monkeypatch.setattr(training, "Checkpoints", kept)
+    final = training.train(small, tmp_path / "run")
+    said = capsys.readouterr().out
+    assert int(final.step) == 7
+    trained, validated = lines(tmp_path / "run", "train"), lines(tmp_path / "run", "validation")
+    assert list(trained) == [3, 6, 7]
+    assert list(validated) == [4, 7]
+    assert {step: miou for step, (_, miou) in kept.saved.items()} == {
+        5: None,
+        7: validated[7]["miou"],
+    }
+    counted = Evaluator(small, training.sharding.make_mesh(small.mesh), "validation")(final)
+    assert validated[7]["miou"] == counted.scores.miou
+    assert validated[7]["kappa"] == counted.scores.kappa
+    (events,) = (tmp_path / "run" / "tensorboard").iterdir()
+    assert b"validation/split 1 scene 0, row 0, column 0" in events.read_bytes()
+    assert {"loss", "loss/ce", "grad_norm", "learning_rate", "miou"} <= trained[3].keys()
+    assert trained[3]["images_per_second"] > 0
+    for told in (
+        "seed = 0",
+        "devices    8 x cpu",
+        "mesh       data 8, fsdp 1, space 1",
+        "network    Told, 1 parameters",
+        "weights    from scratch, seed 0",
+        "data       Painted, 2 training scenes, 2 bands, 3 classes",
+        "batch      8 windows of 8 x 8 pixels",
+        "steps      0 to 7",
+        "step 3/7",
+        "validating ...",
+    ):
+        assert told in said
+
+    # Stopped by a kill after step 5 it goes on with the batches that were to come.
+    monkeypatch.setattr(training, "Checkpoints", Kept(kept.stored, kept.saved[5][0]))
+    again = training.train(small, tmp_path / "run")
+    np.testing.assert_array_equal(again.params["sure"], final.params["sure"])
+    assert int(again.step) == 7
+    said = capsys.readouterr().out
+    assert "Skipped: checkpoint 6 cannot be read." in said
+    assert "weights    continued from the newest checkpoint" in said
+    assert "steps      5 to 7" in said
+    assert list(lines(tmp_path / "run", "train")) == [3, 6, 7]
+
+    # A finished one does nothing more; another config does not begin.
+    monkeypatch.setattr(training, "Checkpoints", Kept(kept.stored, kept.saved[7][0]))
+    assert int(training.train(small, tmp_path / "run").step) == 7
+    assert "is complete: 7 of 7 steps" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(UserError, match=r"another config.*\n  seed: 0 -> 1\n.*another --workdir"):
+        training.train(dataclasses.replace(small, seed=1), tmp_path / "run")
+
+
+def test_a_run_that_is_asked_to_stop_saves_logs_and_says_so(
+    small: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Kept()
+    monkeypatch.setattr(training, "Checkpoints", kept)
+
+    @contextmanager
+    def at_two() -> Iterator[Callable[[int], bool]]:
+        yield lambda step: step >= 2
+
+    monkeypatch.setattr(training, "_stop_requests", at_two)
+    with pytest.raises(training.Interrupted, match="Stopped at step 2; the state is saved"):
+        training.train(small, tmp_path)
+    assert list(kept.saved) == [2]
+    assert list(lines(tmp_path, "train")) == [2]
+    assert lines(tmp_path, "validation") == {}
+    # In the last step there is nothing left to stop.
+    monkeypatch.setattr(training, "Checkpoints", Kept())
+    short = dataclasses.replace(small, num_steps=2)
+    assert int(training.train(short, tmp_path / "short").step) == 2
+
+
+def test_signals_ask_to_stop_and_their_handlers_come_back() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with training._stop_requests() as requested:
+            assert not requested(1)
+            signal.raise_signal(number)
+            assert requested(1)
+            signal.raise_signal(signal.SIGTERM)  # again: it is stopping already
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def metrics(loss: float, confusion: list[list[int]]) -> dict[str, Any]:
+    return {
+        "loss/ce": jnp.float32(loss / 2),
+        "loss": jnp.float32(loss),
+        "grad_norm": jnp.float32(1.0),
+        "confusion": jnp.asarray(confusion, jnp.int32),
+    }
+
+
+def test_a_line_of_the_log_is_the_mean_of_its_steps_and_the_sum_of_their_pixels(
+    small: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter([100.0, 104.0, 200.0, 206.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(now))
+    steps = training._Steps(small, ("a", "b"))  # 100
+    steps.add(4, metrics(1.0, [[3, 1], [0, 0]]))
+    steps.check()  # 104: four seconds of work
+    steps.skip_clock()  # 200: a validation took its time
+    steps.add(5, metrics(3.0, [[0, 0], [2, 6]]))
+    with Logbook(tmp_path, total_steps=9) as log:
+        steps.write(log)  # 206
+        steps.write(log)  # nothing has come since
+    row = lines(tmp_path, "train")[5]
+    assert (row["loss"], row["loss/ce"], row["grad_norm"]) == (2.0, 1.0, 1.0)
+    assert row["miou"] == pytest.approx((3 / (4 + 5 - 3) + 6 / (8 + 7 - 6)) / 2)
+    assert row["images_per_second"] == pytest.approx(2 * 8 / 10)
+    assert row["waiting"] == 0
+    assert "confusion" not in row
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_the_time_that_data_are_waited_for_is_told(
+    small: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = training._Steps(small, ("a", "b"))
+    began = time.perf_counter()
+    clock = iter([10.0, 13.0, 20.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: began + next(clock))
+    for number in (1, 2, 3):
+        steps.add(number, metrics(1.0, [[1, 0], [0, 1]]))
+    assert steps.next_batch(iter([{"image": "next"}])) == {"image": "next"}  # type: ignore[dict-item]
+    with Logbook(tmp_path, total_steps=9) as log:
+        steps.write(log)
+    row = lines(tmp_path, "train")[3]
+    assert row["waiting"] == pytest.approx(3 / 20, rel=0.02)
+    assert row["images_per_second"] == pytest.approx(3 * 8 / 20, rel=0.02)
+
+
+def test_what_is_not_finite_is_named_with_its_step_and_its_first_cause(small: Config) -> None:
+    steps = training._Steps(small, ("a", "b"))
+    steps.add(4, metrics(1.0, [[1, 0], [0, 1]]))
+    steps.check()
+    steps.add(5, metrics(float("nan"), [[1, 0], [0, 1]]) | {"grad_norm": jnp.float32("inf")})
+    with pytest.raises(UserError, match=r"^loss/ce is nan at step 5; nothing of it was saved"):
+        steps.check()
+
+
+def test_batches_are_placed_one_ahead_in_their_order(small: Config) -> None:
+    mesh = training.sharding.make_mesh(MeshShape())
+    read: list[int] = []
+
+    def batches() -> Iterator[dict[str, Any]]:
+        for number in range(3):
+            read.append(number)
+            yield {"image": np.full((8, 2), number)}
+
+    placed = training._on_devices(batches(), mesh)
+    first = next(placed)
+    assert read == [0, 1]
+    assert isinstance(first["image"], jax.Array)
+    assert [int(batch["image"][0, 0]) for batch in (first, *placed)] == [0, 1, 2]
+    assert list(training._on_devices(iter([]), mesh)) == []
+
+
+def opened(
+    monkeypatch: pytest.MonkeyPatch, config: Config, state: TrainState
+) -> list[tuple[object, ...]]:
+    """Another run that is there to be opened; how it was."""
+    asked: list[tuple[object, ...]] = []
+
+    def reopen(*given: object, code: object) -> tuple[Config, TrainState]:
+        asked.append(given)
+        return config, state
+
+    monkeypatch.setattr(training.checkpoint, "reopen", reopen)
+    return asked
+
+
+def test_weights_come_from_another_run_or_framework_or_from_scratch(
+    small: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mesh = training.sharding.make_mesh(small.mesh)
+    averaged = dataclasses.replace(small, optimizer=dataclasses.replace(small.optimizer, ema=0.9))
+    scratch, origin = training._initialised(averaged, mesh, ())
+    assert origin == "from scratch, seed 0"
+    assert float(scratch.params["sure"]) == 2.0
+
+    def sure(tree: Any) -> float:
+        return float(tree["sure"])
+
+    one, two = ({"sure": jnp.float32(number)} for number in (5.0, 7.0))
+    other = scratch.replace(params=one, ema=None, step=jnp.int32(9))
+    asked = opened(monkeypatch, small, other)
+    state, origin = training._initialised(
+        dataclasses.replace(averaged, init_from="first"), mesh, ()
+    )
+    assert asked == [(Path("first"), small.mesh)]
+    assert (origin, sure(state.params), sure(state.ema)) == ("from the run first", 5.0, 5.0)
+    assert int(state.step) == 0  # the weights, not the run
+    assert state.ema["sure"] is not state.params["sure"]  # both are donated
+    opened(monkeypatch, small, other.replace(ema=two))
+    state, _ = training._initialised(dataclasses.replace(small, init_from="first"), mesh, ())
+    assert (sure(state.params), state.ema) == (7.0, None)
+    opened(monkeypatch, small, other.replace(params={"sure": jnp.zeros(2)}))
+    with pytest.raises(UserError, match="from the run first: its network is not this config's"):
+        training._initialised(dataclasses.replace(small, init_from="first"), mesh, ())
+
+    class Elsewhere:
+        """Weights of another framework."""
+
+        path, part = "unet.npz", "all"
+
+        def into(self, model: Any, variables: Any, bands: tuple[str, ...]) -> Any:
+            assert bands == ("answer", "class")
+            assert model == small.model
+            return variables | {"params": {"sure": variables["params"]["sure"] + 1}}
+
+    config: Any = dataclasses.replace(small, pretrained=Elsewhere())
+    state, origin = training._initialised(config, mesh, ())
+    assert (origin, sure(state.params)) == ("from unet.npz (all)", 3.0)
+
+
+PAINTED = painted.Painted()
+
+
+def test_a_teacher_is_a_finished_run_of_the_same_classes_that_sees_what_it_saw(
+    small: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert training._teacher(small, ()) is None
+    sensor = dataclasses.replace(painted.Painted().sensor, typical=((0.0, 1.0, 2.0),) * 2)
+    halve = (Standardize((0.0, 0.0), (2.0, 2.0)),)
+    finished = dataclasses.replace(small, sensor=sensor, preprocess=halve)
+    state = init_state(small, 2, training.sharding.make_mesh(small.mesh))
+    asked = opened(monkeypatch, finished, state.replace(ema={"sure": jnp.float32(4.0)}))
+    data = dataclasses.replace(small.data, source=Paired(PAINTED, PAINTED))
+    losses = small.loss | {"distillation": Distillation("first", logits=1.0)}
+    config = dataclasses.replace(small, data=data, loss=losses)
+    teacher = training._teacher(config, ())
+    assert teacher is not None
+    assert asked == [(Path("first"), small.mesh)]
+    assert float(teacher.variables["params"]["sure"]) == 4.0
+    seen = teacher.preprocess(jnp.full((1, 2, 2, 2), 3.0), jnp.ones((1, 2, 2), bool))
+    assert (seen == 1.5).all()
+
+    def of(**changes: Any) -> Config:
+        source = dataclasses.replace(Paired(PAINTED, PAINTED), **changes)
+        return dataclasses.replace(config, data=dataclasses.replace(data, source=source))
+
+    with pytest.raises(
+        UserError, match=r"first knows the classes land, water, ice; this run has l"
+    ):
+        training._teacher(of(source=painted.Painted(classes=("land", "ice", "water"))), ())
+
+    class Decibel(painted.Painted):
+        """Other numbers."""
+
+        @property
+        def sensor(self) -> Sensor:
+            return dataclasses.replace(super().sensor, bands=("answer", "height"))
+
+    with pytest.raises(SensorError, match="What the teacher first sees"):
+        training._teacher(of(side=Decibel()), ())

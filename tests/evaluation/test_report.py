@@ -1,0 +1,345 @@
+"""What a person sees of an assessment: every number stands where its name says."""
+
+import csv
+import dataclasses
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fixtures import painted
+from matplotlib.figure import Figure
+from PIL import Image
+
+from jaxseg.console import make_console
+from jaxseg.evaluation import report
+from jaxseg.evaluation.evaluate import Assessment
+from jaxseg.metrics.boundaries import BoundaryTotal
+from jaxseg.metrics.calibration import BINS, Reliability
+from jaxseg.metrics.intervals import bootstrap
+from jaxseg.metrics.objects import THRESHOLDS, ObjectTotal
+from jaxseg.metrics.scores import scores_of
+from jaxseg.pictures.tiles import Tile
+from jaxseg.run.evaluator import Evaluation
+
+NAMES = ("land", "[water]", "ice", "snow")
+"""Ice is in the reference and never predicted; snow is in neither."""
+CONFUSION = np.array([[50, 10, 0, 0], [5, 30, 0, 0], [3, 2, 0, 0], [0, 0, 0, 0]])
+
+
+def evaluation(confusion: np.ndarray) -> Evaluation:
+    margins = np.stack([np.diag(confusion), confusion.sum(1), confusion.sum(0)])
+    windows = np.stack([margins, margins // 2, margins // 3]).astype(np.int32)
+    return Evaluation(confusion, scores_of(confusion, NAMES), windows)
+
+
+def reliability(seed: int, nll: float) -> Reliability:
+    """Rows of classes whose bins are all filled, but for those of snow, which are empty."""
+    random = np.random.default_rng(seed)
+    pixels = random.integers(10, 90, (5, BINS))
+    pixels[4] = 0
+    right = (pixels * random.random((5, BINS))).astype(int)
+    return Reliability(pixels, right, pixels * (np.arange(BINS) + 0.5) / BINS, nll)
+
+
+def tile(name: str, rows: int) -> Tile:
+    label = np.zeros((rows, 8), np.uint8)
+    return Tile(name, np.zeros((rows, 8, 3), np.uint8), label, label, label == 0)
+
+
+@pytest.fixture(scope="module")
+def found() -> Assessment:
+    network = evaluation(CONFUSION)
+    borders = BoundaryTotal.of(4, tolerance=2.5, rim=3)
+    borders.counts[:] = [[6, 10, 8, 12], [3, 9, 5, 6], [0, 0, 0, 4], [0, 0, 0, 0]]
+    borders.rims[:] = [[7, 20], [9, 15], [0, 5], [0, 0]]
+    objects = ObjectTotal.of(4)
+    objects.true[:] = [0, 8, 5, 0]
+    objects.predicted[:] = [3, 10, 0, 0]
+    objects.matched[1] = np.linspace(6, 1, 10).round()
+    objects.overlap[1] = 4.5
+    objects.merged[1], objects.split[1], objects.pairs[1] = 1, 2, (30, 50, 70)
+    colors = (*painted.COLORS, (1, 2, 3))
+    return Assessment(
+        split="validation",
+        step=70,
+        source=painted.Painted(classes=NAMES, colors=colors),
+        network=network,
+        intervals=bootstrap(network.margins, range(3)),
+        boundaries=borders,
+        objects=objects,
+        temperature=1.7,
+        reliability=(reliability(1, 0.9), reliability(2, 0.4)),
+        baseline=evaluation(np.diag([40, 20, 5, 0]) + np.eye(4, k=1, dtype=int)),
+        wishart=None,
+        worst=[tile("low", 6), tile("lower", 6)],
+        median=[tile("middle", 12)],
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(found: Assessment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return report.write(found, tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are empty files: they are drawn once above."""
+    empty = lambda self, path, **_: Path(path).write_bytes(b"")  # noqa: E731
+    monkeypatch.setattr(Figure, "savefig", empty)
+
+
+def close(ours: Any, theirs: Any) -> bool:
+    """Numbers, and None for NaN."""
+    pairs = zip(np.ravel(ours), np.ravel(theirs), strict=True)
+    return all(a is None if np.isnan(b) else a == pytest.approx(b) for a, b in pairs)
+
+
+def test_scores_json_holds_every_number_under_its_name(found: Assessment, folder: Path) -> None:
+    stored = json.loads((folder / "scores.json").read_text())
+    assert (stored["split"], stored["step"]) == ("validation", 70)
+    assert stored["per_pixel_baseline"] == found.baseline.scores.as_json()  # type: ignore[union-attr]
+    assert "wishart_baseline" not in stored
+    network = stored["network"]
+    assert network.items() >= found.network.scores.as_json().items()
+    assert network["confusion"] == CONFUSION.tolist()
+    intervals = network["intervals"]
+    assert (intervals["unit"], intervals["blocks"], intervals["draws"]) == ("windows", 3, 1000)
+    low, high = found.intervals.low, found.intervals.high
+    assert close(intervals["miou"], [low["miou"], high["miou"]])
+    assert close(intervals["iou"], np.stack([low["iou"], high["iou"]], -1))
+    borders = network["boundaries"]
+    assert (borders["tolerance_pixels"], borders["rim_pixels"], borders["gsd"]) == (2.5, 3, 2.0)
+    f1, iou = found.boundaries.f1(), found.boundaries.iou()
+    for name, mean, values in (("f1", "mean_f1", f1), ("iou", "mean_iou", iou)):
+        assert list(borders[name]) == list(NAMES)
+        assert close(list(borders[name].values()), values)
+        assert borders[mean] == pytest.approx(np.nanmean(values))
+    before, after = (network["calibration"][name] for name in ("before", "after"))
+    assert network["calibration"]["temperature"] == 1.7
+    assert (before["nll"], after["nll"]) == (0.9, 0.4)
+    for part, reliability in zip((before, after), found.reliability, strict=True):
+        ece = reliability.ece()
+        assert part["ece"] == pytest.approx(ece[0])
+        assert part["classwise_ece"] == pytest.approx(np.nanmean(ece[1:]))
+        assert close(list(part["per_class"].values()), ece[1:])
+        assert part["per_class"]["snow"] is None
+    assert set(network["objects"]) == {"[water]", "ice"}  # those with objects in the reference
+    water = network["objects"]["[water]"]
+    expected = {
+        "true": 8,
+        "predicted": 10,
+        "recall": 6 / 8,
+        "precision": 6 / 10,
+        "f1": 12 / 18,
+        "mean_f1": found.objects.f1()[1].mean(),
+        "pq": 9 / 18,
+        "merged": 1,
+        "split": 2,
+        "rand": 60 / 120,
+        "f1_at_0.50": 12 / 18,
+        "f1_at_0.95": 2 / 18,
+    }
+    assert {name: water[name] for name in expected} == pytest.approx(expected)
+    assert len(water) == 10 + len(THRESHOLDS)
+    assert network["objects"]["ice"]["precision"] is None
+
+
+def table(folder: Path, name: str) -> list[dict[str, str]]:
+    with (folder / f"{name}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_tables_have_the_same_numbers_as_the_json(found: Assessment, folder: Path) -> None:
+    network = json.loads((folder / "scores.json").read_text())["network"]
+    calibration, borders = network["calibration"], network["boundaries"]
+    rows = table(folder, "classes")
+    assert [row["class"] for row in rows] == list(NAMES)
+    for k, (row, name) in enumerate(zip(rows, NAMES, strict=True)):
+        low, high = network["intervals"]["iou"][k]
+        expected = {
+            **{s: network["per_class"][name][s] for s in ("iou", "f1", "precision", "recall")},
+            "support": network["per_class"][name]["support"],
+            "iou_low": low,
+            "iou_high": high,
+            "boundary_f1": borders["f1"][name],
+            "boundary_iou": borders["iou"][name],
+            "ece": calibration["before"]["per_class"][name],
+            "ece_at_temperature": calibration["after"]["per_class"][name],
+        }
+        assert row.keys() == {"class", *expected}
+        for column, number in expected.items():
+            if number is None:
+                assert row[column] == ""
+            else:
+                assert float(row[column]) == pytest.approx(number, abs=1e-6)
+    confusion = table(folder, "confusion")
+    assert [row.pop("reference") for row in confusion] == list(NAMES)
+    assert [[int(row[name]) for name in NAMES] for row in confusion] == CONFUSION.tolist()
+    objects = table(folder, "objects")
+    assert [row["class"] for row in objects] == ["[water]", "ice"]
+    for name, number in network["objects"]["[water]"].items():
+        assert float(objects[0][name]) == pytest.approx(number, abs=1e-6)
+    assert objects[0]["true"] == "8"
+    assert objects[1]["precision"] == ""
+
+
+def test_the_bins_of_confidence_are_listed_before_and_after(
+    found: Assessment, folder: Path
+) -> None:
+    rows = table(folder, "reliability")
+    assert len(rows) == 2 * 5 * BINS
+    assert [row["class"] for row in rows[::BINS]] == ["most probable", *NAMES] * 2
+    number = 0
+    for temperature, part in zip((1.0, 1.7), found.reliability, strict=True):
+        for k in range(5):
+            for b in range(BINS):
+                row = rows[number]
+                number += 1
+                assert float(row["temperature"]) == temperature
+                assert float(row["above"]) == pytest.approx(b / BINS, abs=1e-6)
+                assert float(row["up_to"]) == pytest.approx((b + 1) / BINS, abs=1e-6)
+                assert int(row["pixels"]) == part.pixels[k, b]
+                assert int(row["right"]) == part.right[k, b]
+                if part.pixels[k, b]:
+                    mean = part.confidence[k, b] / part.pixels[k, b]
+                    assert float(row["mean_confidence"]) == pytest.approx(mean, abs=1e-6)
+                else:
+                    assert row["mean_confidence"] == ""
+
+
+def test_a_split_has_its_folder_and_the_temperature_lies_above_all(
+    found: Assessment, folder: Path
+) -> None:
+    assert folder.parts[-2:] == ("evaluation", "validation")
+    stored = json.loads((folder.parent / "calibration.json").read_text())
+    assert stored == {"step": 70, "temperature": 1.7, "fitted_on": "validation"}
+    pictures = ("confusion", "classes", "reliability", "objects", "worst", "median")
+    assert {path.stem for path in folder.glob("*.png")} == set(pictures)
+    sizes = {name: Image.open(folder / f"{name}.png").size for name in ("worst", "median")}
+    assert sizes["worst"] != sizes["median"]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_other_data_have_a_folder_of_their_own(found: Assessment, tmp_path: Path) -> None:
+    few = dataclasses.replace(found, split="test", objects=ObjectTotal.of(4), baseline=None)
+    folder = report.write(few, tmp_path, data="elsewhere")
+    assert folder == tmp_path / "evaluation" / "elsewhere" / "test"
+    assert (tmp_path / "evaluation" / "calibration.json").exists()
+    assert not (folder / "objects.png").exists()
+    assert (folder / "objects.csv").read_text() == ""
+    stored = json.loads((folder / "scores.json").read_text())
+    assert "per_pixel_baseline" not in stored
+    assert stored["network"]["objects"] == {}
+
+
+def test_the_chart_of_the_classes_shows_borders_objects_and_single_pixels(
+    found: Assessment,
+) -> None:
+    figure = report._figures(found)["classes"]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend[:4] == [
+        "boundary F1, 2.5 px",
+        "boundary IoU, 3 px",
+        "object F1",
+        "IoU of single pixels",
+    ]
+    points = {
+        c.get_label(): c.get_offsets()[:, 0] for c in figure.axes[0].collections if c.get_label()
+    }
+    order = np.argsort(-np.asarray(found.network.scores.iou), kind="stable")
+    assert found.baseline is not None
+    expected = {
+        legend[0]: found.boundaries.f1(),
+        legend[1]: found.boundaries.iou(),
+        legend[2]: found.objects.f1()[:, 0],
+        legend[3]: np.array(found.baseline.scores.iou),
+        "IoU": np.array(found.network.scores.iou),
+    }
+    for name, values in expected.items():
+        drawn = np.ma.filled(np.ma.asarray(points[name]), np.nan)
+        np.testing.assert_allclose(drawn, 100 * values[order])
+    titles = [axes.get_title() for axes in report._figures(found)["reliability"].axes]
+    before, after = (100 * part.ece()[0] for part in found.reliability)
+    assert titles[0] == f"as trained:  ECE {before:.2f} %"
+    assert titles[2] == f"logits divided by T = 1.7:  ECE {after:.2f} %"
+
+
+def shown(found: Assessment) -> str:
+    text = io.StringIO()
+    report.show(found, make_console(text), title="the run, validation split")
+    said = text.getvalue()
+    assert max(map(len, said.splitlines())) <= 100
+    return said
+
+
+def test_the_terminal_says_the_same_in_percent(found: Assessment) -> None:
+    said = shown(found)
+    low, high = found.intervals.low, found.intervals.high
+    assert "the run, validation split, 100 labelled pixels" in said
+    ends = [f"{100 * end['miou']:.1f}" for end in (low, high)]
+    accuracy = [f"{100 * end['overall_accuracy']:.1f}" for end in (low, high)]
+    kappa = [f"{end['kappa']:.3f}" for end in (low, high)]
+    assert (
+        f"95 % intervals: mIoU {ends[0]} to {ends[1]} %, overall accuracy {accuracy[0]} to "
+        f"{accuracy[1]} %, kappa {kappa[0]} to {kappa[1]}\n"
+    ) in said
+    assert "(1000 draws of the split's 3 windows)" in said
+    assert found.baseline is not None
+    miou, pixels = found.network.scores.miou, found.baseline.scores.miou
+    assert miou != pixels
+    sentence = f"single pixels reaches mIoU {pixels:.4f}; context buys {miou - pixels:+.4f}."
+    assert sentence in said
+    before, after = found.reliability
+    rows = [line.split() for line in said.splitlines()]
+    for k, name in enumerate(NAMES):
+        columns = found.boundaries.f1(), found.boundaries.iou(), before.ece()[1:], after.ece()[1:]
+        cells = ["-" if np.isnan(c[k]) else f"{100 * c[k]:.1f}" for c in columns]
+        interval = [
+            "-" if np.isnan(end["iou"][k]) else f"{100 * end['iou'][k]:.1f}" for end in (low, high)
+        ]
+        assert [name, interval[0], "to", interval[1], *cells] in rows
+    f1, iou = np.nanmean(found.boundaries.f1()), np.nanmean(found.boundaries.iou())
+    assert "F1 within 2.5 pixels (5 m), IoU of rims of 3 pixels (6 m); means" in said
+    assert f"means {100 * f1:.1f} and {100 * iou:.1f} %" in said
+    ece = [100 * part.ece()[0] for part in (before, after)]
+    assert f"ECE {ece[0]:.1f} %, with the logits divided by T = 1.700" in said
+    assert f"(fitted on validation) {ece[1]:.1f} %;\n  NLL 0.9000 and 0.4000" in said
+    mean = 100 * found.objects.f1()[1].mean()
+    assert (
+        "[water] 8 10 75.0 60.0 66.7 MEAN 50.0 1 2 50.0".replace("MEAN", f"{mean:.1f}").split()
+        in rows
+    )
+
+
+def test_on_ground_of_unknown_scale_nothing_is_in_metres_and_without_objects_no_table(
+    found: Assessment,
+) -> None:
+    source = dataclasses.replace(found.source, gsd=None)  # type: ignore[type-var]
+    none = dataclasses.replace(found, source=source, objects=ObjectTotal.of(4), baseline=None)
+    said = shown(none)
+    assert "F1 within 2.5 pixels, IoU of rims of 3 pixels; means" in said
+    assert "objects:" not in said
+    assert "single pixels" not in said
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_polarimetric_runs_are_shown_beside_both_classifiers(
+    found: Assessment, tmp_path: Path
+) -> None:
+    wishart = evaluation(np.diag([45, 5, 1, 0]) + np.eye(4, k=-1, dtype=int))
+    both = dataclasses.replace(found, wishart=wishart)
+    rows = [line.split() for line in shown(both).splitlines()]
+    for name, part in (
+        ("the network", found.network),
+        ("Wishart maximum likelihood, single pixels", wishart),
+        ("one Gaussian per class, single pixels", found.baseline),
+    ):
+        assert part is not None
+        s = part.scores
+        shares = [f"{100 * n:.1f}" for n in (s.overall_accuracy, s.average_accuracy)]
+        assert [*name.split(), *shares, f"{s.kappa:.3f}", f"{100 * s.miou:.1f}"] in rows
+    stored = json.loads((report.write(both, tmp_path) / "scores.json").read_text())
+    assert stored["wishart_baseline"] == wishart.scores.as_json()

@@ -1,0 +1,219 @@
+"""What a run does where nobody says otherwise: every default is pinned once, with its reason."""
+
+import dataclasses
+import inspect
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from jaxseg import console, sharding
+from jaxseg.cli import commands
+from jaxseg.cli import flags as command_flags
+from jaxseg.config import Config
+from jaxseg.config_text import shown
+from jaxseg.evaluation import evaluate as assessment
+from jaxseg.evaluation import wishart as wishart_baseline
+from jaxseg.evaluation.gaussian import GaussianClassifier
+from jaxseg.losses.distillation import Distillation
+from jaxseg.losses.noisy_labels import CoTeaching, CrossModalSelection
+from jaxseg.losses.pixels import CrossEntropy
+from jaxseg.losses.presence import Presence
+from jaxseg.metrics.boundaries import Tolerance
+from jaxseg.optimizer import Optimizer
+from jaxseg.pictures import charts
+from jaxseg.pictures import tiles as pictures
+from jaxseg.pipeline import band_statistics
+from jaxseg.pipeline.windows import Data
+from jaxseg.run import checkpoint, fitting, training
+from jaxseg.run import evaluator as evaluation
+from jaxseg.scenes import scene as batch
+from jaxseg.scenes.sensor import Sensor
+from jaxseg.sharding import MeshShape
+from jaxseg.transforms.radiometry import Standardize
+from jaxseg.weights.pretrained import Pretrained
+
+DEFAULTS: list[tuple[Any, str, object, str]] = [
+    # -- the config -------------------------------------------------------------------------------
+    (Config, "preprocess", (Standardize(),), "every sensor's numbers are brought to one scale"),
+    (Config, "augment", (), "what may be changed depends on the images"),
+    (Config, "augment_raw", (), "likewise"),
+    (Config, "loss", {"ce": CrossEntropy()}, "the plain loss; others are asked for"),
+    (Config, "aux_weight", 0.4, "PSPNet's factor of its auxiliary loss, Zhao et al. 2017"),
+    (Config, "optimizer", Optimizer(), "see below"),
+    (Config, "num_steps", 1000, "a first look"),
+    (Config, "accumulate", 1, "the batch fits, as a rule"),
+    (Config, "seed", 0, "a run repeats itself unless asked"),
+    (Config, "sensor", Sensor(()), "measured when a run starts"),
+    (Config, "pretrained", Pretrained(), "from scratch"),
+    (Config, "init_from", None, "from scratch"),
+    (Config, "mesh", MeshShape(), "see below"),
+    (Config, "log_every", 10, "a line every few seconds"),
+    (Config, "eval_every", 500, "twice in the default run"),
+    (Config, "save_every", 500, "with every validation, so that the best can be kept"),
+    (Config, "keep", 2, "one may be damaged by the kill that made it the last"),
+    # -- the data ---------------------------------------------------------------------------------
+    (Data, "crop", 256, "fits every network's stride and most scenes"),
+    (Data, "batch_size", 16, "a multiple of eight devices"),
+    (Data, "evaluation_crop", 0, "the size that was trained"),
+    (Data, "pad", False, "a scene smaller than the crop is more often a mistake"),
+    (Data, "threads", 8, "reading waits for disks, not for cores"),
+    # -- the optimizer ----------------------------------------------------------------------------
+    (Optimizer, "learning_rate", 1e-3, "AdamW's usual one"),
+    (Optimizer, "name", "adamw", "needs no tuning per network"),
+    (Optimizer, "schedule", "poly", "DeepLab's and PSPNet's"),
+    (Optimizer, "power", 0.9, "DeepLab's and PSPNet's"),
+    (Optimizer, "warmup", 0, "not every network needs it"),
+    (Optimizer, "momentum", 0.9, "DeepLab's and PSPNet's"),
+    (Optimizer, "nesterov", False, "neither of them does"),
+    (Optimizer, "weight_decay", 1e-4, "PSPNet's"),
+    (Optimizer, "clip", None, "no limit that nobody knows of"),
+    (Optimizer, "ema", None, "the last parameters are evaluated"),
+    # -- teachers and losses that choose labels ---------------------------------------------------
+    (Distillation, "layers", ("bottleneck",), "the coarsest features of the U-Nets"),
+    (Distillation, "student", "", "both networks are of one kind"),
+    (Distillation, "features", 0.0, "a term is asked for"),
+    (Distillation, "attention", 0.0, "a term is asked for"),
+    (Distillation, "hallucination", 0.0, "a term is asked for"),
+    (Distillation, "logits", 0.0, "a term is asked for"),
+    (Distillation, "temperature", 2.0, "our choice"),
+    (Distillation, "weight", 1.0, "its terms have factors of their own"),
+    (Presence, "weight", 1.0, "factor 1 in Lextal/pspnet-pytorch"),
+    (Presence, "class_weights", (), "all classes alike"),
+    (CoTeaching, "weight", 1.0, "the loss as it is"),
+    (CoTeaching, "forget", None, "nobody knows how many labels are wrong"),
+    (CoTeaching, "ramp", 0.2, "our choice"),
+    (CoTeaching, "start", 0.0, "at once, as in the paper"),
+    (CrossModalSelection, "weight", 1.0, "the loss as it is"),
+    (CrossModalSelection, "rho", 0.5, "half of each class is kept whole in the end"),
+    (CrossModalSelection, "ramp", 0.5, "our choice"),
+    (CrossModalSelection, "consistency", 0.5, "our choice"),
+    # -- devices ----------------------------------------------------------------------------------
+    (MeshShape, "data", -1, "all devices, each with whole images"),
+    (MeshShape, "fsdp", 1, "networks fit on a device"),
+    (MeshShape, "space", 1, "images do, too"),
+    (sharding, "SMALL", 2**14, "gathering less costs more than storing it"),
+    (training, "AHEAD", 2, "more would only fill the devices' memory"),
+    # -- what is measured -------------------------------------------------------------------------
+    (batch, "IGNORE", 255, "the custom of the field, and the largest uint8"),
+    (fitting, "WINDOWS", 256, "means and variances are settled long before"),
+    (band_statistics, "TYPICAL_WINDOWS", 32, "they tell scales apart, not scenes"),
+    (band_statistics, "TYPICAL_PIXELS", 1024, "likewise"),
+    (evaluation, "CALIBRATION_WINDOWS", 256, "one number needs no more"),
+    (assessment, "BASELINE_WINDOWS", 256, "a few numbers per class need no more"),
+    (assessment, "BASELINE_SIDE", 1024, "a window's pixels fit into memory"),
+    (assessment, "TOLERANCE", Tolerance(2.0), "borders are drawn by hand to two pixels or so"),
+    (assessment, "RIM", Tolerance(0.02, "diagonal"), "Cheng et al., Boundary IoU, CVPR 2021"),
+    (GaussianClassifier, "prior_pixels", None, "as many pixels as there are bands"),
+    (GaussianClassifier, "ridge", 1e-6, "below what changes a map, above rounding"),
+    (wishart_baseline, "RIDGE", 1e-6, "likewise"),
+    (wishart_baseline, "BANDS", 9, "real numbers of a Hermitian 3 x 3 matrix"),
+    # -- what is shown and kept -------------------------------------------------------------------
+    (charts, "SHOWN", 30, "rows that can be read"),
+    (charts, "MARKERS", ("s", "D", "^", "v"), "told apart without colours"),
+    (pictures, "DPI", 120.0, "sharp on a screen"),
+    (pictures, "RIGHT", (214, 214, 214), "light grey: not looked at"),
+    (pictures, "WRONG", (214, 30, 40), "red: looked at"),
+    (pictures, "STRIPES", ((0, 0, 0), (96, 96, 96)), "no class is striped"),
+    (console, "SECONDS_BETWEEN_PLAIN_LINES", 10.0, "a log that can be read"),
+    (shown, "MANY", 256, "standard deviations whole, fitted matrices by their length"),
+    (checkpoint, "METRIC", "miou", "the field's score"),
+    (commands, "MISTAKE", 2, "what argument parsers exit with"),
+    (commands, "INTERRUPTED", 130, "128 + SIGINT"),
+    # -- arguments of functions -------------------------------------------------------------------
+    (assessment.evaluate, "split", "test", "what is reported"),
+    (assessment.evaluate, "source", None, "the run's own data"),
+    (assessment.evaluate, "which", "best", "what is reported"),
+    (assessment.evaluate, "mesh_shape", MeshShape(), "all devices"),
+    (assessment.evaluate, "baseline", True, "shows what context buys"),
+    (assessment.evaluate, "tolerance", Tolerance(2.0), "see above"),
+    (assessment.evaluate, "rim", Tolerance(0.02, "diagonal"), "see above"),
+    (checkpoint.reopen, "which", "best", "what is reported"),
+    (checkpoint.Checkpoints, "keep", 1, "reading keeps what is there"),
+    (checkpoint.Checkpoints, "repair", False, "reading changes nothing"),
+    (evaluation.Evaluator, "confidence", False, "a validation in training has no use for it"),
+    (evaluation.Evaluator.snapshots, "count", 3, "few enough to look at every time"),
+    (pictures.stretch, "low", 2.0, "two of a hundred pixels may be darker: shadows"),
+    (pictures.stretch, "high", 98.0, "or brighter: clouds"),
+    (pictures.panel_array, "gap", 4, "seen, and no more"),
+    (pictures.short, "length", 28, "fits beside a chart"),
+    # -- flags of the commands --------------------------------------------------------------------
+    (command_flags.TrainFlags, "workdir", None, "runs/ and the name of the config's file"),
+    (command_flags.TrainFlags, "distributed", False, "one process, as a rule"),
+    (command_flags.TrainFlags, "code", (), "a run of jaxseg's own classes needs none"),
+    (command_flags.EvaluateFlags, "config", "", "the run's own data"),
+    (command_flags.EvaluateFlags, "split", "test", "what is reported"),
+    (command_flags.EvaluateFlags, "step", "best", "what is reported"),
+    (command_flags.EvaluateFlags, "baseline", True, "shows what context buys"),
+    (command_flags.EvaluateFlags, "tolerance", Tolerance(2.0), "as in `assessment.evaluate`"),
+    (command_flags.EvaluateFlags, "rim", Tolerance(0.02, "diagonal"), "likewise"),
+    (command_flags.EvaluateFlags, "mesh", MeshShape(), "all devices"),
+    (command_flags.EvaluateFlags, "distributed", False, "one process, as a rule"),
+    (command_flags.EvaluateFlags, "code", (), "a run of jaxseg's own classes needs none"),
+    (command_flags.ExportFlags, "step", "best", "what is reported"),
+    (command_flags.ExportFlags, "code", (), "a run of jaxseg's own classes needs none"),
+    (command_flags.ModelsFlags, "name", "", "all of them"),
+    (command_flags.ModelsFlags, "size", 512, "our choice"),
+    (command_flags.ModelsFlags, "bands", 3, "photographs"),
+    (command_flags.ModelsFlags, "classes", 21, "those of Pascal VOC"),
+    (command_flags.BorderFlags, "file", Path("border.png"), "in the folder one is in"),
+    (command_flags.BorderFlags, "split", "train", "where the weights are used"),
+    (command_flags.BorderFlags, "count", 4, "few enough to look at"),
+    (command_flags.BorderFlags, "code", (), "a run of jaxseg's own classes needs none"),
+    (command_flags.ClassWeightsFlags, "recount", False, "what was counted is kept"),
+    (command_flags.PolsarFlags, "out", Path("polsar"), "in the folder one is in"),
+    (command_flags.PolsarFlags, "average", 0, "follows from the looks"),
+    (command_flags.PolsarFlags, "looks", 0.0, "measured"),
+]
+
+
+def default(room: Any, name: str) -> object:
+    """Of a module its constant, of a class its field's, of a function its argument's."""
+    if isinstance(room, ModuleType):
+        return getattr(room, name)
+    if dataclasses.is_dataclass(room):
+        field = {field.name: field for field in dataclasses.fields(room)}[name]
+        made = field.default_factory
+        return field.default if made is dataclasses.MISSING else made()
+    return inspect.signature(room).parameters[name].default
+
+
+@pytest.mark.parametrize(
+    ("room", "name", "value", "reason"),
+    DEFAULTS,
+    ids=[f"{room.__name__.rpartition('.')[2]}.{name}" for room, name, _, _ in DEFAULTS],
+)
+def test_a_default_is_what_users_were_told(
+    room: Any, name: str, value: object, reason: str
+) -> None:
+    found = default(room, name)
+    assert found == value, f"{value}: {reason}"
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    "room",
+    sorted(
+        {room for room, *_ in DEFAULTS if dataclasses.is_dataclass(room)}, key=lambda r: r.__name__
+    ),
+    ids=lambda room: room.__name__,
+)
+def test_every_field_of_a_class_is_pinned(room: Any) -> None:
+    given = {
+        field.name
+        for field in dataclasses.fields(room)
+        if field.init and {field.default, field.default_factory} != {dataclasses.MISSING}
+    }
+    assert {name for other, name, *_ in DEFAULTS if other is room} == given
+
+
+def test_only_these_fields_may_differ_when_a_run_continues() -> None:
+    free = {
+        (room.__name__, field.name)
+        for room in (Config, Data, Optimizer)
+        for field in dataclasses.fields(room)
+        if field.metadata.get("free_on_resume")
+    }
+    names = ("num_steps", "log_every", "eval_every", "save_every", "keep", "mesh")
+    assert free == {("Data", "threads"), *(("Config", name) for name in names)}
