@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import jax
 import numpy as np
@@ -37,7 +36,7 @@ from jaxseg.step import (
     count_parameters,
     inference_variables,
     init_state,
-    make_train_step,
+    jit_train_step,
 )
 
 AHEAD = 2
@@ -101,7 +100,7 @@ def train(config: Config, workdir: Path) -> TrainState:
             # 6 compile
             log.doing("compiling")
             started = time.perf_counter()
-            batches = _on_devices(
+            batches = on_devices(
                 pipeline.training_batches(
                     config.data,
                     seed=config.seed,
@@ -224,18 +223,8 @@ def _compiled(
 ) -> Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]:
     """The training step as one executable: another shape is an error, never a recompilation."""
     teacher = _teacher(config)
-    placements = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    placed: tuple[Any, ...] = (placements, sharding.batch_sharding(mesh))
-    more: tuple[Any, ...] = ()
-    if teacher is not None:
-        more = (teacher.variables,)
-        placed += (jax.tree.map(lambda leaf: leaf.sharding, teacher.variables),)
-    step = jax.jit(
-        make_train_step(config, mesh, teacher),
-        donate_argnums=0,
-        in_shardings=placed,
-        out_shardings=(placements, sharding.replicated(mesh)),
-    )
+    more = () if teacher is None else (teacher.variables,)
+    step = jit_train_step(config, mesh, abstract, teacher)
     compiled = step.lower(state, batch, *more).compile()
     return lambda state, batch: compiled(state, batch, *more)
 
@@ -266,7 +255,7 @@ def _teacher(config: Config) -> Teacher | None:
     return Teacher(finished.model, see, inference_variables(state))
 
 
-def _on_devices(batches: Iterator[Sample], mesh: Mesh) -> Iterator[dict[str, jax.Array]]:
+def on_devices(batches: Iterator[Sample], mesh: Mesh) -> Iterator[dict[str, jax.Array]]:
     """Places batches on the devices, one ahead of the one that is handed out."""
     placed = None
     for batch in batches:
