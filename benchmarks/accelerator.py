@@ -12,7 +12,7 @@ every case, so that a run that is cut off still counts.
 Times are medians of steps that are waited for one by one, the first ones left out, on numbers made
 on the device; compiling is reported apart. FLOPs are those of convolutions and matrix products,
 without products with padding; a training step counts three forward passes. Bytes are XLA's own
-estimate, where the backend makes one.
+estimate, or where it makes none, those of all operands and results of the optimised program.
 
 This process never touches the device. Others do, and answer it one request at a time: one that
 takes too long, as a compilation that cannot be interrupted, is ended with its process. While
@@ -301,15 +301,20 @@ class Session:
         self.share = ALONE
         self.ours = self._worker("jax")
         ways = {"as always": self.flags}
-        if self.report.about["device"]["platform"] == "gpu":
-            ways["deterministic operations"] = f"{self.flags} {DETERMINISTIC}"
+        if self.report.about["device"]["platform"] in ("gpu", "cuda"):
+            ways["with deterministic operations"] = f"{self.flags} {DETERMINISTIC}"
         found: Facts = {}
         for number, (way, flags) in enumerate(ways.items()):
             folder, config = self.scratch / f"runs{number}", self.scratch / "config.py"
-            found[way] = killed_and_resumed(
-                folder, config, flags, deadline, self.host, self.report.note
-            )
-            if found[way]["unequal"] == 0:
+            try:
+                found[way] = killed_and_resumed(
+                    folder, config, flags, deadline, self.host, self.report.note
+                )
+            except Lost as lost:
+                if not found:
+                    raise
+                found[way] = {"lost": lost.reason}
+            if found[way].get("unequal") == 0:
                 break
         return {"ways": found}
 

@@ -21,6 +21,7 @@ from accelerator_parts.cases import Case, planned  # noqa: E402
 from accelerator_parts.flops import flops  # noqa: E402
 from accelerator_parts.report import NOTHING, Report  # noqa: E402
 from accelerator_parts.sizes import SIZES  # noqa: E402
+from accelerator_parts.traffic import bytes_moved  # noqa: E402
 from accelerator_parts.workers import Lost, Worker  # noqa: E402
 
 SERVER = """
@@ -94,6 +95,32 @@ def test_results_are_whole_after_every_case_and_name_what_was_not_reached(tmp_pa
     assert lines[-1] == "Not reached: training unet32 bfloat16."
 
 
+def test_the_largest_gaps_are_those_of_the_least_share_of_the_nearer_ceiling(
+    tmp_path: Path,
+) -> None:
+    report = Report(tmp_path, time.monotonic())
+    names = ("unet32", "unet64", "pspnet", "linknet")
+    cases = [Case("ceilings"), *(Case("training", name, "bfloat16") for name in names)]
+    report.plan(cases)
+    report.record(cases[0], {"status": "done", "bfloat16": 1e15, "float32": 1e14, "copy": 1e12})
+    for case, product, copy in zip(
+        cases[1:], (0.4, 0.5, 0.2, 0.1), (0.3, 0.1, 0.1, 0.9), strict=True
+    ):
+        rates = {"flops_per_second": product * 1e15, "bytes_per_second": copy * 1e12}
+        step = {"batch": 8, "step_seconds": 0.1, "images_per_second": 80.0, "losses": [2.0, 1.0]}
+        compiled = {"memory": {"total": 2**30}, "lower_seconds": 2.0, "compile_seconds": 30.0}
+        learned = {"finite": True, "falling": True}
+        report.record(case, {"status": "done"} | rates | step | compiled | learned)
+    gaps = json.loads(report.json.read_text())["gaps"]
+    assert gaps == [
+        *("training pspnet bfloat16: 20 %", "training unet32 bfloat16: 40 %"),
+        "training unet64 bfloat16: 50 %",
+    ]
+    assert "| PSPNet-50, bfloat16 | 8 | 80.0 | 100 | 1.00 | 200 (20 %) | 100 (10 %) | 32 |" in (
+        report.markdown.read_text()
+    )
+
+
 def test_the_first_network_is_trained_and_compared_before_the_others_begin() -> None:
     parts = [(case.part, case.network) for case in planned(list(SIZES), compared=True)]
     first = ("training", "unet32"), ("PyTorch", "unet32"), ("training", "unet64")
@@ -118,6 +145,36 @@ def test_flops_leave_padding_out_and_count_loops_as_often_as_they_run() -> None:
     assert flops(jax.make_jaxpr(network)(image, kernel)) == (
         3 * 2 * 2 * rows * columns * 6 * 6 + 2 * 2 * 4 * 5 * 6 * 6
     )
+
+
+PROGRAM = """
+HloModule jit_f
+
+%body (p: f32[8]) -> f32[8] {
+  %p = f32[8]{0} parameter(0)
+  ROOT %copy.1 = f32[8]{0} copy(%p)
+}
+
+ENTRY %main (a: bf16[2,4], k: f32[8]) -> (f32[8], f32[8]) {
+  %a = bf16[2,4]{1,0} parameter(0)
+  %k = f32[8]{0} parameter(1)
+  %conv = (f32[8]{0}, /*index=1*/u8[999]{0}) custom-call(%a, %k), custom_call_target="f(x)"
+  %y = f32[8]{0} get-tuple-element(%conv), index=0
+  %loop = f32[8]{0} call(%y), to_apply=%body
+  ROOT %tuple = (f32[8]{0}, f32[8]{0}) tuple(%y, %loop)
+}
+"""
+
+
+def test_bytes_are_those_of_operands_and_results_without_scratch() -> None:
+    convolution = 2 * 4 * 2 + 8 * 4 + 8 * 4
+    assert bytes_moved(PROGRAM) == convolution + 2 * 8 * 4
+
+
+def test_bytes_of_a_real_program_are_those_that_xla_counts() -> None:
+    x = jnp.zeros((64, 128))
+    compiled = jax.jit(lambda x: jnp.sort(x @ x.T)).lower(x).compile()
+    assert bytes_moved(compiled.as_text()) == compiled.cost_analysis()["bytes accessed"]
 
 
 class Small(NamedTuple):

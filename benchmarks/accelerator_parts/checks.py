@@ -19,7 +19,7 @@ from accelerator_parts.networks import (
     network,
     one_device,
 )
-from accelerator_parts.programs import NO_TRITON, NO_TUNING
+from accelerator_parts.programs import NO_TRITON, NO_TUNING, is_gpu
 from accelerator_parts.workers import Facts, Note
 from numpy.typing import NDArray
 
@@ -84,7 +84,7 @@ def golden(request: Facts, note: Note) -> Facts:
 
 def _quickly(lowered: jax.stages.Lowered, device: jax.Device) -> Callable[..., Any]:
     """Compiled without trying kernels on the device: one call is not worth it."""
-    if device.platform != "gpu":
+    if not is_gpu(device):
         return lowered.compile()
     try:
         return lowered.compile(compiler_options=NO_TUNING)

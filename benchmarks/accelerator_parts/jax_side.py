@@ -40,6 +40,8 @@ from jaxseg.config import Config
 def answer(request: Facts, note: Note) -> Facts:
     """What one request asks for."""
     note(str(request["do"]))
+    if request["do"] != "turn":
+        plain.HELD.clear()  # it occupies memory
     try:
         return REQUESTS[request["do"]](request, note)
     finally:

@@ -26,7 +26,6 @@ HELD: dict[str, Callable[[], Any]] = {}
 
 def prepare(request: Facts, note: Note) -> Facts:
     """Compiles the plain step that PyTorch does too, in bfloat16, and takes some first ones."""
-    HELD.clear()
     mesh, found = one_device(), network(request["network"], request["tiny"])
     model, size = found.compared, found.compared_size
     found = dataclasses.replace(found, model=model, size=size)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+from accelerator_parts.traffic import bytes_moved
 from accelerator_parts.workers import Facts
 
 Options = dict[str, bool | int]
@@ -39,13 +40,15 @@ class Program(NamedTuple):
 
     def facts(self) -> Facts:
         """All but the program."""
+        moved, source = _bytes_accessed(self.compiled)
         return {
             "lower_seconds": self.lower_seconds,
             "compile_seconds": self.compile_seconds,
             "compiler_options": self.options,
             "refused": self.refused,
             "memory": self.memory,
-            "bytes_accessed": _bytes_accessed(self.compiled),
+            "bytes_accessed": moved or None,
+            "bytes_from": source,
         }
 
 
@@ -57,7 +60,7 @@ def build(lower: Callable[[], jax.stages.Lowered], *, quickly: bool = False) -> 
         quickly: Without trying kernels on the device, where that is how it is done: enough to learn
             how much memory a program needs.
     """
-    gpu = jax.devices()[0].platform == "gpu"
+    gpu = is_gpu(jax.devices()[0])
     usual = NO_TUNING if quickly and gpu else {}
     ways = [usual, usual | NO_TRITON] if gpu else [usual]
     began = time.perf_counter()
@@ -77,6 +80,11 @@ def build(lower: Callable[[], jax.stages.Lowered], *, quickly: bool = False) -> 
         memory = _memory(compiled)
         return Program(compiled, lowering, seconds, options, not options, memory, refused)
     raise AssertionError("the last way either compiles or raises")
+
+
+def is_gpu(device: jax.Device) -> bool:
+    """Whether kernels are chosen by trying them."""
+    return device.platform in ("gpu", "cuda", "rocm")
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -134,12 +142,14 @@ def _memory(compiled: jax.stages.Compiled) -> dict[str, int] | None:
     return sizes | {"total": sum(sizes.values()) - 2 * sizes["alias"]}
 
 
-def _bytes_accessed(compiled: jax.stages.Compiled) -> float | None:
-    """XLA's own estimate of what the program reads and writes; None where it makes none."""
+def _bytes_accessed(compiled: jax.stages.Compiled) -> tuple[float, str]:
+    """What the program reads and writes, and who says so."""
     try:
         costs: Any = compiled.cost_analysis()
     except (RuntimeError, NotImplementedError):
-        return None
+        costs = None
     costs = costs[0] if isinstance(costs, list) and costs else costs
     moved = (costs or {}).get("bytes accessed", 0.0)
-    return float(moved) if moved > 0 else None
+    if moved > 0:
+        return float(moved), "the compiler's estimate"
+    return float(bytes_moved(compiled.as_text() or "")), "the optimised program's arrays"

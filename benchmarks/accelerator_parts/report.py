@@ -108,9 +108,7 @@ class Report:
     def _gaps(self) -> list[str]:
         """The three cases that come least near to their nearer ceiling."""
         rows = [row for row in self.cases if "share_of_product" in row]
-        nearer = {title(row): nearer(row) for row in rows}
-        least = sorted(nearer.items(), key=lambda entry: entry[1])[:3]
-        return [f"{title}: {share}" for title, share in ((t, percent(s)) for t, s in least)]
+        return [f"{title(row)}: {percent(nearer(row))}" for row in sorted(rows, key=nearer)[:3]]
 
     def _lines(self) -> list[str]:
         about, device = self.about, self.about.get("device", {})

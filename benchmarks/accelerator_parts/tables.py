@@ -39,6 +39,9 @@ def _pipeline_line(row: Facts) -> str:
 def _resume_line(row: Facts) -> str:
     said = []
     for way, found in row["ways"].items():
+        if "lost" in found:
+            said.append(f"{way}: {found['lost']}")
+            continue
         differs = f"{found['unequal']} numbers differ, by {found['largest']:.0e}"
         said.append(f"{differs if found['unequal'] else 'bit-equal'}, {way}")
     return "; ".join(said)
