@@ -177,6 +177,7 @@ class Session:
         except Lost as lost:
             report.end(f"{lost.status}: {lost.reason}")
             report.about["device"] = {"status": lost.status, "reason": lost.reason}
+            report.notes.append(f"No device was found: {lost.reason}")
             return False
         report.about["device"] = found
         accelerator = found["platform"] != "cpu"

@@ -107,7 +107,13 @@ def test_the_largest_gaps_are_those_of_the_least_share_of_the_nearer_ceiling(
         cases[1:], (0.4, 0.5, 0.2, 0.1), (0.3, 0.1, 0.1, 0.9), strict=True
     ):
         rates = {"flops_per_second": product * 1e15, "bytes_per_second": copy * 1e12}
-        step = {"batch": 8, "step_seconds": 0.1, "images_per_second": 80.0, "losses": [2.0, 1.0]}
+        step = {
+            "batch": 8,
+            "step_seconds": 0.1,
+            "images_per_second": 80.0,
+            "losses": [2.0, 1.0],
+            "size": 512,
+        }
         compiled = {"memory": {"total": 2**30}, "lower_seconds": 2.0, "compile_seconds": 30.0}
         learned = {"finite": True, "falling": True}
         report.record(case, {"status": "done"} | rates | step | compiled | learned)
@@ -116,8 +122,9 @@ def test_the_largest_gaps_are_those_of_the_least_share_of_the_nearer_ceiling(
         *("training pspnet bfloat16: 20 %", "training unet32 bfloat16: 40 %"),
         "training unet64 bfloat16: 50 %",
     ]
-    assert "| PSPNet-50, bfloat16 | 8 | 80.0 | 100 | 1.00 | 200 (20 %) | 100 (10 %) | 32 |" in (
-        report.markdown.read_text()
+    assert (
+        "| PSPNet-50, bfloat16 | 512 | 8 | 80.0 | 100 | 1.00 | 200 (20 %) | 100 (10 %) | 32 |"
+        in (report.markdown.read_text())
     )
 
 

@@ -77,7 +77,8 @@ def training(request: Facts, note: Note) -> Facts:
 
     facts = _at_the_largest_batch(lower, run, request, note)
     work = flops(_forward(found, config, abstract, train=True)) * (1 + BACKWARD)
-    return facts | _work(facts, work) | {"parameters": step.count_parameters(abstract.params)}
+    parameters = step.count_parameters(abstract.params)
+    return facts | _work(facts, work) | {"parameters": parameters, "size": found.size}
 
 
 def inference(request: Facts, note: Note) -> Facts:
@@ -106,7 +107,8 @@ def inference(request: Facts, note: Note) -> Facts:
 
     facts = _at_the_largest_batch(lower, run, request, note)
     work = flops(_forward(found, config, abstract, train=False))
-    return facts | _work(facts, work) | {"parameters": step.count_parameters(abstract.params)}
+    parameters = step.count_parameters(abstract.params)
+    return facts | _work(facts, work) | {"parameters": parameters, "size": found.size}
 
 
 def _at_the_largest_batch(

@@ -133,6 +133,12 @@ class Report:
             what = "share of the nearer ceiling"
             lines.append(f"- Largest gaps to the ceilings ({what}): {'; '.join(gaps)}")
         lines += [f"- {note}" for note in self.notes]
+        lines += [
+            f"- {title(r)}: XLA refuses the program as users compile it, and took it with "
+            f"{r['compiler_options']}: {r['refused'][0]}"
+            for r in self.cases
+            if r.get("refused")
+        ]
         lines += self._checks()
         for part, (heading, columns) in TABLES.items():
             rows = [r for r in self.cases if r["part"] == part and r["status"] == "done"]

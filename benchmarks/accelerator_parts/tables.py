@@ -66,6 +66,7 @@ LINES: dict[str, Callable[[Facts], str]] = {
 def _rates_columns() -> dict[str, Callable[[Facts], str]]:
     return {
         "network": lambda row: f"{SIZES[row['network']].title}, {row['dtype']}",
+        "px": lambda row: str(row["size"]),
         "batch": lambda row: str(row["batch"]),
         "images/s": lambda row: significant(row["images_per_second"]),
         "ms": lambda row: significant(1e3 * row["step_seconds"]),
@@ -83,7 +84,7 @@ def _rates_columns() -> dict[str, Callable[[Facts], str]]:
 TABLES: dict[str, tuple[str, dict[str, Callable[[Facts], str]]]] = {
     "training": (
         "Training, the library's own step at the largest batch that fits (in brackets shares of "
-        "the ceilings; GiB is the program's memory; blank GB/s: the compiler states no bytes):",
+        "the ceilings; GiB is the program's memory; the net of 2015 mirrors 388 px to 572):",
         _rates_columns(),
     ),
     "PyTorch": (
