@@ -133,7 +133,7 @@ class Session:
         else:
             report.say("Looking for an accelerator; without one, nothing is measured on one.")
         report.say(
-            f"{len(asked.networks)} network(s), at most {asked.minutes:g} minutes; results after "
+            f"{len(asked.networks)} network(s), at most {asked.minutes:g} min; results after "
             f"every case:\n{report.markdown}"
         )
         report.about |= {"command": shlex.join(["python", *sys.argv]), "minutes": asked.minutes}
@@ -187,9 +187,16 @@ class Session:
             self.tiny = True
         report.about["measured_on_an_accelerator"] = accelerator and not self.tiny
         self._look_for_torch(accelerator)
-        if self.tiny and not self.asked.tiny:
+        before = (self.asked.tiny, _installed("torch"))
+        if (self.tiny, self.compared) != before:  # the processes were started otherwise
             self.stop()
+            self.share = BESIDE_TORCH if self.compared else ALONE
             self._make_workers()
+        elif self.compared and accelerator and found["memory"]:
+            report.notes.append(
+                f"Until the comparison is over a program has {found['memory'] / 2**30:.0f} GiB of "
+                "the device's memory, and PyTorch's process most of the rest."
+            )
         report.write()
         return True
 
@@ -206,7 +213,6 @@ class Session:
         if accelerator and found["accelerator"] is None:
             report.notes.append("PyTorch sees no accelerator: nothing was compared with it.")
             self.compared = False
-            self.torch.stop()
 
     def _left(self) -> float:
         """Seconds, less those that the ending needs."""
@@ -271,11 +277,12 @@ class Session:
             deadline=time.monotonic() + seconds,
             note=self.report.note,
         )
+        said = found["torch"]["compiled"]
         if found["lost"] is not None:  # it would be so again
             self.compiles = False
-            self.report.notes.append(
-                f"torch.compile was given up from {case.network} on: {found['lost']}."
-            )
+            said = f"given up from here on, {found['lost']}"
+        if said not in (None, "done"):
+            self.report.notes.append(f"torch.compile of {case.network}: {said}.")
         return found
 
     def _pipeline(self, case: Case, seconds: float) -> Facts:
