@@ -126,7 +126,11 @@ def _at_the_largest_batch(
     first, facts = None, Facts(too_large={})
     if limit and request["predict"] and len(batches) > 1:
         note(f"compiling for the memory of batch {batches[0]}")
-        first = build(lambda: lower(batches[0]), quickly=True)
+        try:
+            first = build(lambda: lower(batches[0]), quickly=True)
+        except (RuntimeError, ValueError) as error:  # then without a prediction
+            facts["not_predicted"] = " ".join(str(error).split())[:300]
+    if first is not None and first.memory is not None:
         facts |= {"first_compile_seconds": first.lower_seconds + first.compile_seconds}
         facts["predicted"] = {b: predicted(first.memory, batches[0], b) for b in batches}
         batches = [b for b in batches if facts["predicted"][b] <= limit] or batches[:1]
