@@ -28,17 +28,18 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when PyTorch is imported
 
 import flax.linen
 import jax
-import jax.numpy as jnp
 import numpy as np
+import plain_training
 import torch
-import torch_attention_networks
-import torch_networks
+from plain_training import LEARNING_RATE, MOMENTUM, PyTree
+from reference import attention_networks as torch_attention_networks
+from reference import networks as torch_networks
 from torch import nn
 from torch.nn import functional
 
@@ -60,8 +61,6 @@ from jaxseg.models import (
 )
 from jaxseg.weights import pretrained
 
-LEARNING_RATE, MOMENTUM = 0.01, 0.9
-PyTree = dict[str, Any] | tuple[Any, ...]
 Step = Callable[[], None]
 
 
@@ -99,8 +98,8 @@ def torchvision_deeplab(num_classes: int) -> nn.Module:
 
 
 def pspnet(name: str) -> Callable[[int], nn.Module]:
-    """A network of `torch_pspnets`, which needs torchvision."""
-    return lambda classes: getattr(importlib.import_module("torch_pspnets"), name)(classes)
+    """A network of `reference.pspnets`, which needs torchvision."""
+    return lambda classes: getattr(importlib.import_module("reference.pspnets"), name)(classes)
 
 
 SMP_PLUS = DeepLabV3Plus(
@@ -235,31 +234,8 @@ def our_training(
     model: flax.linen.Module, variables: PyTree, image: np.ndarray, label: np.ndarray
 ) -> Step:
     """One jitted step with donated state."""
-
-    def loss(
-        params: PyTree, stats: PyTree, image: jax.Array, label: jax.Array, key: jax.Array
-    ) -> tuple[jax.Array, PyTree]:
-        logits, updates = model.apply(
-            {"params": params, "batch_stats": stats},
-            image,
-            train=True,
-            mutable=["batch_stats"],
-            rngs={"dropout": key},
-        )
-        hit = jnp.arange(logits.shape[-1]) == label[..., None]
-        of_label = jnp.where(hit, logits, 0).sum(-1)
-        return (jax.nn.logsumexp(logits, -1) - of_label).mean(), updates.get("batch_stats", {})
-
-    @partial(jax.jit, donate_argnums=0)
-    def update(state: PyTree, image: jax.Array, label: jax.Array, key: jax.Array) -> PyTree:
-        params, stats, velocity = state
-        grads, stats = jax.grad(loss, has_aux=True)(params, stats, image, label, key)
-        velocity = jax.tree.map(lambda v, g: MOMENTUM * v + g, velocity, grads)
-        params = jax.tree.map(lambda p, v: p - LEARNING_RATE * v, params, velocity)
-        return params, stats, velocity
-
-    own = jax.tree.map(jnp.copy, variables)
-    box = [(own["params"], own.get("batch_stats", {}), jax.tree.map(jnp.zeros_like, own["params"]))]
+    update = plain_training.make_update(model)
+    box = [plain_training.start(variables)]
 
     def step() -> None:
         box[0] = jax.block_until_ready(update(box[0], image, label, jax.random.key(0)))

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import jax
 import numpy as np
@@ -39,7 +38,7 @@ from jaxseg.run.step import (
     count_parameters,
     inference_variables,
     init_state,
-    make_train_step,
+    jit_train_step,
 )
 from jaxseg.scenes.scene import Sample
 from jaxseg.transforms.transform import preprocess
@@ -109,7 +108,7 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
             # 6 compile
             log.doing("compiling")
             started = time.perf_counter()
-            batches = _on_devices(
+            batches = on_devices(
                 pipeline.training_batches(
                     config.data,
                     seed=config.seed,
@@ -237,18 +236,8 @@ def _compiled(
 ) -> Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]:
     """The training step as one executable: another shape is an error, never a recompilation."""
     teacher = _teacher(config, code)
-    placements = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    placed: tuple[Any, ...] = (placements, sharding.batch_sharding(mesh))
-    more: tuple[Any, ...] = ()
-    if teacher is not None:
-        more = (teacher.variables,)
-        placed += (jax.tree.map(lambda leaf: leaf.sharding, teacher.variables),)
-    step = jax.jit(
-        make_train_step(config, mesh, teacher),
-        donate_argnums=0,
-        in_shardings=placed,
-        out_shardings=(placements, sharding.replicated(mesh)),
-    )
+    more = () if teacher is None else (teacher.variables,)
+    step = jit_train_step(config, mesh, abstract, teacher)
     compiled = step.lower(state, batch, *more).compile()
     return lambda state, batch: compiled(state, batch, *more)
 
@@ -279,7 +268,7 @@ def _teacher(config: Config, code: Code) -> Teacher | None:
     return Teacher(distilled.layers, finished.model, see, inference_variables(state))
 
 
-def _on_devices(batches: Iterator[Sample], mesh: Mesh) -> Iterator[dict[str, jax.Array]]:
+def on_devices(batches: Iterator[Sample], mesh: Mesh) -> Iterator[dict[str, jax.Array]]:
     """Places batches on the devices, one ahead of the one that is handed out."""
     placed = None
     for batch in batches:

@@ -247,7 +247,7 @@ def test_a_run_logs_validates_and_saves_at_its_intervals_and_continues_where_it_
     assert validated[7]["miou"] == counted.scores.miou
     assert validated[7]["kappa"] == counted.scores.kappa
     (events,) = (tmp_path / "run" / "tensorboard").iterdir()
-    assert b"validation/split 1 scene 0, row 0, column 0" in events.read_bytes()
+    assert b"validation/split_1_scene_0__row_0__column_0" in events.read_bytes()
     assert {"loss", "loss/ce", "grad_norm", "learning_rate", "miou"} <= trained[3].keys()
     assert trained[3]["images_per_second"] > 0
     for told in (

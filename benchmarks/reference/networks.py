@@ -158,6 +158,47 @@ class LinkNetDecoder(nn.Sequential):
         self.add_module("conv2", _unit(nn.Conv2d(quarter, outputs, 1, bias=False), outputs))
 
 
+class ResNetUNet(nn.Module):
+    """segmentation_models_pytorch's Unet on a ResNet-34."""
+
+    def __init__(self, num_classes: int) -> None:
+        """The encoder has torchvision's names; decoder blocks count from 0, the coarsest."""
+        super().__init__()
+        widths, depths = (64, 64, 128, 256, 512), (3, 4, 6, 3)
+        self.encoder = nn.Module()
+        self.encoder.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.encoder.bn1 = nn.BatchNorm2d(64)
+        for i, depth in enumerate(depths, 1):
+            blocks = [BasicBlock(widths[i - 1], widths[i], 1 if i == 1 else 2)]
+            blocks += [BasicBlock(widths[i], widths[i], 1) for _ in range(depth - 1)]
+            self.encoder.add_module(f"layer{i}", nn.Sequential(*blocks))
+        self.decoder = nn.Module()
+        self.decoder.blocks = nn.ModuleList()
+        inputs = 512
+        for skip, outputs in ((256, 256), (128, 128), (64, 64), (64, 32), (0, 16)):
+            block = nn.Module()
+            block.conv1 = _unit(nn.Conv2d(inputs + skip, outputs, 3, 1, 1, bias=False), outputs)
+            block.conv2 = _unit(nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), outputs)
+            self.decoder.blocks.append(block)
+            inputs = outputs
+        self.segmentation_head = nn.Sequential(nn.Conv2d(16, num_classes, 3, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) -> (B, K, H, W); H and W are multiples of 32."""
+        x = functional.relu(self.encoder.bn1(self.encoder.conv1(x)), inplace=True)
+        skips = [x]
+        x = functional.max_pool2d(x, 3, 2, 1)
+        for i in range(1, 5):
+            x = self.encoder.get_submodule(f"layer{i}")(x)
+            skips.append(x)
+        x = skips.pop()
+        for block in self.decoder.blocks:
+            x = functional.interpolate(x, scale_factor=2, mode="nearest")
+            x = torch.cat((x, skips.pop()), 1) if skips else x
+            x = block.conv2(block.conv1(x))
+        return self.segmentation_head(x)
+
+
 class UNet3Plus(nn.Module):
     """ZJUGiveLab/UNet-Version's UNet_3Plus: every decoder stage sees every scale."""
 

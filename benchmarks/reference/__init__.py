@@ -1,0 +1,1 @@
+"""Networks in PyTorch, with the names that their reference implementations give to weights."""
