@@ -190,3 +190,80 @@ def test_bad_maps_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         border_weight_map(instance, label, class_weights=(1, 1))
+
+
+def test_touching_objects_are_marked_on_both_sides() -> None:
+    instance = np.zeros((8, 9), np.int32)
+    instance[2:6, 1:4], instance[2:6, 4:8], instance[6, 8] = 2, 1, 3
+    marked = np.zeros((8, 9), bool)
+    marked[2:6, 3:5] = True  # two pixels wide
+    marked[5, 7] = marked[6, 8] = True  # at a corner
+    np.testing.assert_array_equal(touching(instance), marked)
+    np.testing.assert_array_equal(touching(instance.astype(np.uint8)), marked)
+
+
+def test_the_border_term_is_kept_from_objects_and_not_from_a_class() -> None:
+    instance = np.zeros((9, 9), np.int32)
+    instance[2:7, 1:4], instance[2:7, 5:8] = 1, 2
+    label = np.full((9, 9), 1, np.uint8)
+    label[instance > 0] = 0  # objects of class 0 on ground of class 1
+    weight = border_weight_map(instance, label, class_weights=(2, 3), background_only=True)
+    np.testing.assert_array_equal(weight[instance > 0], 2)
+    assert (weight[instance == 0] > 3).any()
+
+
+def test_height_width_and_spacing_of_the_border_term_are_those_asked_for() -> None:
+    instance = random_objects(8, 12, background=True)[:40, :50]
+    gap = definition(instance, np.inf, (2.0, 0.5))
+    weight = border_weight_map(
+        instance, class_weights=(1.0, 1.0), w0=3.0, sigma=2.0, spacing=(2.0, 0.5)
+    )
+    np.testing.assert_allclose(weight, 1 + 3 * np.exp(-np.square(gap) / 8), atol=2e-6)
+    assert weight.dtype == np.float32
+
+
+def test_frequencies_are_those_of_labelled_pixels() -> None:
+    label = np.array([[0, 0, 0, 0, 2, 2, 3, IGNORE, IGNORE, IGNORE]], np.uint8)
+    assert inverse_frequencies(label) == (0.25, 0, 0.5, 1)
+    assert inverse_frequencies(np.full((2, 2), IGNORE, np.uint8)) == (0,)
+
+
+def test_distances_are_exact_up_to_the_limit_and_unknown_beyond() -> None:
+    instance = np.zeros((1, 120), np.int32)
+    instance[0, 0], instance[0, 60] = 1, 2
+    columns = np.arange(120)
+    near, far = np.sort([abs(columns - 0), abs(columns - 60)], 0)
+    for limit in (10.0, 30.0, 45.5):
+        expected = np.where(far <= limit, near + far, np.inf)[None]
+        np.testing.assert_array_equal(separation(instance, limit), expected)
+        on_device = separation_on_device(jnp.asarray(instance)[None], limit)
+        np.testing.assert_array_equal(on_device, expected[None])
+    assert separation(instance).max() == separation(instance, 32).max()
+    np.testing.assert_array_equal(
+        separation_on_device(jnp.asarray(instance)[None])[0], separation(instance)
+    )
+
+
+def test_an_object_has_no_distance_to_itself_and_one_to_the_other() -> None:
+    instance = np.array([[1, 1, 0, 0, 2]], np.int32)
+    np.testing.assert_array_equal(separation(instance), [[4, 3, 3, 3, 3]])
+
+
+def test_ids_below_one_are_no_objects() -> None:
+    instance = np.array([[1, 0, -7, 0, 2]], np.int32)
+    expected = separation(np.maximum(instance, 0))
+    np.testing.assert_array_equal(separation(instance), expected)
+    np.testing.assert_array_equal(separation_on_device(jnp.asarray(instance)[None])[0], expected)
+
+
+def test_regions_of_the_background_that_is_named_are_no_objects() -> None:
+    label = np.array([[1, 1, 0, 2, 0]], np.uint8)
+    assert components(label, background=1).tolist() == [[0, 0, 1, 3, 2]]
+    assert components(label, background=None).max() == 4
+    assert components(label).dtype == np.int32
+
+
+@pytest.mark.parametrize("instance", [np.zeros((4, 4, 1), int), np.zeros(4, int)])
+def test_ids_that_are_no_map_are_refused(instance: NDArray[np.int64]) -> None:
+    with pytest.raises(UserError, match=r"it has to be \(H, W\) whole numbers"):
+        border_weight_map(instance)

@@ -1,6 +1,7 @@
 """Class weights: rules by hand, counting, keeping, and a run that stores the numbers."""
 
 import dataclasses
+import io
 import json
 import os
 import shutil
@@ -20,8 +21,8 @@ from jaxseg.datasets.folder.source import Folder
 from jaxseg.datasets.landscape.source import Landscape
 from jaxseg.datasets.tiles import TileScenes
 from jaxseg.errors import UserError
-from jaxseg.losses.class_counts import class_counts
-from jaxseg.losses.class_weights import RULES, ClassCounts
+from jaxseg.losses.class_counts import class_counts, print_class_weights
+from jaxseg.losses.class_weights import RULES, ClassCounts, weights_of
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.losses.presence import Presence
 from jaxseg.losses.regions import Dice
@@ -229,3 +230,79 @@ def test_the_command_refuses_what_train_refuses(capsys: pytest.CaptureFixture[st
         cli.main(["class-weights", "--config", "configs/deeplap.py"])
     assert stopped.value.code == 2
     assert "configs/deeplap.py does not exist" in " ".join(capsys.readouterr().err.split())
+
+
+def test_weights_are_numbers_of_six_digits() -> None:
+    counts = ClassCounts(pixels=(3, 7, 0), around=(10, 10, 0))
+    assert counts.weights("inverse_frequency") == (1.0, 0.428571, 0.0)
+    assert counts.weights("median_frequency") == (1.66667, 0.714286, 0.0)
+    assert counts.shares().tolist() == [0.3, 0.7, 0]
+
+
+def test_no_weights_are_ones_and_numbers_stay() -> None:
+    assert weights_of((), 3).tolist() == [1, 1, 1]
+    assert weights_of((0.5, 0.0, 2.0), 3).tolist() == [0.5, 0, 2]
+    assert weights_of((), 3).dtype == np.float32
+
+
+def test_the_table_holds_pixels_shares_and_the_weights_of_every_rule() -> None:
+    console = Console(width=100, file=io.StringIO())
+    print_class_weights(console, ("a", "b", "c"), COUNTS)
+    assert isinstance(console.file, io.StringIO)
+    lines = [line.split() for line in console.file.getvalue().splitlines()]
+    assert ["160", "labelled", "training", "pixels"] in lines
+    numbers = [f"{COUNTS.weights(rule)[1]:.5g}" for rule in RULES]
+    assert ["b", "40", "25.000%", *numbers] in lines
+    assert ["c", "0", "0.000%", "0", "0", "0", "0"] in lines
+
+
+def test_scenes_are_counted_by_whole_windows_and_what_is_left() -> None:
+    seen: list[tuple[int, ...]] = []
+    source = pieces(np.zeros((1025, 2049), np.uint8), np.zeros((1024, 3), np.uint8))
+    scenes = source.scenes("train")
+    read = scenes.read
+
+    class Noting(SimpleNamespace):
+        def __len__(self) -> int:
+            return len(scenes)
+
+    noting = Noting(
+        read=lambda index, window: (seen.append((index, *window)), read(index, window))[1],
+        size=scenes.size,
+        name=scenes.name,
+    )
+    counted(SimpleNamespace(classes=("a", "b", "c"), scenes=lambda _: noting))
+    assert sorted(seen) == [
+        (0, 0, 0, 1024, 1024),
+        (0, 0, 1024, 1024, 1024),
+        (0, 0, 2048, 1024, 1),
+        (0, 1024, 0, 1, 1024),
+        (0, 1024, 1024, 1, 1024),
+        (0, 1024, 2048, 1, 1),
+        (1, 0, 0, 1024, 3),
+    ]
+
+
+def test_the_largest_wrong_label_of_a_valid_pixel_is_told() -> None:
+    label = np.array([[0, 3, 7, IGNORE, 9]], np.uint8)  # 9 is not valid
+    with pytest.raises(UserError, match=r"scene0: label 7 is no class: .* \(a, b, c\)"):
+        counted(pieces(label))
+
+
+def test_counts_of_other_classes_are_counted_again(tiny: Path, cache: Path) -> None:
+    counts = counted(folder(tiny))
+    (file,) = (cache / "jaxseg" / "class_counts").iterdir()
+    stored = json.loads(file.read_text())
+    assert stored == {
+        "classes": ["ground", "disc", "square"],
+        "pixels": list(counts.pixels),
+        "around": list(counts.around),
+    }
+    file.write_text(json.dumps(stored | {"classes": ["ground", "square", "disc"]}))
+    assert counted(folder(tiny)) == counts
+    assert json.loads(file.read_text()) == stored
+    file.write_text(json.dumps(stored | {"around": [1, 2, 3]}))
+    assert counted(folder(tiny)).around == (1, 2, 3)
+    for damaged in ("[]", "7", '{"classes": ["ground", "disc", "square"]}'):
+        file.write_text(damaged)
+        assert counted(folder(tiny)) == counts

@@ -94,3 +94,43 @@ def test_the_gradient_of_a_maximum_goes_to_where_it_was_found(reach: int) -> Non
     largest, own_back = jax.vjp(lambda x: edge_losses._largest_near(x, reach), x)
     np.testing.assert_array_equal(largest, expected)
     np.testing.assert_allclose(own_back(upstream)[0], back(upstream)[0], atol=1e-5)
+
+
+def test_boundaries_of_a_class_count_by_its_weight() -> None:
+    # As above: the scores of classes 0 and 1 of one row of soft probabilities.
+    p = np.array([0.9, 0.9, 0.6, 0.3, 0.1, 0.2])
+    label = jnp.array([[[0, 0, 0, 1, 1, 1]]], jnp.uint8)
+    logits = jnp.log(jnp.asarray(np.stack([p, 1 - p], -1), jnp.float32))[None, None]
+    one, other = (
+        value_of(EdgeAware(class_weights=weights), logits, {"label": label}, label != IGNORE)
+        for weights in ((1.0, 0.0), (0.0, 1.0))
+    )
+    assert one != pytest.approx(other, rel=0.01)
+    both = EdgeAware(class_weights=(1.0, 3.0))
+    assert value_of(both, logits, {"label": label}, label != IGNORE) == pytest.approx(
+        (one + 3 * other) / 4, rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("tolerance", [0, 1, 4])
+def test_the_tolerance_is_that_of_the_loss_in_rows_and_in_columns(tolerance: int) -> None:
+    for turned in (False, True):
+        for off, expected in ((tolerance, 0.0), (tolerance + 1, 1.0)):
+            truth, said = halves(20, 10), certain(halves(20, 10 + off))
+            if turned:
+                truth, said = truth.swapaxes(1, 2), said.swapaxes(1, 2)
+            valid = jnp.ones(truth.shape, bool)
+            loss = value_of(EdgeAware(tolerance=tolerance), said, {"label": truth}, valid)
+            assert loss == pytest.approx(expected, abs=1e-6)
+
+
+def test_corners_are_neighbours() -> None:
+    # One pixel of class 1 and its eight neighbours of class 0 are boundary, nothing else is.
+    label = jnp.zeros((1, 7, 7), jnp.uint8).at[0, 3, 3].set(1)
+    elsewhere = jnp.zeros((1, 7, 7), jnp.uint8).at[0, 2, 2].set(1)
+    loss = EdgeAware(tolerance=0)
+    valid = jnp.ones(label.shape, bool)
+    # Class 1: no pixel of both; class 0: of eight pixels each, two lie in both rings.
+    assert value_of(loss, certain(elsewhere), {"label": label}, valid) == pytest.approx(
+        1 - (0 + 2 / 8) / 2, abs=1e-6
+    )

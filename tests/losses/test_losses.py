@@ -172,11 +172,27 @@ def test_a_class_of_weight_zero_has_no_say(loss: Any) -> None:
             Focal(class_weights=(1.0, 3.0), gamma=1.0),
             -(0.2 * math.log(0.8) + 3 * 0.4 * math.log(0.6)) / 4,
         ),
+        # Each class's mean of two sigmoids' terms as above, times its weight, over both weights.
+        (
+            BinaryCrossEntropy(class_weights=(1.0, 3.0)),
+            -(math.log(0.8 / 1.8 / 1.2) + 3 * math.log(0.6 / 1.4 / 1.6)) / 2 / 4,
+        ),
+        (CrossEntropy(class_weights=(1.0, 3.0)), -(math.log(0.8) + 3 * math.log(0.6)) / 4),
         (HardPixelCrossEntropy(fraction=0.5), -math.log(0.6)),
+        # The weight of the first pixel does not make it the harder one.
+        (HardPixelCrossEntropy(class_weights=(9.0, 1.0), fraction=0.5), -math.log(0.6)),
+        (
+            HardPixelCrossEntropy(class_weights=(9.0, 1.0), fraction=1.0),
+            -(9 * math.log(0.8) + math.log(0.6)) / 10,
+        ),
         (HardPixelCrossEntropy(fraction=0.51), -(math.log(0.8) + math.log(0.6)) / 2),
         (
             SymmetricCrossEntropy(alpha=2.0, beta=0.5),
             -2 * (math.log(0.8) + math.log(0.6)) / 2 + 0.5 * 4 * (0.2 + 0.4) / 2,
+        ),
+        (
+            SymmetricCrossEntropy(class_weights=(1.0, 3.0), log_zero=-6.0),
+            (-0.1 * (math.log(0.8) + 3 * math.log(0.6)) + 6 * (0.2 + 3 * 0.4)) / 4,
         ),
     ],
 )
@@ -284,3 +300,55 @@ def test_edge_weights_without_distances_are_refused() -> None:
     logits, batch, valid = example()
     with pytest.raises(UserError, match="`separation` in the batch"):
         EdgeWeightedCrossEntropy()(logits, {"label": batch["label"]}, valid)
+
+
+def test_a_single_logit_is_that_of_class_one_and_weighted_by_the_class_of_the_pixel() -> None:
+    # Sigmoids of 0.2 and 0.6 of class 1: the first pixel is of class 0, the second of class 1.
+    logits = jnp.log(jnp.array([[[[0.2 / 0.8], [0.6 / 0.4]]]]))
+    batch, valid = {"label": PAIR_LABEL}, PAIR_LABEL != IGNORE
+    terms = -math.log(0.8), -math.log(0.6)
+    plain = BinaryCrossEntropy()(logits, batch, valid)
+    assert float(plain) == pytest.approx(sum(terms) / 2, rel=1e-5)
+    weighted = BinaryCrossEntropy(class_weights=(1.0, 3.0))(logits, batch, valid)
+    assert float(weighted) == pytest.approx((terms[0] + 3 * terms[1]) / 4, rel=1e-5)
+
+
+def test_all_pixels_that_are_as_hard_as_the_last_one_wanted_count() -> None:
+    # Losses of 3, 1, 1, 1, 0 and a share of two pixels: both of loss 1 and those that equal it.
+    wrong = jnp.asarray([3.0, 1, 1, 1, 0])
+    nll = jnp.log1p(jnp.exp(wrong))
+    logits = jnp.stack([jnp.zeros(5), wrong], -1)[None, None]
+    batch = {"label": jnp.zeros((1, 1, 5), jnp.uint8)}
+    loss = HardPixelCrossEntropy(fraction=0.4)(logits, batch, jnp.ones((1, 1, 5), bool))
+    assert float(loss) == pytest.approx(float(nll[:4].mean()), rel=1e-5)
+
+
+def test_the_border_weight_adds_to_the_weight_of_the_class() -> None:
+    logits, batch, valid = PAIR, {"label": PAIR_LABEL}, PAIR_LABEL != IGNORE
+    batch["separation"] = jnp.asarray([[[3.0, jnp.inf]]])
+    first = 0.5 + 7 * math.exp(-9 / 8)
+    loss = EdgeWeightedCrossEntropy(class_weights=(0.5, 2.0), w0=7.0, sigma=2.0)
+    expected = -(first * math.log(0.8) + 2 * math.log(0.6)) / (first + 2)
+    assert float(loss(logits, batch, valid)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_range_includes_its_ends() -> None:
+    for loss in (
+        CrossEntropy(label_smoothing=0.0),
+        CrossEntropy(label_smoothing=1.0),
+        Focal(gamma=0.0),
+        HardPixelCrossEntropy(fraction=1.0),
+        SymmetricCrossEntropy(alpha=0.0, beta=0.0, log_zero=0.0),
+        EdgeWeightedCrossEntropy(w0=0.0),
+        EdgeAware(tolerance=0),
+        Dice(weight=0.0, smooth=(0.0, 0.0)),
+        Tversky(alpha=0.0, beta=0.0, gamma=1.0),
+    ):
+        logits, batch, valid = example()
+        assert math.isfinite(float(loss(logits, batch, valid)))
+
+
+@pytest.mark.parametrize("weight", [math.inf, math.nan])
+def test_a_factor_that_is_not_finite_is_refused(weight: float) -> None:
+    with pytest.raises(UserError, match=f"weight {weight}: it has to be finite"):
+        CrossEntropy(weight=weight)

@@ -96,3 +96,11 @@ def test_images_and_rows_may_lie_on_many_devices(mesh: jax.sharding.Mesh) -> Non
     apart = both(jax.device_put(logits, images), *jax.device_put((label, valid), rows))
     assert float(apart[0]) == pytest.approx(float(value), rel=1e-6)
     np.testing.assert_allclose(apart[1], gradient, rtol=1e-5, atol=1e-7)
+
+
+def test_class_weights_multiply_each_classes_term_and_do_not_divide() -> None:
+    plain, double = (presence_loss(LOGITS, LABEL, VALID, (w, w, w)) for w in (1.0, 2.0))
+    assert float(double) == pytest.approx(2 * float(plain), rel=1e-6)
+    first = float(presence_loss(LOGITS, LABEL, VALID, (1.0, 0.0, 0.0)))
+    terms = np.log1p(np.exp([-2.0, 0.0]))  # class 0 is in the first image and not in the second
+    assert first == pytest.approx(terms.sum() / 2 / 3, rel=1e-6)

@@ -32,6 +32,15 @@ from jaxseg.scenes.scene import IGNORE
         # Class 0: errors .4 (not its pixel), .2 (its pixel); 1 - IoU goes 0, 1/2, 1.
         # Class 1: errors .4 (its pixel), .2 (not): 1 - IoU goes 0, 1, 1.
         (LovaszSoftmax(), ((0.4 * 0.5 + 0.2 * 0.5) + 0.4) / 2),
+        (LovaszSoftmax(class_weights=(1.0, 3.0)), (0.3 + 3 * 0.4) / 4),
+        (Jaccard(), 1 - (1.8 / 2.4 + 1.6 / 2.2) / 2),
+        (Jaccard(smooth=(0.5, 2.0)), 1 - (1.3 / 3.4 + 1.1 / 3.2) / 2),
+        (Jaccard(class_weights=(1.0, 3.0)), 1 - (1.8 / 2.4 + 3 * 1.6 / 2.2) / 4),
+        (Tversky(smooth=(0.5, 2.0)), 1 - (1.3 / (1.06 + 2) + 1.1 / (0.94 + 2)) / 2),
+        (
+            Tversky(class_weights=(1.0, 3.0), smooth=(0.0, 0.0)),
+            1 - (0.8 / 1.06 + 3 * 0.6 / 0.94) / 4,
+        ),
     ],
 )
 def test_two_pixels_have_the_value_computed_by_hand(loss: Loss, expected: float) -> None:
@@ -83,3 +92,61 @@ def test_equal_errors_have_the_value_of_any_order() -> None:
     logits = jnp.zeros((1, 1, 5, 2))
     value = LovaszSoftmax()(logits, {"label": label}, label != IGNORE)
     assert float(value) == pytest.approx(0.5, rel=1e-6)
+
+
+# Three pixels of classes 0, 1 and 1: I = .7, 1.3, 0; P = 1.1, 1.5, .4; T = 1, 2, 0.
+THREE = jnp.log(jnp.array([[[[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.1, 0.7, 0.2]]]]))
+THREE_LABEL = jnp.array([[[0, 1, 1]]], jnp.uint8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "losses"),
+    [
+        (Dice, (1 - 2.4 / 3.1, 1 - 3.6 / 4.5, 1 - 1 / 1.4)),
+        (Jaccard, (1 - 1.7 / 2.4, 1 - 2.3 / 3.2, 1 - 1 / 1.4)),
+        (Tversky, (1 - 1.7 / 2.03, 1 - 2.3 / 2.85, 1 - 1 / 1.12)),
+    ],
+)
+def test_a_class_that_is_not_there_counts_where_it_is_asked_to(
+    kind: Any, losses: tuple[float, ...]
+) -> None:
+    batch, valid = {"label": THREE_LABEL}, THREE_LABEL != IGNORE
+    for absent, counted in ((False, losses[:2]), (True, losses)):
+        loss = kind(absent=absent)(THREE, batch, valid)
+        assert float(loss) == pytest.approx(np.mean(counted), rel=1e-5)
+        weighted = kind(absent=absent, class_weights=(1.0, 2.0, 5.0))(THREE, batch, valid)
+        weights = (1, 2, 5)[: len(counted)]
+        assert float(weighted) == pytest.approx(np.average(counted, weights=weights), rel=1e-5)
+
+
+def test_small_classes_count_by_one_over_the_square_of_their_pixels() -> None:
+    batch, valid = {"label": THREE_LABEL}, THREE_LABEL != IGNORE
+    loss = GeneralisedDice()(THREE, batch, valid)
+    expected = 1 - 2 * (0.7 + 1.3 / 4) / (2.1 + 3.5 / 4)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", [Dice, Jaccard, Tversky, LovaszSoftmax])
+def test_the_mean_over_images_is_that_of_the_classes_that_each_image_has(kind: Any) -> None:
+    # Class 0 is in both images, 1 in the first and 2 in none: three losses, by their weights.
+    logits = jnp.concatenate([THREE, THREE[:, :, ::-1]])
+    label = jnp.concatenate([THREE_LABEL, jnp.zeros_like(THREE_LABEL)])
+    valid = jnp.ones(label.shape, bool)
+    single = [
+        float(
+            kind(class_weights=weights)(
+                logits[i : i + 1], {"label": label[i : i + 1]}, valid[i : i + 1]
+            )
+        )
+        for i, weights in ((0, (1.0, 0.0, 0.0)), (0, (0.0, 1.0, 0.0)), (1, ()))
+    ]
+    loss = kind(regions="image", class_weights=(1.0, 4.0, 9.0))
+    assert float(loss(logits, {"label": label}, valid)) == pytest.approx(
+        np.average(single, weights=(1, 4, 1)), rel=1e-5
+    )
+
+
+def test_focal_tversky_of_what_is_met_exactly_is_next_to_nothing() -> None:
+    sure = 100.0 * jax.nn.one_hot(THREE_LABEL, 3)
+    loss = Tversky(gamma=2.0)(sure, {"label": THREE_LABEL}, THREE_LABEL != IGNORE)
+    assert float(loss) == pytest.approx(1e-3, rel=1e-3)  # the root of 1e-6

@@ -92,3 +92,45 @@ def test_tolerances_without_meaning_are_refused() -> None:
     for value in (-1.0, float("nan")):
         with pytest.raises(UserError, match="give a number from 0 on"):
             Tolerance(value).pixels(30, 40, gsd=None)
+
+
+def test_rims_are_rounded_to_whole_pixels_and_at_least_one() -> None:
+    widths = [BoundaryTotal.of(1, rim=rim).rim for rim in (0.0, 0.2, 1.4, 1.6, 2.4, 2.6)]
+    assert widths == [1, 1, 1, 2, 2, 3]
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.9, 1.0, 1.5, 2.0, 3.7])
+def test_a_pixel_is_met_within_the_euclidean_distance(tolerance: float) -> None:
+    for dy, dx in np.ndindex(5, 5):
+        label, said = np.zeros((2, 15, 15), np.uint8)
+        label[5, 5] = said[5 + dy, 5 + dx] = 1
+        for one, other in ((label, said), (label[:, ::-1], said[:, ::-1]), (said, label)):
+            total = BoundaryTotal.of(2, tolerance=tolerance)
+            total.add(other, one, np.ones((15, 15), bool))
+            assert total.counts[1].tolist() == [int(np.hypot(dy, dx) <= tolerance), 1] * 2
+
+
+def test_a_class_that_is_missed_scores_zero_and_one_that_is_only_predicted_not_at_all() -> None:
+    nothing, some = np.zeros((20, 20), np.uint8), square(4, 4)
+    missed, invented = BoundaryTotal.of(2), BoundaryTotal.of(2)
+    missed.add(nothing, some, EVERYWHERE)
+    invented.add(some, nothing, EVERYWHERE)
+    assert missed.f1()[1] == 0
+    assert np.isnan(invented.f1()[1])
+    assert missed.iou()[1] == invented.iou()[1] == 0
+
+
+def test_precision_is_of_the_prediction_and_recall_of_the_reference() -> None:
+    total = BoundaryTotal.of(2, tolerance=0)
+    both = square(2, 2) | square(12, 12)
+    total.add(both, square(2, 2), EVERYWHERE)
+    assert total.counts[1].tolist() == [20, 40, 20, 20]
+    assert total.f1()[1] == pytest.approx(2 * 0.5 / 1.5)
+
+
+def test_a_metre_of_unknown_ground_is_refused_and_a_pixel_of_it_is_not() -> None:
+    assert Tolerance(3.0).pixels(30, 40, gsd=None) == 3
+    assert Tolerance(0.02, "diagonal").pixels(30, 40, gsd=None) == pytest.approx(1)
+    assert Tolerance(0.0).pixels(30, 40, gsd=None) == 0
+    with pytest.raises(UserError, match="A boundary tolerance of inf"):
+        Tolerance(float("inf"), "metres").pixels(30, 40, gsd=1.0)

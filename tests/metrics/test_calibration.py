@@ -111,3 +111,74 @@ def test_nothing_to_fit_on_is_said() -> None:
     total.add(jax.jit(measure)(logits, label, np.zeros_like(counted), jnp.float32(np.nan)))
     with pytest.raises(UserError, match="No labelled, valid pixel"):
         total.best_temperature()
+
+
+def measured(**counts: float) -> calibration.Measured:
+    """One batch's numbers as the device gives them: int32 counts and float32 sums."""
+    shape = {"pixels": (2, 2, 15), "right": (2, 2, 15), "excess": (2, 2, 15)}
+    shape |= {"nll": (1, 13), "at": (1, 2)}
+    kind = {name: jnp.int32 if name in ("pixels", "right") else jnp.float32 for name in shape}
+    return {name: jnp.full(shape[name], counts.get(name, 0), kind[name]) for name in shape}
+
+
+def test_totals_hold_more_than_the_numbers_of_the_device() -> None:
+    total = CalibrationTotal()
+    for _ in range(3):
+        total.add(measured(pixels=2**31 - 1, right=2**31 - 2))
+    before, _ = total.reliability()
+    assert before.pixels[0, 0] == 3 * (2**31 - 1)
+    assert before.right[0, 0] == 3 * (2**31 - 2)
+    total = CalibrationTotal()
+    total.add(measured(pixels=1, at=2.0**25, excess=2.0**25))
+    total.add(measured(at=1.0, excess=1.0))
+    before, after = total.reliability()
+    pixels = 15
+    assert before.nll == after.nll == (2**25 + 1) / pixels
+    assert before.confidence[0, 0] == 2**25 + 1 + 0.5 / 15
+
+
+def test_reliability_of_four_pixels_by_hand() -> None:
+    # Probabilities of class 1 of .75 (right), .75 (wrong), .52 (right), and one not counted.
+    p = np.array([0.75, 0.75, 0.52, 0.99])
+    logits = np.log(np.stack([1 - p, p], -1)).astype(np.float32)[None, None]
+    label, counted = np.array([[[1, 0, 1, 1]]], np.uint8), np.array([[[True] * 3 + [False]]])
+    total = CalibrationTotal()
+    total.add(measure(logits, label, counted, jnp.float32(2.0)))
+    before, after = total.reliability()
+    assert before.nll == pytest.approx(-np.log(0.75 * 0.25 * 0.52) / 3, rel=1e-5)
+    likely, single, zero = before.pixels[0], before.pixels[2], before.pixels[1]
+    assert np.flatnonzero(likely).tolist() == np.flatnonzero(single).tolist() == [7, 11]
+    assert np.flatnonzero(zero).tolist() == [3, 7]  # probabilities of .25 and .48
+    assert (likely[7], likely[11], zero[3], zero[7]) == (1, 2, 2, 1)
+    assert before.right[0, [7, 11]].tolist() == before.right[2, [7, 11]].tolist() == [1, 1]
+    assert before.right[1, [3, 7]].tolist() == [1, 0]
+    assert before.confidence[0, [7, 11]] == pytest.approx([0.52, 1.5], rel=1e-5)
+    assert before.ece()[0] == pytest.approx((0.5 + 0.48) / 3, rel=1e-5)
+    warm = 1 / (1 + np.sqrt((1 - p) / p))  # at a temperature of 2
+    assert after.confidence[2].sum() == pytest.approx(warm[:3].sum(), rel=1e-5)
+    assert after.nll == pytest.approx(-np.log(warm[0] * (1 - warm[0]) * warm[2]) / 3, rel=1e-5)
+
+
+def test_a_confidence_of_a_bins_end_belongs_to_the_bin_below() -> None:
+    bins = [i / 15 for i in range(16)]
+    p = jnp.asarray([[[[value, 1 - value] for value in bins]]], jnp.float32)
+    hit, seen = jnp.zeros(p.shape, bool), jnp.ones((1, 1, 16), bool)
+    pixels, right, excess = calibration._bins(p, hit, seen)
+    expected = np.bincount([max(0, i - 1) for i in range(16)], minlength=15)
+    found = np.asarray(pixels)[1]
+    # Fifteenths are no float32: those rounded up count in the bin above.
+    up = np.ceil(np.asarray(p)[0, 0, :, 0] * 15).astype(int)
+    expected = np.bincount(np.clip(up - 1, 0, 14), minlength=15)
+    np.testing.assert_array_equal(found, expected)
+    assert found[0] >= 2
+    assert found[14] >= 1
+    assert int(right.sum()) == 0
+    assert excess.shape == (3, 15)
+
+
+def test_no_pixel_has_no_calibration() -> None:
+    total = CalibrationTotal()
+    total.add(measured())
+    for part in total.reliability():
+        assert np.isnan(part.nll)
+        assert np.isnan(part.ece()).all()

@@ -91,3 +91,40 @@ def test_windows_without_a_counted_pixel_and_absent_classes_do_no_harm() -> None
         bootstrap(np.zeros((3, 3, 3), int), [0, 1, 2])
     with pytest.raises(ValueError, match="3 windows and 2 scene"):
         bootstrap(np.ones((3, 3, 3), int), [0, 1])
+
+
+def test_a_class_of_few_scenes_has_an_interval_of_the_draws_that_show_it() -> None:
+    confusions, of = windows(8, 12)
+    confusions[4:, 2] = confusions[4:, :, 2] = 0  # class 2 is in the first scene alone
+    found = bootstrap(margins(confusions), of)
+    for ends in (found.low, found.high):
+        for name in ("iou", "f1", "precision", "recall"):
+            assert np.isfinite(ends[name]).all()
+    whole = scores_of(confusions.sum(0), NAMES)
+    assert found.low["iou"][2] <= whole.iou[2] <= found.high["iou"][2]
+
+
+def test_the_ends_are_the_quantiles_of_all_draws() -> None:
+    confusions, of = windows(9, 12, each=1)
+    found = bootstrap(margins(confusions), of, seed=3, draws=120)
+    random, drawn = np.random.default_rng(3), []
+    for size in (50, 50, 20):  # drawn in parts
+        for times in random.multinomial(12, np.full(12, 1 / 12), size=size):
+            drawn.append(scores_of(np.tensordot(times, confusions, 1), NAMES).miou)
+    assert found.low["miou"] == pytest.approx(np.quantile(drawn, 0.025))
+    assert found.high["miou"] == pytest.approx(np.quantile(drawn, 0.975))
+    other = bootstrap(margins(confusions), of, seed=4, draws=120)
+    assert other.low["miou"] != found.low["miou"]
+
+
+def test_scenes_are_drawn_from_eleven_on_whatever_their_numbers() -> None:
+    confusions, of = windows(10, 11, each=2)
+    shuffled = np.random.default_rng(0).permutation(22)
+    numbers = np.asarray(of)[shuffled] * 100
+    found = bootstrap(margins(confusions)[shuffled], numbers.tolist())
+    assert (found.unit, found.blocks) == ("scenes", 11)
+    expected = bootstrap(margins(confusions), of)
+    np.testing.assert_allclose(found.low["miou"], expected.low["miou"])
+    # A scene without any counted pixel is none.
+    confusions[:2] = 0
+    assert bootstrap(margins(confusions), of).unit == "windows"

@@ -13,7 +13,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 from rich.console import Console
 
-from jaxseg.metrics.scores import ConfusionTotal, confusion_matrix, print_scores, scores_of
+from jaxseg.metrics.scores import ConfusionTotal, confusion_matrix, print_scores, rates, scores_of
 from jaxseg.scenes.scene import IGNORE
 
 Maps = tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.bool_]]
@@ -235,3 +235,70 @@ def test_the_printed_scores_fit_the_terminal_and_show_brackets_in_names(width: i
     assert "[red] roof" in text
     assert "absent, left out of the means: none" in text
     assert "70.00" in text
+
+
+def test_a_value_taken_earlier_does_not_change_with_what_comes_later() -> None:
+    total = ConfusionTotal(2)
+    total.add(np.eye(2, dtype=np.int32))
+    before = total.value()
+    total.add(np.ones((2, 2), np.int32))
+    after = total.value()
+    np.testing.assert_array_equal(before, np.eye(2))
+    np.testing.assert_array_equal(after, np.eye(2) + 1)
+
+
+@pytest.mark.parametrize("num_classes", [0, 256])
+def test_numbers_of_classes_that_labels_cannot_hold_are_refused(num_classes: int) -> None:
+    pixel = jnp.zeros((1,), jnp.uint8)
+    with pytest.raises(ValueError, match=f"num_classes is {num_classes}: it must be 1 to 255"):
+        confusion_matrix(pixel, pixel, pixel == 0, num_classes=num_classes)
+    assert confusion_matrix(pixel, pixel, pixel == 0, num_classes=255).shape == (255, 255)
+
+
+def test_the_rows_of_a_table_hold_every_score_of_a_class() -> None:
+    result = scores_of(np.array([[50, 10], [5, 35]]), ("land", "water"))
+    assert result.csv_rows() == [
+        ["class", "iou", "f1", "precision", "recall", "support"],
+        ["land", "0.769231", "0.869565", "0.909091", "0.833333", "60"],
+        ["water", "0.700000", "0.823529", "0.777778", "0.875000", "40"],
+    ]
+    stored = result.as_json()
+    assert stored["per_class"]["water"] == {
+        "iou": result.iou[1],
+        "f1": result.f1[1],
+        "precision": result.precision[1],
+        "recall": result.recall[1],
+        "support": 40,
+    }
+    assert {name: stored[name] for name in result.summary()} == result.summary()
+    assert stored["absent"] == []
+    assert scores_of(np.diag([1, 0]), "ab").as_json()["absent"] == ["b"]
+
+
+def test_printed_scores_are_in_percent_and_kappa_is_not() -> None:
+    result = scores_of(np.array([[50, 10, 0], [5, 35, 0], [0, 0, 0]]), ("land", "water", "ice"))
+    console = Console(width=100, file=io.StringIO())
+    print_scores(console, result, title="a title")
+    assert isinstance(console.file, io.StringIO)
+    lines = [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
+    assert lines[0] == "a title, 100 labelled pixels"
+    assert "land 76.92 86.96 90.91 83.33 60.00" in lines
+    assert "water 70.00 82.35 77.78 87.50 40.00" in lines
+    assert "ice - - - - 0.00" in lines
+    assert "mIoU 73.46 % average accuracy 85.42 %" in lines
+    assert "mean F1 84.65 % kappa 0.6939" in lines
+    assert "overall accuracy 85.00 % frequency-weighted IoU 74.15 %" in lines
+
+
+def test_scores_of_many_matrices_at_once_are_those_of_each() -> None:
+    confusions = np.random.default_rng(0).integers(0, 9, (2, 5, 3, 3))
+    confusions[0, 0, 1] = confusions[0, 0, :, 1] = 0
+    right = np.diagonal(confusions, axis1=2, axis2=3).astype(np.float64)
+    rows, columns = confusions.sum(3).astype(np.float64), confusions.sum(2).astype(np.float64)
+    found = rates(right, rows, columns)
+    for place in np.ndindex(2, 5):
+        single = scores_of(confusions[place], "abc")
+        for name, number in single.summary().items():
+            assert found[name][place] == pytest.approx(number)
+        for name in ("iou", "f1", "precision", "recall"):
+            np.testing.assert_allclose(found[name][place], getattr(single, name))

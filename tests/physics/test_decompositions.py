@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from fixtures.polsar_folder import scattering
 from jax import Array
+from numpy.typing import NDArray
 
 from jaxseg.datasets.landscape.sensors import wishart
 from jaxseg.physics import decompositions, polsar
@@ -140,3 +141,112 @@ def test_matrices_of_radars_pass_and_others_are_found() -> None:
     c2 = good[..., jnp.array([0, 1, 3, 4])]
     assert np.asarray(decompositions.is_semidefinite(c2)).all()
     assert not np.asarray(decompositions.is_semidefinite(c2.at[..., 2].multiply(100))).all()
+
+
+def of_matrices(matrix: Array | NDArray[np.complex128]) -> Array:
+    return polsar.bands_of(jnp.asarray(matrix, jnp.complex64))
+
+
+def test_first_components_are_exact_where_eigenvalues_differ() -> None:
+    random = np.random.default_rng(2)
+    unitary, _ = np.linalg.qr(random.standard_normal((300, 3, 3, 2)) @ [1, 1j])
+    matrix = (unitary * [1.0, 0.4, 0.05]) @ unitary.conj().swapaxes(1, 2)
+    values, moduli = decompositions.eigen(of_matrices(matrix))
+    np.testing.assert_allclose(values, np.tile([1, 0.4, 0.05], (300, 1)), atol=1e-6)
+    np.testing.assert_allclose(moduli, np.abs(unitary[:, 0]), atol=4e-6)
+
+
+def test_eigenvalues_may_be_negative_and_are_sorted_by_value() -> None:
+    t3 = jnp.stack([jnp.eye(9)[:3].T @ jnp.asarray(d) for d in ([-1.0, 2, 0.5], [0, -3, -1])])
+    values, moduli = decompositions.eigen(t3)
+    np.testing.assert_allclose(values, [[2, 0.5, -1], [0, -1, -3]], atol=1e-6)
+    np.testing.assert_allclose(moduli, [[0, 0, 1], [1, 0, 0]], atol=1e-6)
+
+
+def test_shares_of_a_matrix_of_one_slightly_negative_eigenvalue_sum_to_one() -> None:
+    unitary, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((200, 3, 3, 2)) @ [1, 1j])
+    matrix = (unitary * [1.0, 0.01, -0.005]) @ unitary.conj().swapaxes(1, 2)
+    h, a, alpha = np.asarray(decompositions.cloude_pottier(of_matrices(matrix))).T
+    p = np.array([1.0, 0.01]) / 1.01
+    np.testing.assert_allclose(h, -(p * np.log(p)).sum() / np.log(3), atol=1e-5)
+    np.testing.assert_allclose(a, 1, atol=1e-5)
+    angles = np.degrees(np.arccos(np.abs(unitary[:, 0, :2])))
+    np.testing.assert_allclose(alpha, angles @ p, atol=0.02)
+
+
+def test_anisotropy_of_a_single_mechanism_is_zero() -> None:
+    single_eigenvalue = jnp.stack([jnp.eye(9)[2], 1e-9 * jnp.eye(9)[0]])
+    np.testing.assert_allclose(
+        decompositions.cloude_pottier(single_eigenvalue)[:, :2], 0, atol=1e-6
+    )
+
+
+def freeman_durden_by_definition(t3: NDArray[np.complex64]) -> tuple[float, float, float]:
+    """(3, 3) -> surface, double bounce, volume: the paper's equations, solved by cases."""
+    d = np.array([[1, 0, 1], [1, 0, -1], [0, np.sqrt(2), 0]]) / np.sqrt(2)
+    c = d.T @ t3.astype(np.complex128) @ d
+    hh, hv, vv, cross = c[0, 0].real, c[1, 1].real, c[2, 2].real, c[0, 2]
+    fv = 1.5 * hv
+    total, hh, vv, cross = hh + hv + vv, hh - fv, vv - fv, cross - fv / 3
+    if hh <= 0 or vv <= 0:
+        return 0.0, 0.0, total
+    if abs(cross) ** 2 > hh * vv:
+        cross *= np.sqrt(hh * vv) / abs(cross)
+    rest = hh * vv - abs(cross) ** 2
+    if cross.real >= 0:  # alpha = -1: a double bounce of known shape
+        fd = rest / (hh + vv + 2 * cross.real)
+        fs = vv - fd
+        beta = (fd + cross) / fs
+        return fs * (1 + abs(beta) ** 2), 2 * fd, 8 * fv / 3
+    fs = rest / (hh + vv - 2 * cross.real)  # beta = 1: a surface of known shape
+    fd = vv - fs
+    alpha = (cross - fs) / fd
+    return 2 * fs, fd * (1 + abs(alpha) ** 2), 8 * fv / 3
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.01])
+def test_freeman_durden_is_the_solution_of_the_papers_equations(scale: float) -> None:
+    # Surfaces and double bounces with and without noise, and pure noise that leaves no power.
+    mixed = [w * single(hh, 0.1, vv) for w, hh, vv in ((1, 1, 0.6), (2, 1, -0.7), (1, 0.2, 1j))]
+    t3 = jnp.concatenate([drawn(60), *(0.2 * drawn(40) + m for m in mixed), drawn(20, averaged=1)])
+    expected = [freeman_durden_by_definition(one) for one in np.asarray(polsar.matrices(t3))]
+    found = np.asarray(decompositions.freeman_durden(scale * t3)) / scale
+    size = np.asarray(polsar.span(t3))[:, None]
+    np.testing.assert_allclose(found / size, expected / size, atol=1e-4)
+    larger = np.argmax(expected, 1)
+    assert all((larger == kind).sum() > 10 for kind in range(3))
+    assert (np.asarray(expected)[:, :2] == 0).all(1).sum() > 5  # all is volume
+
+
+def test_data_is_finite_and_not_zero_in_every_band() -> None:
+    for bands in (4, 9):
+        some = np.zeros((bands + 3, bands), np.float32)
+        some[np.arange(bands), np.arange(bands)] = -1e-30
+        some[bands, 0], some[bands + 1, -1] = np.inf, np.nan
+        some[bands : bands + 2, 1] = 1
+        found = np.asarray(decompositions.has_data(jnp.asarray(some)))
+        assert found.tolist() == [True] * bands + [False] * 3
+
+
+@pytest.mark.parametrize("power", [1e-6, 1.0, 1e6])
+def test_an_eigenvalue_may_be_as_negative_as_files_round_it(power: float) -> None:
+    off = decompositions.TOLERANCE
+    # Of a span of 2: a hundredth more or less than what is allowed.
+    least = 2 * off * np.array([0.99, 1.01])
+    t3 = np.zeros((2, 9))
+    t3[:, 1], t3[:, 2], t3[:, 0] = 1.5, 0.5 + least, -least
+    c2 = np.array([[1, 1, 0, 1 + d] for d in least])
+    for bands in (t3, t3[:, [2, 0, 1, *range(3, 9)]], c2, c2[:, [0, 1, 3, 2]]):
+        found = decompositions.is_semidefinite(jnp.asarray(power * bands, jnp.float32))
+        assert np.asarray(found).tolist() == [True, False]
+
+
+def test_two_channels_of_unlike_power_are_semidefinite_up_to_full_coherence() -> None:
+    # C11 C22 = 0.1: |C12| up to its root, as a real, an imaginary and a negative number.
+    for real, imaginary in ((1, 0), (0, -1), (-0.6, 0.8)):
+        for share, expected in ((0.99, True), (1.05, False)):
+            off = share * np.sqrt(0.1)
+            c2 = jnp.asarray([1.0, 0.1, off * real, off * imaginary])
+            assert bool(decompositions.is_semidefinite(c2)) is expected
+    assert bool(decompositions.is_semidefinite(jnp.zeros(4)))
+    assert not bool(decompositions.is_semidefinite(-jnp.eye(9)[0]))

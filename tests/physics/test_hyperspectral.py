@@ -1,5 +1,7 @@
 """Spectra: statistics, PCA, MNF against their definitions; the continuum against SciPy's hull."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -186,3 +188,99 @@ def test_wavelengths_that_do_not_fit_are_refused() -> None:
         hyperspectral.continuum(jnp.ones((2, 4)), (1.0, 2.0, 3.0))
     with pytest.raises(UserError, match="3 wavelengths, 2 of them different"):
         hyperspectral.continuum(jnp.ones((2, 3)), (1.0, 2.0, 2.0))
+
+
+def test_statistics_of_whole_numbers_are_those_of_the_same_real_numbers() -> None:
+    image = (100 * scene()[0]).astype(np.uint16)  # differences of both signs
+    whole, real = statistics(image), statistics(image.astype(np.float64))
+    np.testing.assert_allclose(whole.noise_covariance(), real.noise_covariance(), rtol=1e-12)
+    np.testing.assert_allclose(whole.covariance(), real.covariance(), rtol=1e-12)
+
+
+def test_neighbours_are_beside_and_below_and_both_of_training() -> None:
+    image = np.arange(12.0).reshape(3, 4)[..., None] ** 2
+    counted = np.ones((3, 4), bool)
+    counted[1, 1] = counted[2, 3] = False
+    found = statistics(image, counted)
+    squares = [
+        (image[place][0] - image[there][0]) ** 2
+        for place in np.ndindex(3, 4)
+        for there in ((place[0] + 1, place[1]), (place[0], place[1] + 1))
+        if there[0] < 3 and there[1] < 4 and counted[place] and counted[there]
+    ]
+    assert (found.pixels, found.pairs) == (10, len(squares))
+    assert found.noise_covariance()[0, 0] == pytest.approx(np.mean(squares) / 2)
+
+
+def test_noise_shares_are_the_noise_over_the_variance_up_to_one() -> None:
+    image, _ = scene()
+    found = statistics(image)
+    expected = np.diag(found.noise_covariance()) / np.diag(found.covariance())
+    np.testing.assert_allclose(hyperspectral.noise_shares(found), np.minimum(expected, 1))
+    checkered = (np.indices((20, 20)).sum(0) % 2)[..., None].repeat(2, -1).astype(np.float64)
+    assert hyperspectral.noise_shares(statistics(checkered)).tolist() == [1, 1]
+
+
+def test_a_faint_band_that_varies_is_not_taken_for_a_constant() -> None:
+    image, _ = scene()
+    image = (image - image.mean((0, 1))) * 1e-4
+    faint, strong = (hyperspectral.noise_shares(statistics(f * image)) for f in (1.0, 1e6))
+    np.testing.assert_allclose(faint, strong, rtol=1e-6)
+    assert faint.max() < 1
+
+
+@pytest.mark.parametrize("rule", [hyperspectral.pca, hyperspectral.mnf])
+def test_the_largest_number_of_every_direction_is_positive(rule: Any) -> None:
+    for seed in range(3):
+        matrix = rule(statistics(scene(seed)[0]), BANDS)
+        largest = np.abs(matrix).argmax(0)
+        assert (matrix[largest, np.arange(BANDS)] > 0).all()
+
+
+def test_a_scene_without_any_noise_has_directions_too() -> None:
+    flat = np.zeros((6, 6, 2))
+    flat[:, :3] = 1.0
+    split = SpectralStatistics(2)
+    for part in (flat[:, :3], flat[:, 3:]):  # all differences within a window are 0
+        split.add(part, np.ones(part.shape[:2], bool))
+    assert not split.noise_covariance().any()
+    assert np.isfinite(hyperspectral.mnf(split, 2)).all()
+
+
+def test_a_millionth_of_the_mean_noise_stands_for_none() -> None:
+    image, _ = scene()
+    image[..., 1] = 7
+    found = statistics(image)
+    noise = found.noise_covariance()
+    noise += 1e-6 * np.trace(noise) / BANDS * np.eye(BANDS)
+    matrix = hyperspectral.mnf(found, BANDS)
+    np.testing.assert_allclose(matrix.T @ noise @ matrix, np.eye(BANDS), atol=1e-8)
+
+
+def test_a_covariance_of_two_pixels_and_noise_of_one_pair_more_than_bands_are_enough() -> None:
+    image, _ = scene()
+    assert statistics(image[:1, :2]).covariance().shape == (BANDS, BANDS)
+    assert statistics(image[:1, : BANDS + 2]).noise_covariance().shape == (BANDS, BANDS)
+    with pytest.raises(UserError, match="8 pairs of neighbouring training pixels for 8 bands"):
+        statistics(image[:1, : BANDS + 1]).noise_covariance()
+    for components in (0, BANDS + 1):
+        with pytest.raises(UserError, match=f"MNF to {components} components of 8 bands: 1 to 8"):
+            hyperspectral.mnf(statistics(image), components)
+
+
+def test_projections_are_float32_and_as_exact() -> None:
+    random = np.random.default_rng(0)
+    image = random.integers(0, 60_000, (5, 7, 30)).astype(np.uint16)
+    mean, matrix = image.mean((0, 1)), np.linalg.qr(random.normal(size=(30, 4)))[0]
+    found = hyperspectral.project(
+        jnp.asarray(image), jnp.asarray(mean, jnp.float32), jnp.asarray(matrix, jnp.float32)
+    )
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, (image - mean) @ matrix, atol=0.05)
+
+
+def test_a_hull_of_steep_ends_and_of_points_on_a_line() -> None:
+    spectra = jnp.asarray([[5, 1, 1, 1, 5], [1, 2, 4, 8, 9], [0, 0, 6, 0, 0], [9, 0, 0, 0, 1.0]])
+    expected = [[5, 5, 5, 5, 5], [1, 2, 4, 8, 9], [0, 2, 6, 1.2, 0], [9, 8, 6, 2, 1]]
+    found = hyperspectral.continuum(spectra, (1.0, 2.0, 4.0, 8.0, 9.0))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)

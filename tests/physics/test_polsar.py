@@ -10,6 +10,7 @@ from fixtures.polsar_folder import scattering
 from numpy.typing import NDArray
 
 from jaxseg.physics import polsar, sar
+from jaxseg.transforms.polsar import CoherencyFeatures, ZhouFeatures
 
 D = np.array([[1, 0, 1], [1, 0, -1], [0, np.sqrt(2), 0]]) / np.sqrt(2)
 
@@ -112,3 +113,60 @@ def test_coherences_do_not_depend_on_the_unit(scale: float) -> None:
     expected = np.asarray(polsar.coherency_features(t3))[:, 3:]
     scaled = polsar.coherency_features(t3 * scale, floor=1e-36)
     np.testing.assert_allclose(np.asarray(scaled)[:, 3:], expected, atol=1e-5)
+
+
+def test_asymmetry_is_relative_to_the_largest_element() -> None:
+    matrix = np.eye(3, dtype=np.complex64)[None].repeat(2, 0)
+    matrix[0, 2, 0] = 0.5j
+    matrix[1, 0, 2] = matrix[1, 2, 0] = 1e3j  # conjugates would have opposite signs
+    np.testing.assert_allclose(polsar.asymmetry(jnp.asarray(1e6 * matrix)), [0.5, 2], rtol=1e-6)
+    assert float(polsar.asymmetry(jnp.zeros((3, 3)))) == 0
+
+
+def test_element_ij_is_the_first_channel_times_the_conjugate_of_the_second() -> None:
+    s = jnp.asarray([1, 0, 0, 1j], jnp.complex64)
+    c3 = dict(zip(polsar.C3_BANDS, np.asarray(polsar.c3_from_s2(s)), strict=True))
+    assert (c3["C11"], c3["C22"], c3["C33"]) == (1, 0, 1)
+    assert (c3["ReC13"], c3["ImC13"]) == (0, -1)  # 1 times the conjugate of i
+    matrix = np.asarray(polsar.matrices(polsar.c3_from_s2(s)))
+    assert (matrix[0, 2], matrix[2, 0]) == (-1j, 1j)
+
+
+def test_pauli_decibels_end_at_the_floor_that_is_asked_for() -> None:
+    t3 = jnp.zeros((1, 9)).at[0, :3].set(jnp.array([1.0, 0.1, 0.001]))
+    np.testing.assert_allclose(polsar.pauli_decibel(t3, floor=0.01), [[-10, -20, 0]], atol=1e-4)
+
+
+# T33 lies below a floor of 0.01 and counts as that, in its coherences as well.
+WEAK = jnp.asarray([4.0, 1.0, 1e-4, 1.0, 0.5, 0.01, -0.006, 0.002, 0.004])
+COHERENCES = (0.5, 0.25, 0.05, -0.03, 0.02, 0.04)
+
+
+def test_coherences_are_those_of_powers_above_the_floor() -> None:
+    features = polsar.coherency_features(WEAK, floor=0.01)
+    expected = [10 * np.log10(4), 0, -20, *COHERENCES]
+    np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_shares_and_moduli_are_those_of_powers_above_the_floor() -> None:
+    features = polsar.zhou_features(WEAK, floor=0.01)
+    moduli = np.hypot(COHERENCES[::2], COHERENCES[1::2])
+    expected = [10 * np.log10(5.01), 1 / 5.01, 0.01 / 5.01, *moduli]
+    np.testing.assert_allclose(features, expected, rtol=1e-5)
+
+
+def test_a_coherence_that_is_not_known_is_zero() -> None:
+    features = polsar.coherency_features(WEAK.at[4].set(jnp.nan).at[0].set(jnp.nan), floor=0.01)
+    assert float(features[0]) == pytest.approx(-20)
+    assert float(features[4]) == 0
+    assert np.isfinite(np.asarray(features)).all()
+
+
+@pytest.mark.parametrize("step", [CoherencyFeatures, ZhouFeatures])
+def test_steps_of_the_radiometry_hand_their_floor_on(step: Any) -> None:
+    function = {
+        CoherencyFeatures: polsar.coherency_features,
+        ZhouFeatures: polsar.zhou_features,
+    }[step]
+    for floor in (0.01, 1e-3):
+        np.testing.assert_array_equal(step(floor=floor)(WEAK), function(WEAK, floor))

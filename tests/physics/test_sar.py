@@ -232,3 +232,65 @@ def test_looks_of_added_speckle_combine_as_said() -> None:
 def test_a_window_without_a_middle_is_refused() -> None:
     with pytest.raises(UserError, match="6 x 6 pixels: it has to be odd"):
         sar_filters.lee(jnp.ones((9, 9, 1)), looks=4, size=6)
+
+
+SPECKLED = (2, 40, 40, 2)  # one shape: its generator is compiled once
+
+
+def test_speckle_is_another_draw_for_every_pixel_band_and_image() -> None:
+    ones = jnp.ones(SPECKLED)
+    for unit in ("amplitude", "intensity", "decibel"):
+        noise = np.asarray(sar.with_speckle(jax.random.key(0), ones, 4.0, unit))  # type: ignore[arg-type]
+        parts = [noise[0, ..., 0], noise[0, ..., 1], noise[1, ..., 0], noise[0, ::-1, :, 0]]
+        parts += [noise[0, :, ::-1, 0], noise[0, ..., 0].T]
+        assert np.abs(np.corrcoef([part.ravel() for part in parts]) - np.eye(6)).max() < 0.15
+
+
+def test_speckle_of_far_less_than_one_look_is_finite_in_decibels() -> None:
+    speckled_ = sar.with_speckle(jax.random.key(0), jnp.zeros(SPECKLED), 0.005, "decibel")
+    assert np.isfinite(np.asarray(speckled_)).all()
+    assert float(speckled_.min()) == pytest.approx(-300)
+
+
+@pytest.mark.parametrize("unit", ["amplitude", "intensity", "decibel"])
+def test_speckled_whole_numbers_are_float32(unit: sar.Unit) -> None:
+    speckled_ = sar.with_speckle(
+        jax.random.key(0), jnp.full(SPECKLED, 60_000, jnp.uint16), 2.0, unit
+    )
+    assert speckled_.dtype == jnp.float32
+    assert len(np.unique(speckled_)) > 2000
+
+
+def test_power_equal_to_the_floor_is_the_floor_and_above_it_itself() -> None:
+    power = jnp.asarray([0.01, 0.011, 0.009, -jnp.inf, jnp.inf])
+    expected = np.float32([0.01, 0.011, 0.01, 0.01, np.inf])
+    np.testing.assert_array_equal(sar.above(power, 0.01), expected)
+
+
+def cells(looks: Array, bands: int = 1) -> jax.Array:
+    """One 3 x 3 window of every number of looks, apart from each other by pixels without data."""
+    rows, columns = looks.shape
+    pattern = np.array([[1, -1, 1], [-1, 0, -1], [1, -1, 1]]) / 1.0  # of mean 0 and variance 1
+    image_ = np.full((4 * rows, 4 * columns), np.nan)
+    for i, j in np.ndindex(rows, columns):
+        image_[4 * i : 4 * i + 3, 4 * j : 4 * j + 3] = 1 + pattern / np.sqrt(looks[i, j])
+    return image(image_)
+
+
+def test_looks_of_a_scene_of_one_number_are_that_number_to_a_percent() -> None:
+    wanted = np.exp(np.linspace(1, 1.02, 6))  # bins of 2 %, whose middles are a percent off
+    found = [
+        float(sar_filters.equivalent_looks(cells(np.full((4, 4), n)), size=3)[0]) for n in wanted
+    ]
+    np.testing.assert_allclose(found, wanted, rtol=0.0101)
+
+
+def test_looks_are_the_most_frequent_ones_within_a_tenth_and_not_the_most_frequent_number() -> None:
+    around = 4 * np.exp(np.linspace(-0.1, 0.1, 48))
+    looks = np.concatenate([around, np.full(16, 40.0)]).reshape(8, 8)
+    found = float(sar_filters.equivalent_looks(cells(looks), size=3)[0])
+    assert found == pytest.approx(4, rel=0.05)
+    # Numbers that lie farther apart do not add up.
+    looks = np.concatenate([4 * np.exp(np.linspace(-0.9, 0.9, 48)), np.full(16, 40.0)])
+    found = float(sar_filters.equivalent_looks(cells(looks.reshape(8, 8)), size=3)[0])
+    assert found == pytest.approx(40, rel=0.05)

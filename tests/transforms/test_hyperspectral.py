@@ -1,5 +1,8 @@
 """Radiometry of many bands: what is found on training pixels, and what is refused."""
 
+import dataclasses
+from collections.abc import Callable
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -86,3 +89,51 @@ def test_continuum_removal_is_that_of_the_wavelengths() -> None:
     wavelengths = (400.0, 500.0, 800.0, 700.0, 900.0)
     found = ContinuumRemoval(wavelengths)(image)
     np.testing.assert_array_equal(found, hyperspectral.continuum_removed(image, wavelengths))
+
+
+def test_bands_go_from_the_share_of_noise_that_is_asked_for() -> None:
+    image, counted = window()
+    statistics = hyperspectral.SpectralStatistics(6)
+    statistics.add(image, counted)
+    shares = hyperspectral.noise_shares(statistics)
+    for limit in (0.0, float(shares[2]), float(np.nextafter(shares[2], 1))):
+        expected = tuple((np.flatnonzero(shares >= limit) + 1).tolist())
+        found = RemoveBands(noise=limit).fit([(image, counted)])
+        assert found == RemoveBands(bands=expected, noise=limit)
+
+
+@pytest.mark.parametrize("band", [0, 6])
+def test_bands_are_counted_from_one(band: int) -> None:
+    with pytest.raises(UserError, match="bands are counted from 1 to 5"):
+        RemoveBands(bands=(2, band))(jnp.zeros((1, 1, 1, 5)))
+
+
+@pytest.mark.parametrize(("step", "rule"), [(PCA, hyperspectral.pca), (MNF, hyperspectral.mnf)])
+def test_a_fitted_step_projects_by_the_rule_of_its_name(
+    step: type[PCA | MNF], rule: Callable[..., np.ndarray]
+) -> None:
+    image, counted = window()
+    parts = [(image[:10], counted[:10]), (image[10:], counted[10:])]
+    statistics = hyperspectral.SpectralStatistics(6)
+    for part in parts:
+        statistics.add(*part)
+    matrix = rule(statistics, 2)
+    fitted = step(2).fit(parts)
+    np.testing.assert_allclose(fitted.mean, statistics.mean, rtol=1e-8)
+    np.testing.assert_allclose(np.reshape(fitted.matrix, (6, 2)), matrix, rtol=1e-8)
+    # Numbers as float32 tells them apart, so that a stored config is short.
+    assert all(number == float(f"{number:.9g}") for number in (*fitted.mean, *fitted.matrix))
+    found = fitted(jnp.asarray(image)[None])
+    expected = (image - statistics.mean) @ matrix
+    np.testing.assert_allclose(found[0], expected, atol=1e-4 * np.abs(expected).max())
+    assert fitted.fitted
+    assert not step(2).fitted
+
+
+def test_a_projection_to_another_number_of_components_is_refused() -> None:
+    fitted = PCA(2).fit([window()])
+    wrong = dataclasses.replace(fitted, components=3)
+    with pytest.raises(
+        UserError, match="PCA was found for 6 bands and 2 components, and is to make 3 of"
+    ):
+        wrong(jnp.ones((1, 4, 4, 6)))

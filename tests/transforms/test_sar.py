@@ -12,7 +12,7 @@ import pytest
 from jaxseg import config as configs
 from jaxseg import sharding
 from jaxseg.errors import UserError
-from jaxseg.physics import sar_filters
+from jaxseg.physics import sar, sar_filters
 from jaxseg.run import step
 from jaxseg.transforms.radiometry import LogIntensity
 from jaxseg.transforms.sar import FromAmplitude, FromDecibel, Lee, RatioBand, RefinedLee, Speckle
@@ -126,3 +126,51 @@ def test_speckle_in_decibels_changes_decibels_by_its_moments() -> None:
     found = Speckle(looks=4, unit="decibel")(jax.random.key(1), given)["image"] - image
     assert float(found.mean()) == pytest.approx(10 / np.log(10) * (1.25612 - np.log(4)), abs=0.06)
     assert float(found.std()) == pytest.approx(10 / np.log(10) * np.sqrt(0.28382), rel=0.03)
+
+
+def test_filters_have_the_looks_and_the_window_they_are_asked_for() -> None:
+    image = power(1, 12, 12, 2)
+    for looks, size in ((4.0, 3), (4.0, 5), (1.0, 3)):
+        expected = sar_filters.lee(image, looks=looks, size=size)
+        np.testing.assert_array_equal(Lee(looks, size=size)(image), expected)
+        expected = sar_filters.refined_lee(image, looks=looks)
+        np.testing.assert_array_equal(RefinedLee(looks)(image), expected)
+    assert not np.allclose(Lee(4.0, size=3)(image), Lee(4.0, size=5)(image))
+    assert not np.allclose(Lee(4.0, size=3)(image), Lee(1.0, size=3)(image))
+
+
+def test_a_ratio_of_powers_is_that_above_its_floor_and_of_decibels_has_none() -> None:
+    image = jnp.asarray([0.2, 0.001]).reshape(1, 1, 1, 2)
+    assert float(RatioBand(floor=0.01)(image)[..., 2].item()) == pytest.approx(20)
+    assert float(RatioBand(floor=0.01, decibel=True)(-100 * image)[..., 2].item()) == (
+        pytest.approx(-19.9)
+    )
+
+
+@pytest.mark.parametrize(("one", "other"), [(0, 1), (1, 0), (4, 1), (1, 4)])
+def test_a_ratio_of_bands_that_do_not_exist_is_refused(one: int, other: int) -> None:
+    with pytest.raises(UserError, match=rf"bands {one} and {other} for images of 3 band\(s\)"):
+        RatioBand(one, other)(jnp.ones((1, 4, 4, 3)))
+
+
+def test_further_speckle_is_that_of_the_sensor_in_the_unit_that_is_said() -> None:
+    batch = {"image": power(1, 4, 4, 2), "label": jnp.zeros((1, 4, 4), jnp.uint8)}
+    for speckle, unit in (
+        (Speckle(3.0), "intensity"),
+        (Speckle(3.0, "amplitude"), "amplitude"),
+        (Speckle(5.0, "decibel"), "decibel"),
+    ):
+        found = speckle(jax.random.key(2), batch)
+        assert found["label"] is batch["label"]
+        expected = sar.with_speckle(jax.random.key(2), batch["image"], speckle.looks, unit)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(found["image"], expected)
+
+
+@pytest.mark.parametrize("looks", [0.0, -1.0, float("nan")])
+def test_looks_of_nothing_are_refused(looks: float) -> None:
+    image = jnp.ones((1, 4, 4, 1))
+    for filtering in (Lee(looks), RefinedLee(looks)):
+        with pytest.raises(UserError, match="their number has to be above 0"):
+            filtering(image)
+    with pytest.raises(UserError, match="Speckle with"):
+        Speckle(looks)(jax.random.key(0), {"image": image})
