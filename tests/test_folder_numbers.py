@@ -323,7 +323,7 @@ def test_what_was_added_may_be_told_of_any_spectral_band(tmp_path: Path) -> None
     write(tmp_path / "images" / "a.tif", numbers(50, 2, "uint8"), ("red", "SCL"))
     assert first(source(tmp_path, added=20))[0, 0].tolist() == [30, 50]
     assert (first(source(tmp_path, added=255))[..., 0] == 0).all()
-    with pytest.raises(ScaleError, match="added 256: .* up to 255"):
+    with pytest.raises(ScaleError, match=r"added 256: .* up to 255"):
         first(source(tmp_path, added=256))
     # The scene classification alone has nothing added, so that it need not hold it.
     assert (first(source(tmp_path, added=1000, band_numbers=(2,))) == 50).all()

@@ -119,9 +119,7 @@ def test_every_scene_is_in_one_split_however_shares_are_rounded(
 
 
 def test_a_share_of_less_than_one_scene_is_refused() -> None:
-    with pytest.raises(
-        UserError, match=r"\(0\.9, 0\.05, 0\.05\) of 4 scene\(s\) leave none to vali"
-    ):
+    with pytest.raises(UserError, match=r"0\.05\) of 4 scene\(s\) leave none to validation"):
         pairing.in_fraction("abcd", "validation", (0.9, 0.05, 0.05))
     assert pairing.in_fraction("abcd", "train", (0.9, 0.05, 0.05)) == list("abcd")
 
@@ -185,9 +183,7 @@ def test_the_first_usual_name_that_exists_holds_the_split_of_all_places(tmp_path
         Place("images", f"{tmp_path}/*/validation/*.tif", ""),
         Place("masks", f"{tmp_path}/m/validation", "_m"),
     ]
-    with pytest.raises(
-        UserError, match=r"images: no folder .*train.*\(nor training\) for the train"
-    ):
+    with pytest.raises(UserError, match=r"images: no folder .*train.*\(nor training\) for the tr"):
         pairing.in_folders(places, "train")
 
 

@@ -146,6 +146,18 @@ def test_a_cut_off_file_is_an_error_that_names_it(
         raster.read(str(path), Window(0, 0, 200, 200))
 
 
+def test_the_reason_is_gdals_and_names_the_file_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    write_tiff(path, np.random.default_rng(0).random((99, 99, 3)))
+    path.write_bytes(path.read_bytes()[:9000])
+    with pytest.raises(UserError) as told:
+        raster.read(str(path), Window(0, 0, 99, 99))
+    said = str(told.value)
+    assert said.count(str(path)) == 1
+    assert "previous exception" not in said  # rasterio's word for what GDAL says
+    assert ".." not in said
+
+
 def test_a_fault_is_not_told_of_the_next_file(tmp_path: Path) -> None:
     whole = write_tiff(tmp_path / "whole.tif", numbers("float32", 2))
     raster.header(whole)  # it waits in the pool, so that nothing is opened below
@@ -459,7 +471,9 @@ def test_as_many_files_stay_open_as_allowed_and_the_oldest_is_closed(
     assert look("ba") == []
     assert look("ca") == ["c"]  # b was unused for longer than either of a
     if Path("/proc/self/fd").is_dir():  # as Linux tells
-        held = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+        held = [
+            str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()
+        ]
         assert sum(name in paths for name in held) == 3
 
 

@@ -1,4 +1,4 @@
-"""Which Sentinel-2 product a file is, by its tags and by its names, each alone and against another."""
+"""Which Sentinel-2 product a file is, by its tags and its names, each alone and against another."""
 
 import pytest
 
