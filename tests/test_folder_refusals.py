@@ -57,6 +57,7 @@ def test_a_fraction_is_no_class(folder: Make, tmp_path: Path) -> None:
         ({"fractions": (-0.1, 0.6, 0.5)}, "none below 0"),
         ({"fractions": (0.5, 0.2, 0.2)}, "together 1"),
         ({"fractions": (0.5, 0.25, 0.2501)}, "together 1"),
+        ({"multiply": 0.0}, r"multiply 0\.0: give a finite factor"),
         ({"multiply": float("inf")}, "multiply inf: give a finite factor"),
         ({"multiply": float("nan")}, "multiply nan: give a finite factor"),
         ({"ids": (1, 2, 3)}, "ids has 3 entries for 2 classes"),

@@ -163,7 +163,9 @@ def test_touching_pixels_become_the_first_class_where_a_mask_has_a_label(
     np.testing.assert_array_equal(read(folder(**fields))["label"], plain)
 
 
-@pytest.mark.parametrize("window", [ALL, Window(1, 14, 9, 8), Window(3, 16, 4, 5)])
+@pytest.mark.parametrize(
+    "window", [ALL, Window(1, 14, 9, 8), Window(3, 16, 4, 5), Window(3, 21, 4, 5)]
+)
 def test_windows_agree_with_the_whole_about_what_touches(
     folder: Make, tmp_path: Path, window: Window
 ) -> None:

@@ -227,7 +227,10 @@ def of_arrays(*labels: NDArray[np.uint8], names: tuple[str, ...] = ()) -> ArrayS
     return ArraySource(tuple(arrays(label) for label in labels), names=names)
 
 
-def read(source: Mislabelled, index: int, window: Window = Window(0, 0, 12, 15)) -> NDArray[Any]:
+ALL = Window(0, 0, 12, 15)
+
+
+def read(source: Mislabelled, index: int, window: Window = ALL) -> NDArray[Any]:
     return source.scenes("train").read(index, window)["label"]
 
 

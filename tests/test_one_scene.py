@@ -21,6 +21,8 @@ IMAGE = np.arange(H * W * 2, dtype=np.uint16).reshape(H, W, 2)
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
+    """A source of one scene."""
+
     split: Literal["blocks", "pixels"] = "blocks"
     fractions: tuple[float, float, float] = (0.4, 0.2, 0.4)
     block: int = 4

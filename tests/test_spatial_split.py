@@ -94,7 +94,7 @@ def judged(
     return learned, tested, -sum(distances) / len(distances)
 
 
-@pytest.mark.parametrize("kind", ["even", "rare", "lines"])
+@pytest.mark.parametrize("kind", ["even", "rare", "lines", "noise", "skewed"])
 @pytest.mark.parametrize("guard", [0, 1])
 def test_the_best_of_all_assignments_is_found(kind: str, guard: int) -> None:
     label = (np.indices((7, 6))[1] // 3 % 2).astype(np.uint8)  # 2 x 2 blocks, the last ones cut
@@ -102,9 +102,13 @@ def test_the_best_of_all_assignments_is_found(kind: str, guard: int) -> None:
         label[1, 4:6], label[5, 1] = 2, IGNORE
     if kind == "lines":
         label[:, ::2], label[3:5] = IGNORE, 5
+    if kind == "noise":
+        label = np.random.default_rng(31).choice(4, label.shape, p=(0.4, 0.3, 0.2, 0.1))
+        label = label.astype(np.uint8)
     rows, columns = np.indices(label.shape) // 4
     block = rows * 2 + columns
-    shares = (0.3, 0.3, 0.4)
+    # By these shares alone all would go to training, and nothing could be tested.
+    shares = (0.9, 0.05, 0.05) if kind == "skewed" else (0.3, 0.3, 0.4)
     best = (-1, -1, -np.inf)
     results = {}
     for assignment in itertools.product(range(3), repeat=4):
@@ -116,20 +120,41 @@ def test_the_best_of_all_assignments_is_found(kind: str, guard: int) -> None:
         score = judged(label, split, shares)
         results[split.astype(np.uint8).tobytes()] = score
         best = max(best, score)
-    found = block_split(label, block=4, guard=guard, fractions=shares, draws=600)
+    found = block_split(label, block=4, guard=guard, fractions=shares, draws=2500)
     score = results[found.tobytes()]
     assert score[:2] == best[:2]
     assert score[2] == pytest.approx(best[2])
 
 
-def test_more_draws_never_give_a_worse_split() -> None:
-    label = fields()
-    scores = [
-        judged(label, block_split(label, block=10, guard=2, fractions=THIRDS, draws=draws), THIRDS)
-        for draws in (1, 3, 10, 30, 100)
+def test_more_draws_give_another_split_only_if_it_is_a_better_one() -> None:
+    label = fields()[::2, ::2]
+    splits = [
+        block_split(label, block=8, guard=1, fractions=THIRDS, draws=draws)
+        for draws in range(1, 40)
     ]
+    scores = [judged(label, split, THIRDS) for split in splits]
     assert scores == sorted(scores)
     assert scores[0] < scores[-1]
+    for (one, other), (split, later) in zip(
+        itertools.pairwise(scores), itertools.pairwise(splits), strict=True
+    ):
+        assert (one == other) == np.array_equal(split, later)
+    even = np.zeros((4, 4), np.uint8)  # where every division into halves is as good
+    one, *others = (
+        block_split(even, block=2, guard=0, fractions=(0.5, 0.0, 0.5), draws=draws)
+        for draws in (10, 20, 50, 200)
+    )
+    assert (one == 0).mean() == 0.5
+    for more in others:
+        np.testing.assert_array_equal(one, more)
+
+
+def test_a_split_whose_share_is_0_gets_no_block() -> None:
+    for seed in range(20):
+        split = block_split(
+            fields(), block=10, guard=0, fractions=(0.5, 0.0, 0.5), seed=seed, draws=1
+        )
+        assert set(np.unique(split)) == {0, 2, IGNORE}
 
 
 def test_random_pixels_keep_the_shares_of_every_class() -> None:
