@@ -192,6 +192,8 @@ def test_colours_of_maps_are_those_given_for_them_else_the_masks_else_distinct(
     apart = np.abs(np.array(hues)[:, None] - np.array(hues)).sum(-1)
     assert apart[~np.eye(len(names), dtype=bool)].min() > 40
     assert folder(classes=names[:3]).colors == hues[:3]
+    # As in every map that was drawn so far.
+    assert hues[:3] == ((242, 61, 61), (41, 78, 166), (167, 242, 61))
 
 
 def test_counts_of_classes_are_kept_for_these_files_and_settings(
