@@ -1,10 +1,14 @@
 """Indian Pines: one scene, of which each split shows its own labels."""
 
+import dataclasses
+import importlib.util
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from jaxseg.datasets import indian_pines
 from jaxseg.datasets.indian_pines import CLASSES, IndianPines
 from jaxseg.datasets.one_scene import SceneSplit
 from jaxseg.errors import UserError
@@ -83,3 +87,67 @@ def test_files_that_are_missing_or_another_scene_are_refused(folder: str) -> Non
     np.save(other / "Indian_pines_gt.npy", np.zeros((10, 10), np.uint8))
     with pytest.raises(UserError, match="are not Indian Pines"):
         IndianPines(path=str(other)).scenes("train")
+
+
+def shown(source: IndianPines) -> np.ndarray:
+    """(3, 145, 145), which labels each split shows."""
+    return np.array([label != IGNORE for label in labels(source)])
+
+
+def test_every_setting_of_the_split_reaches_it(folder: str) -> None:
+    pixels = IndianPines(path=folder, split=SceneSplit("pixels", (0.2, 0.3, 0.5)))
+    drawn = shown(pixels)
+    shares = drawn.sum((1, 2)) / drawn.sum()
+    np.testing.assert_allclose(shares, (0.2, 0.3, 0.5), atol=0.001)
+    other = shown(dataclasses.replace(pixels, split=SceneSplit("pixels", (0.2, 0.3, 0.5), seed=1)))
+    assert (drawn != other).any()
+
+
+def test_numbers_are_those_of_the_files_and_pixels_without_an_id_have_no_label(folder: str) -> None:
+    source = IndianPines(path=folder, split=SceneSplit("pixels", (1.0, 0.0, 0.0)))
+    sample = source.scenes("train").read(0, WHOLE)
+    ids = np.load(Path(folder) / "Indian_pines_gt.npy")
+    np.testing.assert_array_equal(sample["label"], np.where(ids == 0, IGNORE, ids - 1.0))
+    image = np.load(Path(folder) / "Indian_pines_corrected.npy")
+    np.testing.assert_array_equal(sample["image"], image)
+    assert (sample["image"].dtype, sample["label"].dtype) == (np.uint16, np.uint8)
+    assert sample["valid"].all()
+    np.testing.assert_array_equal(source.rgb(image), image[..., [28, 18, 10]])
+    assert source.rgb(image).dtype == np.float32
+    assert source.scenes("test").name(0) == "Indian Pines, test pixels"
+
+
+def test_the_bands_are_aviris_without_those_of_atmospheric_water(folder: str) -> None:
+    sensor = IndianPines(path=folder).sensor
+    numbers = [int(band.removeprefix("AVIRIS ")) for band in sensor.bands]
+    absorbed = [*range(104, 109), *range(150, 164), 220]
+    assert sorted(numbers + absorbed) == list(range(1, 221))
+    assert numbers == sorted(numbers)
+    assert (sensor.unit, sensor.gsd, sensor.scale) == ("radiance", 20.0, None)
+
+
+def test_ids_beyond_the_classes_are_no_indian_pines(folder: str) -> None:
+    ids = np.load(Path(folder) / "Indian_pines_gt.npy")
+    ids[0, 0] = 17
+    np.save(Path(folder) / "Indian_pines_gt.npy", ids)
+    with pytest.raises(UserError, match="ids 0 to 16"):
+        IndianPines(path=folder).scenes("train")
+
+
+def test_without_a_path_the_scene_is_that_of_the_installed_package(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "package"
+    (package / "datasets").mkdir(parents=True)
+    (package / "datasets" / "data").symlink_to(folder)
+    found = types.SimpleNamespace(submodule_search_locations=[str(package)])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: found)
+    indian_pines._scene.cache_clear()
+    source = IndianPines(split=SceneSplit("pixels"))
+    assert source.scenes("train").read(0, WHOLE)["image"].shape == (145, 145, 200)
+    for missing in (None, types.SimpleNamespace(submodule_search_locations=None)):
+        indian_pines._scene.cache_clear()
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name, missing=missing: missing)
+        with pytest.raises(UserError, match=r"pip install 'jaxseg\[hyperspectral\]'"):
+            source.scenes("train")
+    indian_pines._scene.cache_clear()

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import rasterio
 from fixtures.places import CONFIGS, SHARED
-from fixtures.polsar_folder import labelled, scattering
+from fixtures.polsar_folder import labelled, scattering, write_polsarpro
 from PIL import Image
 from rasterio.transform import from_origin
 from scipy import ndimage
 
 from jaxseg import config as configs
 from jaxseg import config_text
+from jaxseg.datasets import spatial_split
+from jaxseg.datasets.landscape.sensors import wishart
 from jaxseg.datasets.one_scene import SceneSplit
 from jaxseg.datasets.polsar import LabelledPolsar
 from jaxseg.errors import UserError
@@ -146,6 +148,81 @@ def test_a_corner_of_impossible_matrices_is_invalid_and_a_scene_of_them_refused(
     (-power).tofile(other / "T3" / "T11.bin")
     with pytest.raises(UserError, match=r"other/T3: 2160 of 2304 pixels .* no Hermitian, positive"):
         source(other).scenes("train")
+
+
+def test_the_split_is_that_of_blocks_by_the_sources_settings(folder: Path) -> None:
+    ids = np.asarray(Image.open(folder / "label.png"))
+    label = np.where(ids == 0, IGNORE, ids - 1.0).astype(np.uint8)
+    settings: dict[str, Any] = {"block": 6, "guard": 1, "fractions": (0.3, 0.3, 0.4), "seed": 5}
+    expected = spatial_split.block_split(label, draws=200, **settings)
+    opened = source(folder, split=SceneSplit(**settings))
+    for number, split in enumerate(SPLITS):
+        found = opened.scenes(split).read(0, WHOLE)["label"]
+        np.testing.assert_array_equal(found, np.where(expected == number, label, IGNORE))
+
+
+def test_a_window_shows_bands_and_labels_of_one_place(folder: Path) -> None:
+    scenes = source(folder).scenes("train")
+    assert (len(scenes), scenes.size(0)) == (1, (48, 48))
+    assert scenes.name(0) == f"{folder / 'T3'}, train pixels"
+    whole, part = scenes.read(0, WHOLE), scenes.read(0, Window(5, 17, 20, 30))
+    for field, pixels in whole.items():
+        np.testing.assert_array_equal(part[field], pixels[5:25, 17:47])
+    assert not np.shares_memory(part["label"], scenes.read(0, WHOLE)["label"])
+    stored = np.fromfile(folder / "T3" / "T22.bin", "<f4").reshape(48, 48)
+    np.testing.assert_array_equal(whole["image"][..., 1], stored)
+    part["label"][:] = 77
+    assert (scenes.read(0, WHOLE)["label"] == whole["label"]).all()
+
+
+def test_a_picture_is_red_for_double_bounce_green_for_volume_and_blue_for_surface() -> None:
+    power = np.zeros((1, 2, 9), np.float32)
+    power[0, 0, :3] = (0.1, 1.0, 0.01)  # T11 surface, T22 double bounce, T33 volume
+    shown = source(Path("nowhere")).rgb(power)
+    np.testing.assert_allclose(shown[0, 0], (0.0, -20.0, -10.0), atol=1e-4)
+    np.testing.assert_allclose(shown[0, 1], -60)  # what no power is drawn as
+    assert shown.dtype == np.float32
+
+
+def test_what_the_source_says_of_itself_is_what_it_was_told() -> None:
+    told = source(Path("nowhere"), gsd=None)
+    assert told.classes == ("surface", "double bounce", "volume")
+    assert told.colors == ((0, 0, 255), (255, 0, 0), (0, 255, 0))
+    sensor = told.sensor
+    assert (sensor.unit, sensor.scale, sensor.gsd) == ("coherency", 1.0, None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"map_colors": ((0, 0, 0),) * 2}, "map_colors has 2 entries"),
+        ({"map_colors": ((0, 0, 0), (0, 0, 0), (0, 0, 256))}, "0 to 255"),
+        ({"ignore_ids": (3,)}, "given twice"),
+    ],
+)
+def test_each_setting_that_cannot_be_is_refused(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        source(Path("nowhere"), **fields)
+
+
+def test_missing_labels_and_scenes_of_two_channels_are_refused(
+    folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"absent\.png: no such file or folder.*source\.labels"):
+        source(folder, labels=str(tmp_path / "absent.png")).scenes("train")
+    t3 = wishart(np.full((48, 48, 3), 0.1, np.float32), 4, np.random.default_rng(0))
+    write_polsarpro(tmp_path / "C2", "C2", t3[..., [0, 1, 3, 4]])
+    with pytest.raises(UserError, match=r"C2 is a C2 of two channels"):
+        source(folder, path=str(tmp_path / "C2")).scenes("train")
+    label = np.ones((47, 48), np.uint8)
+    Image.fromarray(label).save(tmp_path / "short.png")
+    with pytest.raises(UserError, match=r"short.png has 47 x 48 pixels"):
+        source(folder, labels=str(tmp_path / "short.png")).scenes("train")
+    label = np.ones((48, 48), np.uint8)
+    label[3, 5] = label[9, 9] = 9
+    Image.fromarray(label).save(tmp_path / "odd.png")
+    with pytest.raises(UserError, match=r"id 9 at row 3, column 5 \(2 pixels\) is no class"):
+        source(folder, labels=str(tmp_path / "odd.png")).scenes("train")
 
 
 @pytest.mark.real_data

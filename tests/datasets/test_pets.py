@@ -1,7 +1,9 @@
 """Tests of `jaxseg.datasets.pets`: TFDS' own builder on a tiny archive of the original layout."""
 
+import dataclasses
 import io
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,8 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from jaxseg.datasets.pets import OxfordPets, PetsBuilder
+from jaxseg.datasets import pets as pets_room
+from jaxseg.datasets.pets import OxfordPets, PetsBuilder, _built, _sample
 from jaxseg.errors import UserError
 from jaxseg.scenes.scene import Window
 
@@ -42,7 +45,11 @@ def write_archives(root: Path) -> dict[str, str]:
         f"<object>{box}</object></annotation>"
     )
     for file, names in (("trainval.txt", TRAIN), ("test.txt", TEST)):
-        (annotations / file).write_text("".join(f"{name} 1 1 1\n" for name in names))
+        lines = (
+            f"{name} {3 if name == 'pug_1' else 1} {2 if name == 'pug_1' else 1} 1\n"
+            for name in names
+        )
+        (annotations / file).write_text("".join(lines))
     return {"images": str(root / "images"), "annotations": str(root / "annotations")}
 
 
@@ -121,3 +128,93 @@ def test_a_picture_that_is_none_is_told_by_name() -> None:
     for data in (b"no picture", buffer.getvalue()[:-200]):
         with pytest.raises(UserError, match="picture of x17"):
             picture(data, "x17")
+
+
+def test_records_are_those_of_tfds(pets: OxfordPets) -> None:
+    """Also what is not read here: breed, species and the box around the head."""
+    pets.scenes("test")
+    records = _built(pets.data_dir).as_data_source()
+    found = {
+        record["file_name"].decode(): record
+        for split in ("train", "test")
+        for record in (records[split][index] for index in range(len(records[split])))
+    }
+    assert {name: (int(r["label"]), int(r["species"])) for name, r in found.items()} == {
+        f"{name}.jpg": (2, 1) if name == "pug_1" else (0, 0) for name in TRAIN + TEST
+    }
+    np.testing.assert_allclose(
+        found["Abyssinian_100.jpg"]["head_bbox"], (5 / 30, 5 / 50, 9 / 30, 9 / 50)
+    )
+    assert not np.any(found["pug_1.jpg"]["head_bbox"])
+
+
+@pytest.mark.parametrize(("percent", "training"), [(10, 9), (60, 4)])
+def test_validation_is_the_end_of_the_training_split(
+    pets: OxfordPets, percent: int, training: int
+) -> None:
+    source = dataclasses.replace(pets, validation_percent=percent)
+    whole = [scenes.name(i) for scenes in [pets.scenes("train")] for i in range(len(scenes))]
+    whole += [scenes.name(i) for scenes in [pets.scenes("validation")] for i in range(len(scenes))]
+    parts = [
+        [scenes.name(i) for i in range(len(scenes))]
+        for scenes in (source.scenes("train"), source.scenes("validation"))
+    ]
+    assert parts[0] + parts[1] == whole
+    assert len(parts[0]) == training
+
+
+@pytest.mark.parametrize("percent", [0, 100, -3])
+def test_a_validation_split_is_a_part_of_the_training_split(percent: int) -> None:
+    with pytest.raises(UserError, match=f"validation_percent {percent}: 1 to 99"):
+        OxfordPets(validation_percent=percent).scenes("train")
+
+
+@pytest.mark.parametrize("percent", [1, 99])
+def test_nearly_all_or_nothing_may_be_validation(pets: OxfordPets, percent: int) -> None:
+    assert len(dataclasses.replace(pets, validation_percent=percent).scenes("test")) == 2
+
+
+def test_counts_lie_with_the_built_files_for_each_size_of_training(pets: OxfordPets) -> None:
+    one = pets.counts_file()
+    assert one.name == "class_counts_80_percent.json"
+    assert Path(pets.data_dir) in one.parents
+    assert one.parent.is_dir()
+    other = dataclasses.replace(pets, validation_percent=10).counts_file()
+    assert other == one.with_name("class_counts_90_percent.json")
+
+
+@pytest.mark.parametrize("value", [0, 4])
+def test_a_trimap_of_other_numbers_is_refused(value: int) -> None:
+    trimap = np.full((4, 4), 2, np.uint8)
+    trimap[1, 1] = value
+    files = [io.BytesIO(), io.BytesIO()]
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(files[0], "JPEG")
+    Image.fromarray(trimap).save(files[1], "PNG")
+    record = {
+        "file_name": b"pug_1.jpg",
+        "image": files[0].getvalue(),
+        "segmentation_mask": files[1].getvalue(),
+    }
+    with pytest.raises(UserError, match=rf"pug_1\.jpg: its trimap holds .*{value}.*, not 1 to 3"):
+        _sample(record)
+
+
+def test_files_without_random_access_are_refused(
+    pets: OxfordPets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pets.scenes("test")
+    _built.cache_clear()
+    info = types.SimpleNamespace(file_format=types.SimpleNamespace(value="tfrecord"))
+    stored = types.SimpleNamespace(info=info, data_path=Path(pets.data_dir))
+    monkeypatch.setattr(pets_room, "PetsBuilder", lambda data_dir: stored)
+    with pytest.raises(UserError, match="was built as tfrecord, which has no random access"):
+        _built(pets.data_dir)
+
+
+def test_a_photograph_is_its_own_picture() -> None:
+    image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    np.testing.assert_array_equal(OxfordPets().rgb(image), image)
+    assert OxfordPets().rgb(image).dtype == np.float32
+    assert OxfordPets().classes == ("pet", "background", "outline")
+    assert len(OxfordPets().colors) == 3
+    assert OxfordPets().sensor.bands == ("red", "green", "blue")

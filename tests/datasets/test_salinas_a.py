@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fixtures.places import SHARED
-from scipy import io
+from scipy import io, ndimage
 
 from jaxseg.datasets.one_scene import SceneSplit
 from jaxseg.datasets.salinas_a import CLASSES, IDS, SalinasA
@@ -80,6 +80,51 @@ def test_missing_or_other_files_are_refused(folder: Path) -> None:
     io.savemat(folder / "SalinasA_gt.mat", {"something": ids})
     with pytest.raises(UserError, match=r"gt\.mat holds none"):
         SalinasA(path=str(folder)).scenes("train")
+
+
+def test_every_setting_of_the_split_reaches_it(folder: Path) -> None:
+    def shown(source: SalinasA) -> np.ndarray:
+        names = ("train", "validation", "test")
+        return np.array([source.scenes(n).read(0, WHOLE)["label"] != IGNORE for n in names])
+
+    blocks = SalinasA(path=str(folder))
+    first = shown(blocks)
+    away = ndimage.distance_transform_cdt(~first[0], metric="chessboard")
+    assert away[first[1] | first[2]].min() > blocks.split.guard
+    drawn = shown(SalinasA(str(folder), SceneSplit("pixels", (0.2, 0.3, 0.5))))
+    np.testing.assert_allclose(drawn.sum((1, 2)) / drawn.sum(), (0.2, 0.3, 0.5), atol=0.001)
+    assert (
+        drawn != shown(SalinasA(str(folder), SceneSplit("pixels", (0.2, 0.3, 0.5), seed=1)))
+    ).any()
+
+
+def test_numbers_are_those_of_the_files_and_ids_become_classes(folder: Path) -> None:
+    source = SalinasA(path=str(folder), split=SceneSplit("pixels", (1.0, 0.0, 0.0)))
+    sample = source.scenes("train").read(0, WHOLE)
+    ids = io.loadmat(str(folder / "SalinasA_gt.mat"))["salinasA_gt"]
+    image = io.loadmat(str(folder / "SalinasA_corrected.mat"))["salinasA_corrected"]
+    expected = np.full(ids.shape, IGNORE)
+    for number, value in enumerate((1, 10, 11, 12, 13, 14)):
+        expected[ids == value] = number
+    np.testing.assert_array_equal(sample["label"], expected)
+    np.testing.assert_array_equal(sample["image"], image)
+    assert (sample["image"].dtype, sample["label"].dtype) == (np.int16, np.uint8)
+    assert sample["valid"].all()
+    np.testing.assert_array_equal(source.rgb(image), image[..., [28, 18, 10]])
+    assert source.scenes("test").name(0) == "Salinas-A, test pixels"
+    with pytest.raises(UserError, match="Split 'val' of Salinas-A"):
+        source.scenes("val")
+
+
+def test_the_bands_are_aviris_without_those_of_atmospheric_water() -> None:
+    sensor = SalinasA().sensor
+    numbers = [int(band.removeprefix("AVIRIS ")) for band in sensor.bands]
+    absorbed = [*range(108, 113), *range(154, 168), 224]
+    assert sorted(numbers + absorbed) == list(range(1, 225))
+    assert numbers == sorted(numbers)
+    assert (sensor.unit, sensor.gsd, sensor.scale) == ("radiance", 3.7, None)
+    assert SalinasA().classes == CLASSES
+    assert len(set(SalinasA().colors)) == 6
 
 
 @pytest.mark.real_data

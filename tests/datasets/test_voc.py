@@ -1,5 +1,6 @@
 """Tests of `jaxseg.datasets.voc` on a tiny folder of VOC's layout."""
 
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -151,3 +152,94 @@ def test_a_bad_file_is_named_and_leaves_no_half_built_set(devkit: Path) -> None:
 def test_an_unknown_split_is_refused(devkit: Path) -> None:
     with pytest.raises(UserError, match="'dev'"):
         source(devkit).scenes("dev")
+
+
+@pytest.mark.parametrize("value", [21, 22, 200, 254])
+def test_values_that_are_neither_a_class_nor_void_are_refused(devkit: Path, value: int) -> None:
+    mask = devkit / "VOC2012" / "SegmentationClass" / "2007_000039.png"
+    label = np.zeros((36, 30), np.uint8)
+    label[:, 0], label[4, 7], label[5, 2] = IGNORE, value, value
+    Image.fromarray(label).save(mask)
+    with pytest.raises(UserError, match=rf"value {value} at row 4, column 7 is no class of VOC"):
+        source(devkit).scenes("train")
+
+
+def test_the_last_class_and_void_are_taken(devkit: Path) -> None:
+    mask = devkit / "VOC2012" / "SegmentationClass" / "2007_000039.png"
+    label = np.full((36, 30), 20, np.uint8)
+    label[0] = IGNORE
+    Image.fromarray(label).save(mask)
+    found = source(devkit).scenes("train").read(1, Window(0, 0, 36, 30))["label"]
+    np.testing.assert_array_equal(found, label)
+    Image.fromarray(label.astype(np.uint16)).save(mask)
+    with pytest.raises(UserError, match="holds colours, not ids"):
+        source(devkit).scenes("train")
+
+
+def test_masks_are_those_of_the_list_that_is_trained_on(devkit: Path) -> None:
+    """Of the larger list in training alone; VOC's own for validation."""
+    year = devkit / "VOC2012"
+    for folder, value in (("SegmentationClass", 4), ("SegmentationClassAug", 9)):
+        for name, size in SIZES.items():
+            if folder.endswith("Aug") or name != "9":
+                label = np.full(size, value, np.uint8)
+                Image.fromarray(label).save(year / folder / f"{name}.png")
+    found = {}
+    for augmented in (False, True):
+        for split in ("train", "validation", "test"):
+            scenes = source(devkit, augmented=augmented).scenes(split)
+            found[augmented, split] = int(scenes.read(0, Window(0, 0, 1, 1))["label"][0, 0])
+    assert {key for key, value in found.items() if value == 9} == {(True, "train")}
+
+
+def test_lines_of_a_list_may_hold_more_than_the_name(devkit: Path) -> None:
+    lists = devkit / "VOC2012" / "ImageSets" / "Segmentation"
+    (lists / "train.txt").write_text("\nJPEGImages/2007_000039.jpg  1\n\n")
+    scenes = source(devkit).scenes("train")
+    assert [scenes.name(index) for index in range(len(scenes))] == ["2007_000039"]
+    (lists / "val.txt").write_text("\n")
+    with pytest.raises(UserError, match=r"val\.txt names no image"):
+        source(devkit).scenes("train")
+
+
+def test_another_year_is_another_folder(devkit: Path) -> None:
+    with pytest.raises(UserError, match=r"There is no .*VOC2007.*with VOC2007/JPEGImages in it"):
+        source(devkit, year="2007").scenes("train")
+    (devkit / "VOC2012").rename(devkit / "VOC2007")
+    assert len(source(devkit, year="2007").scenes("train")) == 2
+
+
+def test_counts_lie_with_the_built_files_which_change_with_every_file(devkit: Path) -> None:
+    seen = {source(devkit).counts_file(), source(devkit, augmented=True).counts_file()}
+    assert len(seen) == 2
+    for path in seen:
+        assert path.name == "class_counts.json"
+        assert path.parent.is_dir()
+        assert devkit.parent / "built" in path.parents
+    jpeg = devkit / "VOC2012" / "JPEGImages" / "2007_000063.jpg"  # of validation
+    os.utime(jpeg, (9, 9))
+    seen.add(source(devkit).counts_file())
+    assert len(seen) == 3
+    jpeg.write_bytes(jpeg.read_bytes() + b"0")
+    os.utime(jpeg, (9, 9))
+    seen.add(source(devkit).counts_file())
+    assert len(seen) == 4
+
+
+def test_a_photograph_is_its_own_picture(devkit: Path) -> None:
+    opened = source(devkit)
+    image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    np.testing.assert_array_equal(opened.rgb(image), image)
+    assert opened.rgb(image).dtype == np.float32
+    assert opened.sensor.bands == ("red", "green", "blue")
+    assert (opened.sensor.unit, opened.sensor.scale) == ("digital number", 1.0)
+    assert (opened.classes, opened.colors) == (CLASSES, COLORS)
+
+
+def test_colours_of_the_challenge_follow_the_bits_of_the_id() -> None:
+    known = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128)]
+    known += [(0, 128, 128), (128, 128, 128), (64, 0, 0), (192, 0, 0), (64, 128, 0)]
+    assert list(COLORS[:11]) == known
+    assert COLORS[15] == (192, 128, 128)
+    assert COLORS[16] == (0, 64, 0)
+    assert len(set(COLORS)) == 21

@@ -1,8 +1,12 @@
 """Tests of `jaxseg.files.raster`: windows equal slices, damage is told, threads stay apart."""
 
 import multiprocessing
+import os
+import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,6 +146,18 @@ def test_a_cut_off_file_is_an_error_that_names_it(
         raster.read(str(path), Window(0, 0, 200, 200))
 
 
+def test_the_reason_is_gdals_and_names_the_file_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    write_tiff(path, np.random.default_rng(0).random((99, 99, 3)))
+    path.write_bytes(path.read_bytes()[:9000])
+    with pytest.raises(UserError) as told:
+        raster.read(str(path), Window(0, 0, 99, 99))
+    said = str(told.value)
+    assert said.count(str(path)) == 1
+    assert "previous exception" not in said  # rasterio's word for what GDAL says
+    assert ".." not in said
+
+
 def test_a_fault_is_not_told_of_the_next_file(tmp_path: Path) -> None:
     whole = write_tiff(tmp_path / "whole.tif", numbers("float32", 2))
     raster.header(whole)  # it waits in the pool, so that nothing is opened below
@@ -199,3 +215,287 @@ def test_a_forked_process_opens_files_of_its_own(tmp_path: Path) -> None:
     expected = _total(path)
     with multiprocessing.get_context("fork").Pool(2) as processes:
         assert processes.map(_total, [path] * 8) == [expected] * 8
+
+
+# What a header says, one fact at a time.
+
+
+def vrt(path: Path, parts: list[tuple[str, str]], nodata: tuple[float, ...] = ()) -> str:
+    """A virtual file of one band of each of the parts, (path, type), each with its own nodata."""
+    bands = "".join(
+        f'<VRTRasterBand dataType="{kind}" band="{number}">'
+        + (f"<NoDataValue>{nodata[number - 1]}</NoDataValue>" if nodata else "")
+        + f"<SimpleSource><SourceFilename>{part}</SourceFilename><SourceBand>1</SourceBand>"
+        f'<SrcRect xOff="0" yOff="0" xSize="{W}" ySize="{H}"/>'
+        f'<DstRect xOff="0" yOff="0" xSize="{W}" ySize="{H}"/></SimpleSource></VRTRasterBand>'
+        for number, (part, kind) in enumerate(parts, start=1)
+    )
+    path.write_text(f'<VRTDataset rasterXSize="{W}" rasterYSize="{H}">{bands}</VRTDataset>')
+    return str(path)
+
+
+def test_every_band_has_its_own_nodata_scale_and_offset(tmp_path: Path) -> None:
+    part = write_tiff(tmp_path / "part.tif", numbers("int16", 1))
+    path = vrt(tmp_path / "a.vrt", [(part, "Int16")] * 2, nodata=(-9999.0, -1.0))
+    assert raster.header(path).nodata == (-9999, -1)
+    path = write_tiff(tmp_path / "a.tif", numbers("int16", 2))
+    plain = raster.header(path)
+    assert (plain.nodata, plain.scales, plain.offsets) == ((None, None), (1, 1), (0, 0))
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = (1e-4, 2.0), (-0.1, 3.0)
+        file.update_tags(PROCESSING_BASELINE="05.09")
+    told = raster.header(path)
+    assert (told.scales, told.offsets) == ((1e-4, 2.0), (-0.1, 3.0))
+    assert told.tags["PROCESSING_BASELINE"] == "05.09"
+    assert told.path == path
+
+
+def test_bands_of_different_types_are_refused_with_their_types(tmp_path: Path) -> None:
+    part = write_tiff(tmp_path / "part.tif", numbers("uint8", 1))
+    path = vrt(tmp_path / "a.vrt", [(part, "Byte"), (part, "UInt16"), (part, "Byte")])
+    with pytest.raises(UserError, match=r"a\.vrt: .* different types \(uint16, uint8\)"):
+        raster.header(path)
+
+
+def test_pairs_of_integers_are_read_as_complex_numbers(tmp_path: Path) -> None:
+    pixels = np.full((H, W, 1), 3 - 4j, np.complex64)
+    with rasterio.open(tmp_path / "a.tif", "w", "GTiff", W, H, 1, dtype="complex_int16") as file:
+        file.write(np.moveaxis(pixels, -1, 0))
+    path = str(tmp_path / "a.tif")
+    assert raster.header(path).dtype == np.complex64
+    np.testing.assert_array_equal(raster.read(path, Window(0, 0, H, W)), pixels)
+
+
+def test_of_several_bands_of_opacity_the_first_counts(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", numbers("uint8", 4))
+    with rasterio.open(path, "r+") as file:
+        alpha, gray = rasterio.enums.ColorInterp.alpha, rasterio.enums.ColorInterp.gray
+        file.colorinterp = (gray, alpha, gray, alpha)
+    assert raster.header(path).alpha == 2
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_mask_inside_of_a_file_or_beside_it_is_seen(tmp_path: Path, *, inside: bool) -> None:
+    path = write_tiff(tmp_path / "a.tif", numbers("uint8", 2))
+    known = np.random.default_rng(0).random((H, W)) < 0.7
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=inside), rasterio.open(path, "r+") as file:
+        file.write_mask(known)
+    assert Path(f"{path}.msk").exists() != inside
+    header = raster.header(path)
+    assert (header.masked, header.alpha, header.bands) == (True, None, 2)
+    window = Window(4, 9, 20, 31)
+    np.testing.assert_array_equal(raster.read_mask(path, window), known[4:24, 9:40])
+
+
+def test_a_nodata_tag_is_no_mask_beside_the_numbers(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", numbers("uint8", 2), nodata=0)
+    assert not raster.header(path).masked
+
+
+def test_what_is_not_wholly_transparent_is_valid(tmp_path: Path) -> None:
+    pixels = np.full((H, W, 4), 9, np.uint8)
+    pixels[0, :, 3], pixels[1, :, 3], pixels[2, :, 3] = 0, 1, 128
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    mask = raster.read_mask(str(tmp_path / "a.png"), Window(0, 0, 3, 2))
+    assert mask[:, 0].tolist() == [False, True, True]
+
+
+def test_a_description_is_a_bands_name_before_its_colour(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", numbers("uint8", 3), photometric="rgb")
+    assert raster.header(path).descriptions == ("red", "green", "blue")
+    with rasterio.open(path, "r+") as file:
+        file.set_band_description(2, "NIR")
+    assert raster.header(path).descriptions == ("red", "NIR", "blue")
+    gray = write_tiff(tmp_path / "b.tif", numbers("uint8", 1), photometric="minisblack")
+    assert raster.header(gray).descriptions == (None,)
+
+
+def test_the_ground_sample_distance_is_that_of_a_square_of_the_same_area(tmp_path: Path) -> None:
+    turned = rasterio.Affine(0, 40, 500, -10, 0, 900)  # rows run east
+    for place in (from_origin(5, 9, 10, 40), turned):
+        path = write_tiff(
+            tmp_path / "a.tif", numbers("uint8", 1), crs="EPSG:32633", transform=place
+        )
+        assert raster.header(path).gsd == pytest.approx(20)
+
+
+@pytest.mark.parametrize(
+    ("tags", "nanometres"),
+    [
+        ({"wavelength": "0.49"}, 490),  # without a unit the number tells it
+        ({"wavelength": "49.9"}, 49_900),
+        ({"wavelength": "50"}, 50),
+        ({"wavelength": "490"}, 490),
+        ({"WAVELENGTH": "490", "WAVELENGTH_UNITS": "nm"}, 490),
+        ({"wavelength": "0.49", "wavelength_units": "um"}, 490),
+        ({"wavelength": "60", "wavelength_units": "\N{MICRO SIGN}m"}, 60_000),
+        ({"wavelength": "60", "wavelength_units": "Micrometers"}, 60_000),
+        ({"wavelength": "60", "wavelength_unit": "um"}, 60_000),
+        ({"wavelength": "49", "wavelength_units": "Nanometers"}, 49),
+        ({"wavelength": "blue"}, 0),
+        ({}, 0),
+    ],
+)
+def test_a_wavelength_is_read_in_its_unit(
+    tmp_path: Path, tags: dict[str, str], nanometres: float
+) -> None:
+    path = write_tiff(tmp_path / "a.tif", numbers("uint8", 2))
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(2, **tags)
+    assert raster.wavelengths(path) == pytest.approx((0, nanometres))
+
+
+def test_gdals_own_tag_of_a_wavelength_counts_first(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", numbers("uint8", 3))
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(1, ns="IMAGERY", CENTRAL_WAVELENGTH_UM="0.665")
+        file.update_tags(1, wavelength="490")
+        file.update_tags(2, ns="IMAGERY", CENTRAL_WAVELENGTH_UM="60")
+        file.update_tags(3, wavelength="560")
+    assert raster.wavelengths(path) == pytest.approx((665, 60_000, 560))
+
+
+def test_a_palette_may_be_longer_than_8_bits_reach(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", numbers("uint16", 1), photometric="palette")
+    with rasterio.open(path, "r+") as file:
+        file.write_colormap(1, {0: (1, 2, 3, 255), 255: (4, 5, 6, 0), 256: (7, 8, 9, 255)})
+    palette = raster.header(path).palette
+    assert palette is not None
+    assert (palette.shape, palette.dtype) == ((256, 3), np.uint8)
+    assert (palette[0].tolist(), palette[255].tolist()) == ([1, 2, 3], [4, 5, 6])
+    assert not palette[1:255].any()
+
+
+# Windows and open files.
+
+
+def test_numbers_lie_together_in_memory_band_by_band_of_every_pixel(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", numbers("uint16", 3))
+    assert raster.read(path, Window(2, 3, 5, 6)).flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    "window", [(-1, 0, 5, 5), (0, -1, 5, 5), (H - 4, 0, 5, 3), (0, W - 4, 3, 5)]
+)
+@pytest.mark.parametrize("read", [raster.read, raster.read_mask])
+def test_a_window_may_touch_the_border_but_not_leave_it(
+    tmp_path: Path, window: tuple[int, int, int, int], read: Callable[[str, Window], Any]
+) -> None:
+    path = write_tiff(tmp_path / "a.tif", numbers("uint8", 1))
+    with pytest.raises(ValueError, match=f"leaves .* {H} x {W} pixels"):
+        read(path, Window(*window))
+    assert read(path, Window(H - 5, W - 3, 5, 3)).shape[:2] == (5, 3)
+    assert read(path, Window(H - 3, W - 5, 3, 5)).shape[:2] == (3, 5)
+    assert read(path, Window(0, 0, H, W)).shape[:2] == (H, W)
+
+
+@pytest.mark.parametrize("changed", ["time", "size"])
+def test_a_file_is_another_one_by_its_time_or_its_size(tmp_path: Path, changed: str) -> None:
+    path = tmp_path / "a.tif"
+    for value, rows in ((3, H), (4, H if changed == "time" else H + 9)):
+        write_tiff(path, np.full((rows, W, 1), value, np.uint8))
+        when = 1_700_000_000 + (value if changed == "time" else 0)
+        os.utime(path, (when, when))
+        assert (raster.read(str(path), Window(0, 0, H, W)) == value).all()
+
+
+def test_a_forked_process_leaves_the_files_of_its_parent_alone(
+    tmp_path: Path, opened: list[str]
+) -> None:
+    path = write_tiff(tmp_path / "a.tif", numbers("uint16", 3), compress="deflate")
+    raster.header(path)
+    fork = multiprocessing.get_context("fork")
+    here, there = fork.Pipe()
+
+    def look() -> None:
+        opened.clear()
+        raster.header(path)
+        there.send(list(opened))
+
+    with warnings.catch_warnings():  # of threads, which a fork does not copy
+        warnings.simplefilter("ignore")
+        process = fork.Process(target=look)
+        process.start()
+    assert here.recv() == ["a.tif"]
+    process.join()
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that are opened from now on, in this order."""
+    names: list[str] = []
+    real = rasterio.open
+
+    def counted(path: str, *more: object, **fields: object) -> object:
+        names.append(Path(path).name)
+        return real(path, *more, **fields)
+
+    monkeypatch.setattr(raster.rasterio, "open", counted)
+    return names
+
+
+def test_the_next_window_of_a_file_costs_no_second_opening(
+    tmp_path: Path, opened: list[str]
+) -> None:
+    path = str(tmp_path / "a.png")
+    Image.fromarray(numbers("uint8", 3)).save(path)
+    for row in range(5):
+        raster.read(path, Window(row, 0, 2, 2))
+    raster.read_mask(path, Window(0, 0, 2, 2))
+    raster.header(path)
+    assert opened == ["a.png"]
+
+
+def test_as_many_files_stay_open_as_allowed_and_the_oldest_is_closed(
+    tmp_path: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raster, "_POOL", raster._Pool())
+    monkeypatch.setattr(raster, "OPEN_FILES", 3)
+    paths = []
+    for name in "abcd":
+        paths.append(str(tmp_path / f"{name}.png"))
+        Image.fromarray(numbers("uint8", 3)).save(paths[-1])
+
+    def look(names: str) -> list[str]:
+        opened.clear()
+        for name in names:
+            raster.header(str(tmp_path / f"{name}.png"))
+        return [Path(name).stem for name in opened]
+
+    assert look("abcabc") == ["a", "b", "c"]
+    assert look("ad") == ["d"]  # b is the one unused for longest, and closed
+    assert look("acd") == []
+    assert look("b") == ["b"]  # and a is closed
+    with raster._lent(paths[0]), raster._lent(paths[0]):
+        pass  # which closes c and d
+    assert look("ba") == []
+    assert look("ca") == ["c"]  # b was unused for longer than either of a
+    if Path("/proc/self/fd").is_dir():  # as Linux tells
+        held = [
+            str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()
+        ]
+        assert sum(name in paths for name in held) == 3
+
+
+def test_two_threads_have_two_files_of_one_path(tmp_path: Path, opened: list[str]) -> None:
+    path = str(tmp_path / "a.png")
+    Image.fromarray(numbers("uint8", 3)).save(path)
+    with raster._lent(path) as one, raster._lent(path) as other:
+        assert one is not other
+    with raster._lent(path), raster._lent(path):
+        assert len(opened) == 2
+
+
+def test_a_damaged_file_is_opened_afresh_by_the_next_reader(
+    tmp_path: Path, opened: list[str]
+) -> None:
+    path = tmp_path / "a.png"
+    noise = np.random.default_rng(0).integers(0, 255, (H, W, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"Cannot read .*a\.png"):
+            raster.read(str(path), Window(0, 0, H, W))
+    path.write_bytes(whole)
+    np.testing.assert_array_equal(raster.read(str(path), Window(0, 0, H, W)), noise)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,6 +62,122 @@ def test_an_error_names_every_missing_unexpected_and_misshapen_tensor(
         "conv.bias",
     ):
         assert name in str(error.value)
+
+
+def refusal(state: dict[str, np.ndarray], part: Any = "all") -> str:
+    """What is said of a state dict for the small U-Net, "" if it is taken."""
+    model = UNet(5, features=16)
+    try:
+        pretrained.merge(model, fresh(model, bands=4), state, part=part)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("part", ["all", "encoder"])
+def test_one_fault_alone_is_enough_to_refuse_a_file(
+    state: dict[str, np.ndarray], part: str
+) -> None:
+    assert refusal(state, part) == ""
+    name = "encoder2.enc2norm1.running_mean"
+    value = state.pop(name)
+    said = refusal(state, part)
+    assert f"Missing from it:\n    {name}\n" in said
+    assert "Unexpected" not in said
+    assert "shape" not in said
+    said = refusal(state | {name: value, "encoder2.more.weight": value}, part)
+    assert "Unexpected in it:\n    encoder2.more.weight\n" in said
+    assert "Missing" not in said
+    said = refusal(state | {name: value[:-1]}, part)
+    assert f"Of another shape:\n    {name} (31,), which gives (31,), not (32,)" in said
+    assert "Missing" not in said
+    assert "Unexpected" not in said
+
+
+def test_the_decoder_of_a_file_does_not_matter_to_an_encoder(state: dict[str, np.ndarray]) -> None:
+    state["conv.weight"] = np.zeros((7, 16, 1, 1), np.float32)  # of other classes
+    assert "Of another shape" in refusal(state)
+    assert refusal(state, "encoder") == ""
+    del state["upconv3.weight"], state["conv.bias"]
+    assert "upconv3.weight" in refusal(state)
+    assert refusal(state, "encoder") == ""
+    assert "head.bias" in refusal(state | {"head.bias": np.zeros(5)}, "encoder")
+
+
+def test_a_prefix_that_only_some_names_have_is_a_part_of_the_name(
+    state: dict[str, np.ndarray],
+) -> None:
+    some = {f"model.{name}" if "enc" in name else name: value for name, value in state.items()}
+    said = refusal(some)
+    assert "Unexpected" in said
+    assert "model.encoder1" in said
+    assert refusal({f"other.{name}": value for name, value in state.items()})
+
+
+def test_tensors_are_turned_and_become_single_precision(state: dict[str, np.ndarray]) -> None:
+    halves = {name: value.astype(np.float16) for name, value in state.items()}
+    model = UNet(5, features=16)
+    loaded = pretrained.load(model, halves)
+    assert {leaf.dtype for leaf in jax.tree.leaves(loaded)} == {np.dtype("float32")}
+    params, stats = loaded["params"], loaded["batch_stats"]
+    conv, up = halves["encoder2.enc2conv1.weight"], halves["upconv4.weight"]
+    np.testing.assert_array_equal(params["encoder2"]["conv1"]["kernel"], conv.transpose(2, 3, 1, 0))
+    np.testing.assert_array_equal(params["up4"]["kernel"], up.transpose(2, 3, 0, 1))
+    np.testing.assert_array_equal(params["up4"]["bias"], halves["upconv4.bias"])
+    norm = params["encoder2"]["norm1"], stats["encoder2"]["norm1"]
+    for ours, theirs in (
+        (norm[0]["scale"], "weight"),
+        (norm[0]["bias"], "bias"),
+        (norm[1]["mean"], "running_mean"),
+        (norm[1]["var"], "running_var"),
+    ):
+        np.testing.assert_array_equal(ours, halves[f"encoder2.enc2norm1.{theirs}"])
+
+
+def test_without_a_path_nothing_is_loaded() -> None:
+    variables = fresh(UNet(2, features=4), bands=3)
+    assert Pretrained().into(UNet(2, features=4), variables) is variables
+
+
+def test_the_whole_network_is_asked_for_unless_an_encoder_is(
+    state: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    del state["conv.weight"]
+    np.savez(tmp_path / "w.npz", **state)
+    model = UNet(5, features=16)
+    with pytest.raises(UserError, match=r"does not fit UNet\.\nMissing from it:\n    conv\.weight"):
+        Pretrained(str(tmp_path / "w.npz")).into(model, fresh(model, bands=4))
+    np.savez(tmp_path / "named.npz", **state)
+    named = Pretrained(str(tmp_path / "named.npz"), "encoder", trained_bands=("R", "G", "B", "N"))
+    kernel = named.into(model, fresh(model, bands=4), bands=("N", "B", "G", "R"))
+    found = np.asarray(kernel["params"]["encoder1"]["conv1"]["kernel"])
+    expected = state["encoder1.enc1conv1.weight"].transpose(2, 3, 1, 0)[:, :, ::-1]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+SEVERAL = [kind for kind, families in pretrained.FAMILIES.items() if len(families) > 1]
+
+
+@pytest.mark.parametrize("kind", SEVERAL, ids=lambda kind: kind.__name__)
+def test_every_table_of_a_network_gives_each_tensor_a_name_of_its_own(kind: Any) -> None:
+    image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    for form in {tuple(family.form.items()) for family in pretrained.FAMILIES[kind]}:
+        model = kind(num_classes=2, backbone="resnet18", **dict(form))
+        variables = jax.eval_shape(
+            lambda x, m=model: m.init(jax.random.key(0), x, train=False), image
+        )
+        leaves = flax.traverse_util.flatten_dict(variables)
+        backbone = {path for path in leaves if "backbone" in path}
+        for family in pretrained.FAMILIES[kind]:
+            table = family.encoder | family.decoder | family.optional
+            names = {path: pretrained._name(path, table) for path in leaves}
+            known = {path: name for path, name in names.items() if name is not None}
+            assert len(set(known.values())) == len(known)
+            assert f"{family.first}.weight" in known.values()
+            if not family.decoder:  # a file of a classification network
+                assert known.keys() == backbone
+            elif tuple(family.form.items()) == form:
+                assert known.keys() == leaves.keys()
 
 
 def test_an_encoder_loads_under_a_head_with_other_classes_and_other_bands(

@@ -207,9 +207,9 @@ def _check_mask_nodata(
     if tag is None:
         return
     value: float = tag
-    if by_color and len(facts.nodata) == 3:
+    if by_color and not facts.palette:  # three bands, or one of gray
         value = packed(np.full(3, int(tag))).item()
-    elif facts.palette:
+    elif by_color:
         value = packed(np.frombuffer(facts.palette, np.uint8).reshape(-1, 3)[int(tag)]).item()
     label = table.class_of(value)
     if label is not None:

@@ -48,7 +48,8 @@ class Reading(NamedTuple):
         """
         if any(added):
             more = np.asarray(added, pixels.dtype)
-            pixels = np.maximum(pixels, more) - more  # unsigned numbers cannot go below 0
+            less = np.maximum(pixels, more) - more  # unsigned numbers cannot go below 0
+            pixels = np.where(more > 0, less, pixels)  # other bands may be below 0 as they are
         if not self.convert and self.multiply == 1:
             return pixels
         numbers = pixels.astype(np.float32)

@@ -171,11 +171,11 @@ class FolderScenes:
 
 
 def _objects(path: str, facts: Facts, window: Window) -> NDArray[np.int32]:
-    values = raster.read(path, window, bands=facts.numbers)[..., 0]
-    missing = _is_nodata(values, facts.nodata)
+    pixels = raster.read(path, window, bands=facts.numbers)  # (h, w, 1)
+    missing, values = _is_nodata(pixels, facts.nodata), pixels[..., 0]
     blank = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
     if missing is not None:
-        blank |= missing
+        blank |= missing[..., 0]
     if facts.masked:
         blank |= ~raster.read_mask(path, window)
     ids = np.where(blank, 0, values)

@@ -1,5 +1,6 @@
 """Tests of `jaxseg.datasets.folder.source`: what is read, and how splits are made."""
 
+import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -152,6 +153,91 @@ def test_band_names_and_their_picture(folder: Make, tmp_path: Path) -> None:
     picked = folder(band_numbers=(4, 2))
     assert picked.sensor.bands == ("B08", "B03")
     assert read(picked)["image"][0, 0].tolist() == [8, 3]
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (("x",), (0, 0, 0)),
+        (("x", "y"), (0, 0, 0)),
+        (("x", "y", "z"), (0, 1, 2)),
+        (("nir", "Blue", "GREEN", "red"), (3, 2, 1)),
+        (("red", "green", "x", "y"), (0, 1, 2)),  # no blue
+        (("B08", "b02", "B03", "B04"), (3, 2, 1)),
+        (("B4", "B3", "B2"), (0, 1, 2)),
+        (("B8", "B2", "B3", "B4"), (3, 2, 1)),
+        (("B2", "B03", "B4"), (0, 1, 2)),  # of two spellings, so none
+        (("B04", "B03", "B02", "red", "green", "blue"), (3, 4, 5)),
+    ],
+)
+def test_a_picture_has_red_green_and_blue_by_name_or_the_first_bands(
+    folder: Make, tmp_path: Path, names: tuple[str, ...], chosen: tuple[int, ...]
+) -> None:
+    count = len(names)
+    tiff(tmp_path / "images" / "a.tif", np.ones((H, W, count), np.uint16))
+    image = np.arange(2 * count, dtype=np.uint16).reshape(2, 1, count)
+    shown = folder(band_names=names).rgb(image)
+    assert shown.dtype == np.float32
+    np.testing.assert_array_equal(shown, image[..., chosen])
+
+
+def test_colours_of_maps_are_those_given_for_them_else_the_masks_else_distinct(
+    folder: Make,
+) -> None:
+    names = tuple("abcdefghijkl")
+    assert folder(map_colors=COLORS[::-1], mask_colors=COLORS).colors == COLORS[::-1]
+    assert folder(mask_colors=COLORS).colors == COLORS
+    hues = folder(classes=names).colors
+    assert len(set(hues)) == len(hues) == len(names)
+    apart = np.abs(np.array(hues)[:, None] - np.array(hues)).sum(-1)
+    assert apart[~np.eye(len(names), dtype=bool)].min() > 40
+    assert folder(classes=names[:3]).colors == hues[:3]
+    # As in every map that was drawn so far.
+    assert hues[:3] == ((242, 61, 61), (41, 78, 166), (167, 242, 61))
+
+
+def test_counts_of_classes_are_kept_for_these_files_and_settings(
+    folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    png(tmp_path / "objects" / "a.png", np.ones((H, W), np.uint16))
+    objects = {"instances": str(tmp_path / "objects")}
+    before = folder(**objects).counts_file()
+    assert before.parent == tmp_path / "cache" / "jaxseg" / "class_counts"
+    assert before.suffix == ".json"
+    assert folder(**objects).counts_file() == before
+    seen = {before, folder(**objects, nodata=3.0).counts_file(), folder().counts_file()}
+    assert len(seen) == 3
+    for number, name in enumerate(("images/a.tif", "masks/a.tif", "objects/a.png"), start=1):
+        path = tmp_path / name
+        os.utime(path, (number, number))
+        seen.add(folder(**objects).counts_file())
+        path.write_bytes(path.read_bytes() + b"0")  # another size at the same time
+        os.utime(path, (number, number))
+        seen.add(folder(**objects).counts_file())
+        assert len(seen) == 3 + 2 * number
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert tmp_path / "home" / ".cache" / "jaxseg" in folder().counts_file().parents
+
+
+def test_the_first_training_image_says_what_all_are(folder: Make, tmp_path: Path) -> None:
+    for split, bands in (("train", 2), ("val", 2)):
+        tiff(tmp_path / "images" / split / "b.tif", np.ones((H, W, bands), np.uint16))
+        tiff(tmp_path / "masks" / split / "b.tif", ids(0, 1))
+    tiff(tmp_path / "images" / "train" / "a.tif", np.ones((H, W, 3), np.uint16))
+    tiff(tmp_path / "masks" / "train" / "a.tif", ids(0, 1))
+    source = folder(split_by="folders")
+    assert len(source.sensor.bands) == 3
+    with pytest.raises(UserError, match=r"train/b\.tif has 2 band\(s\) .*train/a\.tif has 3"):
+        source.scenes("train")
+    with pytest.raises(UserError, match=r"val/b\.tif has 2 band\(s\) .*train/a\.tif has 3"):
+        source.scenes("validation")
+
+
+def test_a_split_is_indexed_once(folder: Make) -> None:
+    source = folder()
+    assert source.scenes("train") is source.scenes("train")
 
 
 def test_object_ids_are_read_beside_masks_or_instead(folder: Make, tmp_path: Path) -> None:

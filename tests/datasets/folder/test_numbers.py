@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 import rasterio
 from numpy.typing import NDArray
+from rasterio.transform import from_origin
 
 from jaxseg.datasets.folder.source import Folder
 from jaxseg.errors import UserError
 from jaxseg.scenes.agreement import BandOrderError, ScaleError
 from jaxseg.scenes.scene import Window
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),  # rasterio's use of affine
+]
 
 H, W = 12, 16
 ALL = Window(0, 0, H, W)
@@ -26,16 +30,18 @@ def write(
     names: tuple[str, ...] = (),
     *,
     tags: dict[str, str] | None = None,
-    scale: float = 1.0,
-    offset: float = 0.0,
+    scale: float | tuple[float, ...] = 1.0,
+    offset: float | tuple[float, ...] = 0.0,
     band_tags: tuple[dict[str, str], ...] = (),
+    **more: object,
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    profile = {"height": H, "width": W, "count": pixels.shape[-1], "dtype": pixels.dtype}
-    with rasterio.open(path, "w", driver="GTiff", nodata=0, **profile) as file:
+    count = pixels.shape[-1]
+    profile = {"height": H, "width": W, "count": count, "dtype": pixels.dtype, "nodata": 0}
+    with rasterio.open(path, "w", driver="GTiff", **(profile | more)) as file:
         file.write(np.moveaxis(pixels, -1, 0))
-        file.scales = (scale,) * pixels.shape[-1]
-        file.offsets = (offset,) * pixels.shape[-1]
+        file.scales = scale if isinstance(scale, tuple) else (scale,) * count
+        file.offsets = offset if isinstance(offset, tuple) else (offset,) * count
         file.update_tags(**(tags or {}))
         for number, name in enumerate(names, start=1):
             file.set_band_description(number, name)
@@ -201,6 +207,7 @@ def test_numbers_with_a_point_are_not_guessed_at(tmp_path: Path) -> None:
     assert (first(found) == 2500).all()
     assert (found.sensor.unit, found.sensor.scale) == ("reflectance", None)
     assert (first(source(tmp_path, added=1000)) == 0).all()
+    assert source(tmp_path, added=1000).sensor.scale == 1e-4
 
 
 def test_a_file_with_its_bands_in_another_order_is_refused(tmp_path: Path) -> None:
@@ -213,3 +220,137 @@ def test_a_file_with_its_bands_in_another_order_is_refused(tmp_path: Path) -> No
         source(tmp_path).scenes("train")
     assert len(source(tmp_path, band_numbers=(2,)).scenes("train")) == 4
     assert len(source(tmp_path, band_names=("x", "y", "z")).scenes("train")) == 4
+
+
+# What a file and a user say of the numbers, one thing at a time.
+
+
+def test_power_of_zero_becomes_the_decibel_of_the_floor(tmp_path: Path) -> None:
+    power = numbers(0.01, 1, "float32")
+    power[0, 0], power[0, 1], power[0, 2] = 0, -0.5, 1e-13
+    write(tmp_path / "images" / "a.tif", power, nodata=None)
+    decibel = first(source(tmp_path, convert="power-to-decibel"))
+    np.testing.assert_allclose(decibel[0, :4, 0], (-100, -100, -100, -20), rtol=1e-5)
+    amplitude = first(source(tmp_path, convert="amplitude-to-decibel"))
+    np.testing.assert_allclose(amplitude[0, 0, 0], -100, rtol=1e-5)
+
+
+def test_the_factor_comes_after_the_conversion(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "a.tif", numbers(0.01, 1, "float32"))
+    found = source(tmp_path, convert="power-to-decibel", multiply=0.5)
+    np.testing.assert_allclose(first(found), -10, rtol=1e-5)
+    assert first(found).dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int32"])
+def test_whole_numbers_are_converted_as_numbers_with_a_point(tmp_path: Path, dtype: str) -> None:
+    write(tmp_path / "images" / "a.tif", numbers(300, 1, dtype))  # 300^2 is beyond 16 bits
+    decibel = first(source(tmp_path, convert="amplitude-to-decibel"))
+    np.testing.assert_allclose(decibel, 20 * np.log10(300), rtol=1e-6)
+    third = first(source(tmp_path, multiply=0.3))
+    np.testing.assert_allclose(third, 90, rtol=1e-6)
+    assert decibel.dtype == third.dtype == np.float32
+
+
+@pytest.mark.parametrize("multiply", [10.0, 0.5])
+def test_a_factor_of_the_numbers_divides_their_scale_and_leaves_the_offset(
+    tmp_path: Path, multiply: float
+) -> None:
+    # Physical value = scale x number + offset, whatever the number was multiplied by.
+    write(tmp_path / "images" / "a.tif", numbers(8000), scale=1e-4, offset=-0.2)
+    found = source(tmp_path, multiply=multiply)
+    assert found.sensor.scale == pytest.approx(1e-4 / multiply)
+    assert found.sensor.offset == -0.2
+    physical = found.sensor.scale * first(found) + found.sensor.offset
+    np.testing.assert_allclose(physical, 0.6, rtol=1e-6)
+
+
+def test_the_scale_of_tags_is_not_that_of_converted_numbers(tmp_path: Path) -> None:
+    pixels = numbers(0.01, 1, "float32")
+    write(tmp_path / "images" / "a.tif", pixels, ("VV",), scale=0.5, offset=3.0)
+    converted = source(tmp_path, convert="power-to-decibel").sensor
+    assert (converted.unit, converted.scale, converted.offset) == ("decibel", None, 0.0)
+    told = source(tmp_path, convert="decibel-to-power", unit="decibel").sensor
+    assert (told.unit, told.scale) == ("power", None)
+    for convert, unit in (("amplitude-to-decibel", "power"), ("decibel-to-power", "power")):
+        with pytest.raises(UserError, match=f"numbers of {convert.partition('-')[0]}; .*{unit}"):
+            _ = source(tmp_path, convert=convert, unit=unit).sensor
+
+
+def test_scales_that_differ_between_the_bands_read_are_none(tmp_path: Path) -> None:
+    pixels = numbers(5, 3)
+    write(tmp_path / "images" / "a.tif", pixels, scale=(1e-4, 1e-4, 2.0), offset=(0.5, 0.5, 0.0))
+
+    def scale(*bands: int) -> tuple[float | None, float]:
+        sensor = source(tmp_path, band_numbers=bands).sensor
+        return sensor.scale, sensor.offset
+
+    assert scale(1, 2) == (1e-4, 0.5)
+    assert scale(3) == (2.0, 0.0)
+    assert scale(1, 3) == (None, 0.0)
+    write(tmp_path / "images" / "a.tif", pixels, scale=1.0, offset=(0.0, -7.0, -7.0))
+    assert scale(1) == (None, 0.0)  # what GDAL tells where nothing is tagged
+    assert scale(2, 3) == (1.0, -7.0)
+    assert scale(1, 2) == (None, 0.0)
+
+
+def test_only_the_bands_that_are_read_have_to_be_on_one_scale(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "a.tif", numbers(5, 2), scale=(1e-4, 1.0))
+    write(tmp_path / "images" / "b.tif", numbers(5, 2), scale=(1e-4, 3.0))
+    assert len(source(tmp_path, band_numbers=(1,)).scenes("train")) == 2
+    with pytest.raises(ScaleError, match=r"b.tif is tagged with scale 3 and offset 0, .*none"):
+        source(tmp_path, band_numbers=(2,)).scenes("train")
+    write(tmp_path / "images" / "b.tif", numbers(5, 2), scale=(1e-4, 1.0), offset=(-0.1, 0.0))
+    with pytest.raises(ScaleError, match=r"scale 0\.0001 and offset -0\.1, .*offset 0: equal"):
+        source(tmp_path, band_numbers=(1,)).scenes("train")
+
+
+def test_sentinel2_is_on_its_own_scale_whatever_its_tags_say(tmp_path: Path) -> None:
+    write(tmp_path / "images" / f"{OLD}.tif", numbers(300), ("B04",))
+    write(tmp_path / "images" / f"{NEW}.tif", numbers(1300), ("B04",), scale=1e-4, offset=-0.1)
+    found = source(tmp_path)
+    assert (first(found, 0) == first(found, 1)).all()
+    assert (first(found) == 300).all()
+    (tmp_path / "images" / f"{OLD}.tif").unlink()
+    (tmp_path / "masks" / f"{OLD}.tif").unlink()
+    sensor = source(tmp_path, unit="digital number").sensor
+    assert (sensor.scale, sensor.offset) == (1e-4, 0.0)
+    assert sensor.unit == "digital number"  # the user's word counts
+    assert source(tmp_path, multiply=0.5).sensor.scale == 2e-4
+
+
+def test_what_was_added_may_be_told_of_any_spectral_band(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "a.tif", numbers(50, 2, "uint8"), ("red", "SCL"))
+    assert first(source(tmp_path, added=20))[0, 0].tolist() == [30, 50]
+    assert (first(source(tmp_path, added=255))[..., 0] == 0).all()
+    with pytest.raises(ScaleError, match=r"added 256: .* up to 255"):
+        first(source(tmp_path, added=256))
+    # The scene classification alone has nothing added, so that it need not hold it.
+    assert (first(source(tmp_path, added=1000, band_numbers=(2,))) == 50).all()
+
+
+def test_numbers_below_0_stay_where_nothing_was_added(tmp_path: Path) -> None:
+    pixels = numbers(-3, 2, "int16")
+    write(tmp_path / "images" / "a.tif", pixels, ("B04", "SCL"))
+    assert (first(source(tmp_path)) == -3).all()
+    assert first(source(tmp_path, added=1000))[0, 0].tolist() == [0, -3]
+    assert first(source(tmp_path, added=1000)).dtype == np.int16
+
+
+def test_wavelengths_are_those_of_the_bands_in_the_order_they_are_read_in(tmp_path: Path) -> None:
+    tags = tuple({"wavelength": str(nm)} for nm in (490, 560, 665))
+    write(tmp_path / "images" / "a.tif", numbers(1, 3), band_tags=tags)
+    assert source(tmp_path, band_numbers=(3, 1)).sensor.wavelengths == (665, 490)
+    write(tmp_path / "images" / "a.tif", numbers(1, 3), band_tags=tags[:1])
+    assert source(tmp_path).sensor.wavelengths == (490, 0, 0)
+    assert source(tmp_path, band_numbers=(2, 3)).sensor.wavelengths == ()
+
+
+def test_the_sensor_holds_what_the_user_and_the_georeference_say(tmp_path: Path) -> None:
+    place = {"crs": "EPSG:32633", "transform": from_origin(5000, 9000, 2.5, 2.5)}
+    write(tmp_path / "images" / "a.tif", numbers(1, 2), ("VV", "angle"), **place)
+    found = source(tmp_path, nodata=7.0, unit="amplitude").sensor
+    assert (found.bands, found.polarisations) == (("VV", "angle"), ())
+    assert (found.unit, found.nodata, found.gsd) == ("amplitude", 7.0, 2.5)
+    told = source(tmp_path, band_names=("hh", "HV")).sensor
+    assert (told.bands, told.polarisations) == (("hh", "HV"), ("HH", "HV"))

@@ -47,6 +47,19 @@ def test_a_fraction_is_no_class(folder: Make, tmp_path: Path) -> None:
     [
         ({"classes": ("one",)}, "classes names 1"),
         ({"classes": ("a", "a")}, "twice"),
+        ({"classes": tuple(map(str, range(255)))}, "classes names 255: give 2 to 254"),
+        ({"map_colors": COLORS[:1]}, "map_colors has 1 entries for 2 classes"),
+        ({"map_colors": ((0, 0, 0), (-1, 0, 0))}, "0 to 255"),
+        ({"mask_colors": COLORS, "ignore_colors": ((0, 0, 300),)}, "0 to 255"),
+        ({"mask_colors": COLORS[:1] * 2}, r"\(226, 169, 41\) is given twice"),
+        ({"mask_colors": COLORS, "ignore_ids": (1,)}, "empty one of them"),
+        ({"masks": "", "instances": "x", "classes": ("a", "b", "c")}, "masks is empty"),
+        ({"fractions": (-0.1, 0.6, 0.5)}, "none below 0"),
+        ({"fractions": (0.5, 0.2, 0.2)}, "together 1"),
+        ({"fractions": (0.5, 0.25, 0.2501)}, "together 1"),
+        ({"multiply": 0.0}, r"multiply 0\.0: give a finite factor"),
+        ({"multiply": float("inf")}, "multiply inf: give a finite factor"),
+        ({"multiply": float("nan")}, "multiply nan: give a finite factor"),
         ({"ids": (1, 2, 3)}, "ids has 3 entries for 2 classes"),
         ({"ids": (1, 1)}, "Mask value 1 is given twice"),
         ({"ignore_ids": (1,)}, "Mask value 1 is given twice"),
@@ -66,6 +79,12 @@ def test_contradicting_fields_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         folder(**fields)
+
+
+def test_shares_may_be_rounded_and_fields_be_at_their_limits(folder: Make) -> None:
+    folder(fractions=(0.333_333_3, 0.333_333_3, 0.333_333_3))
+    folder(classes=tuple(map(str, range(254))), added=0)
+    folder(masks="", instances="x", mask_colors=((0, 0, 0), (255, 255, 255)))
 
 
 def read_with_bands(source: Folder) -> None:

@@ -1,0 +1,194 @@
+"""Which files are a scene and which scenes a split: by names alone, nothing is opened."""
+
+from pathlib import Path
+
+import pytest
+
+from jaxseg.datasets.folder import pairing
+from jaxseg.datasets.folder.pairing import Place
+from jaxseg.errors import UserError
+
+
+def touch(folder: Path, *names: str) -> str:
+    """Empty files; the folder's path."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return str(folder)
+
+
+def names(found: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    return {stem: tuple(Path(path).name for path in paths) for stem, paths in found.items()}
+
+
+def test_files_of_one_stem_are_a_scene_sorted_by_stem(tmp_path: Path) -> None:
+    images = touch(tmp_path / "i", "b.tif", "a.b.TIFF", "c.JPG", "notes.txt", ".d.tif", "e")
+    masks = touch(tmp_path / "m", "c.png", "b.gif", "a.b.bmp", "table.csv")
+    found = pairing.paired([Place("images", images, ""), Place("masks", masks, "")])
+    assert list(found) == ["a.b", "b", "c"]
+    assert names(found) == {
+        "a.b": ("a.b.TIFF", "a.b.bmp"),
+        "b": ("b.tif", "b.gif"),
+        "c": ("c.JPG", "c.png"),
+    }
+    assert Path(found["b"][0]).parent == tmp_path / "i"
+
+
+@pytest.mark.parametrize("extension", pairing.EXTENSIONS)
+def test_every_known_kind_of_file_is_found(tmp_path: Path, extension: str) -> None:
+    folder = touch(tmp_path, f"a{extension}")
+    assert names(pairing.paired([Place("images", folder, "")])) == {"a": (f"a{extension}",)}
+
+
+def test_kinds_of_one_folder_are_told_apart_by_their_suffixes(tmp_path: Path) -> None:
+    folder = touch(
+        tmp_path, *(f"{stem}{kind}.png" for stem in "ab" for kind in ("", "_mask", "_id"))
+    )
+    places = [
+        Place("images", folder, ""),
+        Place("masks", folder, "_mask"),
+        Place("instances", folder, "_id"),
+    ]
+    assert names(pairing.paired(places)) == {
+        stem: (f"{stem}.png", f"{stem}_mask.png", f"{stem}_id.png") for stem in "ab"
+    }
+    # A mask's suffix that ends like the images' own: a_x.png and a_m_x.png.
+    folder = touch(tmp_path / "x", "a_x.png", "a_m_x.png")
+    places = [Place("images", folder, "_x"), Place("masks", folder, "_m_x")]
+    assert names(pairing.paired(places)) == {"a": ("a_x.png", "a_m_x.png")}
+    # Suffixes that do not end alike take nothing from each other.
+    folder = touch(tmp_path / "y", "a_i.png", "a_m.png", "b_i.png", "b_m.png")
+    places = [Place("images", folder, "_i"), Place("masks", folder, "_m")]
+    assert list(pairing.paired(places)) == ["a", "b"]
+
+
+def test_a_place_may_be_a_pattern_or_one_file(tmp_path: Path) -> None:
+    touch(tmp_path, "one/a.tif", "two/deep/b.tif", "two/c.png")
+    found = pairing.paired([Place("images", f"{tmp_path}/**/*.tif", "")])
+    assert list(found) == ["a", "b"]
+    assert list(pairing.paired([Place("images", f"{tmp_path}/two/c.png", "")])) == ["c"]
+
+
+@pytest.mark.parametrize("lacking", [0, 1, 2])
+def test_a_missing_partner_is_told_wherever_it_is_missing(tmp_path: Path, lacking: int) -> None:
+    places = [
+        Place(field, touch(tmp_path / field, *(f"{stem}{suffix}.tif" for stem in "abcde")), suffix)
+        for field, suffix in (("images", ""), ("masks", "_m"), ("instances", "_o"))
+    ]
+    place = places[lacking]
+    for stem in "bd":
+        (Path(place.path) / f"{stem}{place.suffix}.tif").unlink()
+    other = places[0 if lacking else 1]
+    message = (
+        rf"2 of 5 files of {other.field} have no partner in {place.field}; the first is "
+        rf".*/{other.field}/b{other.suffix}\.tif, for which .*/{place.field} would hold "
+        rf"b{place.suffix}\.\*"
+    )
+    with pytest.raises(UserError, match=message):
+        pairing.paired(places)
+
+
+def test_a_place_without_files_says_what_was_looked_for(tmp_path: Path) -> None:
+    folder = touch(tmp_path, "a.tif", "b.txt")
+    for path, suffix, message in (
+        (f"{tmp_path}/*.png", "", r"masks: no file matches .*\*\.png\."),
+        (f"{tmp_path}/none", "", r"masks: there is no .*none\."),
+        (folder, "_x", r"masks: .* holds no image file whose stem ends in '_x'"),
+        (f"{tmp_path}/*.txt", "", r"masks: .* holds no image file\. Searched for: \.tif \.tiff"),
+    ):
+        with pytest.raises(UserError, match=message):
+            pairing.paired([Place("masks", path, suffix)])
+    touch(tmp_path, "a.png")
+    with pytest.raises(UserError, match=r"masks: .*a\.png and .*a\.tif have the same stem"):
+        pairing.paired([Place("masks", folder, "")])
+
+
+@pytest.mark.parametrize(
+    "fractions", [(0.7, 0.2, 0.1), (0.7, 0.15, 0.15), (0.6, 0.3, 0.1), (1 / 3, 1 / 3, 1 / 3)]
+)
+def test_every_scene_is_in_one_split_however_shares_are_rounded(
+    fractions: tuple[float, float, float],
+) -> None:
+    for count in range(10, 120):
+        stems = [f"s{number:03}" for number in range(count)]
+        parts = [pairing.in_fraction(stems, split, fractions) for split in pairing.SPLITS]
+        assert [stem for part in parts for stem in part] == stems
+        for part, fraction in zip(parts, fractions, strict=True):
+            assert abs(len(part) - fraction * count) <= 1
+
+
+def test_a_share_of_less_than_one_scene_is_refused() -> None:
+    with pytest.raises(UserError, match=r"0\.05\) of 4 scene\(s\) leave none to validation"):
+        pairing.in_fraction("abcd", "validation", (0.9, 0.05, 0.05))
+    assert pairing.in_fraction("abcd", "train", (0.9, 0.05, 0.05)) == list("abcd")
+
+
+STEMS = {"a": 0, "b.c": 1, "d": 2}
+
+
+@pytest.mark.parametrize(
+    ("split", "name"),
+    [
+        (split, name)
+        for split, known in {
+            "train": ("train", "training"),
+            "validation": ("validation", "val", "valid"),
+            "test": ("test", "testing"),
+        }.items()
+        for name in known
+    ],
+)
+def test_a_list_may_have_any_usual_name(tmp_path: Path, split: str, name: str) -> None:
+    (tmp_path / f"{name}.txt").write_text("d\na\n")
+    assert pairing.in_list(STEMS, split, str(tmp_path), "") == ["d", "a"]
+    touch(tmp_path, f"{name}/images/a.tif")
+    (place,) = pairing.in_folders([Place("images", f"{tmp_path}/{{split}}/images", "")], split)
+    assert place.path == f"{tmp_path}/{name}/images"
+
+
+def test_lines_of_a_list_may_hold_folders_extensions_and_suffixes(tmp_path: Path) -> None:
+    lines = ["images/d_S1.TIF", "", "  b.c  ", "a_S1", "b.c.png", "d"]
+    (tmp_path / "train.txt").write_text("\n".join(lines))
+    chosen = pairing.in_list(STEMS, "train", str(tmp_path), "_S1")
+    assert chosen == ["d", "b.c", "a", "b.c", "d"]
+    # A stem that ends like the suffix is itself.
+    assert pairing.in_list({"x_S1": 0, "x": 1, **STEMS}, "train", str(tmp_path), "_S1")[2] == "a"
+    (tmp_path / "train.txt").write_text("x_S1")
+    assert pairing.in_list({"x_S1": 0, "x": 1}, "train", str(tmp_path), "_S1") == ["x_S1"]
+
+
+def test_faults_of_a_list_are_told(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("a\n\ne\n")
+    with pytest.raises(UserError, match=r"train\.txt, line 3: there is no scene 'e'"):
+        pairing.in_list(STEMS, "train", str(tmp_path), "")
+    (tmp_path / "val.txt").write_text(" \n\n")
+    with pytest.raises(UserError, match=r"val\.txt names no scene"):
+        pairing.in_list(STEMS, "validation", str(tmp_path), "")
+    with pytest.raises(UserError, match=r"has no test\.txt or testing\.txt"):
+        pairing.in_list(STEMS, "test", str(tmp_path), "")
+    with pytest.raises(UserError, match="no folder is given; it has no test"):
+        pairing.in_list(STEMS, "test", "", "")
+
+
+def test_the_first_usual_name_that_exists_holds_the_split_of_all_places(tmp_path: Path) -> None:
+    touch(tmp_path, "i/val/a.tif", "i/valid/a.tif", "m/validation/a.tif")
+    places = [Place("images", f"{tmp_path}/i", ""), Place("masks", f"{tmp_path}/m", "_m")]
+    assert pairing.in_folders(places, "validation") == [
+        Place("images", f"{tmp_path}/i/val", ""),
+        Place("masks", f"{tmp_path}/m/val", "_m"),
+    ]
+    places[0] = Place("images", f"{tmp_path}/*/{{split}}/*.tif", "")
+    assert pairing.in_folders(places, "validation") == [
+        Place("images", f"{tmp_path}/*/validation/*.tif", ""),
+        Place("masks", f"{tmp_path}/m/validation", "_m"),
+    ]
+    with pytest.raises(UserError, match=r"images: no folder .*train.*\(nor training\) for the tr"):
+        pairing.in_folders(places, "train")
+
+
+def test_splits_have_one_name_here() -> None:
+    for split in ("train", "validation", "test"):
+        pairing.check_split(split)
+    with pytest.raises(UserError, match="Split 'val': has to be one of train, validation, test"):
+        pairing.check_split("val")
