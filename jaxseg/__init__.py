@@ -91,9 +91,12 @@ def _classes() -> dict[str, str]:
             place = file.relative_to(_HERE.parent).with_suffix("")
             if "parts" in place.parts:
                 continue
-            for text in re.split(r"^(?=class )", file.read_text(), flags=re.MULTILINE)[1:]:
+            parts = re.split(r"^(?=class )", file.read_text(), flags=re.MULTILINE)[1:]
+            marked: set[str] = set()
+            for text in parts:
                 name, bases = re.match(r"class (\w+)\(?(.*)", text).groups()  # type: ignore[union-attr]
-                public = not name.startswith("_") and "Protocol" not in bases
-                if public and re.search(mark, text, re.MULTILINE):
-                    found.setdefault(name, ".".join(place.parts))
+                if re.search(mark, text, re.MULTILINE) or marked & set(re.findall(r"\w+", bases)):
+                    marked.add(name)
+                    if not name.startswith("_") and "Protocol" not in bases:
+                        found.setdefault(name, ".".join(place.parts))
     return found

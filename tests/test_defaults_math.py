@@ -150,7 +150,8 @@ def test_what_nobody_asks_for_is_as_written(
 def test_every_default_of_a_step_is_in_the_table(module: ModuleType) -> None:
     written = {(owner, name) for owner, name, _, _ in DEFAULTS if not isinstance(owner, ModuleType)}
     for step in vars(module).values():
-        if inspect.isclass(step) and step.__module__ == module.__name__:
+        public = inspect.isclass(step) and not step.__name__.startswith("_")
+        if public and step.__module__ == module.__name__:
             for name, parameter in inspect.signature(step).parameters.items():
                 if name not in ("args", "kwargs") and parameter.default is not parameter.empty:
                     assert (step, name) in written

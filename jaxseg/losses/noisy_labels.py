@@ -12,7 +12,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.errors import UserError
-from jaxseg.losses.loss import check_between, in_float32, over, targets
+from jaxseg.losses.loss import (
+    check_between,
+    in_float32,
+    negative_log_likelihood,
+    nth_largest,
+    ordered_bits,
+    over,
+    targets,
+)
 from jaxseg.scenes.scene import Batch
 
 
@@ -61,9 +69,11 @@ class CoTeaching:
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class; the sum of both networks' losses."""
-        losses = [_cross_entropy(answer, batch, valid) for answer in _answers(logits, batch)]
-        part = jnp.clip((batch["progress"] - self.start) / (self.ramp - self.start), 0.0, 1.0)
         target = targets(logits, batch, valid)
+        losses = [
+            negative_log_likelihood(answer, target, valid) for answer in _answers(logits, batch)
+        ]
+        part = jnp.clip((batch["progress"] - self.start) / (self.ramp - self.start), 0.0, 1.0)
         total: jax.Array = jnp.float32(0)
         for own, other in (losses, losses[::-1]):
             easy = valid & self._easy(jax.lax.stop_gradient(other), target, valid, part)
@@ -130,7 +140,7 @@ class CrossModalSelection:
             answer, other = answers[own], constants[1 - own]
             label_trust = (believed[own] + believed[0] * believed[1]) / 2
             weight = _class_weights(label_trust, target, keep)
-            loss = _cross_entropy(answer, batch, valid)
+            loss = negative_log_likelihood(answer, target, valid)
             total += over((weight * loss).sum(), weight.sum())
             if self.consistency:
                 trust = (sure[1 - own] + sure[0] * sure[1]) / 2
@@ -147,13 +157,6 @@ def _answers(logits: jax.Array, batch: Batch) -> list[jax.Array]:
             'TwoNetworks(network=..., answer="first") of jaxseg.models.two_networks as the model.'
         )
     return [in_float32(logits), in_float32(batch["second_logits"])]
-
-
-def _cross_entropy(logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
-    """(B, H, W), 0 where invalid."""
-    target = targets(logits, batch, valid)
-    nll = jax.nn.logsumexp(logits, axis=-1) - jnp.where(target, logits, 0.0).sum(-1)
-    return jnp.where(valid, nll, 0.0)
 
 
 def _confidence(probability: jax.Array) -> jax.Array:
@@ -178,17 +181,6 @@ def _smallest(values: jax.Array, valid: jax.Array, wanted: jax.Array) -> jax.Arr
 
 
 def _thresholds(values: jax.Array, target: jax.Array, wanted: jax.Array) -> jax.Array:
-    """(K,) the `wanted`-th largest of the values of each class, exact, without a sort.
-
-    Floats that are not negative are in the order of their bits: the bits of the threshold are
-    found from the highest on, 31 counts over the batch, which devices exchange instead of pixels.
-    """
-    bits = jax.lax.bitcast_convert_type(jnp.abs(values), jnp.int32)[..., None]
-
-    def one(number: jax.Array, last: jax.Array) -> jax.Array:
-        higher = last | (1 << (30 - number))
-        above = ((bits >= higher) & target).sum((0, 1, 2), dtype=jnp.int32)
-        return jnp.where(above >= wanted, higher, last)
-
-    found: jax.Array = jax.lax.fori_loop(0, 31, one, jnp.zeros(wanted.shape, jnp.int32))
-    return jax.lax.bitcast_convert_type(found, jnp.float32)
+    """(K,) the `wanted`-th largest of the values of each class, none of which is negative."""
+    bits = nth_largest(ordered_bits(values), target, wanted)
+    return jax.lax.bitcast_convert_type(bits, jnp.float32)

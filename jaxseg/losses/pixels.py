@@ -15,7 +15,15 @@ import jax.numpy as jnp
 from jaxseg.errors import UserError
 from jaxseg.losses.border_weights import Separation, reach
 from jaxseg.losses.class_weights import ClassWeights, check_weights, weights_of
-from jaxseg.losses.loss import check_between, in_float32, over, targets
+from jaxseg.losses.loss import (
+    check_between,
+    in_float32,
+    negative_log_likelihood,
+    nth_largest,
+    ordered_bits,
+    over,
+    targets,
+)
 from jaxseg.scenes.scene import Batch
 
 
@@ -45,7 +53,7 @@ class CrossEntropy:
         """See the class."""
         logits, target = in_float32(logits), targets(logits, batch, valid)
         weights = _pixel_weights(self.class_weights, target, valid)
-        pixel = weights * _negative_log_likelihood(logits, target, valid)
+        pixel = weights * negative_log_likelihood(logits, target, valid)
         if self.label_smoothing:
             # Each class of the even share is weighted by its own class weight, as PyTorch does.
             per_class = weights_of(self.class_weights, logits.shape[-1])
@@ -113,7 +121,7 @@ class Focal:
         """See the class."""
         logits, target = in_float32(logits), targets(logits, batch, valid)
         weights = _pixel_weights(self.class_weights, target, valid)
-        nll = _negative_log_likelihood(logits, target, valid)
+        nll = negative_log_likelihood(logits, target, valid)
         # Below gamma = 1 the slope at p = 1 has no bound: what is certain to 1e-7 stays there.
         missed = jnp.maximum(-jnp.expm1(-nll), 1e-7)
         return _mean(weights * missed**self.gamma * nll, weights, valid)
@@ -129,8 +137,7 @@ class HardPixelCrossEntropy:
     Semantic Image Segmentation, 2016, arXiv:1605.06885, section 3.2, with a share instead of a
     number of pixels.
 
-    The smallest is found by bisection over the bits of the float, 31 counts over the batch, exact:
-    no sort, fixed shapes, and devices exchange 31 numbers instead of their pixels.
+    The smallest is found without a sort, see `jaxseg.losses.loss.nth_largest`.
 
     Attributes:
         weight: Factor in the total loss.
@@ -150,9 +157,10 @@ class HardPixelCrossEntropy:
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class."""
         logits, target = in_float32(logits), targets(logits, batch, valid)
-        nll = _negative_log_likelihood(logits, target, valid)
+        nll = negative_log_likelihood(logits, target, valid)
         wanted = jnp.ceil(self.fraction * valid.sum()).astype(jnp.int32)
-        hard = _largest(nll, valid, wanted)
+        bits = ordered_bits(nll)
+        hard = valid & (bits >= nth_largest(bits, valid[..., None], wanted[None])[0])
         weights = jnp.where(hard, _pixel_weights(self.class_weights, target, valid), 0.0)
         return _mean(weights * nll, weights, valid)
 
@@ -190,7 +198,7 @@ class SymmetricCrossEntropy:
         """See the class."""
         logits, target = in_float32(logits), targets(logits, batch, valid)
         weights = _pixel_weights(self.class_weights, target, valid)
-        nll = _negative_log_likelihood(logits, target, valid)
+        nll = negative_log_likelihood(logits, target, valid)
         reverse = -self.log_zero * -jnp.expm1(-nll)
         return _mean(weights * (self.alpha * nll + self.beta * reverse), weights, valid)
 
@@ -242,7 +250,7 @@ class EdgeWeightedCrossEntropy:
         border = self.w0 * jnp.exp(-(batch["separation"] ** 2) / (2 * self.sigma**2))
         weights = _pixel_weights(self.class_weights, target, valid) + border
         weights = jnp.where(valid, weights, 0.0)
-        nll = _negative_log_likelihood(logits, target, valid)
+        nll = negative_log_likelihood(logits, target, valid)
         return _mean(weights * nll, weights, valid)
 
 
@@ -251,26 +259,6 @@ def _pixel_weights(class_weights: ClassWeights, target: jax.Array, valid: jax.Ar
     if not class_weights:
         return valid.astype(jnp.float32)
     return jnp.where(target, weights_of(class_weights, target.shape[-1]), 0.0).sum(-1)
-
-
-def _negative_log_likelihood(logits: jax.Array, target: jax.Array, valid: jax.Array) -> jax.Array:
-    """(B, H, W): -log p of the label, 0 where invalid."""
-    nll = jax.nn.logsumexp(logits, axis=-1) - jnp.where(target, logits, 0.0).sum(-1)
-    return jnp.where(valid, nll, 0.0)
-
-
-def _largest(values: jax.Array, valid: jax.Array, wanted: jax.Array) -> jax.Array:
-    """Where the `wanted` largest of the valid values are, with all that equal the last of them."""
-    # Floats that are not negative are in the order of their bits; -1 is below all of them.
-    bits = jax.lax.bitcast_convert_type(jnp.abs(values), jnp.int32)
-    bits = jnp.where(valid, bits, -1)
-
-    def one(number: jax.Array, last: jax.Array) -> jax.Array:
-        higher = last | (1 << (30 - number))
-        return jnp.where((bits >= higher).sum(dtype=jnp.int32) >= wanted, higher, last)
-
-    last: jax.Array = jax.lax.fori_loop(0, 31, one, jnp.int32(0))
-    return bits >= last
 
 
 def _mean(pixel: jax.Array, weights: jax.Array, valid: jax.Array) -> jax.Array:

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-Unit = Literal["amplitude", "intensity", "decibel"]
+RadarUnit = Literal["amplitude", "intensity", "decibel"]
 """What the numbers of an image are; intensity is linear power, of any scale."""
 
 FLOOR = 1e-6
@@ -97,7 +97,7 @@ def speckle(key: Array, shape: tuple[int, ...], looks: float | Array) -> Array:
     return jax.random.gamma(key, looks, shape, jnp.float32) / looks
 
 
-def with_speckle(key: Array, image: Array, looks: float | Array, unit: Unit) -> Array:
+def with_speckle(key: Array, image: Array, looks: float | Array, unit: RadarUnit) -> Array:
     """The image under further speckle, each pixel and band its own: float32 in the same unit.
 
     NaN and zeros stay. An image of L looks comes to have L looks / (L + looks + 1).

@@ -1,13 +1,8 @@
-"""What numbers the bands hold, measured on windows spread over a split.
+"""Windows spread over a split, and the quantiles of the numbers in them for `Sensor.typical`."""
 
-mean and standard deviation    for `Standardize`
-quantiles                      for `Sensor.typical`
-"""
-
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jaxseg.scenes import sensor
 from jaxseg.scenes.scene import Scenes, Window
@@ -17,26 +12,6 @@ TYPICAL_WINDOWS = 32
 
 TYPICAL_PIXELS = 1024
 """Pixels of each of these windows."""
-
-
-def statistics(
-    windows: Iterable[tuple[NDArray[np.generic], NDArray[np.bool_]]],
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each band.
-
-    Args:
-        windows: Images (H, W, C) with (H, W) which pixels count; one of all must.
-    """
-    count = 0
-    total, square = np.zeros(1), np.zeros(1)
-    for image, counted in windows:
-        pixels = image[counted].astype(np.float64)
-        count += len(pixels)
-        total, square = total + pixels.sum(0), square + (pixels**2).sum(0)
-    mean = total / count
-    std = np.sqrt(np.maximum(square / count - mean**2, 1e-12))
-    # Six digits are plenty, and read well in a printed config.
-    return tuple(float(f"{m:.6g}") for m in mean), tuple(float(f"{s:.6g}") for s in std)
 
 
 def spread_windows(scenes: Scenes, crop: int, count: int) -> Iterator[tuple[int, Window]]:

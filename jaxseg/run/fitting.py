@@ -11,8 +11,8 @@ most, so a checkpoint needs no second file and prediction nothing but the checkp
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,37 +22,11 @@ from jaxseg.errors import UserError
 from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline import windows as pipeline
 from jaxseg.pipeline.windows import Data
-from jaxseg.scenes.scene import IGNORE
-from jaxseg.transforms.radiometry import Standardize
-from jaxseg.transforms.transform import Preprocess, preprocess
+from jaxseg.scenes.scene import IGNORE, TrainingWindow
+from jaxseg.transforms.transform import Fittable, Preprocess, preprocess
 
 WINDOWS = 256
 """Windows that a step is fitted to, spread over the training split."""
-
-TrainingWindow = tuple[NDArray[np.generic], NDArray[np.bool_]]
-
-
-@runtime_checkable
-class Fittable(Protocol):
-    """Radiometry that finds its own numbers.
-
-    Attributes:
-        OPEN: Fields that `fit` fills.
-    """
-
-    OPEN: ClassVar[tuple[str, ...]]
-
-    @property
-    def fitted(self) -> bool:
-        """Whether the numbers are known."""
-
-    def fit(self, windows: Iterable[TrainingWindow]) -> Any:  # noqa: ANN401  (its own kind)
-        """The step with the numbers that follow from the windows.
-
-        Args:
-            windows: Images (H, W, C) as the steps before leave them, with (H, W) which pixels
-                train.
-        """
 
 
 def fitted(
@@ -63,41 +37,32 @@ def fitted(
     Args:
         steps: Radiometry, in order.
         data: Where the training split is.
-        known: The steps of the run that is continued. Fitted numbers are taken over: on another
-            machine they differ in their last digits. Statistics of raw numbers are measured anew,
-            and tell if the data have changed.
+        known: The steps of the run that is continued. Their numbers are taken over: on another
+            machine they would differ in their last digits. Only those that would not, `REPEATABLE`
+            ones of raw images, are measured again, and show whether the data have changed.
 
     Raises:
         UserError: The training split is missing or too small.
     """
     done: tuple[Preprocess, ...] = ()
     for number, step in enumerate(steps):
-        found: Any = step
-        if names := _open_fields(step):
+        found = step
+        if isinstance(step, Fittable) and not step.fitted:
             stored = known[number] if number < len(known) else None
-            raw = isinstance(step, Standardize) and not done
-            if stored is not None and not raw and _emptied(stored, step, names) == step:
+            again = step.REPEATABLE and not done
+            if stored is not None and not again and _emptied(stored, step) == step:
                 found = stored
-            elif isinstance(step, Standardize):
-                found = Standardize(*band_statistics.statistics(_training_windows(data, done)))
             else:
-                found = found.fit(_training_windows(data, done))
+                found = step.fit(_training_windows(data, done))
         done = (*done, found)
     return done
 
 
-def _open_fields(step: Preprocess) -> tuple[str, ...]:
-    """Names of the fields to be found; none if the numbers are known."""
-    if isinstance(step, Standardize):
-        return () if step.mean else ("mean", "std")
-    return step.OPEN if isinstance(step, Fittable) and not step.fitted else ()
-
-
-def _emptied(step: Any, like: Any, names: tuple[str, ...]) -> Any:  # noqa: ANN401
-    """A fitted step as it was before, if it is of the kind of `like`."""
+def _emptied(step: Any, like: Any) -> Any:  # noqa: ANN401
+    """A fitted step as it was before, if it is of the kind of `like`, which is not fitted."""
     if type(step) is not type(like):
         return step
-    return dataclasses.replace(step, **{name: getattr(like, name) for name in names})
+    return dataclasses.replace(step, **{name: getattr(like, name) for name in like.OPEN})
 
 
 def _through(

@@ -39,6 +39,9 @@ Sample = dict[str, NDArray[np.generic]]
 Batch: TypeAlias = "dict[str, jax.Array]"
 """The fields above, on the devices."""
 
+TrainingWindow = tuple[NDArray[np.generic], NDArray[np.bool_]]
+"""An image (H, W, C) as radiometry leaves it, and (H, W) which of its pixels train."""
+
 
 class Window(NamedTuple):
     """A rectangle of pixels, always inside its scene."""

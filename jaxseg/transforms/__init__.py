@@ -19,7 +19,7 @@ from jaxseg.transforms.sar import (
     RefinedLee,
     Speckle,
 )
-from jaxseg.transforms.transform import Augment, Preprocess, augment, preprocess
+from jaxseg.transforms.transform import Augment, Fittable, Preprocess, augment, preprocess
 
 __all__ = [
     "MNF",
@@ -30,6 +30,7 @@ __all__ = [
     "CoherencyFeatures",
     "ContinuumRemoval",
     "Dihedral",
+    "Fittable",
     "FromAmplitude",
     "FromDecibel",
     "Lee",

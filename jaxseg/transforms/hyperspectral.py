@@ -8,6 +8,7 @@ pixels alone, when a run starts, and are stored with it:
 A training pixel is a valid pixel of the training split that has a label.
 """
 
+import abc
 import dataclasses
 from collections.abc import Iterable
 from typing import ClassVar, Self
@@ -20,9 +21,7 @@ from numpy.typing import NDArray
 from jaxseg.errors import UserError
 from jaxseg.physics import hyperspectral
 from jaxseg.physics.hyperspectral import SpectralStatistics
-
-TrainingWindow = tuple[NDArray[np.generic], NDArray[np.bool_]]
-"""An image (H, W, C) as the steps before leave it, and (H, W) which of its pixels train."""
+from jaxseg.scenes.scene import TrainingWindow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +34,7 @@ class RemoveBands:
     """
 
     OPEN: ClassVar = ("bands",)
+    REPEATABLE: ClassVar = False
 
     bands: tuple[int, ...] | None = None
     noise: float = 0.5
@@ -75,18 +75,11 @@ class RemoveBands:
 
 
 @dataclasses.dataclass(frozen=True)
-class PCA:
-    """Principal components: the directions in which training pixels vary most.
-
-    Their variances differ by orders of magnitude; let a `Standardize()` follow for equal ones.
-
-    Attributes:
-        components: K, how many are kept.
-        mean: (C,) mean spectrum; empty = found on training pixels.
-        matrix: C x K numbers, row by row; likewise.
-    """
+class _Projection(abc.ABC):
+    """(image - mean) @ matrix, both found on training pixels; its kinds differ in the matrix."""
 
     OPEN: ClassVar = ("mean", "matrix")
+    REPEATABLE: ClassVar = False
 
     components: int
     mean: tuple[float, ...] = ()
@@ -98,7 +91,19 @@ class PCA:
         Raises:
             UserError: It was found for another number of bands, or not yet.
         """
-        return _projected(self, image)
+        if not self.fitted:
+            raise UserError(_unfitted(self))
+        bands, name = image.shape[-1], type(self).__name__
+        if (len(self.mean), len(self.matrix)) != (bands, bands * self.components):
+            raise UserError(
+                f"{name} was found for {len(self.mean)} bands and "
+                f"{len(self.matrix) // len(self.mean)} components, and is to make "
+                f"{self.components} of images of {bands} band(s). Empty its mean and matrix to "
+                "have it found again."
+            )
+        matrix = np.asarray(self.matrix, np.float32).reshape(bands, self.components)
+        mean = np.asarray(self.mean, np.float32)
+        return hyperspectral.project(image, jnp.asarray(mean), jnp.asarray(matrix))
 
     @property
     def fitted(self) -> bool:
@@ -112,12 +117,32 @@ class PCA:
             UserError: There are fewer bands than components, or too few training pixels.
         """
         statistics = _statistics(windows)
-        matrix = hyperspectral.pca(statistics, self.components)
+        matrix = self._directions(statistics)
         return dataclasses.replace(self, mean=_plain(statistics.mean), matrix=_plain(matrix))
+
+    @abc.abstractmethod
+    def _directions(self, statistics: SpectralStatistics) -> NDArray[np.float64]:
+        """(C, K) the matrix."""
 
 
 @dataclasses.dataclass(frozen=True)
-class MNF:
+class PCA(_Projection):
+    """Principal components: the directions in which training pixels vary most.
+
+    Their variances differ by orders of magnitude; let a `Standardize()` follow for equal ones.
+
+    Attributes:
+        components: K, how many are kept.
+        mean: (C,) mean spectrum; empty = found on training pixels.
+        matrix: C x K numbers, row by row; likewise.
+    """
+
+    def _directions(self, statistics: SpectralStatistics) -> NDArray[np.float64]:
+        return hyperspectral.pca(statistics, self.components)
+
+
+@dataclasses.dataclass(frozen=True)
+class MNF(_Projection):
     """Minimum noise fraction: the directions in which training pixels differ most from noise.
 
     Noise is what neighbouring pixels differ in. It has variance 1 in every component, so the
@@ -129,34 +154,8 @@ class MNF:
         matrix: C x K numbers, row by row; likewise.
     """
 
-    OPEN: ClassVar = ("mean", "matrix")
-
-    components: int
-    mean: tuple[float, ...] = ()
-    matrix: tuple[float, ...] = ()
-
-    def __call__(self, image: jax.Array) -> jax.Array:
-        """See the class.
-
-        Raises:
-            UserError: It was found for another number of bands, or not yet.
-        """
-        return _projected(self, image)
-
-    @property
-    def fitted(self) -> bool:
-        """Whether its numbers are known."""
-        return bool(self.mean)
-
-    def fit(self, windows: Iterable[TrainingWindow]) -> Self:
-        """The step with the numbers of the training pixels.
-
-        Raises:
-            UserError: There are fewer bands than components, or too few training pixels.
-        """
-        statistics = _statistics(windows)
-        matrix = hyperspectral.mnf(statistics, self.components)
-        return dataclasses.replace(self, mean=_plain(statistics.mean), matrix=_plain(matrix))
+    def _directions(self, statistics: SpectralStatistics) -> NDArray[np.float64]:
+        return hyperspectral.mnf(statistics, self.components)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,21 +189,6 @@ def _statistics(windows: Iterable[TrainingWindow]) -> SpectralStatistics:
     if statistics is None:
         raise UserError("The training split holds no scene. Check the source's paths and split.")
     return statistics
-
-
-def _projected(step: PCA | MNF, image: jax.Array) -> jax.Array:
-    if not step.fitted:
-        raise UserError(_unfitted(step))
-    bands, name = image.shape[-1], type(step).__name__
-    if (len(step.mean), len(step.matrix)) != (bands, bands * step.components):
-        raise UserError(
-            f"{name} was found for {len(step.mean)} bands and "
-            f"{len(step.matrix) // len(step.mean)} components, and is to make {step.components} of "
-            f"images of {bands} band(s). Empty its mean and matrix to have it found anew."
-        )
-    matrix = np.asarray(step.matrix, np.float32).reshape(bands, step.components)
-    mean = np.asarray(step.mean, np.float32)
-    return hyperspectral.project(image, jnp.asarray(mean), jnp.asarray(matrix))
 
 
 def _unfitted(step: object) -> str:

@@ -1,12 +1,16 @@
 """Radiometry of any sensor: bands brought to mean 0 and deviation 1, power in decibel, parts."""
 
 import dataclasses
+from collections.abc import Iterable
+from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxseg.errors import UserError
 from jaxseg.physics import sar
+from jaxseg.scenes.scene import TrainingWindow
 from jaxseg.transforms.transform import Preprocess
 
 
@@ -19,6 +23,9 @@ class Standardize:
             training pixels when a run starts.
         std: Standard deviation of each band, likewise.
     """
+
+    OPEN: ClassVar = ("mean", "std")
+    REPEATABLE: ClassVar = True  # sums in float64, of which six digits are kept
 
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
@@ -33,6 +40,32 @@ class Standardize:
                 "measured."
             )
         return (image - jnp.asarray(self.mean)) / jnp.asarray(self.std)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether its numbers are known."""
+        return bool(self.mean)
+
+    def fit(self, windows: Iterable[TrainingWindow]) -> Self:
+        """The step with mean and standard deviation of the training pixels, one of which must be.
+
+        Args:
+            windows: Images (H, W, C) with (H, W) which pixels train.
+        """
+        count = 0
+        total, square = np.zeros(1), np.zeros(1)
+        for image, counted in windows:
+            pixels = image[counted].astype(np.float64)
+            count += len(pixels)
+            total, square = total + pixels.sum(0), square + (pixels**2).sum(0)
+        mean = total / count
+        std = np.sqrt(np.maximum(square / count - mean**2, 1e-12))
+        # Six digits are plenty, and read well in a printed config.
+        return dataclasses.replace(
+            self,
+            mean=tuple(float(f"{m:.6g}") for m in mean),
+            std=tuple(float(f"{s:.6g}") for s in std),
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from jaxseg.errors import UserError
 from jaxseg.physics import sar, sar_filters
-from jaxseg.physics.sar import Unit
+from jaxseg.physics.sar import RadarUnit
 
 Batch = dict[str, jax.Array]
 
@@ -122,7 +122,7 @@ class Speckle:
     """
 
     looks: float
-    unit: Unit = "intensity"
+    unit: RadarUnit = "intensity"
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
         """See the class."""

@@ -4,14 +4,16 @@
 prediction. `augment` objects map (key, batch) -> batch and see the preprocessed float32 image
 (those of `Config.augment_raw` the raw one); what moves pixels moves image, label, valid and
 separation alike. Bands are the last axis; a config holds a tuple of each kind, applied in order.
+A `preprocess` object whose numbers come from training pixels is `Fittable` as well.
 """
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
-from jaxseg.scenes.scene import Batch
+from jaxseg.scenes.scene import Batch, TrainingWindow
 
 IMAGES = {"image", "side"}
 """What is interpolated where pixels move; all else is taken from the nearest pixel."""
@@ -27,6 +29,32 @@ class Preprocess(Protocol):
 
     def __call__(self, image: jax.Array) -> jax.Array:
         """The image in the numbers that the network sees."""
+
+
+@runtime_checkable
+class Fittable(Protocol):
+    """Radiometry that finds its own numbers on training pixels, once, when a run starts.
+
+    Attributes:
+        OPEN: Names of the fields that `fit` fills.
+        REPEATABLE: Whether the same windows give exactly the same numbers on every machine. Such
+            numbers of raw images are measured again when a run continues: they show whether the
+            data have changed. All others are taken over from the run.
+    """
+
+    OPEN: ClassVar[tuple[str, ...]]
+    REPEATABLE: ClassVar[bool]
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the numbers are known."""
+
+    def fit(self, windows: Iterable[TrainingWindow]) -> Self:
+        """The step with the numbers that follow from the windows.
+
+        Args:
+            windows: Images as the steps before leave them, one training pixel or more in all.
+        """
 
 
 @runtime_checkable

@@ -253,7 +253,7 @@ def test_speckle_of_far_less_than_one_look_is_finite_in_decibels() -> None:
 
 
 @pytest.mark.parametrize("unit", ["amplitude", "intensity", "decibel"])
-def test_speckled_whole_numbers_are_float32(unit: sar.Unit) -> None:
+def test_speckled_whole_numbers_are_float32(unit: sar.RadarUnit) -> None:
     speckled_ = sar.with_speckle(
         jax.random.key(0), jnp.full(SPECKLED, 60_000, jnp.uint16), 2.0, unit
     )

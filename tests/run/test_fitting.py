@@ -1,8 +1,11 @@
 """Numbers that a config leaves open: found step by step on training pixels, kept with the run."""
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, ClassVar, Self
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from jaxseg.config import Config
 from jaxseg.errors import UserError
 from jaxseg.pipeline.windows import Data
 from jaxseg.run import completion, fitting
-from jaxseg.scenes.scene import IGNORE, Window
+from jaxseg.scenes.scene import IGNORE, TrainingWindow, Window
 from jaxseg.transforms.hyperspectral import MNF, PCA, RemoveBands
 from jaxseg.transforms.radiometry import Standardize
 from jaxseg.transforms.transform import Preprocess, preprocess
@@ -161,3 +164,64 @@ def test_scenes_without_a_pixel_that_counts_are_left_out_and_told(
 def test_a_scene_smaller_than_the_crop_is_refused_before_anything_is_fitted() -> None:
     with pytest.raises(UserError, match="smaller than the crop of 16"):
         fitting.fitted((Standardize(),), Data(painted.Painted(), crop=16))
+
+
+@dataclasses.dataclass(frozen=True)
+class Brightest:
+    """A step of a user's own: image / the largest training number."""
+
+    OPEN: ClassVar = ("largest",)
+    REPEATABLE: ClassVar = False
+
+    largest: float | None = None
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """See the class."""
+        assert self.largest is not None
+        return image / self.largest
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the number is known."""
+        return self.largest is not None
+
+    def fit(self, windows: Iterable[TrainingWindow]) -> Self:
+        """The step with the number."""
+        largest = max(float(image[counted].max()) for image, counted in windows)
+        return dataclasses.replace(self, largest=largest)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExactBrightest(Brightest):
+    """The same, and it says that every machine finds the same number."""
+
+    REPEATABLE: ClassVar = True
+
+
+def test_a_step_of_a_users_own_finds_its_numbers_too(config: Config) -> None:
+    largest = float(pixels(config, ()).max())
+    assert fitting.fitted((Brightest(),), config.data) == (Brightest(largest),)
+    assert fitting.fitted((Brightest(3.0),), config.data) == (Brightest(3.0),)
+
+
+@pytest.mark.parametrize("step", [Standardize(), ExactBrightest(), PCA(2), Brightest()], ids=repr)
+def test_what_every_machine_finds_alike_in_raw_numbers_is_measured_again(
+    config: Config, step: Any
+) -> None:
+    again = isinstance(step, Standardize | ExactBrightest)
+    (found,) = fitting.fitted((step,), config.data)
+    assert fitting.fitted((step,), config.data, (moved(found),)) == (
+        found if again else moved(found),
+    )
+    # Behind another step images differ in their last digits from machine to machine.
+    steps = (RemoveBands(bands=(3,)), step)
+    first, second = fitting.fitted(steps, config.data)
+    stored = (first, moved(second))
+    assert fitting.fitted(steps, config.data, stored) == stored
+
+
+def moved(step: Any) -> Any:
+    """A fitted step with other numbers."""
+    name = step.OPEN[0]
+    numbers = jax.tree.map(lambda number: number + 1, getattr(step, name))
+    return dataclasses.replace(step, **{name: numbers})

@@ -64,6 +64,18 @@ def test_statistics_for_another_number_of_bands_are_refused() -> None:
         Standardize((0.0, 0.0), (1.0, 1.0))(jnp.zeros((1, 2, 2, 3)))
 
 
+def test_standardize_is_fitted_to_the_counted_pixels_of_all_windows() -> None:
+    random = np.random.default_rng(0)
+    images = [random.normal((10, 1000), (2, 300), (5, width, 2)) for width in (4, 9)]
+    counted = [random.random(image.shape[:2]) < 0.6 for image in images]
+    found = Standardize().fit(zip(images, counted, strict=True))
+    pixels = np.concatenate([image[where] for image, where in zip(images, counted, strict=True)])
+    np.testing.assert_allclose(found.mean, pixels.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(found.std, pixels.std(0), rtol=1e-5)
+    assert found.fitted
+    assert not Standardize().fitted
+
+
 @pytest.mark.parametrize("size", [(32, 32), (32, 48)])
 def test_dihedral_moves_all_fields_alike_and_uses_every_symmetry(size: tuple[int, int]) -> None:
     batch = example(*size, count=64)
