@@ -20,7 +20,7 @@ from jaxseg.losses.distillation import Distillation
 from jaxseg.losses.noisy_labels import CoTeaching, CrossModalSelection
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.losses.presence import Presence
-from jaxseg.metrics.boundaries import Tolerance
+from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
 from jaxseg.optimizer import Optimizer
 from jaxseg.pictures import charts
 from jaxseg.pictures import tiles as pictures
@@ -103,15 +103,15 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (evaluation, "CALIBRATION_WINDOWS", 256, "one number needs no more"),
     (assessment, "BASELINE_WINDOWS", 256, "a few numbers per class need no more"),
     (assessment, "BASELINE_SIDE", 1024, "a window's pixels fit into memory"),
-    (assessment, "TOLERANCE", Tolerance(2.0), "borders are drawn by hand to two pixels or so"),
-    (assessment, "RIM", Tolerance(0.02, "diagonal"), "Cheng et al., Boundary IoU, CVPR 2021"),
+    (BoundaryTotal, "tolerance", Tolerance(2.0), "borders are drawn by hand to two pixels or so"),
+    (BoundaryTotal, "rim", Tolerance(0.02, "diagonal"), "Cheng et al., Boundary IoU, CVPR 2021"),
     (GaussianClassifier, "prior_pixels", None, "as many pixels as there are bands"),
     (GaussianClassifier, "ridge", 1e-6, "below what changes a map, above rounding"),
     (wishart_baseline, "RIDGE", 1e-6, "likewise"),
     (wishart_baseline, "BANDS", 9, "real numbers of a Hermitian 3 x 3 matrix"),
     # -- what is shown and kept -------------------------------------------------------------------
     (charts, "SHOWN", 30, "rows that can be read"),
-    (charts, "MARKERS", ("s", "D", "^", "v"), "told apart without colours"),
+    (charts, "MARKERS", ("s", "D", "^", "v", "P", "X", "<", ">"), "told apart without colours"),
     (pictures, "DPI", 120.0, "sharp on a screen"),
     (pictures, "RIGHT", (214, 214, 214), "light grey: not looked at"),
     (pictures, "WRONG", (214, 30, 40), "red: looked at"),
@@ -127,8 +127,7 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (assessment.evaluate, "which", "best", "what is reported"),
     (assessment.evaluate, "mesh_shape", MeshShape(), "all devices"),
     (assessment.evaluate, "baseline", True, "shows what context buys"),
-    (assessment.evaluate, "tolerance", Tolerance(2.0), "see above"),
-    (assessment.evaluate, "rim", Tolerance(0.02, "diagonal"), "see above"),
+    (assessment.evaluate, "measures", (), "those of the library, with their defaults"),
     (checkpoint.reopen, "which", "best", "what is reported"),
     (checkpoint.Checkpoints, "keep", 1, "reading keeps what is there"),
     (checkpoint.Checkpoints, "repair", False, "reading changes nothing"),
@@ -146,8 +145,6 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (command_flags.EvaluateFlags, "split", "test", "what is reported"),
     (command_flags.EvaluateFlags, "step", "best", "what is reported"),
     (command_flags.EvaluateFlags, "baseline", True, "shows what context buys"),
-    (command_flags.EvaluateFlags, "tolerance", Tolerance(2.0), "as in `assessment.evaluate`"),
-    (command_flags.EvaluateFlags, "rim", Tolerance(0.02, "diagonal"), "likewise"),
     (command_flags.EvaluateFlags, "mesh", MeshShape(), "all devices"),
     (command_flags.EvaluateFlags, "distributed", False, "one process, as a rule"),
     (command_flags.EvaluateFlags, "code", (), "a run of jaxseg's own classes needs none"),

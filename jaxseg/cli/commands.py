@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import absl.logging
 import jax
@@ -24,14 +25,15 @@ from jaxseg.cli.flags import (
     ModelsFlags,
     PolsarFlags,
     TrainFlags,
+    evaluate_flags,
 )
 from jaxseg.cli.memory import keep_freed_memory
-from jaxseg.config_text import Code
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import report
 from jaxseg.losses import class_counts
+from jaxseg.metrics.measure import measures_of
 from jaxseg.run import checkpoint, training
 from jaxseg.run.step import inference_variables
 from jaxseg.sharding import MeshShape
@@ -75,7 +77,7 @@ def evaluate(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     with _Mistakes():
         own, fields = _divided(arguments)
-        flags = tyro.cli(EvaluateFlags, args=own, prog="jaxseg evaluate")
+        flags: EvaluateFlags = tyro.cli(evaluate_flags(), args=own, prog="jaxseg evaluate")
         if fields and not flags.config:
             raise UserError(f"{fields[0]} needs --config: the file whose data it changes.")
         _start(flags.distributed)
@@ -91,8 +93,7 @@ def evaluate(arguments: list[str] | None = None) -> None:
             which=flags.step,
             mesh_shape=flags.mesh,
             baseline=flags.baseline,
-            tolerance=flags.tolerance,
-            rim=flags.rim,
+            measures=(*flags.measures(), *(m for module in code for m in measures_of(module))),
             code=code,
         )
         if jax.process_index() == 0:
@@ -210,7 +211,7 @@ class _Mistakes:
             sys.exit(INTERRUPTED)
 
 
-def _code(names: tuple[str, ...]) -> Code:
+def _code(names: tuple[str, ...]) -> tuple[ModuleType, ...]:
     """The files and packages that a person has named."""
     return tuple(configs.load_code(name) for name in names)
 

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jaxseg.evaluation import evaluate as assessment
-from jaxseg.metrics.boundaries import Tolerance
+from jaxseg.metrics.measure import Measure, measures
 from jaxseg.sharding import MeshShape
 
 
@@ -44,11 +43,10 @@ class EvaluateFlags:
         split: Which part of the data.
         step: best, latest, or the step of a checkpoint.
         baseline: Whether to fit and show the per-pixel baseline too.
-        tolerance: How far a border may be off for Boundary F1.
-        rim: Width of the rims along borders that Boundary IoU compares.
         mesh: Devices along each axis.
         distributed: Whether to join the other processes of this job (jax.distributed.initialize).
-        code: Files (.py) or packages that define classes of the run from outside of jaxseg.
+        code: Files (.py) or packages that define classes of the run from outside of jaxseg, or
+            further measures.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -56,11 +54,33 @@ class EvaluateFlags:
     split: Literal["test", "validation", "train"] = "test"
     step: str = "best"
     baseline: bool = True
-    tolerance: Tolerance = assessment.TOLERANCE
-    rim: Tolerance = assessment.RIM
     mesh: MeshShape = MeshShape()
     distributed: bool = False
     code: tuple[str, ...] = ()
+
+    def measures(self) -> tuple[Measure, ...]:
+        """Every measure with the parameters that were given."""
+        values = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return tuple(value for value in values if isinstance(value, Measure))
+
+
+def evaluate_flags() -> type[EvaluateFlags]:
+    """`EvaluateFlags` and the parameters of every measure, such as --tolerance of boundaries."""
+    unnamed = tyro.conf.arg(name="")
+    return dataclasses.make_dataclass(
+        "EvaluateFlags",
+        [
+            (
+                f"measure_{measure.name}",
+                Annotated[type(measure), unnamed],
+                dataclasses.field(default_factory=type(measure)),
+            )
+            for measure in measures()
+        ],
+        bases=(EvaluateFlags,),
+        frozen=True,
+        namespace={"__doc__": EvaluateFlags.__doc__},
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ Nothing is written or shown here; that is `report`'s.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,10 +20,9 @@ from jaxseg.errors import UserError
 from jaxseg.evaluation.gaussian import GaussianClassifier
 from jaxseg.evaluation.leakage import refuse_trained_pixels
 from jaxseg.evaluation.wishart import WishartClassifier
-from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
 from jaxseg.metrics.calibration import Reliability
 from jaxseg.metrics.intervals import Intervals
-from jaxseg.metrics.objects import ObjectTotal
+from jaxseg.metrics.measure import Measure, with_library
 from jaxseg.metrics.scores import scores_of
 from jaxseg.physics import polsar
 from jaxseg.pictures import tiles as pictures
@@ -40,9 +39,6 @@ BASELINE_WINDOWS = 256
 BASELINE_SIDE = 1024
 """Rows and columns of such a window, at most."""
 
-TOLERANCE = Tolerance(2.0)
-RIM = Tolerance(0.02, "diagonal")
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Assessment:
@@ -54,8 +50,7 @@ class Assessment:
         source: The data.
         network: What the network reached.
         intervals: How sure these scores are.
-        boundaries: Borders of whole scenes.
-        objects: Objects of whole scenes.
+        measures: Measures of whole scenes: borders, objects, and what else there is.
         temperature: Divides the logits for the best likelihood of the validation split.
         reliability: Calibration before and after a division by the temperature.
         baseline: What single pixels reach, one Gaussian per class, if asked for.
@@ -69,8 +64,7 @@ class Assessment:
     source: Source
     network: Evaluation
     intervals: Intervals
-    boundaries: BoundaryTotal
-    objects: ObjectTotal
+    measures: tuple[Measure, ...]
     temperature: float
     reliability: tuple[Reliability, Reliability]
     baseline: Evaluation | None
@@ -87,8 +81,7 @@ def evaluate(
     which: str = "best",
     mesh_shape: MeshShape = MeshShape(),
     baseline: bool = True,
-    tolerance: Tolerance = TOLERANCE,
-    rim: Tolerance = RIM,
+    measures: Iterable[Measure] = (),
     code: Code = (),
 ) -> Assessment:
     """Evaluates a checkpoint of a run; `report` shows and writes what this finds.
@@ -100,15 +93,16 @@ def evaluate(
         which: `best`, `latest` or a step.
         mesh_shape: Devices to use; need not be those of the training.
         baseline: Whether to fit and count the per-pixel baselines too.
-        tolerance: How far a border may be off for Boundary F1.
-        rim: Width of the rims of Boundary IoU.
+        measures: Of your own, or the library's with other parameters: BoundaryTotal(tolerance=...).
+            Every other measure of the library is taken with its defaults.
         code: Where the run's classes from outside of jaxseg may be taken from.
 
     Raises:
         UserError: There is no such run, checkpoint or split, or a split has no labelled pixel,
-            or pixels that the run was trained on.
+            or pixels that the run was trained on; or measures share a name.
         SensorError: The images are not what the run was trained on.
     """
+    measures = with_library(measures)
     config, state = checkpoint.reopen(workdir, mesh_shape, which, code)
     config = _of_source(config, config.data.source)
     mesh = sharding.make_mesh(mesh_shape)
@@ -119,9 +113,7 @@ def evaluate(
         config = _of_source(config, source)
     evaluator = Evaluator(config, mesh, split, confidence=True)
     temperature = validation.calibration(state).best_temperature()
-    result, confidence, boundaries, objects = evaluator.with_shapes(
-        state, temperature, tolerance, rim
-    )
+    result, confidence, totals = evaluator.with_shapes(state, temperature, measures)
     ranked = result.ranked()
     middle = len(ranked) // 2
     return Assessment(
@@ -130,8 +122,7 @@ def evaluate(
         source=config.data.source,
         network=result,
         intervals=evaluator.intervals(result),
-        boundaries=boundaries,
-        objects=objects,
+        measures=totals,
         temperature=temperature,
         reliability=confidence.reliability(),
         baseline=baseline_evaluation(config, split) if baseline else None,

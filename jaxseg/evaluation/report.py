@@ -1,13 +1,16 @@
 """What a person gets to see of an assessment: tables on the terminal, files in the run's folder.
 
-WORKDIR/evaluation/SPLIT/scores.json        everything below as numbers
-classes.csv        one row per class: pixels, borders, confidence
-confusion.csv      rows = reference
-objects.csv        one row per class that has objects
-reliability.csv    one row per bin of confidence
-confusion.png, classes.png, reliability.png, objects.png
-worst.png, median.png
-WORKDIR/evaluation/calibration.json         the temperature, with the step it belongs to
+What `write` leaves behind:
+
+    WORKDIR/evaluation/SPLIT/
+        scores.json       everything below as numbers
+        classes.csv       one row per class: pixels, borders, confidence
+        confusion.csv     rows = reference
+        MEASURE.csv       one row per class, of each measure with a table of its own (objects)
+        reliability.csv   one row per bin of confidence
+        confusion.png, classes.png, reliability.png, worst.png, median.png
+        MEASURE.png       of each measure that draws curves (objects)
+    WORKDIR/evaluation/calibration.json   the temperature, with the step it belongs to
 """
 
 import csv
@@ -26,15 +29,12 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxseg.evaluation.evaluate import Assessment
-from jaxseg.metrics.boundaries import BoundaryTotal
 from jaxseg.metrics.calibration import BINS
 from jaxseg.metrics.intervals import DRAWS
-from jaxseg.metrics.objects import THRESHOLDS, ObjectTotal
+from jaxseg.metrics.measure import Measure, mean, percent
 from jaxseg.metrics.scores import print_scores
 from jaxseg.pictures import charts
 from jaxseg.pictures import tiles as pictures
-
-Array = NDArray[np.float64]
 
 
 def write(found: Assessment, workdir: Path, *, data: str = "") -> Path:
@@ -66,7 +66,7 @@ def show(found: Assessment, console: Console, *, title: str) -> None:
     print_scores(console, found.network.scores, title=title)
     intervals, low, high = found.intervals, found.intervals.low, found.intervals.high
     ends = ", ".join(
-        f"{shown} {_percent(low[name])} to {_percent(high[name])} %"
+        f"{shown} {percent(low[name].item())} to {percent(high[name].item())} %"
         for name, shown in (("miou", "mIoU"), ("overall_accuracy", "overall accuracy"))
     )
     kappa = f"kappa {low['kappa']:.3f} to {high['kappa']:.3f}"
@@ -81,9 +81,10 @@ def show(found: Assessment, console: Console, *, title: str) -> None:
             f"A Gaussian classifier of single pixels reaches mIoU {pixels:.4f}; context buys "
             f"{miou - pixels:+.4f}.",
         )
-    _show_borders(found, console)
-    if found.objects.true.any():
-        _show_objects(found.objects, found.network.scores.classes, console)
+    _show_classes(found, console)
+    for measure in found.measures:
+        if not measure.beside_scores:
+            _show_measure(measure, found.network.scores.classes, console)
 
 
 def _show_baselines(found: Assessment, console: Console) -> None:
@@ -102,50 +103,66 @@ def _show_baselines(found: Assessment, console: Console) -> None:
             s = evaluation.scores
             table.add_row(
                 name,
-                _percent(s.overall_accuracy),
-                _percent(s.average_accuracy),
+                percent(s.overall_accuracy),
+                percent(s.average_accuracy),
                 f"{s.kappa:.3f}",
-                _percent(s.miou),
+                percent(s.miou),
             )
     console.print()
     console.print(table)
 
 
-def _show_borders(found: Assessment, console: Console) -> None:
-    table = _table("IoU, 95 % interval", "boundary F1 %", "boundary IoU %", "ECE %", "at T %")
+def _show_classes(found: Assessment, console: Console) -> None:
+    """Intervals, measures that stand beside the scores, and calibration."""
     low, high = found.intervals.low["iou"], found.intervals.high["iou"]
     before, after = found.reliability
-    columns = [found.boundaries.f1(), found.boundaries.iou(), before.ece()[1:], after.ece()[1:]]
+    beside = [measure for measure in found.measures if measure.beside_scores]
+    columns: list[tuple[str, NDArray[Any]]] = []
+    for measure in beside:
+        numbers = measure.columns()
+        columns += [(heading, numbers[name]) for name, heading in _headings(measure).items()]
+    columns += [("ECE %", before.ece()[1:]), ("at T %", after.ece()[1:])]
+    table = _table("IoU, 95 % interval", *(heading for heading, _ in columns))
     for k, name in enumerate(found.network.scores.classes):
-        interval = f"{_percent(low[k])} to {_percent(high[k])}"
-        table.add_row(Text(name), interval, *(_percent(column[k]) for column in columns))
+        interval = f"{percent(low[k].item())} to {percent(high[k].item())}"
+        cells = (_shown(numbers[k].item(), heading) for heading, numbers in columns)
+        table.add_row(Text(name), interval, *cells)
     console.print()
     console.print(table)
-    met, rim = (
-        f"{pixels:.3g} pixels"
-        + (f" ({pixels * gsd:.3g} m)" if (gsd := found.source.sensor.gsd) else "")
-        for pixels in (found.boundaries.tolerance, float(found.boundaries.rim))
-    )
-    _say(console, f"boundaries: F1 within {met}, IoU of rims of {rim}; means ", end="")
-    _say(console, f"{_percent(_mean(columns[0]))} and {_percent(_mean(columns[1]))} %")
+    for measure in beside:
+        _say(console, measure.summary())
     _say(
         console,
-        f"confidence: ECE {_percent(before.ece()[0])} %, with the logits divided by "
-        f"T = {found.temperature:.3f} (fitted on validation) {_percent(after.ece()[0])} %;\n"
+        f"confidence: ECE {percent(before.ece()[0])} %, with the logits divided by "
+        f"T = {found.temperature:.3f} (fitted on validation) {percent(after.ece()[0])} %;\n"
         f"  NLL {before.nll:.4f} and {after.nll:.4f}",
     )
 
 
-def _show_objects(objects: ObjectTotal, classes: Sequence[str], console: Console) -> None:
-    headings = ("true", "found", "recall %", "prec. %", "F1 %", "mean F1 %", "PQ %", "merged")
-    table = _table(*headings, "split", "Rand %")
-    for row in _object_rows(objects, classes):
-        scores = [_percent(row[n]) for n in ("recall", "precision", "f1", "mean_f1", "pq", "rand")]
-        true, found, merged, split = (str(row[n]) for n in ("true", "predicted", "merged", "split"))
-        table.add_row(Text(row["class"]), true, found, *scores[:5], merged, split, scores[5])
-    console.print()
-    console.print(table)
-    _say(console, "objects: matched above IoU 0.5; mean F1 over IoU 0.5, 0.55, ..., 0.95")
+def _show_measure(measure: Measure, classes: Sequence[str], console: Console) -> None:
+    """A table of its own, if any class has something to show."""
+    rows, headings = measure.rows(classes), _headings(measure)
+    if rows:
+        table = _table(*headings.values())
+        for name, row in rows.items():
+            cells = (_shown(row[column], heading) for column, heading in headings.items())
+            table.add_row(Text(name), *cells)
+        console.print()
+        console.print(table)
+        _say(console, measure.summary())
+
+
+def _headings(measure: Measure) -> dict[str, str]:
+    """The columns that the terminal shows, and what stands above them."""
+    return measure.headings or {column: column for column in measure.columns()}
+
+
+def _shown(number: float, heading: str) -> str:
+    if isinstance(number, int):
+        return str(number)
+    if heading.endswith("%"):
+        return percent(number)
+    return "-" if math.isnan(number) else f"{number:.4g}"
 
 
 def _report(found: Assessment) -> dict[str, Any]:
@@ -159,23 +176,12 @@ def _report(found: Assessment) -> dict[str, Any]:
         "draws": DRAWS,
         **{name: _plain(np.stack([end[name] for end in ends], axis=-1)) for name in ends[0]},
     }
-    network["boundaries"] = {
-        "tolerance_pixels": found.boundaries.tolerance,
-        "rim_pixels": found.boundaries.rim,
-        "gsd": found.source.sensor.gsd,
-        "mean_f1": _plain(_mean(found.boundaries.f1())),
-        "mean_iou": _plain(_mean(found.boundaries.iou())),
-        "f1": dict(zip(classes, _plain(found.boundaries.f1()), strict=True)),
-        "iou": dict(zip(classes, _plain(found.boundaries.iou()), strict=True)),
-    }
-    network["objects"] = {
-        row.pop("class"): {name: _plain(number) for name, number in row.items()}
-        for row in _object_rows(found.objects, classes)
-    }
+    for measure in found.measures:
+        network[measure.name] = _plain(measure.as_json(classes))
     network["calibration"] = {"temperature": found.temperature} | {
         name: {
             "ece": _plain(part.ece()[0]),
-            "classwise_ece": _plain(_mean(part.ece()[1:])),
+            "classwise_ece": _plain(mean(part.ece()[1:])),
             "nll": _plain(part.nll),
             "per_class": dict(zip(classes, _plain(part.ece()[1:]), strict=True)),
         }
@@ -193,26 +199,26 @@ def _tables(found: Assessment) -> dict[str, list[list[str]]]:
     """The content of the CSV files; NaN becomes an empty cell."""
     scores = found.network.scores
     before, after = found.reliability
-    further = {
-        "iou_low": found.intervals.low["iou"],
-        "iou_high": found.intervals.high["iou"],
-        "boundary_f1": found.boundaries.f1(),
-        "boundary_iou": found.boundaries.iou(),
-        "ece": before.ece()[1:],
-        "ece_at_temperature": after.ece()[1:],
-    }
+    beside = [m.columns().items() for m in found.measures if m.beside_scores]
+    further: list[tuple[str, NDArray[Any]]] = [
+        ("iou_low", found.intervals.low["iou"]),
+        ("iou_high", found.intervals.high["iou"]),
+        *(column for columns in beside for column in columns),
+        ("ece", before.ece()[1:]),
+        ("ece_at_temperature", after.ece()[1:]),
+    ]
     header, *rows = scores.csv_rows()
-    classes = [[*header, *further]]
-    classes += [[*row, *(_cell(v[k]) for v in further.values())] for k, row in enumerate(rows)]
-    objects = _object_rows(found.objects, scores.classes)
+    classes = [[*header, *(name for name, _ in further)]]
+    for k, row in enumerate(rows):
+        classes.append([*row, *(_cell(numbers[k].item()) for _, numbers in further)])
     bins = [["temperature", "class", "above", "up_to", "pixels", "right", "mean_confidence"]]
     for temperature, part in ((1.0, before), (found.temperature, after)):
         for k, name in enumerate(("most probable", *scores.classes)):
             for b in range(BINS):
                 pixels, right = int(part.pixels[k, b]), int(part.right[k, b])
-                mean = part.confidence[k, b] / pixels if pixels else math.nan
+                confidence = part.confidence[k, b] / pixels if pixels else math.nan
                 edges = (_cell(b / BINS), _cell((b + 1) / BINS))
-                counts = (str(pixels), str(right), _cell(mean))
+                counts = (str(pixels), str(right), _cell(confidence))
                 bins.append([f"{temperature:.6f}", name, *edges, *counts])
     counts = found.network.confusion.tolist()
     return {
@@ -221,41 +227,29 @@ def _tables(found: Assessment) -> dict[str, list[list[str]]]:
             ["reference", *scores.classes],
             *([name, *map(str, row)] for name, row in zip(scores.classes, counts, strict=True)),
         ],
-        "objects": [list(row) for row in objects[:1]]
-        + [[str(v) if isinstance(v, str | int) else _cell(v) for v in r.values()] for r in objects],
+        **{
+            measure.name: _csv_rows(measure.rows(scores.classes))
+            for measure in found.measures
+            if not measure.beside_scores
+        },
         "reliability": bins,
     }
 
 
-def _object_rows(objects: ObjectTotal, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """The numbers of every class that has objects in the reference."""
-    f1 = objects.f1()
-    columns: dict[str, NDArray[Any]] = {
-        "true": objects.true,
-        "predicted": objects.predicted,
-        "recall": objects.recall(),
-        "precision": objects.precision(),
-        "f1": f1[:, 0],
-        "mean_f1": f1.mean(axis=1),
-        "pq": objects.panoptic_quality(),
-        "merged": objects.merged,
-        "split": objects.split,
-        "rand": objects.rand(),
-        **{f"f1_at_{t:.2f}": f1[:, i] for i, t in enumerate(THRESHOLDS)},
-    }
-    return [
-        {"class": classes[k], **{name: column[k].item() for name, column in columns.items()}}
-        for k in np.flatnonzero(objects.true).tolist()
-    ]
+def _csv_rows(rows: dict[str, dict[str, float]]) -> list[list[str]]:
+    """A header and a row per class; nothing where no class has something to show."""
+    header = [["class", *row] for row in rows.values()][:1]
+    return header + [[name, *map(_cell, row.values())] for name, row in rows.items()]
 
 
 def _figures(found: Assessment) -> dict[str, Figure]:
-    scores, source, boundaries = found.network.scores, found.source, found.boundaries
+    scores, source = found.network.scores, found.source
     interval = (found.intervals.low["iou"], found.intervals.high["iou"])
-    others: dict[str, Sequence[float]] = _chart_columns(boundaries)
-    f1 = found.objects.f1()
-    if found.objects.true.any():
-        others["object F1"] = f1[:, 0].tolist()
+    others: dict[str, Sequence[float]] = {
+        label: values.tolist()
+        for measure in found.measures
+        for label, values in measure.points().items()
+    }
     if found.baseline is not None:
         others["IoU of single pixels"] = found.baseline.scores.iou
     figures = {
@@ -267,16 +261,10 @@ def _figures(found: Assessment) -> dict[str, Figure]:
         "worst": pictures.tiles_figure(found.worst, source.colors, source.classes),
         "median": pictures.tiles_figure(found.median, source.colors, source.classes),
     }
-    if found.objects.true.any():
-        figures["objects"] = charts.objects_figure(f1, source.classes, source.colors)
+    for measure in found.measures:
+        if (curves := measure.curves()) is not None:
+            figures[measure.name] = charts.curves_figure(curves, source.classes, source.colors)
     return figures
-
-
-def _chart_columns(boundaries: BoundaryTotal) -> dict[str, Sequence[float]]:
-    return {
-        f"boundary F1, {boundaries.tolerance:.3g} px": boundaries.f1().tolist(),
-        f"boundary IoU, {boundaries.rim} px": boundaries.iou().tolist(),
-    }
 
 
 def _table(*headings: str) -> Table:
@@ -287,29 +275,26 @@ def _table(*headings: str) -> Table:
     return table
 
 
-def _say(console: Console, text: str, *, end: str = "\n") -> None:
-    console.print(text, highlight=False, markup=False, end=end, soft_wrap=True)
-
-
-def _mean(numbers: Array) -> float:
-    """Of what is not NaN; NaN if there is nothing."""
-    known = numbers[~np.isnan(numbers)]
-    return float(known.mean()) if known.size else math.nan
-
-
-def _percent(number: float | np.floating[Any] | Array) -> str:
-    return "-" if np.isnan(number) else f"{100 * number:.1f}"
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _cell(number: float) -> str:
+    """A number in a CSV file; NaN is an empty cell."""
+    if isinstance(number, int):
+        return str(number)
     return "" if math.isnan(number) else f"{number:.6f}"
 
 
-def _plain(numbers: Array | float) -> Any:  # noqa: ANN401  (nested lists as deep as the array)
-    """Lists of plain numbers, None for NaN."""
-    if isinstance(numbers, np.ndarray) and numbers.ndim:
-        return [_plain(number) for number in numbers]
-    return None if math.isnan(numbers) else getattr(numbers, "item", lambda: numbers)()
+def _plain(value: Any) -> Any:  # noqa: ANN401  (what json can write)
+    """Plain numbers, text, lists and dicts; None for NaN."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _write_json(path: Path, content: Any) -> None:  # noqa: ANN401  (whatever json can write)

@@ -3,6 +3,7 @@
 from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
 from jaxseg.metrics.calibration import CalibrationTotal, Reliability
 from jaxseg.metrics.intervals import Intervals, bootstrap
+from jaxseg.metrics.measure import Measure, Setting, measures
 from jaxseg.metrics.objects import ObjectTotal
 from jaxseg.metrics.scores import ConfusionTotal, Scores, confusion_matrix, rates, scores_of
 
@@ -11,12 +12,15 @@ __all__ = [
     "CalibrationTotal",
     "ConfusionTotal",
     "Intervals",
+    "Measure",
     "ObjectTotal",
     "Reliability",
     "Scores",
+    "Setting",
     "Tolerance",
     "bootstrap",
     "confusion_matrix",
+    "measures",
     "rates",
     "scores_of",
 ]

@@ -20,15 +20,15 @@ reference code the edge of the image is a border too.
 
 import dataclasses
 import math
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
 from jaxseg.errors import UserError
-
-Mask = NDArray[np.bool_]
+from jaxseg.metrics.measure import Array, Ids, Mask, Measure, Setting, mean, percent, ratio
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,32 +70,41 @@ class Tolerance:
 
 
 @dataclasses.dataclass
-class BoundaryTotal:
+class BoundaryTotal(Measure):
     """Border pixels per class, summed over maps.
 
     Attributes:
-        tolerance: Distance in pixels up to which a border pixel counts as met.
-        rim: Width in pixels of the rims that Boundary IoU compares.
-        counts: (K, 4) int64: predicted and met, predicted, of the reference and met, of the
-            reference.
-        rims: (K, 2) int64: pixels in both rims, pixels in one of them or both.
+        tolerance: How far a border may be off for Boundary F1.
+        rim: Width of the rims along borders that Boundary IoU compares.
     """
 
-    tolerance: float
-    rim: int
-    counts: NDArray[np.int64]
-    rims: NDArray[np.int64]
+    name: ClassVar[str] = "boundaries"
+    headings: ClassVar[dict[str, str]] = {
+        "boundary_f1": "boundary F1 %",
+        "boundary_iou": "boundary IoU %",
+    }
+    beside_scores: ClassVar[bool] = True
+
+    tolerance: Tolerance = Tolerance(2.0)
+    rim: Tolerance = Tolerance(0.02, "diagonal")
 
     @classmethod
     def of(cls, num_classes: int, *, tolerance: float = 2.0, rim: float = 2.0) -> "BoundaryTotal":
-        """Nothing counted yet; a rim is rounded to whole pixels, at least 1."""
-        counts = (np.zeros((num_classes, columns), np.int64) for columns in (4, 2))
-        return cls(tolerance, max(1, round(rim)), *counts)
+        """Nothing counted yet, distances in pixels."""
+        return cls(Tolerance(tolerance), Tolerance(rim)).start(Setting(num_classes))
 
-    def add(
-        self, prediction: NDArray[np.integer], label: NDArray[np.integer], counted: Mask
-    ) -> None:
-        """Counts one map: classes (H, W) and which pixels have a label and data."""
+    def begin(self, setting: Setting) -> None:
+        """Distances become pixels, those of the rims whole ones and at least 1."""
+        side, self.gsd = setting.side, setting.gsd
+        self.tolerance_pixels = self.tolerance.pixels(side, side, self.gsd)
+        self.rim_pixels = max(1, round(self.rim.pixels(side, side, self.gsd)))
+        # Predicted and met, predicted, of the reference and met, of the reference.
+        self.counts = np.zeros((setting.num_classes, 4), np.int64)
+        # Pixels in both rims, pixels in one of them or both.
+        self.rims = np.zeros((setting.num_classes, 2), np.int64)
+
+    def add(self, prediction: Ids, label: Ids, counted: Mask, instance: Ids | None = None) -> None:
+        """Counts the borders of one map, of classes alone."""
         for k in range(len(self.counts)):
             inside = [counted & (classes == k) for classes in (prediction, label)]
             if not (inside[0].any() or inside[1].any()):
@@ -103,12 +112,14 @@ class BoundaryTotal:
             outside = [counted & ~mask for mask in inside]
             borders = [m & _plus(out) for m, out in zip(inside, outside, strict=True)]
             for column, (one, other) in enumerate((borders, borders[::-1])):
-                met = int((one & _within(other, self.tolerance)).sum()) if one.any() else 0
+                met = int((one & _within(other, self.tolerance_pixels)).sum()) if one.any() else 0
                 self.counts[k, 2 * column : 2 * column + 2] += (met, int(one.sum()))
-            a, b = (m & _square(out, self.rim) for m, out in zip(inside, outside, strict=True))
+            a, b = (
+                m & _square(out, self.rim_pixels) for m, out in zip(inside, outside, strict=True)
+            )
             self.rims[k] += (int((a & b).sum()), int((a | b).sum()))
 
-    def f1(self) -> NDArray[np.float64]:
+    def f1(self) -> Array:
         """Boundary F1 per class (K,), 0..1; NaN for a class without any border in the reference."""
         met, predicted, found, reference = self.counts.T.astype(np.float64)
         precision = np.divide(met, predicted, out=np.zeros_like(met), where=predicted > 0)
@@ -117,10 +128,42 @@ class BoundaryTotal:
         f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(met), where=total > 0)
         return np.where(np.isnan(recall), np.nan, f1)
 
-    def iou(self) -> NDArray[np.float64]:
+    def iou(self) -> Array:
         """Boundary IoU per class (K,), 0..1; NaN for a class without a rim in both maps."""
-        both, either = self.rims.T.astype(np.float64)
-        return np.asarray(np.divide(both, either, np.full_like(both, np.nan), where=either > 0))
+        return ratio(*self.rims.T)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Both scores."""
+        return {"boundary_f1": self.f1(), "boundary_iou": self.iou()}
+
+    def summary(self) -> str:
+        """Distances and means."""
+        tolerance, rim = (
+            f"{pixels:.3g} pixels" + (f" ({pixels * self.gsd:.3g} m)" if self.gsd else "")
+            for pixels in (self.tolerance_pixels, self.rim_pixels)
+        )
+        f1, iou = (percent(mean(scores)) for scores in (self.f1(), self.iou()))
+        return f"boundaries: F1 within {tolerance}, IoU of rims of {rim}; means {f1} and {iou} %"
+
+    def as_json(self, classes: Sequence[str]) -> dict[str, Any]:
+        """Distances, means, and the scores of each class."""
+        f1, iou = self.f1(), self.iou()
+        return {
+            "tolerance_pixels": self.tolerance_pixels,
+            "rim_pixels": self.rim_pixels,
+            "gsd": self.gsd,
+            "mean_f1": mean(f1),
+            "mean_iou": mean(iou),
+            "f1": dict(zip(classes, f1.tolist(), strict=True)),
+            "iou": dict(zip(classes, iou.tolist(), strict=True)),
+        }
+
+    def points(self) -> dict[str, Array]:
+        """Both scores with their distances."""
+        return {
+            f"boundary F1, {self.tolerance_pixels:.3g} px": self.f1(),
+            f"boundary IoU, {self.rim_pixels} px": self.iou(),
+        }
 
 
 def _plus(mask: Mask) -> Mask:

@@ -27,61 +27,60 @@ and scikit-image's `adapted_rand_error`.
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
 from jaxseg.errors import UserError
+from jaxseg.metrics.measure import Array, Curves, Ids, Mask, Measure, Setting, ratio
 
 THRESHOLDS = np.arange(10, 20) / 20
 """0.5, 0.55, ..., 0.95."""
 
-Ids = NDArray[np.int64]
+Counts = NDArray[np.int64]
 
 
 @dataclasses.dataclass
-class ObjectTotal:
-    """Objects per class, summed over maps; the sums of parts of a split add up, field by field.
+class ObjectTotal(Measure):
+    """Objects per class, summed over maps."""
 
-    Attributes:
-        true: (K,) int64 true objects.
-        predicted: (K,) int64.
-        matched: (K, 10) int64 matches at each of `THRESHOLDS`.
-        overlap: (K,) sum of the IoU of the matches at 0.5.
-        merged: (K,) int64 predicted objects that merge true ones.
-        split: (K,) int64 true objects that are split.
-        pairs: (K, 3) int64 pairs of pixels together in prediction and reference, in the prediction,
-            in the reference.
-    """
-
-    true: Ids
-    predicted: Ids
-    matched: Ids
-    overlap: NDArray[np.float64]
-    merged: Ids
-    split: Ids
-    pairs: Ids
+    name: ClassVar[str] = "objects"
+    headings: ClassVar[dict[str, str]] = {
+        "true": "true",
+        "predicted": "found",
+        "recall": "recall %",
+        "precision": "prec. %",
+        "f1": "F1 %",
+        "mean_f1": "mean F1 %",
+        "pq": "PQ %",
+        "merged": "merged",
+        "split": "split",
+        "rand": "Rand %",
+    }
 
     @classmethod
     def of(cls, num_classes: int) -> "ObjectTotal":
         """Nothing counted yet."""
+        return cls().start(Setting(num_classes))
 
-        def zeros(*shape: int) -> Ids:
-            return np.zeros((num_classes, *shape), np.int64)
+    def begin(self, setting: Setting) -> None:
+        """No object yet."""
 
-        return cls(
-            *(zeros(), zeros(), zeros(len(THRESHOLDS)), np.zeros(num_classes)),
-            *(zeros(), zeros(), zeros(3)),
-        )
+        def zeros(*shape: int) -> Counts:
+            return np.zeros((setting.num_classes, *shape), np.int64)
 
-    def add(
-        self,
-        prediction: NDArray[np.integer],
-        label: NDArray[np.integer],
-        counted: NDArray[np.bool_],
-        instance: NDArray[np.integer] | None = None,
-    ) -> None:
+        self.true, self.predicted = zeros(), zeros()  # objects
+        self.matched = zeros(len(THRESHOLDS))  # matches at each threshold
+        self.overlap = np.zeros(setting.num_classes)  # sum of the IoU of the matches at 0.5
+        self.merged = zeros()  # predicted objects that merge true ones
+        self.split = zeros()  # true objects that are split
+        # Pairs of pixels together in prediction and reference, in the prediction, in the reference.
+        self.pairs = zeros(3)
+
+    def add(self, prediction: Ids, label: Ids, counted: Mask, instance: Ids | None = None) -> None:
         """Counts one map.
 
         Args:
@@ -115,27 +114,63 @@ class ObjectTotal:
         self.split[k] += match.split()
         self.pairs[k] += match.pairs
 
-    def precision(self) -> NDArray[np.float64]:
+    def precision(self) -> Array:
         """(K,) at 0.5; NaN where no object is predicted."""
-        return _ratio(self.matched[:, 0], self.predicted)
+        return ratio(self.matched[:, 0], self.predicted)
 
-    def recall(self) -> NDArray[np.float64]:
+    def recall(self) -> Array:
         """(K,) at 0.5; NaN where the reference has no object."""
-        return _ratio(self.matched[:, 0], self.true)
+        return ratio(self.matched[:, 0], self.true)
 
-    def f1(self) -> NDArray[np.float64]:
+    def f1(self) -> Array:
         """(K, 10) at each threshold; NaN where the reference has no object."""
-        return self._known(_ratio(2 * self.matched, (self.true + self.predicted)[:, None]))
+        return self._known(ratio(2 * self.matched, (self.true + self.predicted)[:, None]))
 
-    def panoptic_quality(self) -> NDArray[np.float64]:
+    def panoptic_quality(self) -> Array:
         """(K,) PQ; NaN where the reference has no object."""
-        return self._known(_ratio(2 * self.overlap, self.true + self.predicted))
+        return self._known(ratio(2 * self.overlap, self.true + self.predicted))
 
-    def rand(self) -> NDArray[np.float64]:
+    def rand(self) -> Array:
         """(K,) foreground-restricted Rand F-score, 0..1; NaN where there is no pair."""
-        return _ratio(2 * self.pairs[:, 0], self.pairs[:, 1] + self.pairs[:, 2])
+        return ratio(2 * self.pairs[:, 0], self.pairs[:, 1] + self.pairs[:, 2])
 
-    def _known(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Counts and scores at 0.5, and F1 at every threshold."""
+        f1 = self.f1()
+        return {
+            "true": self.true,
+            "predicted": self.predicted,
+            "recall": self.recall(),
+            "precision": self.precision(),
+            "f1": f1[:, 0],
+            "mean_f1": f1.mean(axis=1),
+            "pq": self.panoptic_quality(),
+            "merged": self.merged,
+            "split": self.split,
+            "rand": self.rand(),
+            **{f"f1_at_{t:.2f}": f1[:, i] for i, t in enumerate(THRESHOLDS)},
+        }
+
+    def rows(self, classes: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Of every class that has objects in the reference."""
+        return {name: row for name, row in super().rows(classes).items() if row["true"]}
+
+    def summary(self) -> str:
+        """Which objects match."""
+        return "objects: matched above IoU 0.5; mean F1 over IoU 0.5, 0.55, ..., 0.95"
+
+    def points(self) -> dict[str, Array]:
+        """F1 at 0.5."""
+        return {"object F1": self.f1()[:, 0]} if self.true.any() else {}
+
+    def curves(self) -> Curves | None:
+        """F1 over the threshold."""
+        if not self.true.any():
+            return None
+        labels = ("IoU that a match has to exceed", "object F1", "mean F1")
+        return Curves(THRESHOLDS, self.f1(), *labels)
+
+    def _known(self, score: Array) -> Array:
         known = self.true > 0
         return np.where(known if score.ndim == 1 else known[:, None], score, np.nan)
 
@@ -154,15 +189,15 @@ class Match:
             prediction, in the reference.
     """
 
-    predicted_sizes: Ids
-    true_sizes: Ids
-    predicted: Ids
-    true: Ids
-    shared: Ids
+    predicted_sizes: Counts
+    true_sizes: Counts
+    predicted: Counts
+    true: Counts
+    shared: Counts
     pairs: tuple[int, int, int]
 
     @property
-    def iou(self) -> NDArray[np.float64]:
+    def iou(self) -> Array:
         """(E,) IoU of every pair."""
         either = self.predicted_sizes[self.predicted] + self.true_sizes[self.true] - self.shared
         return np.asarray(self.shared / either)
@@ -178,7 +213,7 @@ class Match:
         return int((np.bincount(self.true[held]) > 1).sum())
 
 
-def match_objects(predicted: NDArray[np.integer], true: NDArray[np.integer]) -> Match:
+def match_objects(predicted: Ids, true: Ids) -> Match:
     """The overlaps of all objects of two maps of ids, in one pass over the pixels.
 
     Args:
@@ -222,9 +257,7 @@ def match_objects(predicted: NDArray[np.integer], true: NDArray[np.integer]) -> 
     )
 
 
-def _of_their_class(
-    instance: NDArray[np.integer], label: NDArray[np.integer], counted: NDArray[np.bool_]
-) -> NDArray[np.integer]:
+def _of_their_class(instance: Ids, label: Ids, counted: Mask) -> Ids:
     """The ids (H, W) where the label is the one that most counted pixels of the object have."""
     inside = counted & (instance != 0)
     _, index = np.unique(instance[inside], return_inverse=True)
@@ -236,13 +269,7 @@ def _of_their_class(
     return own
 
 
-def _pairs(sizes: NDArray[np.integer] | NDArray[np.float64]) -> int:
+def _pairs(sizes: Ids | NDArray[np.float64]) -> int:
     """Ordered pairs of two pixels within the same segment, over segments of these sizes."""
     whole = sizes.astype(np.int64)
     return int((whole * (whole - 1)).sum())
-
-
-def _ratio(part: NDArray[np.generic], whole: NDArray[np.integer]) -> NDArray[np.float64]:
-    numbers = part.astype(np.float64)
-    over = np.broadcast_to(whole, numbers.shape)
-    return np.divide(numbers, over, out=np.full_like(numbers, np.nan), where=over > 0)

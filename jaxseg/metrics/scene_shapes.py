@@ -1,25 +1,20 @@
-"""Boundaries and objects of whole scenes, put together from the windows that a network saw.
+"""Measures of whole scenes, put together from the windows that a network saw.
 
-    predictions of windows, in order  ->  the scene's map  ->  BoundaryTotal, ObjectTotal
+    predictions of windows, in order  ->  the scene's map  ->  every measure
 
 A window's edge would cut objects in two, so nothing is counted before a scene is complete. That
 takes some ten bytes for each pixel of the largest scene. Every process counts its share of the
 scenes, and `totals` adds the shares up, so the numbers do not depend on how many there are.
 """
 
-import dataclasses
-from typing import TypeVar
+from collections.abc import Iterable
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from numpy.typing import NDArray
 
-from jaxseg.metrics.boundaries import BoundaryTotal
-from jaxseg.metrics.objects import ObjectTotal
+from jaxseg.metrics.measure import Measure
 from jaxseg.scenes.scene import IGNORE, Scenes, Window
-
-Total = TypeVar("Total", BoundaryTotal, ObjectTotal)
 
 
 class SceneShapes:
@@ -29,8 +24,7 @@ class SceneShapes:
         self,
         scenes: Scenes,
         windows: list[tuple[int, Window]],
-        boundaries: BoundaryTotal,
-        objects: ObjectTotal,
+        measures: Iterable[Measure],
     ) -> None:
         """Starts before the first window.
 
@@ -38,11 +32,10 @@ class SceneShapes:
             scenes: The split.
             windows: The windows to come, those of one scene in succession; see
                 `data.evaluation_windows`.
-            boundaries: What boundaries are added to.
-            objects: What objects are added to.
+            measures: What the maps are added to, started.
         """
         self._scenes, self._windows = scenes, windows
-        self._boundaries, self._objects = boundaries, objects
+        self._measures = tuple(measures)
         self._next = 0
         self._map = np.zeros((0, 0), np.uint8)
 
@@ -60,9 +53,9 @@ class SceneShapes:
             if complete and scene % jax.process_count() == jax.process_index():
                 self._count(scene)
 
-    def totals(self) -> tuple[BoundaryTotal, ObjectTotal]:
+    def totals(self) -> tuple[Measure, ...]:
         """The sums over all processes; every one of them has to call it."""
-        return _over_processes(self._boundaries), _over_processes(self._objects)
+        return tuple(measure.over_processes() for measure in self._measures)
 
     def _count(self, scene: int) -> None:
         """Reads the reference by the same windows: a scene's image may not fit into memory."""
@@ -79,8 +72,8 @@ class SceneShapes:
                 if "instance" in sample:
                     instance = np.zeros(shape, np.int32) if instance is None else instance
                     instance[place] = sample["instance"]
-        self._boundaries.add(self._map, label, counted)
-        self._objects.add(self._map, label, counted, instance)
+        for measure in self._measures:
+            measure.add(self._map, label, counted, instance)
 
 
 def _place(window: Window) -> tuple[slice, slice]:
@@ -88,17 +81,3 @@ def _place(window: Window) -> tuple[slice, slice]:
         slice(window.y, window.y + window.height),
         slice(window.x, window.x + window.width),
     )
-
-
-def _over_processes(total: Total) -> Total:
-    """Adds up the arrays of every process, as bytes: JAX would round 64-bit numbers to 32."""
-    if jax.process_count() == 1:
-        return total
-    sums = {}
-    for field in dataclasses.fields(total):
-        value = getattr(total, field.name)
-        if isinstance(value, np.ndarray):
-            stored = np.frombuffer(value.tobytes(), np.uint8)
-            every = np.ascontiguousarray(multihost_utils.process_allgather(stored))
-            sums[field.name] = every.view(value.dtype).reshape(-1, *value.shape).sum(axis=0)
-    return dataclasses.replace(total, **sums)

@@ -1,4 +1,4 @@
-"""The numbers of an evaluation, drawn: scores per class, reliability, objects.
+"""The numbers of an evaluation, drawn: scores per class, reliability, curves of a measure.
 
 Charts are matplotlib `Figure` objects without pyplot, as in `pictures`.
 """
@@ -11,15 +11,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from jaxseg.metrics.calibration import BINS, Reliability
-from jaxseg.metrics.objects import THRESHOLDS
+from jaxseg.metrics.measure import Curves
 from jaxseg.pictures.tiles import DPI, Colors, short
 
 Array = NDArray[np.float64]
 
 INK = "#1f5fa8"
 GAP = "#d6605b"
-MARKERS = ("s", "D", "^", "v")
-SHADES = ("#2a9d74", "#e09f3e", "#7b4fa3", "#8a8a8a")
+MARKERS = ("s", "D", "^", "v", "P", "X", "<", ">")
+SHADES = ("#2a9d74", "#e09f3e", "#7b4fa3", "#8a8a8a", "#c05a8d", "#5aa9c0", "#a5722f", "#4d4d4d")
 SHOWN = 30
 """Classes that a chart names; of more, those with the lowest IoU or the largest error."""
 
@@ -36,7 +36,7 @@ def scores_figure(
         classes: K names.
         iou: (K,) 0..1.
         interval: (K,) lower and (K,) upper ends.
-        others: Up to four further scores: name -> (K,), 0..1 or NaN.
+        others: Up to eight further scores: name -> (K,), 0..1 or NaN.
     """
     rows = np.argsort(-np.asarray(iou), kind="stable")[-SHOWN:]
     figure = Figure(figsize=(8.2, 1.5 + 0.34 * len(rows)), dpi=DPI, layout="constrained")
@@ -98,36 +98,38 @@ def reliability_figure(
     return figure
 
 
-def objects_figure(f1: Array, classes: Sequence[str], colors: Colors) -> Figure:
-    """Object F1 over the IoU that a match has to exceed.
+def curves_figure(curves: Curves, classes: Sequence[str], colors: Colors) -> Figure:
+    """A line per class and their mean, dashed, in percent.
 
     Args:
-        f1: (K, 10) 0..1; NaN rows for classes without objects are left out.
+        curves: What to draw.
         classes: K names.
         colors: One RGB colour per class.
 
     Raises:
-        ValueError: No class has objects.
+        ValueError: No class has a line.
     """
-    known = np.flatnonzero(~np.isnan(f1[:, 0]))
+    x, y = curves.x, curves.y
+    known = np.flatnonzero(~np.isnan(y[:, 0]))
     if not known.size:
-        raise ValueError("No class has objects: there is nothing to draw.")
-    mean = f1[known].mean(axis=0)
-    chosen = known[np.argsort(f1[known].mean(axis=1), kind="stable")[::-1][:SHOWN]]
+        raise ValueError(f"No class has {curves.y_label}: there is nothing to draw.")
+    mean = y[known].mean(axis=0)
+    chosen = known[np.argsort(y[known].mean(axis=1), kind="stable")[::-1][:SHOWN]]
     figure = Figure(figsize=(7.6, max(4.2, 1.2 + 0.22 * len(chosen))), dpi=DPI)
     figure.set_layout_engine("constrained")
     axes = figure.add_subplot()
     for k in chosen:
         color = tuple(part / 255 for part in colors[k])
-        label = f"{short(classes[k])}  {100 * f1[k].mean():.1f}"
-        axes.plot(THRESHOLDS, 100 * f1[k], "o-", color=color, markersize=4, label=label)
-    axes.plot(THRESHOLDS, 100 * mean, "--", color="0.1", label=f"mean  {100 * mean.mean():.1f}")
-    axes.set_xlabel("IoU that a match has to exceed", fontsize=10)
-    axes.set_ylabel("object F1 (%)", fontsize=10)
+        label = f"{short(classes[k])}  {100 * y[k].mean():.1f}"
+        axes.plot(x, 100 * y[k], "o-", color=color, markersize=4, label=label)
+    axes.plot(x, 100 * mean, "--", color="0.1", label=f"mean  {100 * mean.mean():.1f}")
+    axes.set_xlabel(curves.x_label, fontsize=10)
+    axes.set_ylabel(f"{curves.y_label} (%)", fontsize=10)
     axes.set_ylim(-2, 102)
     axes.grid(color="0.92")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right upper", fontsize=9, frameon=False, title="class, mean F1 (%)")
+    title = f"class, {curves.mean_label} (%)"
+    figure.legend(loc="outside right upper", fontsize=9, frameon=False, title=title)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""How good a state is: an `Evaluator` counts every pixel, border and object of a split once.
+"""How good a state is: an `Evaluator` counts every pixel and every map of a split once.
 
 The training validates with it; `assessment` asks it all it knows. It writes and shows nothing.
 """
@@ -19,10 +19,9 @@ from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.datasets.wrapped import refuse_other_sensor, title
 from jaxseg.errors import UserError
-from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
 from jaxseg.metrics.calibration import CalibrationTotal
 from jaxseg.metrics.intervals import Intervals, bootstrap
-from jaxseg.metrics.objects import ObjectTotal
+from jaxseg.metrics.measure import Measure, Setting
 from jaxseg.metrics.scene_shapes import SceneShapes
 from jaxseg.metrics.scores import ConfusionTotal, Scores, scores_of
 from jaxseg.pictures import tiles as pictures
@@ -109,25 +108,24 @@ class Evaluator:
         return self._counted(self._results(state, self._windows))
 
     def with_shapes(
-        self, state: TrainState, temperature: float, tolerance: Tolerance, rim: Tolerance
-    ) -> tuple[Evaluation, CalibrationTotal, BoundaryTotal, ObjectTotal]:
-        """The same pass, which also looks at boundaries, objects and, needing it, `confidence`.
+        self, state: TrainState, temperature: float, measures: Iterable[Measure]
+    ) -> tuple[Evaluation, CalibrationTotal, tuple[Measure, ...]]:
+        """The same pass, which also looks at whole scenes and, needing it, `confidence`.
 
         Args:
             state: What to evaluate.
             temperature: Divides the logits for the second half of the calibration.
-            tolerance: How far a border may be off for Boundary F1.
-            rim: Width of the rims of Boundary IoU.
+            measures: What to measure; those returned are started and hold the sums.
 
         Raises:
-            UserError: A tolerance is in metres, and the source has no scale.
+            UserError: A measure's parameters make no sense here, such as metres on ground of
+                unknown scale.
         """
-        count, gsd = len(self._source.classes), self._source.sensor.gsd
         side = self._data.evaluation_crop or self._data.crop
-        wide = [width.pixels(side, side, gsd) for width in (tolerance, rim)]
+        setting = Setting(len(self._source.classes), side, self._source.sensor.gsd)
         calibration = CalibrationTotal()
-        boundaries = BoundaryTotal.of(count, tolerance=wide[0], rim=wide[1])
-        shapes = SceneShapes(self._scenes, self._windows, boundaries, ObjectTotal.of(count))
+        started = [measure.start(setting) for measure in measures]
+        shapes = SceneShapes(self._scenes, self._windows, started)
 
         def watched() -> Iterator[dict[str, jax.Array]]:
             for results in self._results(state, self._windows, temperature):
@@ -135,7 +133,7 @@ class Evaluator:
                 shapes.add(_whole(results["prediction"]))
                 yield results
 
-        return self._counted(watched()), calibration, *shapes.totals()
+        return self._counted(watched()), calibration, shapes.totals()
 
     def calibration(self, state: TrainState) -> CalibrationTotal:
         """What the temperature follows from, on up to `CALIBRATION_WINDOWS` of the windows."""

@@ -23,7 +23,8 @@ from jaxseg.config import Config
 from jaxseg.config_text import Code
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import report
-from jaxseg.metrics.boundaries import Tolerance
+from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
+from jaxseg.metrics.objects import ObjectTotal
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.run import checkpoint, step, training
@@ -311,8 +312,7 @@ def test_an_evaluation_is_given_its_flags(
         "which": "best",
         "mesh_shape": MeshShape(),
         "baseline": True,
-        "tolerance": Tolerance(2.0),
-        "rim": Tolerance(0.02, "diagonal"),
+        "measures": (BoundaryTotal(Tolerance(2.0), Tolerance(0.02, "diagonal")), ObjectTotal()),
         "code": (),
     }
     flags = ["--split", "train", "--step", "5", "--no-baseline", "--mesh.data", "2"]
@@ -329,8 +329,7 @@ def test_an_evaluation_is_given_its_flags(
         "which": "5",
         "mesh_shape": MeshShape(data=2),
         "baseline": False,
-        "tolerance": Tolerance(4.0),
-        "rim": Tolerance(3.0, "pixels"),
+        "measures": (BoundaryTotal(Tolerance(4.0), Tolerance(3.0, "pixels")), ObjectTotal()),
     }
     assert [call["data"] for call in written] == ["", "config"]
     assert titles == ["runs/a, test split", "runs/a, train split of config"]

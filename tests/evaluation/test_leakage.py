@@ -23,7 +23,7 @@ from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation.gaussian import GaussianClassifier
 from jaxseg.evaluation.leakage import refuse_trained_pixels
-from jaxseg.metrics.boundaries import Tolerance
+from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
 from jaxseg.run import step
 from jaxseg.run.evaluator import Evaluator
 from jaxseg.scenes.scene import IGNORE, Origin
@@ -186,8 +186,7 @@ def test_an_assessment_holds_all_there_is_to_say_about_a_split(reopened: dict[st
         "train",
         which="5",
         mesh_shape=shape,
-        tolerance=Tolerance(3.0),
-        rim=Tolerance(4.0),
+        measures=[BoundaryTotal(Tolerance(3.0), Tolerance(4.0))],
     )
     assert (reopened["workdir"], reopened["which"], reopened["shape"]) == (Path("run"), "5", shape)
     assert (found.split, found.step) == ("train", 7)
@@ -199,8 +198,9 @@ def test_an_assessment_holds_all_there_is_to_say_about_a_split(reopened: dict[st
     expected = own(state)
     np.testing.assert_array_equal(found.network.confusion, expected.confusion)
     np.testing.assert_array_equal(found.intervals.low["iou"], own.intervals(expected).low["iou"])
-    assert (found.boundaries.tolerance, found.boundaries.rim) == (3.0, 4)
-    assert found.objects.true.sum() > 0
+    borders, objects = found.measures
+    assert (borders.tolerance_pixels, borders.rim_pixels) == (3.0, 4)  # type: ignore[attr-defined]
+    assert objects.true.sum() > 0  # type: ignore[attr-defined]
     # The temperature is that of the validation split, whatever is evaluated.
     validation = Evaluator(config, mesh, "validation", confidence=True)
     fitted = validation.calibration(state).best_temperature()

@@ -16,9 +16,10 @@ from PIL import Image
 from jaxseg.console import make_console
 from jaxseg.evaluation import report
 from jaxseg.evaluation.evaluate import Assessment
-from jaxseg.metrics.boundaries import BoundaryTotal
+from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
 from jaxseg.metrics.calibration import BINS, Reliability
 from jaxseg.metrics.intervals import bootstrap
+from jaxseg.metrics.measure import Setting
 from jaxseg.metrics.objects import THRESHOLDS, ObjectTotal
 from jaxseg.metrics.scores import scores_of
 from jaxseg.pictures.tiles import Tile
@@ -52,7 +53,7 @@ def tile(name: str, rows: int) -> Tile:
 @pytest.fixture(scope="module")
 def found() -> Assessment:
     network = evaluation(CONFUSION)
-    borders = BoundaryTotal.of(4, tolerance=2.5, rim=3)
+    borders = BoundaryTotal(Tolerance(2.5), Tolerance(3.0)).start(Setting(4, gsd=2.0))
     borders.counts[:] = [[6, 10, 8, 12], [3, 9, 5, 6], [0, 0, 0, 4], [0, 0, 0, 0]]
     borders.rims[:] = [[7, 20], [9, 15], [0, 5], [0, 0]]
     objects = ObjectTotal.of(4)
@@ -68,8 +69,7 @@ def found() -> Assessment:
         source=painted.Painted(classes=NAMES, colors=colors),
         network=network,
         intervals=bootstrap(network.margins, range(3)),
-        boundaries=borders,
-        objects=objects,
+        measures=(borders, objects),
         temperature=1.7,
         reliability=(reliability(1, 0.9), reliability(2, 0.4)),
         baseline=evaluation(np.diag([40, 20, 5, 0]) + np.eye(4, k=1, dtype=int)),
@@ -77,6 +77,14 @@ def found() -> Assessment:
         worst=[tile("low", 6), tile("lower", 6)],
         median=[tile("middle", 12)],
     )
+
+
+def borders_of(found: Assessment) -> Any:
+    return found.measures[0]
+
+
+def objects_of(found: Assessment) -> Any:
+    return found.measures[1]
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +120,7 @@ def test_scores_json_holds_every_number_under_its_name(found: Assessment, folder
     assert close(intervals["iou"], np.stack([low["iou"], high["iou"]], -1))
     borders = network["boundaries"]
     assert (borders["tolerance_pixels"], borders["rim_pixels"], borders["gsd"]) == (2.5, 3, 2.0)
-    f1, iou = found.boundaries.f1(), found.boundaries.iou()
+    f1, iou = borders_of(found).f1(), borders_of(found).iou()
     for name, mean, values in (("f1", "mean_f1", f1), ("iou", "mean_iou", iou)):
         assert list(borders[name]) == list(NAMES)
         assert close(list(borders[name].values()), values)
@@ -134,7 +142,7 @@ def test_scores_json_holds_every_number_under_its_name(found: Assessment, folder
         "recall": 6 / 8,
         "precision": 6 / 10,
         "f1": 12 / 18,
-        "mean_f1": found.objects.f1()[1].mean(),
+        "mean_f1": objects_of(found).f1()[1].mean(),
         "pq": 9 / 18,
         "merged": 1,
         "split": 2,
@@ -224,7 +232,8 @@ def test_a_split_has_its_folder_and_the_temperature_lies_above_all(
 
 @pytest.mark.usefixtures("undrawn")
 def test_other_data_have_a_folder_of_their_own(found: Assessment, tmp_path: Path) -> None:
-    few = dataclasses.replace(found, split="test", objects=ObjectTotal.of(4), baseline=None)
+    measures = borders_of(found), ObjectTotal.of(4)
+    few = dataclasses.replace(found, split="test", measures=measures, baseline=None)
     folder = report.write(few, tmp_path, data="elsewhere")
     assert folder == tmp_path / "evaluation" / "elsewhere" / "test"
     assert (tmp_path / "evaluation" / "calibration.json").exists()
@@ -252,9 +261,9 @@ def test_the_chart_of_the_classes_shows_borders_objects_and_single_pixels(
     order = np.argsort(-np.asarray(found.network.scores.iou), kind="stable")
     assert found.baseline is not None
     expected = {
-        legend[0]: found.boundaries.f1(),
-        legend[1]: found.boundaries.iou(),
-        legend[2]: found.objects.f1()[:, 0],
+        legend[0]: borders_of(found).f1(),
+        legend[1]: borders_of(found).iou(),
+        legend[2]: objects_of(found).f1()[:, 0],
         legend[3]: np.array(found.baseline.scores.iou),
         "IoU": np.array(found.network.scores.iou),
     }
@@ -295,19 +304,19 @@ def test_the_terminal_says_the_same_in_percent(found: Assessment) -> None:
     before, after = found.reliability
     rows = [line.split() for line in said.splitlines()]
     for k, name in enumerate(NAMES):
-        columns = found.boundaries.f1(), found.boundaries.iou(), before.ece()[1:], after.ece()[1:]
+        columns = borders_of(found).f1(), borders_of(found).iou(), before.ece()[1:], after.ece()[1:]
         cells = ["-" if np.isnan(c[k]) else f"{100 * c[k]:.1f}" for c in columns]
         interval = [
             "-" if np.isnan(end["iou"][k]) else f"{100 * end['iou'][k]:.1f}" for end in (low, high)
         ]
         assert [name, interval[0], "to", interval[1], *cells] in rows
-    f1, iou = np.nanmean(found.boundaries.f1()), np.nanmean(found.boundaries.iou())
+    f1, iou = np.nanmean(borders_of(found).f1()), np.nanmean(borders_of(found).iou())
     assert "F1 within 2.5 pixels (5 m), IoU of rims of 3 pixels (6 m); means" in said
     assert f"means {100 * f1:.1f} and {100 * iou:.1f} %" in said
     ece = [100 * part.ece()[0] for part in (before, after)]
     assert f"ECE {ece[0]:.1f} %, with the logits divided by T = 1.700" in said
     assert f"(fitted on validation) {ece[1]:.1f} %;\n  NLL 0.9000 and 0.4000" in said
-    mean = 100 * found.objects.f1()[1].mean()
+    mean = 100 * objects_of(found).f1()[1].mean()
     assert (
         "[water] 8 10 75.0 60.0 66.7 MEAN 50.0 1 2 50.0".replace("MEAN", f"{mean:.1f}").split()
         in rows
@@ -317,8 +326,8 @@ def test_the_terminal_says_the_same_in_percent(found: Assessment) -> None:
 def test_on_ground_of_unknown_scale_nothing_is_in_metres_and_without_objects_no_table(
     found: Assessment,
 ) -> None:
-    source = dataclasses.replace(found.source, gsd=None)  # type: ignore[type-var]
-    none = dataclasses.replace(found, source=source, objects=ObjectTotal.of(4), baseline=None)
+    measures = BoundaryTotal.of(4, tolerance=2.5, rim=3), ObjectTotal.of(4)
+    none = dataclasses.replace(found, measures=measures, baseline=None)
     said = shown(none)
     assert "F1 within 2.5 pixels, IoU of rims of 3 pixels; means" in said
     assert "objects:" not in said

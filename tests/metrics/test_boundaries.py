@@ -95,7 +95,7 @@ def test_tolerances_without_meaning_are_refused() -> None:
 
 
 def test_rims_are_rounded_to_whole_pixels_and_at_least_one() -> None:
-    widths = [BoundaryTotal.of(1, rim=rim).rim for rim in (0.0, 0.2, 1.4, 1.6, 2.4, 2.6)]
+    widths = [BoundaryTotal.of(1, rim=rim).rim_pixels for rim in (0.0, 0.2, 1.4, 1.6, 2.4, 2.6)]
     assert widths == [1, 1, 1, 2, 2, 3]
 
 

@@ -1,21 +1,26 @@
 """Charts show the numbers they are given."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 from jaxseg.metrics.calibration import BINS, Reliability
+from jaxseg.metrics.measure import Curves
+from jaxseg.metrics.objects import THRESHOLDS
 from jaxseg.pictures.charts import (
     GAP,
     INK,
     MARKERS,
     SHADES,
     SHOWN,
-    objects_figure,
+    curves_figure,
     reliability_figure,
     scores_figure,
 )
-from jaxseg.pictures.tiles import figure_array
+from jaxseg.pictures.tiles import Colors, figure_array
 
 NAMES = ("lake $1", "forest", "road")
 COLORS = ((10, 20, 200), (10, 120, 30), (90, 90, 90))
@@ -59,6 +64,11 @@ def test_classes_stand_from_the_best_to_the_worst_with_their_interval() -> None:
     figure_array(figure)
 
 
+def objects_figure(f1: np.ndarray, names: Sequence[str], colors: Colors) -> Figure:
+    curves = Curves(THRESHOLDS, f1, "IoU that a match has to exceed", "object F1", "mean F1")
+    return curves_figure(curves, names, colors)
+
+
 def test_only_classes_with_objects_have_a_line() -> None:
     f1 = np.full((3, 10), np.nan)
     f1[1] = np.linspace(0.9, 0.1, 10)
@@ -82,7 +92,7 @@ def test_of_many_classes_a_readable_number_is_shown() -> None:
 
 def test_every_score_is_drawn_in_percent_in_the_row_of_its_class() -> None:
     iou, low, high = (0.2, 0.8, 0.5), np.array([0.1, 0.7, 0.3]), np.array([0.3, 0.9, 0.6])
-    others = {f"score {n}": (0.1 * n, 0.2, 0.3) for n in range(4)}
+    others = {f"score {n}": (0.1 * n, 0.2, 0.3) for n in range(len(MARKERS))}
     figure = scores_figure(NAMES, iou, (low, high), others)
     (axes,) = figure.axes
     order = [1, 2, 0]

@@ -47,9 +47,9 @@ def test_a_split_counts_alike_on_one_device_and_on_eight(tiny: Path) -> None:
         state = step.init_state(config, 3, mesh)
         evaluator = Evaluator(config, mesh, "test", confidence=True)
         temperature = evaluator.calibration(state).best_temperature()
-        tolerances = Tolerance(2.0), Tolerance(0.02, "diagonal")
-        found.append((temperature, *evaluator.with_shapes(state, 1.5, *tolerances)))
-    (t, one, confidence, borders, objects), (t8, eight, confidence8, borders8, objects8) = found
+        measures = (BoundaryTotal(), ObjectTotal())
+        found.append((temperature, *evaluator.with_shapes(state, 1.5, measures)))
+    (t, one, confidence, (borders, objects)), (t8, eight, confidence8, (borders8, objects8)) = found
     moved = np.abs(eight.confusion - one.confusion).sum()
     assert moved <= 4  # rounding may turn a pixel
     assert one.confusion.sum() == eight.confusion.sum() == 2 * 48 * 72
@@ -178,11 +178,12 @@ def test_one_pass_tells_borders_objects_and_confidence_of_whole_scenes(
     evaluator: tuple[Evaluator, step.TrainState],
 ) -> None:
     evaluate, state = evaluator
-    metres = Tolerance(3.0, "metres"), Tolerance(0.2, "diagonal")
-    found, confidence, borders, objects = evaluate.with_shapes(state, 4.0, *metres)
+    metres = BoundaryTotal(Tolerance(3.0, "metres"), Tolerance(0.2, "diagonal"))
+    found, confidence, totals = evaluate.with_shapes(state, 4.0, [metres, ObjectTotal()])
+    borders, objects = totals
     np.testing.assert_array_equal(found.confusion, evaluate(state).confusion)
-    assert borders.tolerance == 1.5  # 2 m a pixel
-    assert borders.rim == round(0.2 * np.hypot(8, 8))
+    assert borders.tolerance_pixels == 1.5  # 2 m a pixel
+    assert borders.rim_pixels == round(0.2 * np.hypot(8, 8))
     expected = BoundaryTotal.of(3, tolerance=1.5, rim=2), ObjectTotal.of(3)
     for scene in (0, 1):
         seen = answer(scene), whole("label", scene), counted(scene)
