@@ -35,7 +35,7 @@ BATCH = {False: 32, True: 2}
 RUN = '''"""A tiny run, made to be killed."""
 
 from jaxseg.config import Config
-from jaxseg.data import Data
+from jaxseg.pipeline import Data
 from jaxseg.datasets.folder import Folder
 from jaxseg.models.unet import UNet
 from jaxseg.transforms import Brightness, Dihedral
