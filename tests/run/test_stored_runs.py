@@ -58,7 +58,9 @@ def test_a_run_of_0_1_0_answers_as_it_did(run: Path) -> None:
 def test_a_run_of_0_1_0_is_evaluated_and_continued(run: Path) -> None:
     assert evaluate(run, baseline=False).step == 3
     config = checkpoint.config_of(run)
-    state = training.train(dataclasses.replace(config, num_steps=4, mesh=MeshShape(data=4, space=2)), run)
+    state = training.train(
+        dataclasses.replace(config, num_steps=4, mesh=MeshShape(data=4, space=2)), run
+    )
     assert int(state.step) == 4
 
 
