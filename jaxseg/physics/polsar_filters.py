@@ -7,6 +7,7 @@ Pixels without data have to be zero in all bands, not NaN: they count in no mean
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +15,16 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from jaxseg.physics import refined_lee as edges
 from jaxseg.physics.polsar import PAIRS, span
+from jaxseg.physics.refined_lee import EdgeWindow, window_means
 
 
 @functools.partial(jax.jit, static_argnames="size")
 def boxcar(image: Array, size: int) -> Array:
     """Means of the size x size pixels around each: (..., H, W, C) -> (..., H, W, C)."""
     known = _known(image)
-    return known * _means(image, known, np.full((1, size, size), 1 / size**2))[0]
+    return known * _box_means(image, known, size)
 
 
 @functools.partial(jax.jit, static_argnames="size")
@@ -53,32 +56,22 @@ def refined_lee(bands: Array, *, looks: float, size: int = 7) -> Array:
         raise ValueError(f"A window of {size} x {size} pixels: choose 5, 7, 9 or 11.")
     known = _known(bands)
     power = bands if bands.shape[-1] == 1 else span(bands)[..., None]
-    parts = _means(power, known, _parts(size))[..., 0]  # (9, ..., H, W) means, in reading order
-    filled = _weighted(known, _parts(size))[..., 0] > _NOTHING
-    parts = jnp.where(filled, parts, parts[4])  # without data: alike the middle, no edge
-    gradients = jnp.abs(jnp.stack([_difference(parts, *sides) for sides in _SIDES], axis=-1))
-    edge = gradients.argmax(-1)  # (..., H, W)
-    middle = parts[4]
-    half = jnp.zeros_like(edge)
-    for number, sides in enumerate(_SIDES):
-        first, second = (parts[np.asarray(side)].mean(0) for side in sides)
-        nearer = jnp.where(jnp.abs(first - middle) <= jnp.abs(second - middle), 0, 1)
-        half = jnp.where(edge == number, 2 * number + nearer, half)
 
-    # Relative to the middle, or squares of small powers would be lost in float32.
-    unit = jnp.where(middle > 0, middle, 1)[..., None]
-    chosen = jax.nn.one_hot(half, 8, axis=0)[..., None]  # (8, ..., H, W, 1)
-    masks = _halves(size)
-    mean = (chosen * _means(bands, known, masks)).sum(0)
-    mean_power = (chosen * _means(power, known, masks)).sum(0) / unit
-    overall = jnp.maximum(power.mean(), 1e-30)
-    square = (chosen * _means(jnp.square(power / overall), known, masks)).sum(0)
-    square = square * jnp.square(overall / unit)
-    variance = jnp.maximum(square - jnp.square(mean_power), 0)
-    variation = variance / jnp.maximum(jnp.square(mean_power), 1e-12)  # squared, cv^2
-    noise = 1 / looks
-    b = (variation - noise) / jnp.maximum(variation * (1 + noise), 1e-12)
-    return known * (mean + jnp.clip(b, 0, 1) * (bands - mean))
+    def kept(over_half: Callable[[Array], Array], middle: Array) -> Array:
+        # Relative to the middle, or squares of small powers would be lost in float32.
+        unit = jnp.where(middle > 0, middle, 1)
+        overall = jnp.maximum(power.mean(), 1e-30)
+        mean = over_half(power) / unit
+        square = over_half(jnp.square(power / overall)) * jnp.square(overall / unit)
+        variance = jnp.maximum(square - jnp.square(mean), 0)
+        variation = variance / jnp.maximum(jnp.square(mean), 1e-12)  # squared, cv^2
+        noise = 1 / looks
+        b = (variation - noise) / jnp.maximum(variation * (1 + noise), 1e-12)
+        return jnp.clip(b, 0, 1)
+
+    parts, halves = _shares(edges.parts(size)), _shares(edges.halves(size))
+    window = EdgeWindow(parts, halves, _look, mirrored=True)
+    return known * edges.refined_lee(bands, power, known, window=window, kept=kept)
 
 
 @functools.partial(jax.jit, static_argnames="size")
@@ -93,19 +86,15 @@ def equivalent_looks(bands: Array, size: int = 9) -> Array:
     Polarimetric SAR Imagery, IEEE TGRS 2009.
     """
     known = _known(bands)
-    mean = functools.partial(_means, known=known, weights=np.full((1, size, size), 1 / size**2))
+    mean = functools.partial(_box_means, known=known, size=size)
     scale = span(bands)[..., None]
-    around = jnp.maximum(mean(scale)[0], 1e-30)  # per pixel, so that float32 holds the squares
-    sigma = mean(bands)[0] / around
+    around = jnp.maximum(mean(scale), 1e-30)  # per pixel, so that float32 holds the squares
+    sigma = mean(bands) / around
     overall = jnp.maximum(scale.mean(), 1e-30)
-    square = mean(_trace_of_square(bands / overall)[..., None])[0, ..., 0]
+    square = mean(_trace_of_square(bands / overall)[..., None])[..., 0]
     square = square * jnp.square(overall / around[..., 0])
     spread = jnp.maximum(square - _trace_of_square(sigma), 1e-6)
     return jnp.square(span(sigma)) / spread
-
-
-_NOTHING = 1e-6
-"""Share of a window, far below a pixel's, up to which there are no data but rounding."""
 
 
 def _known(bands: Array) -> Array:
@@ -113,10 +102,9 @@ def _known(bands: Array) -> Array:
     return (bands != 0).any(-1, keepdims=True).astype(bands.dtype)
 
 
-def _means(image: Array, known: Array, weights: NDArray[np.float64]) -> Array:
-    """Means of the known pixels of several windows, whose weights sum to 1: as `_weighted`."""
-    share = _weighted(known, weights)
-    return _weighted(image, weights) / jnp.where(share > _NOTHING, share, 1)
+def _box_means(image: Array, known: Array, size: int) -> Array:
+    """Means of the known ones of the size x size pixels around each."""
+    return window_means(image, known, _shares(np.ones((1, size, size))), mirrored=True)[0]
 
 
 def _trace_of_square(bands: Array) -> Array:
@@ -126,56 +114,13 @@ def _trace_of_square(bands: Array) -> Array:
     return diagonal + 2 * jnp.square(bands[..., size : size + 2 * len(PAIRS)]).sum(-1)
 
 
-# Numbers of the parts on the two sides of an edge, of the 3 x 3 in reading order.
-_SIDES = (
-    ((0, 3, 6), (2, 5, 8)),  # left, right
-    ((1, 2, 5), (3, 6, 7)),  # upper right, lower left
-    ((0, 1, 2), (6, 7, 8)),  # up, down
-    ((0, 1, 3), (5, 7, 8)),  # upper left, lower right
-)
+def _look(means: Array) -> tuple[Array, Array]:
+    """See `EdgeWindow`: the mean of the three parts of a side stands for it."""
+    sides = [[means[np.asarray(side)] for side in both] for both in edges.SIDES]
+    differences = jnp.stack([first.sum(0) - second.sum(0) for first, second in sides])
+    return differences, jnp.stack([side.mean(0) for both in sides for side in both])
 
 
-def _difference(parts: Array, first: tuple[int, ...], second: tuple[int, ...]) -> Array:
-    return parts[np.asarray(first)].sum(0) - parts[np.asarray(second)].sum(0)
-
-
-def _parts(size: int) -> NDArray[np.float64]:
-    """(9, size, size) weights of the means of the 3 x 3 overlapping parts of a window."""
-    side = {5: 3, 7: 3, 9: 5, 11: 5}[size]
-    step = (size - side) // 2
-    weights = np.zeros((9, size, size))
-    for number in range(9):
-        top, left = step * (number // 3), step * (number % 3)
-        weights[number, top : top + side, left : left + side] = 1 / side**2
-    return weights
-
-
-def _halves(size: int) -> NDArray[np.float64]:
-    """(8, size, size) weights of the halves of a window, in the order of `_SIDES`."""
-    row, column = np.indices((size, size)) - size // 2
-    across = (-column, column - row, -row, -row - column)  # grow towards the first side
-    masks = np.stack([side >= 0 for first in across for side in (first, -first)]).astype(np.float64)
+def _shares(masks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(K, n, n) weights that sum to 1, equal where a mask is 1."""
     return np.asarray(masks / masks.sum((1, 2), keepdims=True))
-
-
-def _weighted(image: Array, weights: NDArray[np.float64]) -> Array:
-    """Sliding sums by several kernels: (..., H, W, C), (K, n, n) -> (K, ..., H, W, C)."""
-    count, size, _ = weights.shape
-    half = size // 2
-    *batch, height, width, bands = image.shape
-    planes = jnp.moveaxis(image.reshape(-1, height, width, bands), -1, 1)
-    planes = planes.reshape(-1, height, width)
-    # Scenes smaller than the window have no reflection of its size.
-    mode = "symmetric" if min(height, width) >= half else "edge"
-    planes = jnp.pad(planes, ((0, 0), (half, half), (half, half)), mode=mode)
-    kernel = jnp.asarray(weights, image.dtype).transpose(1, 2, 0)[:, :, None]  # (n, n, 1, K)
-    out = jax.lax.conv_general_dilated(
-        planes[..., None],
-        kernel,
-        (1, 1),
-        "VALID",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=jax.lax.Precision.HIGHEST,
-    )
-    out = out.reshape(-1, bands, height, width, count)
-    return jnp.moveaxis(out, (4, 1), (0, 4)).reshape(count, *batch, height, width, bands)

@@ -7,14 +7,16 @@ outside of the image is treated alike. Polarimetric matrices have filters of the
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from numpy.typing import NDArray
 
 from jaxseg.errors import UserError
+from jaxseg.physics import refined_lee as edges
+from jaxseg.physics.refined_lee import EdgeWindow
 
 
 @functools.partial(jax.jit, static_argnames="size")
@@ -39,7 +41,8 @@ def lee(intensity: Array, *, looks: float | Array, size: int = 7) -> Array:
     count = jnp.maximum(_box_sum(known.astype(values.dtype), size), 1)
     mean = _box_sum(values, size) / count
     square = _box_sum(jnp.square(values), size) / count
-    return jnp.where(known, _weighed(values, mean, square, looks), jnp.nan)
+    filtered = mean + _kept(mean, square, looks) * (values - mean)
+    return jnp.where(known, filtered, jnp.nan)
 
 
 @jax.jit
@@ -60,25 +63,13 @@ def refined_lee(intensity: Array, *, looks: float | Array) -> Array:
     """
     known = jnp.isfinite(intensity)
     values = jnp.where(known, intensity, 0)
+
+    def kept(over_half: Callable[[Array], Array], _: Array) -> Array:
+        return _kept(over_half(values), over_half(jnp.square(values)), looks)
+
     ones = known.astype(values.dtype)
-    counts = _window_sums(ones, _SUB_WINDOWS)  # (9, ..., H, W, C)
-    means = _window_sums(values, _SUB_WINDOWS) / jnp.maximum(counts, 1)
-    middle = means[4]
-    means = jnp.where(counts > 0, means, middle)
-
-    gradients = jnp.abs(jnp.tensordot(jnp.asarray(_GRADIENTS, values.dtype), means, axes=1))
-    edge = gradients.argmax(0)  # (..., H, W, C), one of four
-    far = jnp.abs(means - middle)
-    nearer_second = jnp.stack([far[second] < far[first] for first, second in _SIDES])
-    half = 2 * edge + jnp.take_along_axis(nearer_second, edge[None], axis=0)[0]
-
-    def over_half(x: Array) -> Array:
-        sums = _window_sums(x, _HALVES)  # (8, ..., H, W, C)
-        return jnp.take_along_axis(sums, half[None], axis=0)[0]
-
-    count = jnp.maximum(over_half(ones), 1)
-    mean, square = over_half(values) / count, over_half(jnp.square(values)) / count
-    return jnp.where(known, _weighed(values, mean, square, looks), jnp.nan)
+    filtered = edges.refined_lee(values, values, ones, window=_WINDOW, kept=kept)
+    return jnp.where(known, filtered, jnp.nan)
 
 
 @functools.partial(jax.jit, static_argnames="size")
@@ -142,14 +133,13 @@ _SMALLEST = 1e-6
 """Squared coefficients of variation below this are lost in the rounding of float32."""
 
 
-def _weighed(values: Array, mean: Array, square: Array, looks: float | Array) -> Array:
-    """Lee's compromise of `values` and `mean`, by the means of the window and of its squares."""
+def _kept(mean: Array, square: Array, looks: float | Array) -> Array:
+    """Lee's b, the share that is kept, by the means of the window and of its squares."""
     noise = 1 / looks
     # v (mean^2) and s (mean^2) instead of v and s: windows of zeros divide nothing by zero.
     variance = jnp.maximum(square - jnp.square(mean), 0)
     excess = variance - noise * jnp.square(mean)
-    b = jnp.where(excess > 0, excess / ((1 + noise) * jnp.where(excess > 0, variance, 1)), 0)
-    return mean + b * (values - mean)
+    return jnp.where(excess > 0, excess / ((1 + noise) * jnp.where(excess > 0, variance, 1)), 0)
 
 
 def _box_sum(x: Array, size: int) -> Array:
@@ -162,58 +152,19 @@ def _box_sum(x: Array, size: int) -> Array:
     return x
 
 
-def _window_sums(x: Array, kernels: NDArray[np.float32]) -> Array:
-    """Sums over K shapes of window, 0 outside: (..., H, W, C), (K, n, n) -> (K, ..., H, W, C)."""
-    *before, height, width, bands = x.shape
-    planes = jnp.moveaxis(x, -1, 0).reshape(-1, height, width, 1)
-    half = kernels.shape[-1] // 2
-    sums = jax.lax.conv_general_dilated(
-        planes,
-        jnp.asarray(kernels, x.dtype).transpose(1, 2, 0)[:, :, None],
-        (1, 1),
-        ((half, half), (half, half)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=jax.lax.Precision.HIGHEST,
-    )
-    sums = sums.reshape(bands, *before, height, width, len(kernels))
-    return jnp.moveaxis(jnp.moveaxis(sums, -1, 0), 1, -1)
-
-
 def _check_odd(size: int) -> None:
     if size < 3 or size % 2 == 0:
         raise UserError(f"A window of {size} x {size} pixels: it has to be odd, 3 or more.")
 
 
-def _sub_windows() -> NDArray[np.float32]:
-    """(9, 7, 7): 3 x 3 pixels each, two apart, in reading order."""
-    kernels = np.zeros((9, 7, 7), np.float32)
-    for number in range(9):
-        top, left = 2 * (number // 3), 2 * (number % 3)
-        kernels[number, top : top + 3, left : left + 3] = 1
-    return kernels
+def _look(means: Array) -> tuple[Array, Array]:
+    """See `EdgeWindow`: the sub-window in the middle of a side stands for it."""
+    # The three of one side are subtracted from the three of the other.
+    signs = np.zeros((4, 9))
+    for number, (first, second) in enumerate(edges.SIDES):
+        signs[number, first], signs[number, second] = -1, 1
+    differences = jnp.tensordot(jnp.asarray(signs, means.dtype), means, axes=1)
+    return differences, means[np.asarray(edges.MIDDLES)]
 
 
-def _halves() -> NDArray[np.float32]:
-    """(8, 7, 7): the halves of a window on both sides of four edges, the edge's pixels in both."""
-    row, column = np.indices((7, 7)) - 3
-    across = (column, row - column, row, row + column)  # the coordinate across each edge
-    halves = [half for axis in across for half in (axis <= 0, axis >= 0)]
-    return np.stack(halves).astype(np.float32)
-
-
-# Numbers of the sub-windows in the middle of an edge's two sides, in the order of `_halves`:
-# left and right, upper right and lower left, above and below, upper left and lower right.
-_SIDES = ((3, 5), (2, 6), (1, 7), (0, 8))
-
-# Three sub-windows on one side minus three on the other, for the same four edges.
-_GRADIENTS = np.array(
-    [
-        [-1, 0, 1, -1, 0, 1, -1, 0, 1],
-        [0, -1, -1, 1, 0, -1, 1, 1, 0],
-        [-1, -1, -1, 0, 0, 0, 1, 1, 1],
-        [-1, -1, 0, -1, 0, 1, 0, 1, 1],
-    ],
-    np.float32,
-)
-
-_SUB_WINDOWS, _HALVES = _sub_windows(), _halves()
+_WINDOW = EdgeWindow(edges.parts(7), edges.halves(7), _look, mirrored=False)

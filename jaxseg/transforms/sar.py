@@ -14,8 +14,7 @@ import jax.numpy as jnp
 from jaxseg.errors import UserError
 from jaxseg.physics import sar, sar_filters
 from jaxseg.physics.sar import RadarUnit
-
-Batch = dict[str, jax.Array]
+from jaxseg.scenes.scene import Batch
 
 
 @dataclasses.dataclass(frozen=True)

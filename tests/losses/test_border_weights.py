@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from jaxseg.errors import UserError
 from jaxseg.losses.border_weights import (
+    Separation,
     border_weight_map,
     components,
     inverse_frequencies,
@@ -17,7 +18,9 @@ from jaxseg.losses.border_weights import (
     separation_on_device,
     touching,
 )
-from jaxseg.scenes.scene import IGNORE
+from jaxseg.losses.loss import needs_of
+from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
+from jaxseg.scenes.scene import IGNORE, Sample
 
 
 def definition(
@@ -267,3 +270,32 @@ def test_regions_of_the_background_that_is_named_are_no_objects() -> None:
 def test_ids_that_are_no_map_are_refused(instance: NDArray[np.int64]) -> None:
     with pytest.raises(UserError, match=r"it has to be \(H, W\) whole numbers"):
         border_weight_map(instance)
+
+
+def test_distances_are_of_the_objects_of_a_scene_or_else_of_its_regions() -> None:
+    instance = random_objects(3, 20, background=True)
+    label = np.where(instance % 2, 1, 2 * (instance > 0))
+    sample: Sample = {"label": label, "instance": instance.astype(np.uint16)}
+    np.testing.assert_array_equal(Separation(12.5)(sample), separation(instance, 12.5))
+    regions = components(label)
+    assert len(np.unique(regions)) != len(np.unique(instance))
+    np.testing.assert_array_equal(Separation(12.5)({"label": label}), separation(regions, 12.5))
+    with pytest.raises(UserError, match="Object id -3 is negative"):
+        Separation()(sample | {"instance": np.full((4, 4), -3)})
+
+
+def test_objects_count_as_far_outside_of_a_window_as_distances_reach() -> None:
+    assert Separation(12.5).margin == 13
+    assert Separation(12.0).margin == 12
+    assert Separation(12.5).at_zoom(0.5) == Separation(25)
+    assert Separation(12.5).at_zoom(2.0) == Separation(7)
+    assert Separation.fill == np.inf  # beyond a scene there is no object
+
+
+def test_of_all_losses_the_one_that_looks_farthest_says_how_far() -> None:
+    near, middle, far = (EdgeWeightedCrossEntropy(sigma=sigma) for sigma in (3.0, 5.0, 8.0))
+    assert middle.needs == (Separation(reach(10, 5)),)
+    for losses in ((near, CrossEntropy(), far, middle), (far, near), (middle, far)):
+        assert needs_of(losses) == (Separation(float(np.ceil(reach(10, 8)))),)
+    assert needs_of((near,), zoom=0.5) == (Separation(float(np.ceil(2 * reach(10, 3)))),)
+    assert needs_of((CrossEntropy(),)) == ()

@@ -54,11 +54,12 @@ def test_the_boundary_loss_is_one_minus_f1_of_soft_boundaries() -> None:
     assert loss == pytest.approx(1 - np.mean(scores), rel=1e-5)
 
 
-def test_classes_without_a_boundary_do_not_count() -> None:
+@pytest.mark.parametrize("sure", [1.0, 0.01])
+def test_classes_without_a_boundary_do_not_count(sure: float) -> None:
     label = halves(20, 10)
     both = jnp.concatenate((label, jnp.ones_like(label)))  # the second image is all of one class
     valid = jnp.ones_like(both, bool)
-    logits = certain(both, num_classes=5) + jnp.asarray(
+    logits = sure * certain(both, num_classes=5) + jnp.asarray(
         np.random.default_rng(0).normal(size=(2, 12, 20, 5)), jnp.float32
     )
     one = value_of(EdgeAware(), logits[:1], {"label": label}, valid[:1])
@@ -70,7 +71,8 @@ def test_an_ignored_strip_hides_a_boundary() -> None:
     label = halves(20, 10)
     hidden = label.at[:, :, 9:11].set(IGNORE)
     batch, valid = {"label": hidden}, hidden != IGNORE
-    assert value_of(EdgeAware(), certain(1 - label), batch, valid) == 0
+    for said in (1 - label, halves(20, 3)):
+        assert value_of(EdgeAware(), certain(said), batch, valid) == 0
 
 
 @pytest.mark.parametrize("reach", [0, 1, 3])

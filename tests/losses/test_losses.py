@@ -352,3 +352,33 @@ def test_a_range_includes_its_ends() -> None:
 def test_a_factor_that_is_not_finite_is_refused(weight: float) -> None:
     with pytest.raises(UserError, match=f"weight {weight}: it has to be finite"):
         CrossEntropy(weight=weight)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_labelled_pixel_without_data_is_as_one_without_a_label(loss: Loss) -> None:
+    logits, batch, valid = example()
+    seen = valid & jnp.asarray(np.random.default_rng(1).random(valid.shape) < 0.7)
+    unlabelled = batch | {"label": jnp.where(seen, batch["label"], IGNORE)}
+    value, gradient = compiled(loss)(logits, batch, seen)
+    expected, its_gradient = compiled(loss)(logits, unlabelled, seen)
+    assert float(value) == pytest.approx(float(expected), rel=1e-6)
+    np.testing.assert_allclose(gradient, its_gradient, atol=1e-7)
+
+
+@pytest.mark.parametrize("loss", WEIGHTED)
+def test_class_weights_count_relative_to_each_other(loss: Any) -> None:
+    logits, batch, valid = example()
+    if isinstance(loss, EdgeWeightedCrossEntropy):
+        loss = dataclasses.replace(loss, w0=0.0)
+    faint = dataclasses.replace(loss, class_weights=tuple(1e-4 * w for w in loss.class_weights))
+    assert float(faint(logits, batch, valid)) == pytest.approx(
+        float(loss(logits, batch, valid)), rel=1e-5
+    )
+
+
+def test_hard_pixels_are_told_apart_to_the_last_digits() -> None:
+    nll = 1 + 1e-5 * jnp.arange(64)
+    logits = jnp.stack([jnp.zeros(64), jnp.log(jnp.expm1(nll))], -1)[None, None]
+    batch, valid = {"label": jnp.zeros((1, 1, 64), jnp.uint8)}, jnp.ones((1, 1, 64), bool)
+    gradient = jax.grad(HardPixelCrossEntropy(fraction=0.25))(logits, batch, valid)
+    np.testing.assert_array_equal(np.abs(gradient[0, 0]).sum(-1) > 0, np.arange(64) >= 48)

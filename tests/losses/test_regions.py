@@ -20,6 +20,7 @@ from jaxseg.scenes.scene import IGNORE
         # I = .8, .6; P = 1.2, .8; T = 1, 1.
         (Dice(smooth=(0.0, 0.0)), 1 - (1.6 / 2.2 + 1.2 / 1.8) / 2),
         (Dice(), 1 - (2.6 / 3.2 + 2.2 / 2.8) / 2),
+        (Dice(smooth=(0.5, 2.0)), 1 - (2.1 / 4.2 + 1.7 / 3.8) / 2),
         (Dice(class_weights=(0.0, 1.0)), 1 - 2.2 / 2.8),
         (GeneralisedDice(), 1 - 2 * 1.4 / 4),
         (GeneralisedDice(class_weights=(3.0, 1.0)), 1 - 2 * 3 / (3 * 2.2 + 1.8)),

@@ -23,7 +23,7 @@ from jaxseg.models.multiscale_sar import (
 )
 from jaxseg.models.parts.convolution import conv2d
 from jaxseg.pipeline import windows as pipeline
-from jaxseg.run import step
+from jaxseg.run import completion, step
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.radiometry import Standardize
 
@@ -152,7 +152,10 @@ def test_the_training_step_adds_what_networks_sow_as_regularizers(tiny: Path) ->
     )
     mesh = sharding.make_mesh(MeshShape(), jax.devices()[:1])
     state = step.init_state(config, 3, mesh)
-    (batch,) = pipeline.training_batches(config.data, seed=0, positions=[0], first=0, last=1)
+    inputs = completion.inputs_of(config)
+    (batch,) = pipeline.training_batches(
+        config.data, seed=0, positions=[0], first=0, last=1, inputs=inputs
+    )
     new, metrics = jax.jit(step.make_train_step(config, mesh))(
         state, sharding.place_batch(mesh, batch)
     )

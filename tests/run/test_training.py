@@ -384,12 +384,12 @@ def test_batches_are_placed_one_ahead_in_their_order(small: Config) -> None:
             read.append(number)
             yield {"image": np.full((8, 2), number)}
 
-    placed = training._on_devices(batches(), mesh)
+    placed = training.on_devices(batches(), mesh)
     first = next(placed)
     assert read == [0, 1]
     assert isinstance(first["image"], jax.Array)
     assert [int(batch["image"][0, 0]) for batch in (first, *placed)] == [0, 1, 2]
-    assert list(training._on_devices(iter([]), mesh)) == []
+    assert list(training.on_devices(iter([]), mesh)) == []
 
 
 def opened(
