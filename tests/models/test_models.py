@@ -351,7 +351,9 @@ SOWN: dict[str, dict[str, int]] = {
 RECOMPUTED = {"checkpoint", "remat", "remat2"}
 
 
-def watched(model: nn.Module, *, train: bool) -> tuple[list[bool], list[Any], Any, Any]:
+def watched(
+    model: nn.Module, variables: Any, *, train: bool
+) -> tuple[list[bool], list[Any], Any, Any]:
     """What normalisations use, the dropouts, the program, and what is sown; nothing is run."""
     norms: list[bool] = []
     drops: list[Any] = []
@@ -365,7 +367,6 @@ def watched(model: nn.Module, *, train: bool) -> tuple[list[bool], list[Any], An
         return call(*args, **kwargs)
 
     image = jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.float32)
-    variables = shapes(model, bands=3)
 
     def apply(variables: Any, image: Any) -> Any:
         kinds = ["batch_stats", "aux_logits", "class_logits", "regularizers"]
@@ -380,7 +381,8 @@ def watched(model: nn.Module, *, train: bool) -> tuple[list[bool], list[Any], An
 @every_network
 def test_what_differs_in_training_is_as_documented(name: str) -> None:
     """Statistics of the batch, dropout, recomputed blocks; what is sown is sown always."""
-    norms, drops, program, sown = watched(small(name, remat=True), train=True)
+    variables = shapes(small(name), bands=3)
+    norms, drops, program, sown = watched(small(name, remat=True), variables, train=True)
     assert not any(norms)
     assert [(drop.rate, tuple(drop.broadcast_dims)) for drop in drops] == DROPOUT.get(name, [])
     assert not any(drop.deterministic for drop in drops)
@@ -389,7 +391,7 @@ def test_what_differs_in_training_is_as_documented(name: str) -> None:
     assert kinds == SOWN.get(name, {})
     assert RECOMPUTED & {str(equation.primitive) for equation in program.eqns}
 
-    norms, drops, program, sown = watched(small(name), train=False)
+    norms, drops, program, sown = watched(small(name), variables, train=False)
     assert all(norms)
     assert all(drop.deterministic for drop in drops)
     kinds = {kind: len(jax.tree.leaves(kept)) for kind, kept in sown.items()}
@@ -400,7 +402,8 @@ def test_what_differs_in_training_is_as_documented(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["DeepLabV3", "DeepLabV3Plus"])
 def test_frozen_statistics_stay_in_training_while_dropout_drops(name: str) -> None:
-    norms, drops, _, _ = watched(small(name, freeze_batch_norm=True), train=True)
+    model = small(name, freeze_batch_norm=True)
+    norms, drops, _, _ = watched(model, shapes(model, bands=3), train=True)
     assert all(norms)
     assert not any(drop.deterministic for drop in drops)
 
