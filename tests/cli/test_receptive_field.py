@@ -48,3 +48,32 @@ def test_the_farthest_pixel_of_a_unet_counts() -> None:
 def test_gates_that_act_on_one_another_do_not_hide_what_they_see() -> None:
     # 5 P + 2 rows by its docstring.
     assert receptive_field(ReSCNet(1, features=8), 1) == 5 * 9 + 2
+
+
+class Straight(nn.Module):
+    """A convolution of 5 rows and one of 3 at a rate, no stride; two of them see other rows."""
+
+    rate: int = 3
+    up: bool = False
+    num_classes: int = 2
+
+    @nn.compact
+    def __call__(self, image: Array, *, train: bool) -> Array:  # noqa: D102
+        x = nn.relu(Conv(4, kernel_size=5)(image))
+        x = Conv(4, dilation=self.rate)(x)
+        if self.up:
+            x = ConvTranspose(4, kernel_size=3, padding=1, output_padding=1)(x)
+            x = Conv(4, kernel_size=3, stride=2)(x)
+        return Conv(self.num_classes, kernel_size=1, use_bias=True)(x)
+
+
+def test_rows_are_counted_without_strides_and_through_transposed_convolutions() -> None:
+    assert receptive_field(Straight(), 1) == 5 + 2 * 3
+    assert receptive_field(Straight(rate=9), 1) == 5 + 2 * 9
+    # Painted by 3 rows two apart, then looked at by 3: one neighbour more on either side.
+    assert receptive_field(Straight(up=True), 1) == 5 + 2 * 3 + 2
+
+
+def test_what_reaches_the_first_or_the_last_row_is_called_global() -> None:
+    assert receptive_field(Straight(rate=764), 1) == 5 + 2 * 764
+    assert receptive_field(Straight(rate=765), 1) is None

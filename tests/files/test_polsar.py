@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rasterio.transform import from_origin
 
 from jaxseg.errors import UserError
-from jaxseg.files.polsar import open_polsar
+from jaxseg.files.polsar import Matrices, PolsarScene, open_polsar
 from jaxseg.files.polsarpro import Kind
 from jaxseg.physics import polsar
 from jaxseg.scenes.scene import Window
@@ -287,6 +287,69 @@ def test_faults_of_geotiffs_are_named(tmp_path: Path) -> None:
         open_polsar(folder)
 
 
+@pytest.mark.parametrize("names", [("HH.TIF", "a-hv.tiff", "b_VH.tif", "c vv.tif"), None])
+def test_four_files_are_known_by_how_their_names_end(
+    tmp_path: Path, names: tuple[str, ...] | None
+) -> None:
+    s = scattering(ROWS, COLUMNS)
+    for number, name in enumerate(names or ("1hh.tif", "2hv.tif", "3vh.tif", "4vv.tif")):
+        geotiff(tmp_path / name, s[..., number : number + 1])
+    (tmp_path / "notes_hh.txt").touch()
+    geotiff(tmp_path / "overvv.tif", s[..., :1])  # the end of a word
+    scene = open_polsar(tmp_path)
+    assert (scene.kind, scene.path, len(scene.planes)) == ("S2", str(tmp_path), 4)
+    np.testing.assert_array_equal(scene.read(WHOLE), s)
+    assert scene.names[0].startswith("band 1 of ")
+    assert scene.header is not None
+    geotiff(tmp_path / "second_vh.tif", s[..., :1])
+    with pytest.raises(UserError, match=r"ends in vh: .*, second_vh\.tif\. "):
+        open_polsar(tmp_path)
+
+
+def test_each_of_four_files_has_one_complex_band_on_one_grid(tmp_path: Path) -> None:
+    s = scattering(ROWS, COLUMNS)
+    folder = four_files(tmp_path / "files", s)
+    faults: list[tuple[NDArray[np.generic], dict[str, Any], str]] = [
+        (s[..., :2], {}, r"sar_hv\.tif has 2 bands: one was expected"),
+        (np.abs(s[..., :1]), {}, r"sar_hv\.tif holds float32 numbers"),
+        (s[:, :-1, :1], {}, r"sar_hv\.tif: its width is 16, that of .*sar_hh\.tif is 17"),
+        (s[..., :1], {"crs": "EPSG:32632"}, r"sar_hv\.tif: its crs is EPSG:32632, that of"),
+    ]
+    for image, more, words in faults:
+        geotiff(folder / "sar_hv.tif", image, **more)
+        with pytest.raises(UserError, match=words):
+            open_polsar(folder)
+
+
+def test_a_tag_of_nodata_that_is_zero_leaves_zeros_as_they_are(tmp_path: Path) -> None:
+    """A single zero is a number; a pixel has no data where all planes are zero."""
+    s = scattering(ROWS, COLUMNS).copy()
+    s[2, 3, 0], s[4] = 0, 0
+    geotiff(tmp_path / "s2.tif", s, nodata=0)
+    scene = open_polsar(tmp_path / "s2.tif")
+    np.testing.assert_array_equal(scene.read(WHOLE), s)
+    known = scene.matrices(WHOLE).known
+    assert known[2, 3]
+    assert not known[4].any()
+
+
+def test_names_of_bands_count_in_any_case_and_files_of_a_folder_are_told(tmp_path: Path) -> None:
+    s = scattering(ROWS, COLUMNS)
+    geotiff(tmp_path / "s2.tif", s[..., [1, 0, 3, 2]], names=("hv", "Hh", "vv", "vH"))
+    np.testing.assert_array_equal(open_polsar(tmp_path / "s2.tif").read(WHOLE), s)
+    folder = write_polsarpro(tmp_path / "T3", "T3", planes("T3"))
+    for name in ("config.txt", "T11.bin.hdr"):
+        with pytest.raises(UserError, match=rf"{name} is one file of a .* folder: give .*T3"):
+            open_polsar(folder / name)
+    scene = open_polsar(folder)
+    assert scene.names[:2] == ("T11.bin", "T22.bin")
+    assert scene.header is None
+    assert scene.path == str(folder)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty holds no \.bin and no GeoTIFF file\. Give"):
+        open_polsar(tmp_path / "empty")
+
+
 def test_a_geotiff_that_is_cut_off_is_named(tmp_path: Path) -> None:
     s = np.repeat(scattering(64, 64), 2, axis=0)
     folder = four_files(tmp_path / "files", s)
@@ -308,6 +371,55 @@ def test_a_scene_of_impossible_matrices_is_refused_with_their_share(
     scene = open_polsar(write_polsarpro(tmp_path / "T3", "T3", t3))
     with pytest.raises(UserError, match=r"T3.*pixels \(\d+.\d%\) are no Hermitian, positive"):
         scene.refuse_impossible()
+
+
+def judged(
+    monkeypatch: pytest.MonkeyPatch, known: NDArray[np.bool_], good: NDArray[np.bool_]
+) -> list[Window]:
+    """Looks at a scene of such pixels; the windows that were looked at."""
+    height, width = known.shape
+    scene = PolsarScene("scene", "T3", height, width, None, (), ())
+    seen = []
+
+    def matrices(self: PolsarScene, window: Window) -> Matrices:
+        seen.append(window)
+        y, x, rows, columns = window
+        assert 0 <= y <= height - rows
+        assert 0 <= x <= width - columns
+        part = (slice(y, y + rows), slice(x, x + columns))
+        return Matrices(np.zeros((rows, columns, 9), np.float32), known[part], good[part])
+
+    monkeypatch.setattr(PolsarScene, "matrices", matrices)
+    scene.refuse_impossible()
+    return seen
+
+
+def test_a_scene_is_judged_by_windows_across_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    fine = np.ones((1000, 700), bool)
+    seen = judged(monkeypatch, fine, fine)
+    assert len(set(seen)) == 64
+    assert {(window.height, window.width) for window in seen} == {(64, 64)}
+    tops, lefts = ({window[axis] for window in seen} for axis in (0, 1))
+    assert (len(tops), len(lefts)) == (8, 8)
+    assert (min(tops), max(tops), min(lefts), max(lefts)) == (0, 936, 0, 636)
+    small = np.ones((12, 100), bool)
+    windows = judged(monkeypatch, small, small)
+    assert {(w.y, w.height, w.width) for w in windows} == {(0, 12, 64)}
+    assert {w.x for w in windows} >= {0, 36}
+
+
+def test_more_than_half_of_the_pixels_with_data_have_to_be_matrices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known, good = np.ones((10, 20), bool), np.ones((10, 20), bool)
+    good[:5] = False
+    judged(monkeypatch, known, good)  # half of them may be bad
+    good[5, 0] = False
+    with pytest.raises(UserError, match=r"scene: 101 of 200 pixels \(50\.5%\) are "):
+        judged(monkeypatch, known, good)
+    known[:5, 0] = False  # pixels without data are neither
+    judged(monkeypatch, known, good)
+    judged(monkeypatch, np.zeros_like(known), np.zeros_like(good))  # told elsewhere
 
 
 @pytest.mark.real_data

@@ -1,6 +1,7 @@
 """The fast convolutions are the textbook ones: same numbers, same gradients, on any mesh."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -88,6 +89,73 @@ def test_bfloat16_convolves_and_sums_its_gradient_in_float32() -> None:
     full = jax.jit(jax.grad(loss, (0, 1)))(x, kernel)
     assert all(leaf.dtype == jnp.bfloat16 for leaf in half)
     assert_same([leaf.astype(jnp.float32) for leaf in half], full, tolerance=2e-2)
+
+
+@pytest.fixture
+def accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What TPU and GPU run, run here."""
+
+    def default(*operands: Array, default: Any, **of_platforms: Any) -> Any:
+        return default(*operands)
+
+    monkeypatch.setattr(lax, "platform_dependent", default)
+
+
+def answers(function: Any, x: Array, kernel: Array) -> tuple[Array, tuple[Array, ...]]:
+    """The output and the gradients of both inputs."""
+    y, transpose = jax.vjp(function, x, kernel)
+    return y, transpose(jnp.cos(jnp.arange(y.size)).reshape(y.shape))
+
+
+@pytest.mark.usefixtures("accelerator")
+@pytest.mark.parametrize("case", [(1, 2, 1, 0, 5, 6), (3, 1, 6, 6, 9, 7), (3, 3, 2, 5, 14, 9)])
+def test_what_accelerators_run_is_xlas_own_too(case: tuple[int, ...]) -> None:
+    taps, stride, dilation, padding, rows, columns = case
+    x, kernel = normal(0, 2, rows, columns, 5), normal(1, taps, taps, 5, 4)
+    fields = {"stride": stride, "dilation": dilation, "padding": padding}
+    assert_same(
+        answers(partial(convolution.conv2d, **fields), x, kernel),
+        answers(partial(textbook, **fields), x, kernel),
+    )
+
+
+@pytest.mark.parametrize(
+    ("case", "native"),
+    [
+        # rows, taps, stride, dilation, padding
+        ((32, 3, 1, 1, 1), True),
+        ((8, 3, 1, 1, 1), True),  # 84 % of the products are with pixels
+        ((6, 3, 1, 1, 1), False),  # 79 %
+        ((32, 3, 1, 12, 12), False),
+        ((6, 3, 2, 1, 1), True),  # strides are native
+        ((6, 5, 1, 1, 2), True),  # larger kernels too
+        ((6, 3, 1, 1, 0), True),  # nothing is padded
+    ],
+)
+def test_taps_that_mostly_meet_padding_are_multiplied_one_by_one_on_cpus(
+    case: tuple[int, ...], *, native: bool
+) -> None:
+    rows, taps, stride, dilation, padding = case
+    x = jax.ShapeDtypeStruct((1, rows, rows, 2), jnp.float32)
+    kernel = jax.ShapeDtypeStruct((taps, taps, 2, 2), jnp.float32)
+    fields = {"stride": stride, "dilation": dilation, "padding": padding}
+    program = jax.jit(partial(convolution.conv2d, **fields)).trace(x, kernel)
+    text = program.lower(lowering_platforms=("cpu",)).as_text()
+    assert ("stablehlo.convolution" in text) == native
+    text = program.lower(lowering_platforms=("cuda",)).as_text()
+    assert text.count("stablehlo.convolution") == 1
+
+
+def test_a_gradient_of_many_strips_is_that_of_one() -> None:
+    """Strips of a few rows each, with and without stride."""
+    for stride, channels in ((1, 3), (2, 64)):
+        x, kernel = normal(0, 2, 48, 40, channels), normal(1, 3, 3, channels, 4)
+        fields = {"stride": stride, "padding": 1, "dilation": 1}
+        ours, theirs = (
+            jax.jit(partial(answers, partial(function, **fields)))(x, kernel)
+            for function in (convolution.conv2d, textbook)
+        )
+        assert_same(ours, theirs)
 
 
 @pytest.mark.parametrize("dilation", [1, 12])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +56,23 @@ def test_a_depthwise_convolution_and_its_gradients_are_xlas_own(case: tuple[int,
     x, kernel = normal(0, 2, rows, columns, 5), normal(1, taps, taps, 1, 5)
     ours, theirs = (
         jax.jit(partial(answer_and_gradients, convolve, dilation=dilation))(x, kernel)
+        for convolve in (depthwise_conv2d, textbook)
+    )
+    assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("case", [(3, 1, 8, 6), (3, 6, 9, 7), (5, 4, 9, 30)])
+def test_what_accelerators_run_is_xlas_own_too(
+    case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def default(*operands: Array, default: Any, **of_platforms: Any) -> Any:
+        return default(*operands)
+
+    monkeypatch.setattr(lax, "platform_dependent", default)
+    taps, dilation, rows, columns = case
+    x, kernel = normal(0, 2, rows, columns, 5), normal(1, taps, taps, 1, 5)
+    ours, theirs = (
+        answer_and_gradients(convolve, x, kernel, dilation)
         for convolve in (depthwise_conv2d, textbook)
     )
     assert_same(ours, theirs)
