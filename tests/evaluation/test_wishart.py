@@ -192,3 +192,10 @@ def test_a_polarimetric_source_is_counted_by_both_classifiers_of_single_pixels(
     fields = {f.name: getattr(source, f.name) for f in dataclasses.fields(source)}
     other = dataclasses.replace(config, data=Data(source=Other(**fields), crop=32))
     assert wishart_evaluation(other, "test") is None
+
+
+def test_a_class_of_pixels_without_any_power_is_refused() -> None:
+    classifier = WishartClassifier(2)
+    classifier.fit(np.zeros((5, 9)), np.ones(5, int))
+    with pytest.raises(UserError, match=r"class 1 is not positive definite \(5 training"):
+        classifier.predict(np.ones((1, 9)))

@@ -171,3 +171,21 @@ def test_a_line_of_objects_has_the_colour_of_its_class() -> None:
         np.testing.assert_allclose(line.get_ydata(), 100 * f1[k])
     np.testing.assert_allclose(mean.get_ydata(), 50 * (f1[0] + f1[2]))
     assert axes.get_ylim() == (-2, 102)
+
+
+def test_each_diagram_has_the_pixels_and_the_error_of_its_own_temperature() -> None:
+    """Of the most probable class, not of another row; at T = 1 left, at the temperature right."""
+    before, after = reliability(0.3), reliability(0.5)
+    for part, factor in ((before, 3), (after, 7)):
+        part.pixels[0, : BINS // 2] *= factor
+        part.right[0] = part.pixels[0] // 4
+        part.confidence[0] = part.pixels[0] * (np.arange(BINS) + 0.5) / BINS
+    figure = reliability_figure(before, after, 1.8, NAMES)
+    for axes, below, part in zip(
+        figure.axes[0:4:2], figure.axes[1:4:2], (before, after), strict=True
+    ):
+        ece = part.ece()
+        assert ece[0] != pytest.approx(ece[1], abs=1e-3)
+        assert axes.get_title().endswith(f"ECE {100 * ece[0]:.2f} %")
+        heights = [bar.get_height() for bar in below.patches]
+        assert heights == pytest.approx((100 * part.pixels[0] / part.pixels[0].sum()).tolist())

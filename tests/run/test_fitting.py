@@ -225,3 +225,21 @@ def moved(step: Any) -> Any:
     name = step.OPEN[0]
     numbers = jax.tree.map(lambda number: number + 1, getattr(step, name))
     return dataclasses.replace(step, **{name: numbers})
+
+
+class Corner(painted.Painted):
+    """Scenes that are labelled in their first window alone."""
+
+    def scenes(self, split: str) -> painted.PaintedScenes:
+        """Of the usual sizes."""
+        found = super().scenes(split)
+        for arrays in found.arrays:
+            arrays["label"][8:], arrays["label"][:, 8:] = IGNORE, IGNORE
+        return found
+
+
+def test_a_scene_counts_that_has_labels_in_one_of_its_windows(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fitting.fitted((Standardize(),), Data(Corner(), crop=8))
+    assert capsys.readouterr().err == ""
