@@ -102,6 +102,19 @@ def test_scenes_of_the_same_names_in_another_folder_are_other_scenes() -> None:
     refuse_trained_pixels(trained, other(**dataclasses.asdict(given)), "test")
 
 
+@pytest.mark.parametrize(
+    "field", ["split", "split_by", "lists", "fractions", "block", "guard", "seed"]
+)
+def test_every_field_that_decides_who_trains_is_compared(field: str) -> None:
+    made = dataclasses.make_dataclass("Made", [field], bases=(_Named,), frozen=True, kw_only=True)
+    place = {"path": "a"} if field == "block" else {}  # what has blocks is one scene
+    kind: Any = type("Kind", (made,), place)
+    trained, given = (kind("a", train=("1",), test=("1",), **{field: n}) for n in (1, 2))
+    refuse_trained_pixels(trained, trained, "test")
+    with pytest.raises(UserError, match=rf"^1: .*\({field} 1 -> 2\)"):
+        refuse_trained_pixels(trained, given, "test")
+
+
 @pytest.fixture
 def reopened(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A run of the network that answers what is painted; records how it was opened."""
