@@ -123,6 +123,7 @@ def reopened(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def reopen(workdir: Path, shape: MeshShape, which: str) -> tuple[Config, step.TrainState]:
         asked.update(workdir=workdir, shape=shape, which=which)
+        config: Config = asked["config"]
         state = step.init_state(config, 2, sharding.make_mesh(shape))
         return config, state.replace(step=jnp.int32(7))  # type: ignore[attr-defined, no-any-return]
 
@@ -186,6 +187,23 @@ def test_a_run_is_assessed_on_other_data_of_its_classes(reopened: dict[str, Any]
         UserError, match=r"classes land, ice, water; the network tells apart land, w"
     ):
         assessment.evaluate(Path("run"), source=renamed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Blocks(painted.Painted):
+    """One scene, cut by a seed."""
+
+    path: str = "a"
+    block: int = 4
+    seed: int = 0
+
+
+def test_a_run_is_not_assessed_on_pixels_that_it_was_trained_on(reopened: dict[str, Any]) -> None:
+    config = reopened["config"]
+    data = dataclasses.replace(config.data, source=Blocks())
+    reopened["config"] = dataclasses.replace(config, data=data)
+    with pytest.raises(UserError, match=r"may have been trained on .*seed 0 -> 1"):
+        assessment.evaluate(Path("run"), source=Blocks(seed=1))
 
 
 def pixels(split: str, steps: slice) -> tuple[np.ndarray, np.ndarray]:
