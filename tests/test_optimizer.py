@@ -100,16 +100,17 @@ def test_sgd_follows_a_mean_of_the_gradients_with_the_decay_inside(nesterov: boo
     kind = Optimizer(
         name="sgd",
         learning_rate=0.1,
-        schedule="constant",
+        schedule="poly",
+        power=1,
         momentum=0.5,
         nesterov=nesterov,
         weight_decay=0.01,
     )
     value, velocity, expected = 1.0, 0.0, []
-    for gradient in (1.0, -2.0, 0.5):
+    for number, gradient in enumerate((1.0, -2.0, 0.5)):
         slope = gradient + 0.01 * value
         velocity = 0.5 * velocity + slope
-        value -= 0.1 * (slope + 0.5 * velocity if nesterov else velocity)
+        value -= 0.1 * (1 - number / 100) * (slope + 0.5 * velocity if nesterov else velocity)
         expected.append(value)
     assert followed(kind, (1.0, -2.0, 0.5)) == pytest.approx(expected, rel=1e-5)
 

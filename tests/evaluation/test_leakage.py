@@ -162,6 +162,19 @@ def test_scenes_of_the_same_names_in_another_folder_are_other_scenes() -> None:
     refuse_trained_pixels(trained, given, "train")
 
 
+@pytest.mark.parametrize(
+    "field", ["split", "split_by", "lists", "fractions", "block", "guard", "seed"]
+)
+def test_every_field_that_decides_who_trains_is_compared(field: str) -> None:
+    made = dataclasses.make_dataclass("Made", [field], bases=(_Named,), frozen=True, kw_only=True)
+    place = {"path": "a"} if field == "block" else {}  # what has blocks is one scene
+    kind: Any = type("Kind", (made,), place)
+    trained, given = (kind("a", train=("1",), test=("1",), **{field: n}) for n in (1, 2))
+    refuse_trained_pixels(trained, trained, "test")
+    with pytest.raises(UserError, match=rf"^1: .*\({field} 1 -> 2\)"):
+        refuse_trained_pixels(trained, given, "test")
+
+
 @pytest.fixture
 def reopened(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A run of the network that answers what is painted; records how it was opened."""
@@ -172,6 +185,7 @@ def reopened(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         workdir: Path, shape: MeshShape, which: str, code: Code
     ) -> tuple[Config, step.TrainState]:
         asked.update(workdir=workdir, shape=shape, which=which)
+        config: Config = asked["config"]
         state = step.init_state(config, 2, sharding.make_mesh(shape))
         return config, state.replace(step=jnp.int32(7))  # type: ignore[attr-defined, no-any-return]
 
@@ -235,6 +249,23 @@ def test_a_run_is_assessed_on_other_data_of_its_classes(reopened: dict[str, Any]
         UserError, match=r"classes land, ice, water; the network tells apart land, w"
     ):
         assessment.evaluate(Path("run"), source=renamed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Blocks(painted.Painted):
+    """One scene, cut by a seed."""
+
+    path: str = "a"
+    block: int = 4
+    seed: int = 0
+
+
+def test_a_run_is_not_assessed_on_pixels_that_it_was_trained_on(reopened: dict[str, Any]) -> None:
+    config = reopened["config"]
+    data = dataclasses.replace(config.data, source=Blocks())
+    reopened["config"] = dataclasses.replace(config, data=data)
+    with pytest.raises(UserError, match=r"may have been trained on .*seed 0 -> 1"):
+        assessment.evaluate(Path("run"), source=Blocks(seed=1))
 
 
 def pixels(split: str, steps: slice) -> tuple[np.ndarray, np.ndarray]:

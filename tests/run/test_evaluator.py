@@ -96,8 +96,9 @@ def test_images_that_are_not_what_was_trained_on_are_refused_before_anything_is_
     assert Evaluator(config, mesh, "test")
     other = dataclasses.replace(config.data.source, **fault)  # type: ignore[type-var]
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=other))
-    with pytest.raises(error, match=fix):
+    with pytest.raises(error, match=fix) as refused:
         Evaluator(config, mesh, "test")
+    assert str(refused.value).startswith(f"The test split of {other.images}")
 
 
 def made(margins: list[list[list[int]]]) -> Evaluation:
@@ -288,11 +289,15 @@ def test_an_evaluation_uses_the_moving_average_and_the_preprocessing(
     config = painted.config(preprocess=(Standardize((0.0, 0.0), (-1.0, 1.0)),))
     mesh = sharding.make_mesh(MeshShape(), jax.devices()[:1])
     state = step.init_state(config, 2, mesh)
-    wrong = Evaluator(config, mesh, "test")
+    wrong = Evaluator(config, mesh, "validation")
     turned = state.replace(ema={"sure": -state.params["sure"]})  # type: ignore[attr-defined]
     # The network sees minus the answer, to which class 0 is nearest; where the average has turned
     # the sign of its one parameter, class 2, which is farthest, has the largest logit.
-    assert wrong(state).confusion[:, 1:].sum() == 0
+    found = wrong(state).confusion
+    assert found[:, 1:].sum() == 0
+    arrays = painted.Painted().scenes("validation").arrays
+    labels = [a["label"][a["valid"] & (a["label"] != IGNORE)] for a in arrays]
+    np.testing.assert_array_equal(found.sum(1), np.bincount(np.concatenate(labels)))
     assert wrong(turned).confusion[:, :2].sum() == 0
 
 
