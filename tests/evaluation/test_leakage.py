@@ -162,19 +162,6 @@ def test_scenes_of_the_same_names_in_another_folder_are_other_scenes() -> None:
     refuse_trained_pixels(trained, given, "train")
 
 
-@pytest.mark.parametrize(
-    "field", ["split", "split_by", "lists", "fractions", "block", "guard", "seed"]
-)
-def test_every_field_that_decides_who_trains_is_compared(field: str) -> None:
-    made = dataclasses.make_dataclass("Made", [field], bases=(_Named,), frozen=True, kw_only=True)
-    place = {"path": "a"} if field == "block" else {}  # what has blocks is one scene
-    kind: Any = type("Kind", (made,), place)
-    trained, given = (kind("a", train=("1",), test=("1",), **{field: n}) for n in (1, 2))
-    refuse_trained_pixels(trained, trained, "test")
-    with pytest.raises(UserError, match=rf"^1: .*\({field} 1 -> 2\)"):
-        refuse_trained_pixels(trained, given, "test")
-
-
 @pytest.fixture
 def reopened(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A run of the network that answers what is painted; records how it was opened."""
@@ -256,8 +243,11 @@ class Blocks(painted.Painted):
     """One scene, cut by a seed."""
 
     path: str = "a"
-    block: int = 4
     seed: int = 0
+
+    def origin(self) -> Origin:
+        """One scene, of which the seed decides who trains."""
+        return Origin(self.path, {"seed": self.seed}, whole=False)
 
 
 def test_a_run_is_not_assessed_on_pixels_that_it_was_trained_on(reopened: dict[str, Any]) -> None:
