@@ -3,11 +3,11 @@
     import jaxseg
 
     model = jaxseg.UNet(num_classes=5)            every network, loss, transform and dataset
-    run = jaxseg.load_run("runs/unet")            a trained network, ready to be asked
+    run = jaxseg.load_run("runs/unet")            a trained network
     classes = run.predict(image)                  (H, W) uint8, 255 = no data
 
 Letters of shapes, everywhere: B batch, H rows, W columns, C bands, K classes, F features; channels
-last. Importing this file imports nothing else: a name is loaded when it is asked for.
+last. Importing this file imports nothing else: a name is loaded when it is first used.
 """
 
 import importlib
@@ -51,7 +51,7 @@ _NAMES = {
     "load_run": "run.loaded",
     "train": "run.training",
 }
-"""Name -> room, of what is not a network, a dataset, a loss or a transform."""
+"""Public name -> module, for names that are not networks, datasets, losses or transforms."""
 
 _FAMILIES = {
     "models": r"^    num_classes: int",
@@ -59,17 +59,17 @@ _FAMILIES = {
     "losses": r"^    weight: float",
     "transforms": r"^    def __call__\(self, (image|key)",
 }
-"""Folder -> what its public classes have; they are found by that, so a new file needs no entry."""
+"""Folder -> pattern by which its public classes are found, so that a new file needs no entry."""
 
 
 def shipped_configs() -> dict[str, Path]:
-    """The configs that come with the library, by name."""
-    # In a wheel they lie inside the package, in a checkout beside it.
+    """The configs that are part of the library, by name."""
+    # In a wheel they are inside the package, in a checkout beside it.
     folder = _HERE / "configs" if (_HERE / "configs").is_dir() else _HERE.parent / "configs"
     return {file.stem: file for file in sorted(folder.glob("*.py"))}
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever the room has)
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (any object)
     if name in _NAMES:
         return getattr(importlib.import_module(f"jaxseg.{_NAMES[name]}"), name)
     room = _classes().get(name)

@@ -1,7 +1,7 @@
 """The screen: one console, one look of a progress bar, and logs that do not tear the bar.
 
-It lies below every room that shows something. On a terminal a bar stays at the bottom and the rest
-scrolls above it; anywhere else (a file, a pipe, a batch system) there are only plain lines.
+Every module that shows something uses it. On a terminal the bar stays at the bottom and everything
+else scrolls above it; elsewhere (a file, a pipe, a batch system) only plain lines are written.
 """
 
 import logging
@@ -21,7 +21,7 @@ SECONDS_BETWEEN_PLAIN_LINES = 10.0
 
 
 def make_console(file: TextIO | None = None) -> Console:
-    """The console of the library: as wide as the terminal, or 100 columns where there is none.
+    """The console of the library: as wide as the terminal, or 100 columns without one.
 
     Args:
         file: Where to write; standard output if None.
@@ -31,7 +31,7 @@ def make_console(file: TextIO | None = None) -> Console:
 
 
 def say(console: Console, text: str) -> None:
-    """Shows one line as it is; only a terminal wraps it."""
+    """Shows one line unchanged; it is wrapped on a terminal only."""
     console.print(Text(text), soft_wrap=not console.is_terminal)
 
 
@@ -63,14 +63,14 @@ def track(
     console: Console,
     progress: Progress | None = None,
 ) -> Iterator[T]:
-    """Yields the items and shows how many are done: a bar on a terminal, else now and then a line.
+    """Yields the items and shows how many are done: a bar on a terminal, else occasional lines.
 
     Args:
         items: Anything to loop over.
         what: One or two words, such as "validation".
         total: How many items there are, if known.
         console: Where to show it.
-        progress: A running `progress_bar` to show it in; its own if None.
+        progress: A running `progress_bar` to show it in; None = a new one.
     """
     bar = progress_bar(console) if progress is None else progress
     if bar.disable:
@@ -114,19 +114,19 @@ def _told_in_lines(
 class LogsAboveTheBar(logging.Handler):
     """Sends log records through the console while a bar is shown.
 
-    Python's and absl's handlers hold the terminal itself, past rich's redirection, and would write
-    into the bar. They are set aside on `with`, and put back after it. What C++ code (XLA) writes
-    to the process's stderr is out of Python's reach and may leave one torn line.
+    The handlers of Python and absl write to the terminal directly, bypassing rich's redirection,
+    and would write into the bar. They are removed on entering `with` and restored on leaving it.
+    Python cannot intercept what C++ code (XLA) writes to stderr; this may leave one torn line.
     """
 
     def __init__(self, console: Console) -> None:
-        """Prepares; nothing is replaced before `with`."""
+        """Replaces no handlers yet; that happens on entering `with`."""
         super().__init__()
         self._console = console
         self._aside: list[logging.Handler] = []
 
     def __enter__(self) -> None:
-        """Takes the place of the handlers that write to the terminal."""
+        """Replaces the handlers that write to the terminal."""
         root = logging.getLogger()
         if any(isinstance(handler, LogsAboveTheBar) for handler in root.handlers):
             return
@@ -136,7 +136,7 @@ class LogsAboveTheBar(logging.Handler):
         root.addHandler(self)
 
     def __exit__(self, *_: object) -> None:
-        """Puts them back."""
+        """Restores them."""
         root = logging.getLogger()
         root.removeHandler(self)
         for handler in self._aside:

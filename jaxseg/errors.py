@@ -9,14 +9,14 @@ class UserError(ValueError):
 
 
 def check_least(value: Any, flag: str) -> None:  # noqa: ANN401  (any dataclass)
-    """Compares the numbers of a dataclass with what its fields say is `least`.
+    """Compares the values of a dataclass with the minimum that its fields state.
 
     Args:
-        value: A dataclass whose fields may have `least` in their metadata.
+        value: A dataclass whose fields may have a minimum, `least`, in their metadata.
         flag: What the command line calls it, such as `--config.data`.
 
     Raises:
-        UserError: A number is smaller.
+        UserError: A value is smaller than its minimum.
     """
     for field in dataclasses.fields(value):
         number, least = getattr(value, field.name), field.metadata.get("least")

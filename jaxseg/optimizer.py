@@ -1,4 +1,4 @@
-"""The optimizer and its learning-rate schedule, described by values and built from Optax."""
+"""The optimizer and its learning-rate schedule: described by values, built with Optax."""
 
 import dataclasses
 from typing import Literal
@@ -12,20 +12,20 @@ from jaxseg.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """How parameters follow their gradients.
+    """Settings of the optimizer.
 
     Attributes:
         learning_rate: Peak learning rate.
-        name: `sgd` (with momentum; decay is part of the gradient, as in PyTorch) or `adamw`
+        name: `sgd` (with momentum; the decay is added to the gradient, as in PyTorch) or `adamw`
             (decoupled decay).
         schedule: `constant`, `poly` ((1 - t)^power, DeepLab and PSPNet) or `cosine`, over the whole
             run.
         power: Exponent of `poly`.
-        warmup: Steps of linear rise to the peak, the first at a peak divided by them; the schedule
-            spans the rest.
+        warmup: Steps of linear rise to the peak, beginning at peak / warmup; the schedule spans
+            the remaining steps.
         momentum: Momentum of `sgd`.
-        nesterov: Whether `sgd` looks ahead.
-        weight_decay: Decay of kernels; biases and normalisation parameters never decay.
+        nesterov: Whether `sgd` uses Nesterov momentum.
+        weight_decay: Weight decay of kernels; biases and normalisation parameters never decay.
         clip: Largest global norm of the gradient; None = unlimited.
         ema: Decay of the exponential moving average of the parameters that evaluation uses; None =
             no average.
@@ -47,7 +47,7 @@ def learning_rate(optimizer: Optimizer, num_steps: int) -> optax.Schedule:
     """Step -> learning rate, over a run of `num_steps` steps.
 
     Raises:
-        UserError: The warm-up is as long as the run.
+        UserError: The warm-up is negative or not shorter than the run.
     """
     rest = num_steps - optimizer.warmup
     if optimizer.warmup < 0 or rest <= 0:

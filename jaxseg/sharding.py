@@ -1,8 +1,8 @@
 """Where arrays live: one mesh of three named axes, and the placement of batches and states on it.
 
-This is the only file that knows devices. `data` and `fsdp` both cut the batch; `fsdp` also cuts the
-large parameters; `space` cuts the rows of every image, and XLA exchanges the halos of convolutions
-by itself.
+Only this file deals with devices. `data` and `fsdp` both split the batch; `fsdp` also splits the
+large parameters; `space` splits the rows of every image, and XLA exchanges the halos of
+convolutions automatically.
 """
 
 import dataclasses
@@ -25,12 +25,13 @@ SMALL = 2**14
 
 @dataclasses.dataclass(frozen=True)
 class MeshShape:
-    """How many devices stand along each axis of the mesh.
+    """Number of devices along each axis of the mesh.
 
     Attributes:
-        data: Devices that each take a part of the batch; -1 = all that the other two axes leave.
-        fsdp: Devices that take a part of the batch and of every large parameter, gradient and
-            optimizer moment.
+        data: Devices that each take a part of the batch; -1 = all devices that the other two axes
+            leave.
+        fsdp: Devices that each take a part of the batch and of every large parameter, gradient
+            and optimizer moment.
         space: Devices that each take a band of rows of every image, for images too large for one
             device.
     """
@@ -41,11 +42,12 @@ class MeshShape:
 
 
 def give_pretended_devices_threads() -> None:
-    """Lets XLA start four threads for each CPU device that `XLA_FLAGS` pretends to have.
+    """Lets XLA start four threads for each CPU device that `XLA_FLAGS` simulates.
 
-    A collective blocks one or more threads of each device until all have come. XLA starts as many
-    threads as there are cores, or as `NPROC` says when it first meets the CPU; with fewer than the
-    devices need they wait for each other for ever. A value of `NPROC` that is there stays.
+    A collective blocks one or more threads of each device until all devices have reached it. XLA
+    starts one thread per core, or `NPROC` threads if that is set when the CPU backend is
+    initialized; with fewer threads than the devices need, they deadlock. An existing value of
+    `NPROC` is kept.
     """
     pretended = re.search(
         r"--xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", "")
@@ -54,14 +56,14 @@ def give_pretended_devices_threads() -> None:
         os.environ.setdefault("NPROC", str(4 * int(pretended[1])))
 
 
-give_pretended_devices_threads()  # before anybody can have met the CPU
+give_pretended_devices_threads()  # must run before the CPU backend is initialized
 
 
 def make_mesh(shape: MeshShape, devices: list[jax.Device] | None = None) -> Mesh:
     """The mesh of `shape` over `devices` (default: all devices of all processes).
 
     Raises:
-        UserError: The axes do not multiply to the number of devices.
+        UserError: The product of the axes is not the number of devices.
     """
     devices = jax.devices() if devices is None else devices
     count = len(devices)
@@ -71,7 +73,7 @@ def make_mesh(shape: MeshShape, devices: list[jax.Device] | None = None) -> Mesh
     if min(sizes) < 1 or math.prod(sizes) != count:
         raise UserError(
             f"Mesh data={shape.data}, fsdp={shape.fsdp}, space={shape.space} on {count} device(s): "
-            f"the three must be positive and multiply to {count}. Use data=-1 (whatever is left) "
+            f"all three must be positive, and their product {count}. Use data=-1 (all that remain) "
             f"and divisors of {count} for the others."
         )
     # Explicit axes (the default of make_mesh) break the gradient of convolutions over sharded rows.
@@ -84,14 +86,15 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Placement of what every device holds whole."""
+    """Placement of arrays that every device holds in full."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def state_shardings(mesh: Mesh, abstract_state: chex.ArrayTree) -> chex.ArrayTree:
-    """A NamedSharding for every leaf: large ones cut along their largest axis that `fsdp` divides.
+    """A NamedSharding for every leaf; large leaves are split along `fsdp`.
 
-    The rule looks at shapes only, so optimizer moments and averages follow their parameters.
+    A large leaf is split along its largest axis that `fsdp` divides. The rule depends on shapes
+    only, so optimizer moments and averages are placed like their parameters.
     """
     parts = mesh.shape["fsdp"]
 
@@ -106,22 +109,22 @@ def state_shardings(mesh: Mesh, abstract_state: chex.ArrayTree) -> chex.ArrayTre
 
 
 def gathered(mesh: Mesh, tree: chex.ArrayTree) -> chex.ArrayTree:
-    """Inside jit: the leaves whole on every device, for the time of their use.
+    """Inside jit: the full leaves on every device, while they are used.
 
     This is what makes `fsdp` fully sharded data parallelism (Rajbhandari et al., ZeRO, 2020) and
-    not a split of the computation by channels. Left to itself, XLA (jax 0.10.2) does the latter and
-    answers wrongly where rows are cut too: the features of one residual block were off by 180 %.
+    not a split of the computation by channels. By default XLA (jax 0.10.2) does the latter, and its
+    results are wrong if rows are split too: the features of one residual block were off by 180 %.
     """
     whole: chex.ArrayTree = jax.lax.with_sharding_constraint(tree, replicated(mesh))
     return whole
 
 
 def check_batch(mesh: Mesh, batch_size: int, height: int) -> None:
-    """Refuses a batch that the mesh cannot cut evenly.
+    """Rejects a batch that the mesh cannot split evenly.
 
     Raises:
-        UserError: `batch_size` is no multiple of data * fsdp, or `height` none of space, or the
-            rows of one image would lie in two processes.
+        UserError: `batch_size` is not a multiple of data * fsdp, `height` is not a multiple of
+            space, or the rows of one image would lie in two processes.
     """
     parts = mesh.shape["data"] * mesh.shape["fsdp"]
     space = mesh.shape["space"]
@@ -152,7 +155,7 @@ def local_positions(mesh: Mesh, batch_size: int) -> list[int]:
 
 
 def place_batch(mesh: Mesh, local_batch: dict[str, NDArray[Any]]) -> dict[str, jax.Array]:
-    """Puts this process's part of a batch on its devices; the result is the global batch."""
+    """Puts this process's part of a batch on its devices and returns the global batch."""
     batch: dict[str, jax.Array] = jax.make_array_from_process_local_data(
         batch_sharding(mesh), local_batch
     )

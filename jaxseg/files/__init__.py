@@ -1,1 +1,1 @@
-"""What lies on disks: rasters and polarimetric scenes, read by windows where they are."""
+"""Files on disk: rasters and polarimetric scenes, read window by window without conversion."""

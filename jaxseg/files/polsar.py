@@ -1,11 +1,11 @@
-"""Polarimetric scenes on disk, read by windows: PolSARpro folders and complex GeoTIFF.
+"""Polarimetric scenes on disk, read window by window: PolSARpro folders and complex GeoTIFF.
 
     a PolSARpro folder of T3, C3, C2 or S2
     a folder with four complex GeoTIFF files whose names end in hh, hv, vh and vv
     one GeoTIFF of four complex bands HH, HV, VH, VV, or of nine T11, T12 ... T33 or C11 ... C33
 
-Planes are mapped into memory, so a window costs what it holds, however large the scene is. Whatever
-is wrong with a file is a `UserError` that names it.
+Planes are memory-mapped, so the cost of a window does not depend on the size of the scene. Every
+fault of a file is reported as a `UserError` that names it.
 """
 
 import itertools
@@ -26,10 +26,10 @@ from jaxseg.physics import decompositions, polsar
 from jaxseg.scenes.scene import Window
 
 MOSTLY_BAD = 0.5
-"""Share of bad pixels in a scene above which its files, not its pixels, must be wrong."""
+"""Share of bad pixels above which the files of a scene are considered wrong."""
 
 PROBE = 64
-"""Rows and columns of the windows that a scene is judged by before it is used, 8 x 8 across it."""
+"""Rows and columns of the 8 x 8 windows across a scene that are checked before it is used."""
 
 _ALLOWED = (
     "Give a PolSARpro folder (T3, C3, C2 or S2: .bin files with config.txt or .hdr), a folder with "
@@ -40,18 +40,19 @@ _ALLOWED = (
 
 @dataclass(frozen=True)
 class PolsarScene:
-    """A scene whose files have been found, and whose sizes agree.
+    """A scene whose files exist and agree in size.
 
     Attributes:
         path: The folder or file.
         kind: What its planes are elements of.
         height: Rows.
         width: Columns.
-        gsd: Ground sample distance in metres, or None where the files do not tell.
-        planes: What reads a window of each plane: S2 in the order HH, HV, VH, VV; matrices as real
-            planes in the order of `sensors.polsar`, or all nine elements as complex ones.
-        names: What messages call the planes.
-        header: What the first GeoTIFF says; None of a PolSARpro folder.
+        gsd: Ground sample distance in metres; None if the files do not state it.
+        planes: Functions that each read a window of one plane: S2 in the order HH, HV, VH, VV;
+            matrices as real planes in the order of `physics.polsar`, or all nine elements as
+            complex ones.
+        names: Names of the planes in messages.
+        header: Header of the first GeoTIFF; None for a PolSARpro folder.
     """
 
     path: str
@@ -64,7 +65,7 @@ class PolsarScene:
     header: raster.Header | None = None
 
     def read(self, window: Window) -> NDArray[np.generic]:
-        """The window's planes as they are stored: (h, w, 9) or (h, w, 4) float32, or complex64.
+        """The window's planes as stored: (h, w, 9) or (h, w, 4) float32, or complex64.
 
         Raises:
             UserError: A file cannot be read.
@@ -72,13 +73,13 @@ class PolsarScene:
         return np.stack([plane(window) for plane in self.planes], axis=-1)
 
     def matrices(self, window: Window) -> "Matrices":
-        """The window as coherency matrices, and which of them are some.
+        """The window as coherency matrices, and which pixels hold valid ones.
 
         Raises:
             UserError: A file cannot be read.
         """
         raw = self.read(window)
-        with jax.default_device(jax.local_devices(backend="cpu")[0]):  # hosts read, devices train
+        with jax.default_device(jax.local_devices(backend="cpu")[0]):  # reading is the host's work
             known = np.asarray(decompositions.has_data(raw))
             bands = jnp.asarray(np.where(known[..., None], raw, np.zeros((), raw.dtype)))
             hermitian: NDArray[np.bool_] | bool = True
@@ -94,7 +95,7 @@ class PolsarScene:
         return Matrices(np.asarray(bands, np.float32), known, np.asarray(good))
 
     def usable(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """The bands of `matrices`, zero where they are none, and (h, w) bool where they are.
+        """The bands of `matrices`, zero where they are invalid, and the (h, w) bool mask of validity.
 
         Raises:
             UserError: A file cannot be read.
@@ -103,10 +104,10 @@ class PolsarScene:
         return np.where(good[..., None], bands, np.float32(0)), good
 
     def refuse_impossible(self) -> None:
-        """Looks at windows across the scene; a corner of bad pixels is no reason to refuse it.
+        """Checks windows across the scene; a corner of bad pixels alone does not reject it.
 
         Raises:
-            UserError: A file cannot be read, or most pixels are no matrix of a radar.
+            UserError: A file cannot be read, or most pixels are not valid matrices.
         """
         height, width = min(PROBE, self.height), min(PROBE, self.width)
         tops = np.unique(np.linspace(0, self.height - height, 8).astype(int))
@@ -123,9 +124,9 @@ class Matrices(NamedTuple):
     """A window of a scene.
 
     Attributes:
-        bands: (h, w, 9) float32 bands of T3, or (h, w, 4) of C2, zero without data.
-        known: (h, w) bool, False without data: zero in all bands, or not finite.
-        good: (h, w) bool, whether it is a Hermitian, positive semidefinite matrix with data.
+        bands: (h, w, 9) float32 bands of T3, or (h, w, 4) of C2, zero where there is no data.
+        known: (h, w) bool, False where there is no data: zero in all bands, or not finite.
+        good: (h, w) bool, True where there is data and a Hermitian, positive semidefinite matrix.
     """
 
     bands: NDArray[np.float32]
@@ -136,9 +137,9 @@ class Matrices(NamedTuple):
 def impossible(path: str, bad: int, counted: int) -> str:
     """The message about a scene in which most matrices are impossible."""
     return (
-        f"{path}: {bad} of {counted} pixels ({bad / counted:.1%}) are no Hermitian, "
-        f"positive semidefinite matrix (to {decompositions.TOLERANCE:g} of the span). No radar "
-        "measures that: planes are swapped, or not linear power (dB?). Write them anew."
+        f"{path}: {bad} of {counted} pixels ({bad / counted:.1%}) are not Hermitian, "
+        f"positive semidefinite matrices (to {decompositions.TOLERANCE:g} of the span). No radar "
+        "measures that: planes are swapped, or not linear power (dB?). Write them again."
     )
 
 
@@ -146,8 +147,8 @@ def open_polsar(path: str | Path) -> PolsarScene:
     """Finds the files of a scene and checks their sizes; no pixel is read.
 
     Raises:
-        UserError: There is none, an element is missing, a file is truncated or has another size or
-            grid than the others, or its numbers are of a type that cannot be meant.
+        UserError: There is no scene, an element is missing, a file is truncated or differs from
+            the others in size or grid, or its data type does not fit.
     """
     place = Path(path)
     if not place.exists():
@@ -203,13 +204,13 @@ def _four_geotiffs(folder: Path) -> PolsarScene:
         if len(found) != 1:
             names = ", ".join(file.name for file in found) or "none"
             raise UserError(
-                f"{folder}: GeoTIFF files whose name ends in {band.lower()}: {names}. It has to be "
+                f"{folder}: GeoTIFF files whose name ends in {band.lower()}: {names}. There must be "
                 "exactly one for each of hh, hv, vh, vv."
             )
         headers.append(raster.header(str(found[0])))
         _check_complex(headers[-1])
         if headers[-1].bands != 1:
-            raise UserError(f"{found[0]} has {headers[-1].bands} bands: one was expected.")
+            raise UserError(f"{found[0]} has {headers[-1].bands} bands: it must have one.")
         planes.append((headers[-1], 1))
     first = headers[0]
     for header in headers[1:]:
@@ -220,7 +221,7 @@ def _four_geotiffs(folder: Path) -> PolsarScene:
                 one, two = shown
                 raise UserError(
                     f"{header.path}: its {what} is {one}, that of {first.path} is {two}. All four "
-                    "have to have one grid."
+                    "must have the same grid."
                 )
     return _of_rasters(str(folder), "S2", first, planes)
 
@@ -228,8 +229,8 @@ def _four_geotiffs(folder: Path) -> PolsarScene:
 def _check_complex(header: raster.Header) -> None:
     if header.dtype.kind != "c":
         raise UserError(
-            f"{header.path} holds {header.dtype} numbers, not complex ones: amplitudes have lost "
-            f"their phase and are no scattering matrix. {_ALLOWED}"
+            f"{header.path} holds {header.dtype} values, not complex ones: amplitudes have no "
+            f"phase and are not a scattering matrix. {_ALLOWED}"
         )
 
 
@@ -241,7 +242,7 @@ def _of_rasters(
 
         def read(window: Window) -> NDArray[np.generic]:
             plane = raster.read(file.path, window, bands=[band])[..., 0].astype(np.complex64)
-            # Zeros are no data where all planes have them, tagged or not.
+            # Pixels that are zero in all planes mean no data, tagged or not.
             return np.where(plane == nodata, np.complex64(np.nan), plane) if nodata else plane
 
         return read

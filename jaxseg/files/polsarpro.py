@@ -1,11 +1,11 @@
-"""PolSARpro folders: which planes there are, their size and type, and windows of them.
+"""PolSARpro folders: their planes, the size and type of these, and windows of them.
 
     T3/   T11.bin  T12_real.bin  T12_imag.bin  ...  T33.bin  config.txt      float32 a plane
     C3/   C11.bin  ...                                                        likewise
     C2/   C11.bin  C12_real.bin  C12_imag.bin  C22.bin  config.txt
     S2/   s11.bin  s12.bin  s21.bin  s22.bin  config.txt                      complex64
 
-Beside each plane may be an ENVI header (.bin.hdr or .hdr), which then has to agree with config.txt.
+A plane may have an ENVI header (.bin.hdr or .hdr) beside it, which has to agree with config.txt.
 
 Source: the formats of ESA's PolSARpro 6, from its files, and of ENVI headers.
 """
@@ -34,20 +34,20 @@ FILES: dict[Kind, tuple[str, ...]] = {
     "C2": ("C11", "C22", "C12_real", "C12_imag"),
     "S2": ("s11", "s12", "s21", "s22"),
 }
-"""Names of the planes without .bin, the diagonal first."""
+"""Names of the planes without .bin, diagonal first."""
 
 _ENVI_TYPES = {4: "f4", 6: "c8"}
 
 
 class Folder(NamedTuple):
-    """A folder whose planes are there and as large as they have to be.
+    """A folder whose planes exist and have the right size.
 
     Attributes:
         kind: What the planes are elements of.
         height: Rows.
         width: Columns.
-        gsd: Ground sample distance in metres, or None.
-        planes: In the order of `FILES`.
+        gsd: Ground sample distance in metres, or None if not known.
+        planes: Functions that read a window of each plane, in the order of `FILES`.
     """
 
     kind: Kind
@@ -58,10 +58,10 @@ class Folder(NamedTuple):
 
 
 def open_folder(folder: Path) -> Folder:
-    """Finds the planes and checks their sizes; no number is read.
+    """Finds the planes and checks their sizes; no pixel is read.
 
     Raises:
-        UserError: One is missing, truncated, of another size or of a type that cannot be meant.
+        UserError: A plane is missing, truncated, of another size or of a wrong data type.
     """
     if (folder / "T44.bin").exists() or (folder / "C44.bin").exists():
         raise UserError(
@@ -75,8 +75,8 @@ def open_folder(folder: Path) -> Folder:
     elif not any(folder.glob("C[0-9]*.bin")):
         names = ", ".join(sorted(file.name for file in folder.glob("*.bin"))[:9])
         raise UserError(
-            f"{folder} holds {names}: no planes of T3, C3, C2 or S2, whose names begin with T11, "
-            "C11 or s11."
+            f"{folder} holds {names}: these are not planes of T3, C3, C2 or S2, which are named "
+            "T11, C11, s11 and so on."
         )
     else:
         beyond = [*folder.glob("C33.bin"), *folder.glob("C13_*.bin"), *folder.glob("C23_*.bin")]
@@ -99,7 +99,7 @@ def open_folder(folder: Path) -> Folder:
         if other != size:
             raise UserError(
                 f"{file}: its header says {other[0]} x {other[1]} pixels, the folder has "
-                f"{size[0]} x {size[1]}. All planes have to have one grid."
+                f"{size[0]} x {size[1]}. All planes must have the same grid."
             )
     places = {file: h.place for file, h in headers.items() if h is not None and h.place}
     for file, place in places.items():
@@ -107,7 +107,7 @@ def open_folder(folder: Path) -> Folder:
         if place != wanted:
             raise UserError(
                 f"{file}: its header says map info {place}, that of {first} {wanted}. All planes "
-                "have to have one grid."
+                "must have the same grid."
             )
     meant = np.dtype("c8" if kind == "S2" else "f4")
     planes = []
@@ -115,7 +115,7 @@ def open_folder(folder: Path) -> Folder:
         header = headers[file]
         stored = meant if header is None else header.dtype
         if stored.newbyteorder("=") != meant:
-            raise UserError(f"{file}: its header says {stored} numbers, {kind} has {meant}.")
+            raise UserError(f"{file}: its header says {stored}, but {kind} has {meant} values.")
         offset = 0 if header is None else header.offset
         _check_bytes(file, size, stored.itemsize, offset)
         planes.append(functools.partial(_mapped, str(file), stored, offset, size))
@@ -126,10 +126,10 @@ def open_folder(folder: Path) -> Folder:
 def _check_bytes(file: Path, size: tuple[int, int], itemsize: int, offset: int) -> None:
     found, expected = file.stat().st_size, offset + size[0] * size[1] * itemsize
     if found != expected:
-        why = "it is truncated" if found < expected else "it is of another scene"
+        why = "it is truncated" if found < expected else "it belongs to another scene"
         raise UserError(
-            f"{file} has {found} bytes; {size[0]} x {size[1]} numbers of {itemsize} bytes are "
-            f"{expected}: {why}, or the size in config.txt or .hdr is wrong. Fetch it again."
+            f"{file} has {found} bytes; {size[0]} x {size[1]} values of {itemsize} bytes are "
+            f"{expected}: {why}, or the size in config.txt or .hdr is wrong. Download it again."
         )
 
 
@@ -140,7 +140,7 @@ def _mapped(
     try:
         plane = np.memmap(file, dtype, "r", offset, size)
     except (OSError, ValueError) as error:
-        raise UserError(f"Cannot read {file}: {error}. Fetch it again.") from error
+        raise UserError(f"Cannot read {file}: {error}. Download it again.") from error
     rows = slice(window.y, window.y + window.height)
     part = plane[rows, window.x : window.x + window.width]
     return part.astype(dtype.newbyteorder("="))
@@ -157,7 +157,7 @@ class _Header(NamedTuple):
 
 
 def _config(file: Path) -> tuple[int, int] | None:
-    """(rows, columns) of PolSARpro's config.txt; None where there is none."""
+    """(rows, columns) of PolSARpro's config.txt; None if there is no such file."""
     if not file.exists():
         return None
     lines = [line.strip() for line in file.read_text(errors="replace").splitlines()]
@@ -166,15 +166,15 @@ def _config(file: Path) -> tuple[int, int] | None:
         value = lines[lines.index(name) + 1] if name in lines[:-1] else ""
         if not value.isdigit() or int(value) < 1:
             raise UserError(
-                f"{file}: no whole number below the line {name}. PolSARpro writes the lines Nrow, "
-                "544, ---------, Ncol, 368."
+                f"{file}: no whole number follows the line {name}. PolSARpro writes lines such as "
+                "Nrow, 544, ---------, Ncol, 368."
             )
         numbers.append(int(value))
     return numbers[0], numbers[1]
 
 
 def _envi(file: Path) -> _Header | None:
-    """The ENVI header beside a plane, file.bin.hdr or file.hdr; None where there is none."""
+    """The ENVI header beside a plane, file.bin.hdr or file.hdr; None if there is no header."""
     places = [file.with_name(file.name + ".hdr"), file.with_suffix(".hdr")]
     place = next((place for place in places if place.exists()), None)
     if place is None:
@@ -188,13 +188,13 @@ def _envi(file: Path) -> _Header | None:
     def number(key: str, default: int | None = None) -> int:
         value = entries.get(key, "" if default is None else str(default))
         if not value.isdigit():
-            raise UserError(f"{place}: '{key}' is {value or 'missing'}; it has to be a number.")
+            raise UserError(f"{place}: '{key}' is {value or 'missing'}; it must be a whole number.")
         return int(value)
 
     code = number("data type")
     if code not in _ENVI_TYPES:
         raise UserError(
-            f"{place}: data type {code}. PolSARpro has 4 (float32) or 6 (complex of two float32)."
+            f"{place}: data type {code}. PolSARpro uses 4 (float32) or 6 (complex of two float32)."
         )
     order = ">" if number("byte order", 0) else "<"
     size = number("lines"), number("samples")
@@ -211,7 +211,7 @@ def _envi(file: Path) -> _Header | None:
 
 
 def _metres(map_info: str) -> float | None:
-    """The pixel's side of an ENVI map info in metres; None in degrees or without one."""
+    """Pixel size in metres by ENVI's map info; None if it is missing or in degrees."""
     parts = [part.strip() for part in map_info.strip("{}").split(",")]
     if len(parts) < 7 or "lat" in parts[0].lower() or "degrees" in map_info.lower():
         return None

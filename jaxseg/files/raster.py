@@ -1,8 +1,7 @@
-"""Pixels and facts of image files, read by windows: GeoTIFF, PNG, JPEG and what else GDAL opens.
+"""Pixels and metadata of image files, read window by window: GeoTIFF, PNG, JPEG, all GDAL formats.
 
-The only door to rasterio. Every function is safe to call from many threads at once: open files are
-kept in one pool and lent to one thread at a time, so that a second window of a file costs no second
-opening.
+Only this module uses rasterio. Every function is thread-safe: open files are kept in one pool and
+lent to one thread at a time, so that reading a second window does not open the file again.
 """
 
 import os
@@ -32,17 +31,17 @@ OPEN_FILES = 256
 """How many files stay open for their next window; systems commonly allow a process 1024."""
 
 _GDAL = {
-    # A cut-off JPEG or PNG is an error; by GDAL's defaults it reads as gray or black below the cut.
+    # A truncated JPEG or PNG is an error; by GDAL's default the missing part reads as gray or black.
     "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE",
     "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
-    # Opening one file of a million must not list their folder; side-car files are still found.
+    # Opening one of a million files must not list their folder; side-car files are still found.
     "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
 }
 
-# Single looks of many radars are pairs of 16-bit integers, a type that NumPy lacks.
+# Single-look data of many radars are pairs of 16-bit integers, a type that NumPy lacks.
 _READ_AS = {"complex_int16": "complex64"}
 
-# A photograph has no coordinates; that is no reason to warn.
+# Photographs have no coordinates, which needs no warning.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 
@@ -54,15 +53,15 @@ class Header:
         path: The file.
         height: Rows.
         width: Columns.
-        dtype: Type of the numbers as they are read, equal in all bands.
+        dtype: Data type of the values as read, equal in all bands.
         descriptions: Each band's name, by its description or as a colour of a picture, or None.
-        nodata: Each band's tagged number for "no data" (may be NaN), or None.
-        scales: Each band's tagged factor from numbers to the physical quantity; 1 if none is.
-        offsets: What is added then; 0 if none is tagged.
-        tags: What else the file says of itself.
+        nodata: Each band's tagged value for "no data" (may be NaN), or None.
+        scales: Each band's tagged factor from values to the physical quantity; 1 if not tagged.
+        offsets: Offset added after scaling; 0 if not tagged.
+        tags: Other metadata of the file.
         alpha: Number of the band that is tagged as opacity (bands count from 1), or None.
-        masked: Whether it has a validity mask beside its numbers: alpha, internal or side-car.
-        palette: (256, 3) uint8 RGB colours that a one-band picture's numbers point to, or None.
+        masked: Whether it has a validity mask besides its values: alpha, internal or side-car.
+        palette: (256, 3) uint8 RGB colours that a one-band picture's values index, or None.
         crs: Coordinate reference system, or None.
         transform: (column, row) -> (x, y) in the CRS; the identity without georeference.
     """
@@ -89,9 +88,9 @@ class Header:
 
     @property
     def gsd(self) -> float | None:
-        """Ground sample distance: the side in metres of a square as large as a pixel.
+        """Ground sample distance: side length in metres of a square with the area of a pixel.
 
-        None without a CRS, and in one of degrees, whose length depends on the place.
+        None without a CRS, and for a CRS in degrees, whose length depends on the place.
         """
         if self.crs is None or not self.crs.is_projected:
             return None
@@ -100,16 +99,16 @@ class Header:
 
 
 def header(path: str) -> Header:
-    """The facts of a file; no pixel is read.
+    """The metadata of a file; no pixel is read.
 
     Raises:
-        UserError: There is no such file, or it is damaged or no image.
+        UserError: There is no such file, or it is damaged or not an image.
     """
     with _lent(path) as file:
         types = sorted(set(file.dtypes))
         if len(types) > 1:
             raise UserError(
-                f"{path}: its bands have different types ({', '.join(types)}). Write them with one."
+                f"{path}: its bands have different types ({', '.join(types)}). Convert all to one."
             )
         alpha = [
             number
@@ -135,7 +134,7 @@ def header(path: str) -> Header:
 
 
 def wavelengths(path: str) -> tuple[float, ...]:
-    """Centre of each band in nanometres, 0 where a band has none, by ENVI's and GDAL's tags.
+    """Centre of each band in nanometres by the tags of ENVI and GDAL, 0 if a band has no tag.
 
     Raises:
         UserError: The file cannot be read.
@@ -152,18 +151,18 @@ def wavelengths(path: str) -> tuple[float, ...]:
                 continue
             value = _number(tags.get("wavelength", ""))
             unit = tags.get("wavelength_units", tags.get("wavelength_unit", "")).lower()
-            # Without a unit: no sensor has a band at 50 nanometres, or at 50 micrometres.
+            # If no unit is given: no sensor has a band at 50 nanometres or at 50 micrometres.
             micro = unit.startswith("micro") or unit in ("um", "\N{MICRO SIGN}m") or value < 50
             found.append(1000 * value if micro and not unit.startswith("nano") else value)
         return tuple(found)
 
 
 def read(path: str, window: Window, *, bands: Sequence[int] | None = None) -> NDArray[np.generic]:
-    """The window's numbers, (h, w, C) in the file's own type.
+    """The window's values, (h, w, C) in the file's own data type.
 
     Args:
         path: The file.
-        window: Which pixels; has to lie inside the file.
+        window: Which pixels; must lie inside the file.
         bands: Which bands, counted from 1; None = all.
 
     Raises:
@@ -176,7 +175,7 @@ def read(path: str, window: Window, *, bands: Sequence[int] | None = None) -> ND
 
 
 def read_mask(path: str, window: Window) -> NDArray[np.bool_]:
-    """The window's validity, (h, w), by the mask beside a file's numbers; see `Header.masked`.
+    """The window's validity, (h, w), by the mask of a file; see `Header.masked`.
 
     Raises:
         UserError: The file cannot be read.
@@ -194,7 +193,7 @@ def _rectangle(window: Window) -> rasterio.windows.Window:
 def _check_inside(file: rasterio.DatasetReader, window: Window) -> None:
     bottom, right = window.y + window.height, window.x + window.width
     if min(window) < 0 or bottom > file.height or right > file.width:
-        raise ValueError(f"{window} leaves {file.name} of {file.height} x {file.width} pixels.")
+        raise ValueError(f"{window} exceeds {file.name} of {file.height} x {file.width} pixels.")
 
 
 def _name(description: str | None, meaning: ColorInterp) -> str | None:
@@ -203,7 +202,7 @@ def _name(description: str | None, meaning: ColorInterp) -> str | None:
 
 
 def _number(text: str) -> float:
-    """The number that a tag holds, 0 if it is none."""
+    """The number that a tag holds, 0 if it does not hold one."""
     try:
         return float(text)
     except ValueError:
@@ -222,7 +221,7 @@ def _palette(file: rasterio.DatasetReader) -> NDArray[np.uint8] | None:
 
 @contextmanager
 def _lent(path: str) -> Iterator[rasterio.DatasetReader]:
-    """The open file, for one thread alone; GDAL's complaints become errors a user understands."""
+    """The open file, for one thread alone; GDAL's errors become errors that a user understands."""
     with rasterio.Env(**_GDAL):
         try:
             status = os.stat(path)  # noqa: PTH116  (a Path costs more than the call)
@@ -232,13 +231,13 @@ def _lent(path: str) -> Iterator[rasterio.DatasetReader]:
         except FileNotFoundError:
             raise UserError(f"{path}: no such file. Check the path.") from None
         except (RasterioIOError, OSError) as error:
-            # The file stays out of the pool: the next reader opens it afresh.
+            # The file is not returned to the pool: the next reader opens it again.
             with suppress(RasterioIOError, OSError):
-                rasterio.open(path).close()  # or GDAL tells this fault of the next file again
+                rasterio.open(path).close()  # or GDAL reports this error for the next file, too
             reason = str(error.__cause__ or error).replace(path, Path(path).name).rstrip(".")
             raise UserError(
-                f"Cannot read {path}: {reason}. The file is damaged or no image: fetch it again or "
-                "remove it."
+                f"Cannot read {path}: {reason}. The file is damaged or not an image: download it "
+                "again or remove it."
             ) from error
         _POOL.give_back(key, file)
 
@@ -247,7 +246,7 @@ _Key = tuple[str, int, int]
 
 
 class _Pool:
-    """Idle open files by path, time and size; those that were unused for longest are closed."""
+    """Idle open files by path, time and size; the least recently used ones are closed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -280,7 +279,7 @@ class _Pool:
 
 
 def _forget_after_fork() -> None:
-    """A forked process shares its parent's file positions: it may neither use nor close them."""
+    """Gives a forked process a new pool: it may neither use nor close its parent's open files."""
     global _POOL
     _OF_PARENTS.append(_POOL)
     _POOL = _Pool()

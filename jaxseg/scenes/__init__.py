@@ -1,4 +1,4 @@
-"""What travels from a disk to the loss: scenes, windows of them, and what their numbers mean."""
+"""What travels from the disk to the loss: scenes, their windows, and what their values mean."""
 
 from jaxseg.scenes.agreement import (
     BandOrderError,

@@ -1,7 +1,7 @@
-"""Whether an input is what a network was trained on; a named error, with what to do, if it is not.
+"""Checks that an input matches what a network was trained on, and says what to do if it does not.
 
-A network that learned from reflectance times 10 000 answers to reflectance of 0..1 with something,
-silently; here it is rejected.
+A network trained on reflectance times 10 000 returns plausible logits for reflectance of 0..1
+without any warning; here such an input is rejected.
 """
 
 import re
@@ -14,39 +14,39 @@ from jaxseg.scenes.sensor import Sensor, canonical, listed
 from jaxseg.scenes.source_flags import SourceFlags
 
 SCALE_RANGE = 30.0
-"""Ratio of the spread of numbers that no change of scene explains, and a change of scale does."""
+"""Ratio of value ranges that a change of scale explains and a change of scene does not."""
 
 
 RADAR_RANGE = 1000.0
-"""The same of power: from calm water to a town are 30 dB."""
+"""The same for power: calm water and a town differ by 30 dB."""
 
 
 WAVELENGTH_TOLERANCE = 10.0
-"""Nanometres that two bands of one name may lie apart."""
+"""Nanometres by which two bands of the same name may differ."""
 
 
 class SensorError(UserError):
-    """The input is of another sensor than the run's, or its numbers mean something else."""
+    """The input is of another sensor than the run's, or its values mean something else."""
 
 
 class MissingBandError(SensorError):
-    """A band that the network was trained on is not there."""
+    """A band that the network was trained on is missing."""
 
 
 class BandOrderError(SensorError):
-    """The bands are all there, in another order or among others."""
+    """All bands are present, but in another order or among others."""
 
 
 class UnitError(SensorError):
-    """The numbers are of another unit: decibel against power, coherency against decibel."""
+    """The values are in another unit: decibel against power, coherency against decibel."""
 
 
 class ScaleError(SensorError):
-    """The numbers are of the same kind, on another scale: 0..1 against 0..10 000."""
+    """The values are of the same kind but on another scale: 0..1 against 0..10 000."""
 
 
 class BaselineError(ScaleError):
-    """One of both has the 1000 that Sentinel-2's baseline 04.00 added, the other has not."""
+    """Only one of the two includes the 1000 that Sentinel-2's baseline 04.00 added."""
 
 
 def refuse_other(
@@ -54,22 +54,21 @@ def refuse_other(
 ) -> None:
     """Compares an input with what a network was trained on.
 
-    What one of both does not know is not compared. Names of bands count in any case and with or
-    without a leading zero (B2 is B02), names that nobody gave (band1, band2, ...) do not.
+    Facts that are unknown on either side are not compared. Band names are compared regardless of
+    case and leading zeros (B2 is B02); default names (band1, band2, ...) are not compared.
 
     Args:
-        trained: Of the run.
-        given: Of the input.
+        trained: The sensor of the run.
+        given: The sensor of the input.
         where: What messages call the input.
-        flags: How the input is read now, and what changes that.
+        flags: How the input is read now, and the flags that change it.
 
     Raises:
         MissingBandError: A band of the run is missing.
-        BandOrderError: The bands stand in another order, or there are more.
-        UnitError: The numbers are of another unit, by what is told or by their signs.
-        ScaleError: They are on another scale or have another offset, by what is told or by their
-            spread.
-        BaselineError: Sentinel-2 bands of which one of both holds no number below 1000.
+        BandOrderError: The bands are in another order, or there are more of them.
+        UnitError: The values are in another unit, as stated or judging by their signs.
+        ScaleError: They have another scale or offset, as stated or judging by their range.
+        BaselineError: Sentinel-2 bands, and only one of the two has values below 1000.
     """
     _compare_bands(trained, given, where, flags)
     _compare_units(trained, given, where, flags)
@@ -98,7 +97,7 @@ def _compare_bands(trained: Sensor, given: Sensor, where: str, flags: SourceFlag
                 f"network was trained on {listed(trained.bands)}. "
                 + flags.remedy(
                     f"Give files with these bands, name them by {flags.prefix}.band-names if they "
-                    "are there under other names, or train without them."
+                    "have other names there, or train without them."
                 )
             )
         raise BandOrderError(
@@ -128,19 +127,19 @@ def _compare_units(trained: Sensor, given: Sensor, where: str, flags: SourceFlag
     if not (trained.typical and given.typical):
         return
     before, now = np.array(trained.typical), np.array(given.typical)
-    # Decibel of backscatter are negative, power and amplitude never are.
+    # Backscatter in decibel is negative; power and amplitude never are.
     if (before[:, 1] < 0).all() and (now[:, 0] >= 0).all():
         raise UnitError(
-            f"{where}: no number is below 0 (the middle one of {given.bands[0]} is "
-            f"{now[0, 1]:g}); the network was trained on {trained.unit or 'numbers'} below 0 "
-            f"({before[0, 1]:g}), as decibel are. "
+            f"{where}: no value is below 0 (the median of {given.bands[0]} is "
+            f"{now[0, 1]:g}); the network was trained on {trained.unit or 'values'} below 0 "
+            f"({before[0, 1]:g}), as decibel values are. "
             f"{_conversion(given.unit or 'power', 'decibel', flags)}"
         )
     if (before[:, 0] >= 0).all() and (now[:, 1] < 0).all():
         raise UnitError(
-            f"{where}: most numbers are below 0 (the middle one of {given.bands[0]} is "
-            f"{now[0, 1]:g}), as decibel are; the network was trained on "
-            f"{trained.unit or 'numbers'} that never are ({before[0, 1]:g}). "
+            f"{where}: most values are below 0 (the median of {given.bands[0]} is "
+            f"{now[0, 1]:g}), as decibel values are; the network was trained on "
+            f"{trained.unit or 'values'} that never are ({before[0, 1]:g}). "
             f"{_conversion('decibel', trained.unit or 'power', flags)}"
         )
 
@@ -149,16 +148,16 @@ def _compare_scales(trained: Sensor, given: Sensor, where: str, flags: SourceFla
     if trained.scale is not None and given.scale is not None:
         if not np.isclose(trained.scale, given.scale):
             raise ScaleError(
-                f"{where} has scale {given.scale:g}; the network was trained on numbers of scale "
+                f"{where} has scale {given.scale:g}; the network was trained on values of scale "
                 f"{trained.scale:g}. "
                 + flags.remedy(f"Read them with {flags.times(given.scale / trained.scale)}")
             )
         if not np.isclose(trained.offset, given.offset):
             raise ScaleError(
-                f"{where} has offset {given.offset:g}; the network was trained on numbers of "
+                f"{where} has offset {given.offset:g}; the network was trained on values of "
                 f"offset {trained.offset:g}. "
                 + flags.remedy(
-                    f"Add {(given.offset - trained.offset) / given.scale:g} to the numbers of the "
+                    f"Add {(given.offset - trained.offset) / given.scale:g} to the values of the "
                     "files and correct their tags."
                 )
             )
@@ -169,8 +168,8 @@ def _compare_scales(trained: Sensor, given: Sensor, where: str, flags: SourceFla
     if not spread.any():
         if flags.convert and (before > 0).any():
             raise UnitError(
-                f"{where}: {flags.convert} leaves nothing but {given.typical[0][1]:g}, so the "
-                f"numbers are no {flags.convert.partition('-')[0]}. "
+                f"{where}: after {flags.convert} every value is {given.typical[0][1]:g}, so the "
+                f"values are not {flags.convert.partition('-')[0]}. "
                 f"{_conversion(given.unit, trained.unit, flags)}"
             )
         return
@@ -180,7 +179,7 @@ def _compare_scales(trained: Sensor, given: Sensor, where: str, flags: SourceFla
     if not 1 / allowed < ratio < allowed:
         factor = min((255.0, 65535.0, *10.0 ** np.arange(1, 9)), key=lambda f: abs(_log(f, ratio)))
         raise ScaleError(
-            f"{where}: the numbers spread over {ratio:.2g} times the range that the network was "
+            f"{where}: the values span {ratio:.2g} times the range that the network was "
             f"trained on (1 to 99 % of {given.bands[0]}: {given.typical[0][0]:g} to "
             f"{given.typical[0][2]:g}, in training {trained.typical[0][0]:g} to "
             f"{trained.typical[0][2]:g}). "
@@ -194,25 +193,25 @@ def _compare_scales(trained: Sensor, given: Sensor, where: str, flags: SourceFla
 def _compare_baselines(trained: Sensor, given: Sensor, where: str, flags: SourceFlags) -> None:
     sentinel2s = all(re.fullmatch(r"b\d+a?", canonical(name)) for name in trained.bands)
     if not (sentinel2s and trained.typical and given.typical) or given.scale is not None:
-        return  # other sensors; not measured; or it is told what the numbers mean: no guess
+        return  # another sensor, not measured, or the scale is stated: nothing to guess
     before, now = (min(band[0] for band in s.typical) for s in (trained, given))
     if before < sentinel2.ADDED / 2 and now >= sentinel2.ADDED:
         raise BaselineError(
-            f"{where}: hardly a number is below {now:g}, in training {before:g}: these seem to be "
+            f"{where}: hardly any value is below {now:g}, in training {before:g}: these seem to be "
             f"Sentinel-2 products of processing baseline 04.00 or later, which add "
             f"{sentinel2.ADDED}, and no tag or name says so. "
             + flags.remedy(f"Read them with {flags.prefix}.added {sentinel2.ADDED}")
         )
     if now < sentinel2.ADDED / 2 and before >= sentinel2.ADDED:
         raise BaselineError(
-            f"{where}: numbers begin at {now:g}, in training at {before:g}: the network seems to "
-            "have been trained on Sentinel-2 products of processing baseline 04.00 or later as "
-            f"they are. Train it with {flags.prefix}.added {sentinel2.ADDED}"
+            f"{where}: values begin at {now:g}, in training at {before:g}: the network seems to "
+            "have been trained on Sentinel-2 products of processing baseline 04.00 or later "
+            f"without correction. Train it with {flags.prefix}.added {sentinel2.ADDED}"
         )
 
 
 def _named(names: list[str]) -> bool:
-    """Whether these are names, each of one band, and not numbers that stand for none."""
+    """Whether these are unique band names that were given, not default ones (band1, ...)."""
     return len(set(names)) == len(names) and not any(re.fullmatch(r"band\d+", n) for n in names)
 
 

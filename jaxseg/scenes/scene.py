@@ -1,22 +1,22 @@
-"""What travels from a disk to the loss: scenes, windows of them, and batches.
+"""What travels from the disk to the loss: scenes, their windows, and batches.
 
 A *scene* is one co-registered image and label map of any size. A *source* is a frozen dataclass
 that a config holds; it opens the scenes of a split. The pipeline cuts windows from scenes and
-stacks them to batches:
+stacks them into batches:
 
-    image       (B, H, W, C)  raw sensor numbers in the sensor's own dtype; never scaled on the host
+    image       (B, H, W, C)  raw sensor values in the sensor's own dtype; never scaled on the host
     label       (B, H, W)     uint8 class ids 0..K-1, or IGNORE
     valid       (B, H, W)     bool: False where the sensor has no data (nodata, NaN, padding)
     instance    (B, H, W)     int32 object ids, 0 = no object; only where the source knows objects
     separation  (B, H, W)     float32 pixels, d1 + d2 of the U-Net's border weights
-    side        (B, H, W, S)  raw numbers of a second sensor, in training only (`datasets.paired`)
+    side        (B, H, W, S)  raw values of a second sensor, in training only (`datasets.paired`)
     side_valid  (B, H, W)     bool: False where the second sensor has no data
 
-`separation`, and every other map that a loss needs, is there where a loss of the config asks for it
-(`PixelInput`). What is called a separation or a distance is a length in pixels: it grows with the
-image where an augmentation zooms.
+`separation`, and every other map that a loss needs (`PixelInput`), is present if a loss of the
+config needs it. A map whose name contains "separation" or "distance" holds lengths in pixels: they
+are scaled with the image where an augmentation zooms.
 
-A pixel takes part in losses and metrics where `valid` holds and `label` is not IGNORE.
+A pixel counts in losses and metrics if `valid` is True and `label` is not IGNORE.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # files are read without JAX
     import jax
 
 IGNORE = 255
-"""The label of a pixel that no loss and no metric may see."""
+"""The label of a pixel that no loss and no metric uses."""
 
 Sample = dict[str, NDArray[np.generic]]
 """One window: the fields above without the batch axis."""
@@ -40,7 +40,7 @@ Batch: TypeAlias = "dict[str, jax.Array]"
 """The fields above, on the devices."""
 
 TrainingWindow = tuple[NDArray[np.generic], NDArray[np.bool_]]
-"""An image (H, W, C) as radiometry leaves it, and (H, W) which of its pixels train."""
+"""An image (H, W, C) after radiometry, and a mask (H, W) of its training pixels."""
 
 
 class Window(NamedTuple):
@@ -53,7 +53,7 @@ class Window(NamedTuple):
 
 
 class PixelInput(Protocol):
-    """A map that a loss reads beside image and label, computed on the host for each window."""
+    """A map that a loss reads besides image and label, computed on the host for each window."""
 
     @property
     def name(self) -> str:
@@ -61,20 +61,20 @@ class PixelInput(Protocol):
 
     @property
     def margin(self) -> int:
-        """Pixels of the scene around a window that it looks at."""
+        """Pixels of the scene around a window that its computation uses."""
 
     @property
     def fill(self) -> float:
-        """Its value outside of the scene."""
+        """Its value outside the scene."""
 
     def at_zoom(self, zoom: float) -> "PixelInput":
-        """The same where the batch shows the ground at this zoom, or larger."""
+        """The same map for a batch that shows the ground at this zoom or larger."""
 
     def __call__(self, sample: Sample) -> NDArray[np.generic]:
-        """(h, w), from a window and its margin as the scene gives them; its shapes are the label's.
+        """Computes the map, (h, w) like the label, from a window of the scene with its margin.
 
         Raises:
-            UserError: The window does not hold what it needs.
+            UserError: The window lacks a field that it needs.
         """
 
 
@@ -85,26 +85,26 @@ class Scenes(Protocol):
         """Number of scenes."""
 
     def name(self, index: int) -> str:
-        """What messages and pictures call the scene: a path or an id."""
+        """Name of the scene in messages and pictures: a path or an id."""
 
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width of the scene in pixels; cheap, no pixel is read."""
+        """Height and width of the scene in pixels; cheap, as no pixel is read."""
 
     def read(self, index: int, window: Window) -> Sample:
         """`image` (h, w, C); `label` uint8, `valid` bool, and `instance` int32 if known, (h, w).
 
         Raises:
-            UserError: The file cannot be read or holds a value that is no class.
+            UserError: The file cannot be read or holds a value that is not a class.
         """
 
 
 class Origin(NamedTuple):
-    """Which pixels of which files a source trains on; two of them can be compared.
+    """Which pixels of which files a source trains on; two origins can be compared.
 
     Attributes:
-        place: Where the files lie.
-        split: What decides which pixels train, by the names of fields.
-        whole: Whether a scene belongs to one split as a whole.
+        place: Where the files are.
+        split: Fields, by name, that decide which pixels are used for training.
+        whole: Whether every scene belongs entirely to one split.
     """
 
     place: str
@@ -114,14 +114,14 @@ class Origin(NamedTuple):
 
 @runtime_checkable
 class Located(Protocol):
-    """A source that says where its training pixels come from, so that leaks are found."""
+    """A source that states where its training pixels come from, so that leaks can be found."""
 
     def origin(self) -> Origin:
         """See `Origin`; no file is opened."""
 
 
 def parts(source: object) -> dict[str, "Source"]:
-    """What a source is made of: field -> source; nothing for one that stands for itself."""
+    """The sources that a source wraps: field -> source; empty if it wraps none."""
     found: dict[str, Source] = {}
     if not dataclasses.is_dataclass(source):
         return found
@@ -131,7 +131,7 @@ def parts(source: object) -> dict[str, "Source"]:
             named = {f"{field.name}.{number}": item for number, item in enumerate(value)}
         else:
             named = {field.name: value}
-        # By the class: asking the instance would ask for its sensor, which may open files.
+        # Check the class: isinstance would evaluate the property `sensor`, which may open files.
         found |= {name: item for name, item in named.items() if _is_source(type(item))}
     return found
 
@@ -141,7 +141,7 @@ def _is_source(kind: type) -> bool:
 
 
 def with_parts(source: "Source", changed: dict[str, "Source"]) -> "Source":
-    """The source with other parts, by the names that `parts` gives them."""
+    """The source with some parts replaced, by their names in `parts`."""
     fields: dict[str, Any] = {}
     for name, part in changed.items():
         field, _, number = name.partition(".")
@@ -161,7 +161,7 @@ class Source(Protocol):
 
     @classmethod
     def __subclasshook__(cls, other: type) -> bool:
-        """Lets `issubclass` work, which flags need and protocols with properties refuse."""
+        """Makes `issubclass` work, which protocols with properties do not support by default."""
         return callable(getattr(other, "scenes", None)) and callable(getattr(other, "rgb", None))
 
     @property
@@ -184,4 +184,4 @@ class Source(Protocol):
         """
 
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
-        """(H, W, C) raw numbers -> (H, W, 3) float: what a person sees, before any stretch."""
+        """(H, W, C) raw values -> (H, W, 3) float: the bands to display, before any stretch."""

@@ -1,6 +1,6 @@
-"""`Sensor`: what the numbers of an image are.
+"""`Sensor`: what the values of an image mean.
 
-Every source states its sensor, and every run stores it with the numbers typical of its training
+Every source states its sensor, and every run stores it with the typical values of its training
 pixels; `jaxseg.scenes.agreement` compares the two.
 """
 
@@ -16,28 +16,29 @@ from jaxseg.errors import UserError
 Unit = Literal[
     "", "digital number", "reflectance", "amplitude", "power", "decibel", "coherency", "radiance"
 ]
-"""Of `scale` x number + `offset`; power is linear backscatter or intensity, "" is not known."""
+"""Unit of `scale` x value + `offset`; power is linear backscatter or intensity, "" is unknown."""
 
 Typical = tuple[tuple[float, ...], ...]
 """Quantiles of each band."""
 
 QUANTILES = (0.01, 0.5, 0.99)
-"""What `Sensor.typical` holds of each band."""
+"""The quantiles that `Sensor.typical` holds for each band."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Sensor:
-    """What the numbers of an image mean: physical quantity = `scale` x number + `offset`.
+    """What the values of an image mean: physical quantity = `scale` x value + `offset`.
 
     Attributes:
         bands: Name of each band, in the order of the image's last axis.
-        wavelengths: Centre of each band in nanometres, 0 where it has none; () = not known.
-        polarisations: Of each band, such as VV; () = not a radar, or told by names of matrices.
+        wavelengths: Centre of each band in nanometres, 0 if a band has none; () = not known.
+        polarisations: Polarisation of each band, such as VV; () = not a radar, or given by the
+            band names (matrix elements).
         unit: Unit of the quantity.
-        scale: What a number is multiplied by; None = not known.
-        offset: What is added then.
-        nodata: Number that means no data; None = there is none, or every file tells its own.
-        gsd: Ground sample distance, metres a pixel; None = not known.
+        scale: Factor that a value is multiplied by; None = not known.
+        offset: Added after scaling.
+        nodata: Value that means no data; None = no such value, or stated by each file.
+        gsd: Ground sample distance in metres per pixel; None = not known.
         typical: Quantiles `QUANTILES` of each band's valid training pixels; () = not measured.
     """
 
@@ -52,27 +53,28 @@ class Sensor:
     typical: Typical = ()
 
     def __post_init__(self) -> None:
-        """Refuses what cannot be.
+        """Rejects inconsistent fields.
 
         Raises:
-            UserError: A field has another length than the bands, or the unit is none.
+            UserError: A field has another length than the bands, the unit is unknown, or the
+                scale is 0.
         """
         for name in ("wavelengths", "polarisations", "typical"):
             values = getattr(self, name)
             if values and len(values) != len(self.bands):
                 raise UserError(
                     f"{name} has {len(values)} entries for {len(self.bands)} band(s) "
-                    f"({listed(self.bands)}): give one each, in their order, or none."
+                    f"({listed(self.bands)}): give one per band, in their order, or none."
                 )
         if self.unit not in get_args(Unit):
             known = ", ".join(repr(unit) for unit in get_args(Unit) if unit)
             raise UserError(f"Unit {self.unit!r}: choose one of {known}, or '' for not known.")
         if self.scale == 0:
-            raise UserError("Scale 0 leaves nothing of the numbers: give another, or None.")
+            raise UserError("Scale 0 makes every value the same: give another, or None.")
 
 
 def stacked(first: Sensor, second: Sensor) -> Sensor:
-    """The sensor of images that hold the bands of both; what differs is not known."""
+    """The sensor of images that hold the bands of both; facts that differ become unknown."""
 
     def both(name: str) -> tuple[float | str, ...]:
         one, other = getattr(first, name), getattr(second, name)
@@ -101,20 +103,20 @@ def of_bands(sensor: Sensor, bands: slice) -> Sensor:
 
 
 def typical_numbers(pixels: NDArray[np.generic]) -> Typical:
-    """Quantiles of each band, (N, C) -> C times `QUANTILES`, to three digits; N must not be 0."""
+    """`QUANTILES` of each band of (N, C) pixels, to three digits; N must not be 0."""
     quantiles = np.quantile(pixels.astype(np.float64), QUANTILES, axis=0).T
     return tuple(tuple(float(f"{value:.3g}") for value in band) for band in quantiles)
 
 
 def canonical(name: str) -> str:
-    """A band's name as it is compared: R is red, B02 is b2, case and spaces do not count."""
+    """A band's name in the form that is compared: R is red, B02 is b2; lower case, no spaces."""
     plain = re.sub(r"[\s_-]+", "", name).lower()
     plain = re.sub(r"^b0*(\d+)", r"b\1", plain)
     return {"r": "red", "g": "green", "b": "blue", "nearinfrared": "nir"}.get(plain, plain)
 
 
 def listed(names: tuple[str, ...] | list[str]) -> str:
-    """Names for a message; of more than twelve the first four, the last and their number."""
+    """Names for a message; if more than twelve, the first four, the last and the count."""
     if len(names) <= 12:
         return ", ".join(names)
     return f"{', '.join(names[:4])}, ... {names[-1]} ({len(names)})"

@@ -1,8 +1,8 @@
-"""Sentinel-2's change of numbers: products of processing baseline 04.00 and later add 1000.
+"""Sentinel-2's change of values: products of processing baseline 04.00 and later add 1000.
 
-Reflectance was number / 10 000 until January 2022 and is (number - 1000) / 10 000 since, so that
-dark pixels need no negative numbers. Archives hold both, and a network sees all of the later ones
-as brighter by 0.1. What has to be taken off is in the product's metadata or its name.
+Reflectance was number / 10 000 until January 2022 and has been (number - 1000) / 10 000 since, so
+that dark pixels need no negative numbers. Archives hold both, and to a network all later products
+look brighter by 0.1. The product's metadata or its name states whether 1000 has to be subtracted.
 
 **Source:** ESA, Sentinel-2 Products Specification Document, issue 14.9 (2021), BOA_ADD_OFFSET and
 RADIO_ADD_OFFSET; names of products, section 3.
@@ -12,10 +12,10 @@ import re
 from collections.abc import Mapping
 
 ADDED = 1000
-"""What baseline 04.00 and later add to the numbers of every spectral band."""
+"""What baseline 04.00 and later add to the values of every spectral band."""
 
 SCALE = 1e-4
-"""Reflectance of one number."""
+"""Reflectance per digital number."""
 
 BASELINE = 4.0
 
@@ -27,8 +27,8 @@ def baseline(path: str, tags: Mapping[str, str]) -> float | None:
     """The processing baseline; None if neither tags nor names say that this is Sentinel-2.
 
     Args:
-        path: Of the file; any of its folders or itself may bear the product's name.
-        tags: Of the file, as GDAL names them.
+        path: Path of the file; the file or any of its folders may have the product's name.
+        tags: Tags of the file, as GDAL names them.
     """
     for text in (tags.get("PRODUCT_URI", ""), tags.get("PRODUCT_URI_1C", ""), path):
         if found := _PRODUCT.search(text):

@@ -1,27 +1,28 @@
-"""The flags that change how a source is read, as a refusal of its numbers proposes them.
+"""The flags that change how a source is read, as error messages propose them.
 
-What is proposed has to work as it is printed: it starts from the bands and the factor that the
-source has already, and names the source that holds them, which may be inside of another one.
+A proposed flag has to work exactly as printed: it starts from the bands and the factor that the
+source already has, and it names the source that holds them, which may be nested in another one.
 """
 
 import dataclasses
 from collections.abc import Sequence
 
 SOURCE = "--config.data.source"
-"""How the command line calls the source of a config."""
+"""The flag of a config's source on the command line."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SourceFlags:
-    """What of a source flags can change, and how they are called.
+    """What flags can change about how a source is read.
 
     Attributes:
-        prefix: What stands before the fields of the source.
-        fixed: Name of a source without fields that choose or convert bands; empty = it has them.
+        prefix: Prefix of the flags of the source's fields.
+        fixed: Class name of a source without fields that choose or convert bands; empty = it has
+            such fields.
         band_numbers: Bands of the files that are read, counted from 1; empty = all.
-        told: Fields of one entry a band that the user has given, such as `band-names`.
-        multiply: Factor of the numbers.
-        convert: Change of their unit.
+        told: Fields with one entry per band that the user has given, such as `band-names`.
+        multiply: Factor that the values are multiplied by.
+        convert: Conversion of their unit.
     """
 
     prefix: str = SOURCE
@@ -32,7 +33,7 @@ class SourceFlags:
     convert: str = ""
 
     def remedy(self, proposed: str) -> str:
-        """What a user can do: what is proposed, if there are flags that do it."""
+        """What a user can do: the proposal, if the source has flags for it."""
         if not self.fixed:
             return proposed
         return (
@@ -41,7 +42,7 @@ class SourceFlags:
         )
 
     def bands(self, places: Sequence[int]) -> str:
-        """Reads other bands, or in another order: `places` (from 0) of those read so far."""
+        """Flags that select or reorder bands: `places` (from 0) among the bands read so far."""
         numbers = [self.band_numbers[place] if self.band_numbers else place + 1 for place in places]
         flags = {"band-numbers": numbers} | {
             field: [entries[place] for place in places] for field, entries in self.told
@@ -52,7 +53,7 @@ class SourceFlags:
         )
 
     def times(self, factor: float) -> str:
-        """Multiplies the numbers by another factor."""
+        """The flag that multiplies the values by another factor."""
         return f"{self.prefix}.multiply {self.multiply * factor:.6g}"
 
 
@@ -60,8 +61,8 @@ def flags_of(source: object, prefix: str = SOURCE) -> SourceFlags:
     """The flags of a source that reads files.
 
     Args:
-        source: What is read.
-        prefix: How the command line calls it.
+        source: The source that is read.
+        prefix: Its flag on the command line.
     """
     if not hasattr(source, "band_numbers"):
         return SourceFlags(prefix, fixed=type(source).__name__)

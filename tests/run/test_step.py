@@ -294,7 +294,7 @@ def test_a_batch_that_the_mesh_cannot_cut_is_refused() -> None:
         sharding.check_batch(mesh, 6, 32)
     with pytest.raises(ValueError, match="33 rows over 2 devices"):
         sharding.check_batch(mesh, 8, 33)
-    with pytest.raises(ValueError, match=r"multiply to 8"):
+    with pytest.raises(ValueError, match=r"their product 8"):
         sharding.make_mesh(MeshShape(data=3))
 
 

@@ -99,7 +99,7 @@ def test_reflectance_of_0_to_1_is_refused_where_10000_was_trained() -> None:
 def test_another_scale_that_is_told_is_refused() -> None:
     with pytest.raises(ScaleError, match=r"scale 1; .* scale 0\.0001\. .*multiply 10000"):
         refuse_other(OPTICAL, other(OPTICAL, scale=1.0, typical=()), "scene.tif")
-    with pytest.raises(ScaleError, match=r"offset -0\.1; .* Add -1000 to the numbers"):
+    with pytest.raises(ScaleError, match=r"offset -0\.1; .* Add -1000 to the values"):
         refuse_other(OPTICAL, other(OPTICAL, offset=-0.1, typical=()), "scene.tif")
 
 
@@ -113,9 +113,9 @@ def test_power_is_refused_where_decibel_were_trained_and_the_other_way_round() -
 
 def test_power_is_told_from_decibel_by_its_signs_where_no_file_says_the_unit() -> None:
     power = Sensor(("VV", "VH"), typical=((0.006, 0.08, 1.2), (0.001, 0.016, 0.25)))
-    with pytest.raises(UnitError, match=r"no number is below 0 .* power-to-decibel"):
+    with pytest.raises(UnitError, match=r"no value is below 0 .* power-to-decibel"):
         refuse_other(other(RADAR, unit=""), power, "scene.tif")
-    with pytest.raises(UnitError, match=r"most numbers are below 0 .* decibel-to-power"):
+    with pytest.raises(UnitError, match=r"most values are below 0 .* decibel-to-power"):
         refuse_other(power, other(RADAR, unit=""), "scene.tif")
 
 

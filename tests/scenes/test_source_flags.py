@@ -78,7 +78,7 @@ def test_a_conversion_that_should_not_be_is_named() -> None:
         refuse_other(decibel, given, "x.tif", flags)
     flags = flags_of(dataclasses.replace(FOLDER, convert="power-to-decibel"))
     floor = Sensor(("VV",), unit="decibel", typical=((-100.0, -100.0, -100.0),))
-    with pytest.raises(UnitError, match=r"leaves nothing but -100, so the numbers are no power"):
+    with pytest.raises(UnitError, match=r"every value is -100, so the values are not power"):
         refuse_other(decibel, floor, "x.tif", flags)
 
 
