@@ -126,7 +126,7 @@ def test_the_axes_stand_in_their_order_and_data_takes_what_is_left() -> None:
     [MeshShape(4), MeshShape(16), MeshShape(fsdp=3), MeshShape(space=16), MeshShape(-2, -2, 2)],
 )
 def test_axes_that_do_not_multiply_to_the_devices_are_refused(shape: MeshShape) -> None:
-    with pytest.raises(UserError, match=r"on 8 device\(s\): the three must be positive and mult"):
+    with pytest.raises(UserError, match=r"on 8 device\(s\): all three must be positive"):
         sharding.make_mesh(shape)
 
 

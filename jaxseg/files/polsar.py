@@ -95,7 +95,7 @@ class PolsarScene:
         return Matrices(np.asarray(bands, np.float32), known, np.asarray(good))
 
     def usable(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """The bands of `matrices`, zero where they are invalid, and the (h, w) bool mask of validity.
+        """The bands of `matrices`, zero where invalid, and (h, w) bool, True where valid.
 
         Raises:
             UserError: A file cannot be read.
@@ -204,8 +204,8 @@ def _four_geotiffs(folder: Path) -> PolsarScene:
         if len(found) != 1:
             names = ", ".join(file.name for file in found) or "none"
             raise UserError(
-                f"{folder}: GeoTIFF files whose name ends in {band.lower()}: {names}. There must be "
-                "exactly one for each of hh, hv, vh, vv."
+                f"{folder}: GeoTIFF files whose name ends in {band.lower()}: {names}. There must "
+                "be exactly one for each of hh, hv, vh, vv."
             )
         headers.append(raster.header(str(found[0])))
         _check_complex(headers[-1])
@@ -221,7 +221,7 @@ def _four_geotiffs(folder: Path) -> PolsarScene:
                 one, two = shown
                 raise UserError(
                     f"{header.path}: its {what} is {one}, that of {first.path} is {two}. All four "
-                    "must have the same grid."
+                    "must have one grid."
                 )
     return _of_rasters(str(folder), "S2", first, planes)
 

@@ -99,7 +99,7 @@ def open_folder(folder: Path) -> Folder:
         if other != size:
             raise UserError(
                 f"{file}: its header says {other[0]} x {other[1]} pixels, the folder has "
-                f"{size[0]} x {size[1]}. All planes must have the same grid."
+                f"{size[0]} x {size[1]}. All planes must have one grid."
             )
     places = {file: h.place for file, h in headers.items() if h is not None and h.place}
     for file, place in places.items():
@@ -107,7 +107,7 @@ def open_folder(folder: Path) -> Folder:
         if place != wanted:
             raise UserError(
                 f"{file}: its header says map info {place}, that of {first} {wanted}. All planes "
-                "must have the same grid."
+                "must have one grid."
             )
     meant = np.dtype("c8" if kind == "S2" else "f4")
     planes = []
@@ -129,7 +129,7 @@ def _check_bytes(file: Path, size: tuple[int, int], itemsize: int, offset: int) 
         why = "it is truncated" if found < expected else "it belongs to another scene"
         raise UserError(
             f"{file} has {found} bytes; {size[0]} x {size[1]} values of {itemsize} bytes are "
-            f"{expected}: {why}, or the size in config.txt or .hdr is wrong. Download it again."
+            f"{expected}: {why}, or the size in config.txt or .hdr is wrong. Fetch it again."
         )
 
 
@@ -140,7 +140,7 @@ def _mapped(
     try:
         plane = np.memmap(file, dtype, "r", offset, size)
     except (OSError, ValueError) as error:
-        raise UserError(f"Cannot read {file}: {error}. Download it again.") from error
+        raise UserError(f"Cannot read {file}: {error}. Fetch it again.") from error
     rows = slice(window.y, window.y + window.height)
     part = plane[rows, window.x : window.x + window.width]
     return part.astype(dtype.newbyteorder("="))
@@ -166,7 +166,7 @@ def _config(file: Path) -> tuple[int, int] | None:
         value = lines[lines.index(name) + 1] if name in lines[:-1] else ""
         if not value.isdigit() or int(value) < 1:
             raise UserError(
-                f"{file}: no whole number follows the line {name}. PolSARpro writes lines such as "
+                f"{file}: no whole number below the line {name}. PolSARpro writes lines such as "
                 "Nrow, 544, ---------, Ncol, 368."
             )
         numbers.append(int(value))
@@ -194,7 +194,7 @@ def _envi(file: Path) -> _Header | None:
     code = number("data type")
     if code not in _ENVI_TYPES:
         raise UserError(
-            f"{place}: data type {code}. PolSARpro uses 4 (float32) or 6 (complex of two float32)."
+            f"{place}: data type {code}. PolSARpro has 4 (float32) or 6 (complex of two float32)."
         )
     order = ">" if number("byte order", 0) else "<"
     size = number("lines"), number("samples")

@@ -31,7 +31,7 @@ OPEN_FILES = 256
 """How many files stay open for their next window; systems commonly allow a process 1024."""
 
 _GDAL = {
-    # A truncated JPEG or PNG is an error; by GDAL's default the missing part reads as gray or black.
+    # A truncated JPEG or PNG is an error; by default GDAL reads the missing part as gray or black.
     "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE",
     "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
     # Opening one of a million files must not list their folder; side-car files are still found.
@@ -193,7 +193,7 @@ def _rectangle(window: Window) -> rasterio.windows.Window:
 def _check_inside(file: rasterio.DatasetReader, window: Window) -> None:
     bottom, right = window.y + window.height, window.x + window.width
     if min(window) < 0 or bottom > file.height or right > file.width:
-        raise ValueError(f"{window} exceeds {file.name} of {file.height} x {file.width} pixels.")
+        raise ValueError(f"{window} leaves {file.name} of {file.height} x {file.width} pixels.")
 
 
 def _name(description: str | None, meaning: ColorInterp) -> str | None:
@@ -236,7 +236,7 @@ def _lent(path: str) -> Iterator[rasterio.DatasetReader]:
                 rasterio.open(path).close()  # or GDAL reports this error for the next file, too
             reason = str(error.__cause__ or error).replace(path, Path(path).name).rstrip(".")
             raise UserError(
-                f"Cannot read {path}: {reason}. The file is damaged or not an image: download it "
+                f"Cannot read {path}: {reason}. The file is damaged or not an image: fetch it "
                 "again or remove it."
             ) from error
         _POOL.give_back(key, file)

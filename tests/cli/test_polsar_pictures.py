@@ -88,7 +88,7 @@ def test_bad_pixels_and_those_without_data_are_counted_once(
     [
         ("empty", "none of its 600 pixels has data"),
         ("one plane", "No number is finite in T13_imag.bin."),
-        ("swapped", "no Hermitian, positive semidefinite"),
+        ("swapped", "not Hermitian, positive semidefinite"),
     ],
 )
 def test_a_scene_that_is_none_ends_with_a_message(

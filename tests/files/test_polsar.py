@@ -102,7 +102,7 @@ def test_a_geotiff_of_all_nine_elements_has_to_be_hermitian(tmp_path: Path, kind
     full[..., 1] = 0
     geotiff(tmp_path / "none.tif", full, names=names)
     with pytest.raises(
-        UserError, match=r"none.tif.* 204 of 204 pixels \(100.0%\) are no Hermitian"
+        UserError, match=r"none.tif.* 204 of 204 pixels \(100.0%\) are not Hermitian"
     ):
         open_polsar(tmp_path / "none.tif").refuse_impossible()
     geotiff(tmp_path / "nameless.tif", full)
@@ -194,15 +194,15 @@ def empty(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (cut, "T22.bin has 811 bytes; 12 x 17 numbers of 4 bytes are 816: it is truncated"),
-        (lengthen, "T22.bin has 824 bytes.*it is of another scene"),
+        (cut, "T22.bin has 811 bytes; 12 x 17 values of 4 bytes are 816: it is truncated"),
+        (lengthen, "T22.bin has 824 bytes.*it belongs to another scene"),
         (lambda folder: (folder / "T12_imag.bin").unlink(), "lacks T12_imag.bin"),
         (rewrite("config.txt", "12", "twelve"), "config.txt: no whole number below the line Nrow"),
         (
             rewrite("T33.bin.hdr", "samples = 17", "samples = 16"),
             r"T33.bin: its header says 12 x 16 pixels, the folder has 12 x 17.*one grid",
         ),
-        (rewrite("T33.bin.hdr", "data type = 4", "data type = 6"), "T33.bin.*complex64 numbers"),
+        (rewrite("T33.bin.hdr", "data type = 4", "data type = 6"), "T33.bin.*complex64"),
         (rewrite("T33.bin.hdr", "data type = 4", "data type = 2"), "T33.bin.hdr: data type 2"),
         (rewrite("T33.bin.hdr", "lines   = 12", "lines = ?"), "'lines' is \\?"),
         (lambda folder: (folder / "T44.bin").touch(), "bistatic"),
@@ -248,7 +248,7 @@ def test_a_place_without_a_scene_says_what_is_one(tmp_path: Path) -> None:
         open_polsar(folder / "T11.bin")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "I11.bin").touch()
-    with pytest.raises(UserError, match=r"other holds I11.bin: no planes of T3, C3, C2 or S2"):
+    with pytest.raises(UserError, match=r"other holds I11.bin: these are not planes of T3, C3, C2 or S2"):
         open_polsar(tmp_path / "other")
 
 
@@ -269,7 +269,7 @@ def test_faults_of_geotiffs_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"three.tif has 3 band"):
         open_polsar(tmp_path / "three.tif")
     geotiff(tmp_path / "amplitude.tif", np.abs(s))
-    with pytest.raises(UserError, match=r"amplitude.tif holds float32 numbers, not complex"):
+    with pytest.raises(UserError, match=r"amplitude.tif holds float32 values, not complex"):
         open_polsar(tmp_path / "amplitude.tif")
     geotiff(tmp_path / "odd.tif", s, names=("HH", "HV", "VH", "other"))
     with pytest.raises(UserError, match=r"odd.tif has 4 band\(s\): HH, HV, VH, OTHER"):
@@ -310,8 +310,8 @@ def test_each_of_four_files_has_one_complex_band_on_one_grid(tmp_path: Path) -> 
     s = scattering(ROWS, COLUMNS)
     folder = four_files(tmp_path / "files", s)
     faults: list[tuple[NDArray[np.generic], dict[str, Any], str]] = [
-        (s[..., :2], {}, r"sar_hv\.tif has 2 bands: one was expected"),
-        (np.abs(s[..., :1]), {}, r"sar_hv\.tif holds float32 numbers"),
+        (s[..., :2], {}, r"sar_hv\.tif has 2 bands: it must have one"),
+        (np.abs(s[..., :1]), {}, r"sar_hv\.tif holds float32 values"),
         (s[:, :-1, :1], {}, r"sar_hv\.tif: its width is 16, that of .*sar_hh\.tif is 17"),
         (s[..., :1], {"crs": "EPSG:32632"}, r"sar_hv\.tif: its crs is EPSG:32632, that of"),
     ]
@@ -369,7 +369,7 @@ def test_a_scene_of_impossible_matrices_is_refused_with_their_share(
     else:
         t3 = t3[..., [3, 1, 2, 0, 4, 5, 6, 7, 8]]
     scene = open_polsar(write_polsarpro(tmp_path / "T3", "T3", t3))
-    with pytest.raises(UserError, match=r"T3.*pixels \(\d+.\d%\) are no Hermitian, positive"):
+    with pytest.raises(UserError, match=r"T3.*pixels \(\d+.\d%\) are not Hermitian, positive"):
         scene.refuse_impossible()
 
 

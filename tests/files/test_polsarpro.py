@@ -59,14 +59,14 @@ def test_leading_bytes_that_a_header_tells_are_skipped(tmp_path: Path) -> None:
     folder = write_polsarpro(tmp_path / "T3", "T3", values)
     plane = folder / "T22.bin"
     plane.write_bytes(b"\x07" * 20 + plane.read_bytes())
-    with pytest.raises(UserError, match=r"T22\.bin has 236 bytes; .* are 216: it is of another"):
+    with pytest.raises(UserError, match=r"T22\.bin has 236 bytes; .* are 216: it belongs to another"):
         open_folder(folder)
     header(folder, "T22", "header offset = 0", "header offset = 20")
     opened = open_folder(folder)
     for number in range(9):
         np.testing.assert_array_equal(opened.planes[number](PART), values[CUT][..., number])
     plane.write_bytes(plane.read_bytes()[:-1])
-    with pytest.raises(UserError, match=r"has 235 bytes; 6 x 9 numbers of 4 bytes are 236: it"):
+    with pytest.raises(UserError, match=r"has 235 bytes; 6 x 9 values of 4 bytes are 236: it"):
         open_folder(folder)
 
 
@@ -105,7 +105,7 @@ def test_the_size_is_that_of_config_or_else_of_a_header(tmp_path: Path) -> None:
     assert opened[1:3] == (ROWS, COLUMNS)
     np.testing.assert_array_equal(opened.planes[2](PART), planes("T3")[CUT][..., 2])
     (folder / "T33.bin.hdr").write_text(text.replace("6", "5"))  # which counts before T33.hdr
-    with pytest.raises(UserError, match=r"are 180: it is of another scene"):
+    with pytest.raises(UserError, match=r"are 180: it belongs to another scene"):
         open_folder(folder)
 
 
@@ -128,7 +128,7 @@ def test_a_config_without_a_number_of_rows_is_refused(tmp_path: Path, text: str)
     [
         ("samples = 9", "", "'samples' is missing"),
         ("samples = 9", "samples = 0", "6 lines of 0 samples hold no pixel"),
-        ("lines   = 6", "lines = -6", "'lines' is -6; it has to be a number"),
+        ("lines   = 6", "lines = -6", "'lines' is -6; it must be a whole number"),
         ("data type = 4", "", "'data type' is missing"),
         ("data type = 4", "data type = 5", r"data type 5\. PolSARpro has 4 \(float32\) or 6"),
         ("byte order = 0", "byte order = big", "'byte order' is big"),
@@ -149,7 +149,7 @@ def test_numbers_of_another_type_than_the_kinds_are_refused(
     folder = write_polsarpro(tmp_path / "x", kind, planes(kind))
     first = FILES[kind][0]
     header(folder, first, f"data type = {10 - code}", f"data type = {code}")
-    with pytest.raises(UserError, match=rf"{first}\.bin: its header says .* numbers, {kind} has"):
+    with pytest.raises(UserError, match=rf"{first}\.bin: its header says .*, but {kind} has"):
         open_folder(folder)
 
 
@@ -196,5 +196,5 @@ def test_planes_of_one_place_may_write_it_differently_but_not_mean_another(tmp_p
 def test_a_folder_of_other_planes_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "b.bin").touch()
     (tmp_path / "a.bin").touch()
-    with pytest.raises(UserError, match=r"holds a\.bin, b\.bin: no planes of T3, C3, C2 or S2"):
+    with pytest.raises(UserError, match=r"holds a\.bin, b\.bin: these are not planes of T3, C3, C2 or S2"):
         open_folder(tmp_path)
