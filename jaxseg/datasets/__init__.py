@@ -41,8 +41,8 @@ _ROOMS = {
 }
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  (whatever the room has)
-    """Loads a collection when it is asked for: some bring libraries that the others do not need."""
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (any class)
+    """Loads a collection on first use: some import libraries that the others do not need."""
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_ROOMS[name]}"), name)

@@ -1,13 +1,13 @@
-"""Indian Pines: 145 x 145 pixels of an Indiana farmland in 200 bands, 16 classes, 10,249 labels.
+"""Indian Pines: 145 x 145 pixels of Indiana farmland in 200 bands, 16 classes, 10,249 labels.
 
-    pip install 'jaxseg[hyperspectral]'        the PyPI package tensorly carries the scene
+    pip install 'jaxseg[hyperspectral]'        the PyPI package tensorly contains the scene
 
     image    145 x 145 x 200 uint16, AVIRIS radiance counts, 0.4 to 2.5 um without the 20 bands in
              which water vapour absorbs
     label    145 x 145, 16 classes from 20 (oats) to 2455 pixels (soybeans, min till); half of the
-             scene has none
+             scene is unlabelled
 
-There is one scene, so a split is a set of its labelled pixels; every split sees the whole image.
+There is one scene, so a split is a set of its labelled pixels; all splits share the whole image.
 
 **Source:** Baumgardner, Biehl, Landgrebe, 220 Band AVIRIS Hyperspectral Image Data Set: June 12,
 1992 Indian Pine Test Site 3, Purdue University Research Repository 2015, doi:10.4231/R7RX991C. CC
@@ -95,13 +95,13 @@ class IndianPines:
 
     @property
     def sensor(self) -> Sensor:
-        """Numbers of the 200 bands that the scene keeps of AVIRIS' 220, counted from 1."""
+        """The scene's 200 of AVIRIS' 220 bands, named by their numbers, counted from 1."""
         absorbed = {*range(104, 109), *range(150, 164), 220}
         bands = tuple(f"AVIRIS {band}" for band in range(1, 221) if band not in absorbed)
         return Sensor(bands, unit="radiance", gsd=GSD)
 
     def scenes(self, split: str) -> TileScenes:
-        """The scene, with the labels of `train`, `validation` or `test` alone.
+        """The scene, with only the labels of `train`, `validation` or `test`.
 
         Raises:
             UserError: The scene is not installed, or there is no such split.
@@ -109,7 +109,7 @@ class IndianPines:
         return scene_of_split(self.path, self.split, _scene, split, "Indian Pines")
 
     def origin(self) -> Origin:
-        """The scene and how it is divided."""
+        """The scene and its split."""
         return self.split.origin(self.path)
 
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -126,7 +126,7 @@ def _scene(path: str) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
             arrays.append(np.load(folder / name, allow_pickle=False))
         except (OSError, ValueError) as error:
             raise UserError(
-                f"Cannot read {folder / name}: {error}. Install the package tensorly anew, or give "
+                f"Cannot read {folder / name}: {error}. Reinstall the package tensorly, or give "
                 "--config.data.source.path."
             ) from error
     image, ids = arrays

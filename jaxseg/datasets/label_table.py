@@ -1,8 +1,8 @@
-"""What the numbers or colours of a mask file mean: a table from mask value to class id.
+"""What the values or colours of a mask file mean: a table from mask value to class id.
 
-The world stores masks as ids with gaps, as floats that hold ids, as palette pictures and as RGB
-colours. All of them become uint8 class ids 0..K-1, IGNORE where a value says nothing, and an error
-where a value is not in the table.
+Masks are stored as ids with gaps, as floats that hold ids, as palette pictures or as RGB colours.
+All of them become uint8 class ids 0..K-1; ignored values become IGNORE, and a value that is not in
+the table is an error.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ class LabelTable:
     """The class of every known mask value.
 
     Attributes:
-        lowest: The smallest known value less one, to which smaller ones are clipped.
-        table: Class id of `lowest + i`; IGNORE, or 254 for a value between that is not known.
+        lowest: The smallest known value minus 1; smaller values are clipped to it.
+        table: Entry i is the class id of `lowest + i`, IGNORE, or 254 for an unknown value.
     """
 
     lowest: int
@@ -38,7 +38,7 @@ class LabelTable:
         """The table in which `values[k]` is class k and every value of `ignored` is IGNORE.
 
         Raises:
-            UserError: A value stands twice, or the values lie 2**24 or more apart.
+            UserError: A value is given twice, or the values lie 2**24 or more apart.
         """
         known = [*values, *ignored]
         twice = sorted({value for value in known if known.count(value) > 1})
@@ -66,11 +66,12 @@ class LabelTable:
         """The class ids of mask values.
 
         Args:
-            values: (h, w) numbers of any real type; floats have to hold integers.
-            known: (h, w), False where the mask says nothing, whatever the number; None = all are.
+            values: (h, w) values of any real data type; floats have to hold integers.
+            known: (h, w), False where the mask has no data, whatever its value; None = True
+                everywhere.
 
         Raises:
-            UnknownValue: A value is not in the table, or no integer.
+            UnknownValue: A value is not in the table or not an integer.
         """
         highest = self.lowest + len(self.table) - 1
         if values.dtype.kind == "f":
@@ -93,18 +94,18 @@ class LabelTable:
         return labels
 
 
-class UnknownValue(Exception):  # noqa: N818  (always caught, and told to the user with the file's name)
+class UnknownValue(Exception):  # noqa: N818  (always caught and reported with the file's name)
     """A mask holds a value that its table does not know.
 
     Attributes:
-        value: The value that comes first in reading order.
-        count: How many pixels hold it.
+        value: The first such value in reading order.
+        count: Number of pixels that hold it.
         row: Row of its first pixel.
         column: Column of its first pixel.
     """
 
     def __init__(self, value: float, count: int, row: int, column: int) -> None:
-        """Keeps what was found."""
+        """Stores the value and its position."""
         super().__init__(f"{value} at row {row}, column {column}")
         self.value, self.count, self.row, self.column = value, count, row, column
 
@@ -117,11 +118,11 @@ class UnknownValue(Exception):  # noqa: N818  (always caught, and told to the us
 
 
 def packed(rgb: NDArray[np.generic]) -> NDArray[np.int32]:
-    """(..., 3) RGB colours of 8 bits -> (...) one number each, red highest."""
+    """(..., 3) RGB colours of 8 bits -> (...) one integer per colour, red in the highest byte."""
     red, green, blue = (rgb[..., band].astype(np.int32) for band in range(3))
     return (red << 16) | (green << 8) | blue
 
 
 def unpacked(number: int) -> tuple[int, int, int]:
-    """The colour that `packed` made this number of."""
+    """The inverse of `packed` for one colour."""
     return number >> 16, number >> 8 & 255, number & 255

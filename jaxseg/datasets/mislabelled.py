@@ -1,13 +1,14 @@
-"""Labels with the errors that label campaigns make, to try what withstands them.
+"""Labels with typical annotation errors, to test what is robust to them.
 
-Regions get the class of another, boundaries are drawn beside themselves, small things are drawn too
-small. A region is one object where the source knows objects, else a connected component of one
-class. Everything is a function of the seed and the scene: the same window has the same labels
-whenever it is read. Only the training split is changed.
+Regions get a wrong class, boundaries are displaced, and regions are drawn too small. A region is
+one object if the source knows objects, else a connected component of one class. The errors are a
+function of the seed and the scene: a window has the same labels whenever it is read. Only the
+training split is changed.
 
-The scene's labels are read whole for every window: for scenes of a few thousand pixels a side.
+The labels of the whole scene are read for every window, so scenes should have at most a few
+thousand pixels a side.
 
-The kinds of errors are those that annotators are known for; how they are drawn is ours.
+Annotators are known for these kinds of errors; the way they are drawn at random is our choice.
 """
 
 import zlib
@@ -29,13 +30,13 @@ class Mislabelled(Wrapped):
     """A source whose training labels are wrong.
 
     Attributes:
-        source: The one with right labels.
-        share: Part (0..1) of the regions that get another class.
-        confusable: Pairs of class names: a region gets the class of its partner. A class without
-            one gets any other class, with equal chances.
-        shift: Largest displacement in pixels of a scene's labels along rows and columns.
-        erode: Pixels that every region loses at its rim to the region next to it.
-        seed: Another seed makes other errors.
+        source: The source with correct labels.
+        share: Share (0..1) of the regions that get another class.
+        confusable: Pairs of class names: a region gets the class of its partner. A region whose
+            class has no partner gets any other class with equal probability.
+        shift: Largest displacement of a scene's labels along rows and columns, in pixels.
+        erode: Pixels at the edge of every region that become part of the neighbouring region.
+        seed: Seed of the errors.
     """
 
     share: float = 0.4
@@ -45,10 +46,10 @@ class Mislabelled(Wrapped):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuses a share outside of 0..1, negative lengths and classes that the source lacks.
+        """Rejects a share outside 0..1 and negative lengths or seeds.
 
         Raises:
-            UserError: It says which.
+            UserError: A field is out of range; the message names it.
         """
         if not 0 <= self.share <= 1:
             raise UserError(f"share of mislabelled regions is {self.share}: it has to be 0..1.")
@@ -66,17 +67,17 @@ class Mislabelled(Wrapped):
         return _Errors(scenes, self, self.partners())
 
     def partners(self) -> NDArray[np.int64]:
-        """(K,) class that each class is taken for; -1 = any other.
+        """(K,) the class that each class is confused with; -1 = any other.
 
         Raises:
-            UserError: `confusable` names a class that the source lacks, or one twice.
+            UserError: `confusable` names a class that the source lacks, or a class twice.
         """
         classes = self.source.classes
         named = [name for pair in self.confusable for name in pair]
         for name in named:
             if named.count(name) > 1:
                 raise UserError(
-                    f"confusable names the class {name!r} twice: a class is taken for one other."
+                    f"confusable names the class {name!r} twice: a class has one partner."
                 )
         partner = np.full(len(classes), -1)
         for pair in self.confusable:
@@ -122,16 +123,16 @@ class _Errors:
         rows = slice(window.y, window.y + window.height)
         columns = slice(window.x, window.x + window.width)
         cut = {name: pixels[rows, columns].copy() for name, pixels in whole.items()}
-        # Where nobody had labelled, nobody has now.
+        # Unlabelled pixels stay unlabelled.
         never = cut["label"] == IGNORE
         return cut | {"label": np.where(never, IGNORE, label[rows, columns]).astype(np.uint8)}
 
 
 def regions_of(label: Labels, instance: NDArray[np.int64] | None) -> NDArray[np.int64]:
-    """(H, W) region ids from 1 on, 0 where there is no label.
+    """(H, W) region ids, counted from 1; 0 where there is no label.
 
-    Objects where there are any, and the connected components (four neighbours) of what is left of
-    every class.
+    Regions are the objects, if there are any, and the 4-connected components of each class in the
+    remaining pixels.
     """
     regions = np.zeros(label.shape, np.int64)
     if instance is not None:
@@ -154,7 +155,7 @@ def confused(
     partners: NDArray[np.int64],
     random: np.random.Generator,
 ) -> Labels:
-    """The label with a share of the regions in another class: the partner's, or any other."""
+    """The label with a share of the regions changed to another class: the partner's, or any."""
     count = int(regions.max()) + 1
     chosen = random.random(count) < share
     offset = random.integers(1, max(2, len(partners)), count)
@@ -166,9 +167,10 @@ def confused(
 
 
 def eroded(label: Labels, regions: NDArray[np.int64], pixels: int) -> Labels:
-    """The label with regions smaller by a rim, which goes to the nearest other region's class.
+    """The label with each region's rim changed to the class of the nearest other region.
 
-    A region that is nothing but rim keeps its label: nobody forgets to draw it, only its outline.
+    A region that consists of rim alone keeps its label: annotators misplace its outline but do not
+    omit it.
     """
     if not pixels:
         return label
@@ -181,8 +183,8 @@ def eroded(label: Labels, regions: NDArray[np.int64], pixels: int) -> Labels:
     core = np.bincount(regions[~rim], minlength=int(regions.max()) + 1)
     rim &= core[regions] > 0
     result = label.copy()
-    # The nearest pixel of another region lies across the edge: the rim's own are left out by
-    # asking region by region only where rims are.
+    # The nearest pixel of another region lies across the edge. Each region is processed by itself,
+    # so that its own rim is excluded from the search.
     for region, place in enumerate(scipy.ndimage.find_objects(regions), 1):
         if place is None:
             continue
@@ -202,7 +204,7 @@ def eroded(label: Labels, regions: NDArray[np.int64], pixels: int) -> Labels:
 
 
 def shifted(label: Labels, down: int, right: int) -> Labels:
-    """The label moved by so many pixels; the rows and columns that come in repeat the edge."""
+    """The label moved by this many pixels; new rows and columns repeat the edge."""
     height, width = label.shape
     rows = np.clip(np.arange(height) - down, 0, height - 1)
     columns = np.clip(np.arange(width) - right, 0, width - 1)

@@ -1,4 +1,4 @@
-"""One labelled scene as a source: every split sees the whole image and its own labels alone.
+"""One labelled scene as a source: every split sees the whole image but only its own labels.
 
 image, label, how to split  ->  the labels of one split, 255 elsewhere  ->  `TileScenes`
 """
@@ -20,7 +20,7 @@ from jaxseg.scenes.scene import IGNORE, Origin, Sample
 from jaxseg.scenes.source_flags import SOURCE
 
 Load = Callable[[str], tuple[NDArray[np.generic], NDArray[np.uint8]]]
-"""The folder of the scene -> image (H, W, C) and label (H, W), 255 = none."""
+"""Folder of the scene -> image (H, W, C) and label (H, W), 255 = unlabelled."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +28,12 @@ class SceneSplit:
     """How the labelled pixels of one scene are divided; see `jaxseg.datasets.spatial_split`.
 
     Attributes:
-        kind: `blocks` keeps training and test pixels apart; `pixels` draws single pixels, the
-            custom of the field, and warns, because their neighbourhoods overlap.
+        kind: `blocks` keeps training and test pixels apart; `pixels` draws single pixels, as is
+            common in the field, with a warning, because their neighbourhoods overlap.
         fractions: Shares of train, validation and test.
         block: Rows and columns of a block.
-        guard: Pixels this close to a training block belong to no other split.
-        seed: Decides the split.
+        guard: Pixels within this distance of a training block belong to no other split.
+        seed: Seed of the random assignment.
     """
 
     kind: Literal["blocks", "pixels"] = "blocks"
@@ -46,22 +46,22 @@ class SceneSplit:
         """Rejects sizes that are too small.
 
         Raises:
-            UserError: It says which.
+            UserError: A field is too small; the message names it.
         """
         check_least(self, f"{SOURCE}.split")
 
     def of(
         self, label: NDArray[np.uint8], name: str, *, draws: int = spatial_split.DRAWS
     ) -> NDArray[np.uint8]:
-        """(H, W) number of each labelled pixel's split in `SPLITS`, 255 = none.
+        """(H, W) index of each labelled pixel's split in `SPLITS`, 255 = no split.
 
         Args:
-            label: (H, W) classes, 255 = none.
-            name: What the scene is called.
-            draws: Assignments of blocks that are tried.
+            label: (H, W) classes, 255 = unlabelled.
+            name: Name of the scene in messages.
+            draws: Number of random assignments of blocks that are tried.
 
         Raises:
-            UserError: The scene cannot be divided so.
+            UserError: The scene cannot be divided in this way.
         """
         if self.kind == "blocks":
             return spatial_split.block_split(
@@ -80,19 +80,19 @@ class SceneSplit:
         return spatial_split.random_split(label, fractions=self.fractions, seed=self.seed)
 
     def origin(self, place: str) -> Origin:
-        """What is compared to find leaks: every split is a part of the same scene."""
+        """The facts that are compared to find leaks; every split is a part of the same scene."""
         return Origin(place, dataclasses.asdict(self), whole=False)
 
 
 def scene_of_split(path: str, how: SceneSplit, load: Load, split: str, name: str) -> TileScenes:
-    """The scene, with the labels of `train`, `validation` or `test` alone.
+    """The scene, with only the labels of `train`, `validation` or `test`.
 
     Args:
         path: Folder of the scene.
         how: How it is divided.
         load: Reads the scene.
-        split: Which labels.
-        name: What the scene is called.
+        split: The split whose labels are kept.
+        name: Name of the scene in messages.
 
     Raises:
         UserError: There is no such split, or the scene cannot be read or divided.

@@ -1,7 +1,7 @@
-"""Two sensors over the same ground: `side` is a second source that sees what the first one sees.
+"""Two sensors over the same ground: `side` is a second source that shows the same scenes.
 
-`Paired` delivers the side images in training only, as `side` and `side_valid`; a network trained
-with their help is evaluated, exported and used without them. `Stacked` delivers both as one image.
+`Paired` adds the side images in training only, as `side` and `side_valid`; a network trained with
+their help is evaluated, exported and used without them. `Stacked` returns both as one image.
 """
 
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class Paired(Wrapped):
     """A source with side information in its training split.
 
     Attributes:
-        source: What the network sees, always.
-        side: What helps in training; scene i of a split is the same ground as the source's.
+        source: The images that the network always sees.
+        side: Side images for training; scene i of a split shows the same ground as the source's.
     """
 
     side: Source
@@ -38,13 +38,13 @@ class Paired(Wrapped):
 
 @dataclass(frozen=True)
 class Stacked:
-    """Two co-registered sources as one image: the first one's bands, then the second one's.
+    """Two co-registered sources as one image: the bands of the first, then those of the second.
 
-    A pixel is valid where both are.
+    A pixel is valid if it is valid in both.
 
     Attributes:
-        first: Labels, classes and colours are its.
-        second: Its bands follow; its labels have to be the same.
+        first: Source of the first bands and of labels, classes and colours.
+        second: Source of the remaining bands; its labels have to be the same.
     """
 
     first: Source
@@ -54,12 +54,12 @@ class Stacked:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The first one's."""
+        """Those of the first source."""
         return self.first.classes
 
     @property
     def colors(self) -> tuple[tuple[int, int, int], ...]:
-        """The first one's."""
+        """Those of the first source."""
         return self.first.colors
 
     @property
@@ -76,12 +76,12 @@ class Stacked:
         return _Both(self.first.scenes(split), self.second.scenes(split), join=True)
 
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
-        """The first one's."""
+        """As the first source displays its bands."""
         return self.first.rgb(image[..., : len(self.first.sensor.bands)])
 
 
 def without_side(source: Source) -> Source:
-    """The source as evaluation sees it: no split of it opens side images, which may be gone."""
+    """The source without side images, for evaluation; they are not opened and may be missing."""
     if isinstance(source, Paired):
         return without_side(source.source)
     inner = {name: without_side(part) for name, part in parts(source).items()}
@@ -117,7 +117,7 @@ class _Both:
                 "both have to be on one grid."
             )
         sample, side = self._own.read(index, window), self._side.read(index, window)
-        # Labels come with both: that they agree is the proof that both show the same ground.
+        # Both sources have labels: if these agree, both show the same ground.
         if not np.array_equal(sample["label"], side["label"]):
             raise UserError(
                 f"{names}: their labels differ, so they do not show the same ground. Scene i of "

@@ -1,7 +1,7 @@
 """Oxford-IIIT Pet: 7,349 photographs of cats and dogs with trimaps; TFDS `oxford_iiit_pet`, 800 MB.
 
-TFDS mends a dozen wrongly encoded photographs with TensorFlow while it builds; here Pillow does it.
-Records, version and folder are TFDS' own: a copy built elsewhere as ArrayRecord is used as it is.
+While building, TFDS re-encodes a dozen broken photographs with TensorFlow; here Pillow does it.
+Records, version and folder are those of TFDS, so a copy built elsewhere as ArrayRecord is reused.
 
 **Source:** Parkhi, Vedaldi, Zisserman and Jawahar, Cats and Dogs, CVPR 2012. Licence CC BY-SA 4.0.
 """
@@ -39,8 +39,8 @@ class OxfordPets:
     """The dataset as a config holds it; downloaded and built on first use.
 
     Attributes:
-        validation_percent: Share of TFDS' train split, its end, that is `validation`.
-        data_dir: Where TFDS keeps it; empty = TFDS' default, ~/tensorflow_datasets.
+        validation_percent: Share of TFDS' train split, taken from its end, that is `validation`.
+        data_dir: TFDS' data folder; empty = TFDS' default, ~/tensorflow_datasets.
     """
 
     validation_percent: int = 10
@@ -48,7 +48,7 @@ class OxfordPets:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Pet, background and the outline between, which is a class of its own."""
+        """Pet, background and the outline between them, which is a separate class."""
         return CLASSES
 
     @property
@@ -58,14 +58,14 @@ class OxfordPets:
 
     @property
     def sensor(self) -> Sensor:
-        """Red, green and blue, 0..255; photographs have no scale on the ground."""
+        """Red, green and blue, 0..255; photographs have no ground sample distance."""
         return SENSOR
 
     def scenes(self, split: str) -> TileScenes:
         """The photographs of `train`, `validation` (the end of TFDS' train) or `test`.
 
         Raises:
-            UserError: There is no such split, or the set can be neither found nor downloaded.
+            UserError: There is no such split, or the dataset can be neither found nor downloaded.
         """
         if not 1 <= self.validation_percent <= 99:
             raise UserError(
@@ -78,7 +78,7 @@ class OxfordPets:
         return _scenes(self.data_dir, slices[split])
 
     def counts_file(self) -> Path:
-        """Class counts lie with the built files, a file for each size of the training split."""
+        """File of the class counts beside the built files, one for each size of the split."""
         folder = Path(_built(self.data_dir).data_path)
         return folder / f"class_counts_{100 - self.validation_percent}_percent.json"
 
@@ -88,7 +88,7 @@ class OxfordPets:
 
 
 class PetsBuilder(original.Builder, skip_registration=True):  # type: ignore[misc, call-arg]
-    """TFDS' builder without its need of TensorFlow; its name, description and checksums stay."""
+    """TFDS' builder without TensorFlow, with the same name, description and checksums."""
 
     name = "oxford_iiit_pet"
     pkg_dir_path = original.Builder._get_pkg_dir_path()
@@ -152,7 +152,7 @@ def _scenes(data_dir: str, split: str) -> TileScenes:
         split=split, decoders={"image": skip, "segmentation_mask": skip}
     )
     sizes, names = [], []
-    for index in range(len(records)):  # their headers; no pixel is decoded
+    for index in range(len(records)):  # reads the headers; no pixel is decoded
         record = records[index]
         with Image.open(io.BytesIO(record["segmentation_mask"])) as image:
             sizes.append((image.height, image.width))

@@ -3,8 +3,8 @@
     T3/*.bin (or C3, S2, complex GeoTIFF)  +  label.png   ->  windows of T3 as nine real bands
 
 There is one scene, so a split is a set of its labelled pixels: whole blocks of a grid, with a guard
-band of pixels that no split shows around those of training. Every split sees the whole image. The
-matrices are read by windows, so the scene may be larger than memory; the labels are read whole.
+band around the training blocks that belongs to no split. All splits share the whole image. The
+matrices are read by windows, so the scene may be larger than memory; the labels are read at once.
 """
 
 import dataclasses
@@ -29,22 +29,22 @@ from jaxseg.scenes.scene import IGNORE, Origin, Sample, Window
 from jaxseg.scenes.sensor import Sensor
 
 DRAWS = 200
-"""Random assignments of blocks that are tried; scenes are larger than hyperspectral ones."""
+"""Random block assignments that are tried; fewer, as the scenes exceed hyperspectral ones."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LabelledPolsar:
     """A scene as a config holds it; fulfils `jaxseg.scenes.scene.Source`.
 
-    Pixels without data, and those that are no matrix of a radar, are invalid.
+    Pixels without data, and those that are not valid matrices, are invalid.
 
     Attributes:
         path: PolSARpro folder (T3, C3, S2), folder of four complex GeoTIFF files, or one file of
             four complex bands.
-        labels: Picture of whole-number class ids, as large as the scene: PNG or GeoTIFF.
+        labels: Picture of integer class ids, as large as the scene: PNG or GeoTIFF.
         classes: Names of the classes.
-        ids: Number of each class in `labels`.
-        ignore_ids: Numbers without meaning.
+        ids: Id of each class in `labels`.
+        ignore_ids: Ids to ignore.
         map_colors: RGB of each class in maps, 0..255.
         split: How the labelled pixels are divided.
         gsd: Ground sample distance in metres; None = not known.
@@ -60,7 +60,7 @@ class LabelledPolsar:
     gsd: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuses fields that contradict each other; no file is looked at.
+        """Rejects fields that contradict each other; no file is opened.
 
         Raises:
             UserError: A field's length or value does not fit.
@@ -80,11 +80,11 @@ class LabelledPolsar:
         return Sensor(T3_BANDS, unit="coherency", scale=1.0, gsd=self.gsd)
 
     def scenes(self, split: str) -> "PolsarScenes":
-        """The scene, with the labels of `train`, `validation` or `test` alone.
+        """The scene, with only the labels of `train`, `validation` or `test`.
 
         Raises:
             UserError: Files are missing, damaged, of different sizes or of two channels only, most
-                pixels are no matrix of a radar, a label is no class, or there is no such split.
+                pixels are not valid matrices, a label is not a class, or there is no such split.
         """
         if split not in SPLITS:
             raise UserError(f"Split {split!r} of {self.path}: choose one of {', '.join(SPLITS)}.")
@@ -93,7 +93,7 @@ class LabelledPolsar:
         return PolsarScenes(scene, shown, f"{self.path}, {split} pixels")
 
     def origin(self) -> Origin:
-        """The scene and how it is divided."""
+        """The scene and its split."""
         return self.split.origin(self.path)
 
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -107,9 +107,9 @@ class PolsarScenes:
     """Fulfils `jaxseg.scenes.scene.Scenes` with one scene.
 
     Attributes:
-        scene: Its files.
-        label: (H, W) uint8 classes, IGNORE where the split has none.
-        title: What messages call it.
+        scene: The files of the scene.
+        label: (H, W) uint8 classes, IGNORE for pixels outside the split.
+        title: Name of the scene in messages.
     """
 
     scene: PolsarScene
@@ -117,7 +117,7 @@ class PolsarScenes:
     title: str
 
     def __len__(self) -> int:
-        """One."""
+        """1: there is one scene."""
         return 1
 
     def name(self, index: int) -> str:
@@ -129,7 +129,7 @@ class PolsarScenes:
         return self.scene.height, self.scene.width
 
     def read(self, index: int, window: Window) -> Sample:
-        """The window; pixels that are no matrix of a radar are invalid.
+        """The window; pixels that are not valid matrices are marked invalid.
 
         Raises:
             UserError: A file cannot be read.
@@ -144,11 +144,11 @@ class PolsarScenes:
 def _opened(
     source: LabelledPolsar,
 ) -> tuple[PolsarScene, NDArray[np.uint8], NDArray[np.uint8]]:
-    """The scene, its classes (H, W) and the number of each pixel's split (H, W)."""
+    """The scene, its classes (H, W) and the index of each pixel's split (H, W)."""
     for field, given in (("path", source.path), ("labels", source.labels)):
         if not Path(given).exists():
             raise UserError(
-                f"{given}: no such file or folder. Fetch the data and give its place as "
+                f"{given}: no such file or folder. Fetch the data and give their path as "
                 f"{FLAG}.{field}."
             )
     scene = polsar_files.open_polsar(source.path)
@@ -171,8 +171,8 @@ def _opened(
     except UnknownValue as found:
         raise UserError(
             f"{source.labels}: id {found.value} at row {found.row}, column {found.column} "
-            f"({found.count} pixels) is no class. Enter it in {FLAG}.ids or {FLAG}.ignore-ids."
+            f"({found.count} pixels) is not a class. Add it to {FLAG}.ids or {FLAG}.ignore-ids."
         ) from None
     if not (label != IGNORE).any():
-        raise UserError(f"{source.labels} holds no labelled pixel: all are of {FLAG}.ignore-ids.")
+        raise UserError(f"{source.labels} has no labelled pixel: all are in {FLAG}.ignore-ids.")
     return scene, label, source.split.of(label, source.path, draws=DRAWS)

@@ -6,8 +6,8 @@
              which water vapour absorbs
     label    83 x 86; the file's ids 1 and 10 to 14 become classes 0 to 5
 
-There is one scene, so a split is a set of its labelled pixels; every split sees the whole image.
-The crops stand in a few large fields: scores are high, by blocks too.
+There is one scene, so a split is a set of its labelled pixels; all splits share the whole image.
+The crops grow in a few large fields: scores are high, even with a split by blocks.
 
 **Source:** NASA/JPL AVIRIS; Grupo de Inteligencia Computacional, Universidad del Pais Vasco,
 Hyperspectral Remote Sensing Scenes. Ground sample distance 3.7 m.
@@ -39,7 +39,7 @@ CLASSES = (
 )
 
 IDS = (1, 10, 11, 12, 13, 14)
-"""What the file calls the classes: the ids of the larger scene that this one is a part of."""
+"""Ids of the classes in the file: those of the larger scene that this one is cut from."""
 
 COLORS = (
     (3, 28, 241),
@@ -80,13 +80,13 @@ class SalinasA:
 
     @property
     def sensor(self) -> Sensor:
-        """Numbers of the 204 bands that the scene keeps of AVIRIS' 224, counted from 1."""
+        """The scene's 204 of AVIRIS' 224 bands, named by their numbers, counted from 1."""
         absorbed = {*range(108, 113), *range(154, 168), 224}
         bands = tuple(f"AVIRIS {band}" for band in range(1, 225) if band not in absorbed)
         return Sensor(bands, unit="radiance", gsd=GSD)
 
     def scenes(self, split: str) -> TileScenes:
-        """The scene, with the labels of `train`, `validation` or `test` alone.
+        """The scene, with only the labels of `train`, `validation` or `test`.
 
         Raises:
             UserError: The files are missing or damaged, or there is no such split.
@@ -94,7 +94,7 @@ class SalinasA:
         return scene_of_split(self.path, self.split, _scene, split, "Salinas-A")
 
     def origin(self) -> Origin:
-        """The scene and how it is divided."""
+        """The scene and its split."""
         return self.split.origin(self.path)
 
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -112,8 +112,8 @@ def _scene(path: str) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
     unknown = np.setdiff1d(ids, (0, *IDS))
     if unknown.size:
         raise UserError(
-            f"{Path(path) / 'SalinasA_gt.mat'}: id {unknown[0]} is no class of Salinas-A, which "
-            f"has 0 (none) and {', '.join(map(str, IDS))}. Fetch it again."
+            f"{Path(path) / 'SalinasA_gt.mat'}: id {unknown[0]} is not a class of Salinas-A, which "
+            f"has 0 (unlabelled) and {', '.join(map(str, IDS))}. Fetch it again."
         )
     return image.astype(np.int16), label
 
@@ -124,11 +124,11 @@ def _array(file: Path, name: str, shape: tuple[int, ...]) -> NDArray[np.generic]
         found = io.loadmat(str(file), variable_names=[name])
     except (OSError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:
         raise UserError(
-            f"Cannot read {file}: {error or 'it is cut off'}. Fetch it again, or give its folder "
+            f"Cannot read {file}: {error or 'it is truncated'}. Fetch it again, or give its folder "
             "as --config.data.source.path."
         ) from error
     array = found.get(name)
     if array is None or array.shape != shape:
-        what = "holds none" if array is None else f"holds one of {array.shape}"
+        what = "does not hold it" if array is None else f"holds one of {array.shape}"
         raise UserError(f"{file} {what}: Salinas-A has an array {name} of {shape}. Fetch it again.")
     return np.asarray(array)

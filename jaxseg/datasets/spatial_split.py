@@ -1,12 +1,12 @@
 """Splits of one labelled scene into training, validation and test pixels that do not leak.
 
-A network sees the neighbourhood of a pixel. Where training and test pixels are drawn at random they
-are neighbours, the same field and nearly the same numbers, and scores measure memory. Blocks with a
-guard band between them measure what a scene elsewhere would.
+A network sees the neighbourhood of a pixel. Training and test pixels that are drawn at random are
+neighbours in the same field, with nearly the same values, so scores measure memorization. Blocks
+with a guard band between them measure how a network generalizes to other places.
 
 Source: Liang et al., On the Sampling Strategy for Evaluation of Spectral-Spatial Methods in
 Hyperspectral Image Classification, IEEE JSTARS 2017, arXiv:1605.05829, for the leak. The search for
-blocks that give every class its share is ours.
+blocks that give every class its share is our own.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ from jaxseg.scenes.scene import IGNORE
 SPLITS = ("train", "validation", "test")
 
 DRAWS = 2000
-"""Random assignments of blocks among which the best is taken, unless fewer are asked for."""
+"""Default number of random block assignments, of which the best is used."""
 
 
 def block_split(
@@ -31,26 +31,26 @@ def block_split(
     seed: int = 0,
     draws: int = DRAWS,
 ) -> NDArray[np.uint8]:
-    """Whole blocks of a grid go to one split; a guard band around the training blocks to none.
+    """Assigns whole blocks of a grid to splits, leaving out a guard band around training blocks.
 
-    Of `draws` random assignments that one is taken in which most classes can be learned, then most
-    can be tested, and then classes come closest to their shares on average. A class that fills a
-    single block cannot be both learned and tested.
+    The best of `draws` random assignments is the one with the most classes in the training split,
+    then with the most classes in the test split, then with the class shares closest to `fractions`
+    on average. A class that lies in a single block cannot be in both.
 
     Args:
-        label: (H, W) classes, 255 = none.
+        label: (H, W) classes, 255 = unlabelled.
         block: Rows and columns of a block in pixels.
-        guard: Pixels of validation and test that are this close to a training block, or closer, are
-            left out; half of what a network sees keeps the splits apart.
+        guard: Validation and test pixels within this distance of a training block are left out;
+            half the receptive field of the network keeps the splits fully apart.
         fractions: Shares of the three splits.
-        seed: Decides the draws.
-        draws: Assignments that are tried; the time grows with them.
+        seed: Seed of the random assignments.
+        draws: Number of assignments that are tried; the time is proportional to it.
 
     Returns:
-        (H, W) uint8: 0, 1, 2 = train, validation, test; 255 = none.
+        (H, W) uint8: 0, 1, 2 = train, validation, test; 255 = no split.
 
     Raises:
-        UserError: There are fewer blocks than splits, or a number is none.
+        UserError: There are fewer blocks than splits, or an argument is out of range.
     """
     shares = _shares(fractions, seed)
     if block < 1 or guard < 0:
@@ -87,18 +87,18 @@ def block_split(
 def random_split(
     label: NDArray[np.uint8], *, fractions: tuple[float, float, float], seed: int = 0
 ) -> NDArray[np.uint8]:
-    """Single pixels of each class go to a split at random: the custom of the field, and it leaks.
+    """Assigns single pixels of each class to splits at random: common in the field, but it leaks.
 
     Args:
-        label: (H, W) classes, 255 = none.
-        fractions: Shares of the three splits; of each class at least one pixel trains.
-        seed: Decides the draw.
+        label: (H, W) classes, 255 = unlabelled.
+        fractions: Shares of the three splits; at least one pixel of each class is for training.
+        seed: Seed of the random assignment.
 
     Returns:
-        (H, W) uint8: 0, 1, 2 = train, validation, test; 255 = none.
+        (H, W) uint8: 0, 1, 2 = train, validation, test; 255 = unlabelled.
 
     Raises:
-        UserError: A number is none.
+        UserError: An argument is out of range.
     """
     shares = _shares(fractions, seed)
     random = np.random.default_rng(seed)
@@ -122,6 +122,6 @@ def _shares(fractions: tuple[float, float, float], seed: int) -> NDArray[np.floa
 
 
 def _guarded(split: NDArray[np.uint8], guard: int) -> NDArray[np.uint8]:
-    """Without what lies within `guard` rows and columns of a training pixel."""
+    """The split without other pixels within `guard` rows and columns of a training pixel."""
     near = ndimage.maximum_filter(split == 0, size=2 * guard + 1)
     return np.where(near & (split != 0), np.uint8(IGNORE), split)

@@ -2,7 +2,7 @@
 
     builder.as_data_source(split=...)  ->  TileScenes  ->  windows of image, label, valid, instance
 
-A record is decoded whole and then cut, so tiles should be small (a few hundred pixels a side).
+A record is decoded as a whole before it is cut, so tiles should be small (a few hundred pixels).
 """
 
 import io
@@ -37,7 +37,7 @@ class TileScenes:
         decode: One record -> `image` (H, W, C), `label` (H, W) uint8, `valid` (H, W) bool and, if
             known, `instance` (H, W) int32, all of the tile's size. Raises `UserError` if broken.
         sizes: Height and width of every tile in pixels, in the order of the records.
-        names: What messages call every tile, in the same order.
+        names: Name of every tile in messages, in the same order.
     """
 
     records: Records
@@ -49,7 +49,7 @@ class TileScenes:
         """Checks that sizes and names describe the records.
 
         Raises:
-            ValueError: Their numbers differ.
+            ValueError: They differ in length.
         """
         counts = {len(self.records), len(self.sizes), len(self.names)}
         if len(counts) > 1:
@@ -71,7 +71,7 @@ class TileScenes:
         return self.sizes[index]
 
     def read(self, index: int, window: Window) -> Sample:
-        """The window of every field of the tile; contiguous copies, so that the tile is freed."""
+        """The window of every field of the tile, copied, so that the tile can be freed."""
         sample = self.decode(self.records[index])
         rows = slice(window.y, window.y + window.height)
         columns = slice(window.x, window.x + window.width)
@@ -79,19 +79,19 @@ class TileScenes:
 
 
 def picture(data: bytes, name: str, *, mode: Literal["RGB", "L"] = "RGB") -> NDArray[np.uint8]:
-    """The pixels of an encoded picture, (H, W, 3) for RGB and (H, W) for L; no TensorFlow needed.
+    """The pixels of an encoded picture, (H, W, 3) for RGB and (H, W) for L; without TensorFlow.
 
     Args:
-        data: A JPEG, PNG or similar file.
-        name: What an error calls it.
-        mode: Whether colours, or the numbers of a one-band picture.
+        data: Bytes of a JPEG, PNG or similar file.
+        name: Name of the picture in error messages.
+        mode: `RGB` for colours, `L` for the values of a one-band picture.
 
     Raises:
-        UserError: The data are no picture, or cut off.
+        UserError: The data are not a picture or are truncated.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
-            # A palette picture's numbers are what L asks for; converting would give its colours.
+            # L means the indices of a palette picture; converting would return gray levels.
             numbers = image if image.mode == "P" and mode == "L" else image.convert(mode)
             return np.array(numbers, np.uint8)
     except (OSError, UnidentifiedImageError, SyntaxError) as error:

@@ -1,12 +1,12 @@
-"""PASCAL VOC segmentation, 21 classes, from the standard VOCdevkit folder that you downloaded.
+"""PASCAL VOC segmentation, 21 classes, from a downloaded standard VOCdevkit folder.
 
     VOCdevkit/VOC2012/JPEGImages/ID.jpg             photographs, about 500 x 375 pixels
                       SegmentationClass/ID.png      palette pictures of ids, 255 = void
                       SegmentationClassAug/ID.png   the same for 10,582 images (optional)
                       ImageSets/Segmentation/       train.txt, val.txt, and trainaug.txt (optional)
 
-TFDS' own `voc` has boxes and no masks, so this is a TFDS builder of ours (`voc_segmentation`), with
-ArrayRecord files.
+TFDS' `voc` has boxes but no masks, so this file defines its own TFDS builder, `voc_segmentation`,
+which writes ArrayRecord files.
 
 **Source:** Everingham et al., The PASCAL Visual Object Classes Challenge, IJCV 2010; the additional
 masks by Hariharan et al., Semantic Contours from Inverse Detectors, ICCV 2011. Flickr's terms.
@@ -58,7 +58,7 @@ SENSOR = Sensor(("red", "green", "blue"), unit="digital number", scale=1.0)
 
 
 def _color(label: int) -> tuple[int, int, int]:
-    """The challenge's colour of a class: bits 0, 3, 6 of the id are red's highest, and so on."""
+    """The challenge's colour of a class: bits 0, 3, 6 of the id are red's highest bits, etc."""
     parts = [
         sum((label >> (3 * bit + part) & 1) << (7 - bit) for bit in range(3)) for part in range(3)
     ]
@@ -72,16 +72,16 @@ COLORS = tuple(_color(label) for label in range(len(CLASSES)))
 class VOC:
     """The dataset as a config holds it; ArrayRecord files are built on first use.
 
-    The labels of VOC's test images are secret, so `test` is VOC's val, as `validation` is; papers
-    report on it too. Only classes are read: with `data.separation`, connected regions of a class
-    are the objects, so that two that touch are one, unless void lies between.
+    The labels of VOC's test images are not public, so both `test` and `validation` are VOC's val,
+    on which papers report as well. Only classes are read: for border weights, the objects are the
+    connected regions of a class, so two objects that touch are one unless void separates them.
 
     Attributes:
         path: The folder VOCdevkit.
-        year: Which challenge.
+        year: Year of the challenge.
         augmented: Whether to train on trainaug.txt and SegmentationClassAug (10,582 images instead
             of 1,464 in 2012).
-        data_dir: Where the built files go; empty = TFDS' default, ~/tensorflow_datasets.
+        data_dir: Folder of the built files; empty = TFDS' default, ~/tensorflow_datasets.
     """
 
     path: str
@@ -91,7 +91,7 @@ class VOC:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Background and twenty kinds of object."""
+        """Background and twenty kinds of objects."""
         return CLASSES
 
     @property
@@ -101,7 +101,7 @@ class VOC:
 
     @property
     def sensor(self) -> Sensor:
-        """Red, green and blue, 0..255; photographs have no scale on the ground."""
+        """Red, green and blue, 0..255; photographs have no ground sample distance."""
         return SENSOR
 
     def scenes(self, split: str) -> TileScenes:
@@ -122,7 +122,7 @@ class VOC:
         return TileScenes(records, _sample, sizes, facts["names"])
 
     def counts_file(self) -> Path:
-        """Class counts lie with the built files, whose folder changes with VOC's own."""
+        """File of the class counts beside the built files, whose folder depends on VOC's files."""
         return Path(_built(self, _plan(self)).data_path) / "class_counts.json"
 
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -140,7 +140,7 @@ class _Plan:
 
 @dataclasses.dataclass(kw_only=True)
 class VOCConfig(tfds.core.BuilderConfig):  # type: ignore[misc]
-    """A TFDS config that knows its files."""
+    """A TFDS config that holds the list of its files."""
 
     plan: _Plan
 
@@ -197,13 +197,13 @@ def _label(path: Path) -> NDArray[np.uint8]:
         raise UserError(f"Cannot read {path}: {error}. Fetch it again.") from error
     if ids.ndim != 2 or ids.dtype != np.uint8:
         raise UserError(
-            f"{path} holds colours, not ids. VOC's masks are palette pictures: take the originals."
+            f"{path} holds colours, not ids. VOC's masks are palette pictures: use the originals."
         )
     wrong = (ids >= len(CLASSES)) & (ids != IGNORE)
     if wrong.any():
         row, column = (int(axis[0]) for axis in np.nonzero(wrong))
         raise UserError(
-            f"{path}: value {ids[row, column]} at row {row}, column {column} is no class of VOC "
+            f"{path}: value {ids[row, column]} at row {row}, column {column} is not a class of VOC "
             f"(0 to {len(CLASSES) - 1}, {IGNORE} = void)."
         )
     return ids
@@ -213,7 +213,7 @@ def _plan(settings: VOC) -> _Plan:
     root = Path(settings.path)
     year = root / f"VOC{settings.year}"
     if not year.is_dir() and root.name == year.name:
-        year = root  # the user named the inner folder
+        year = root  # the user gave the inner folder
     needed = [year / "JPEGImages", year / "SegmentationClass", year / "ImageSets" / "Segmentation"]
     train = "train.txt"
     if settings.augmented:

@@ -1,4 +1,4 @@
-"""Sources made of other sources: what all of them share, and walks through their parts."""
+"""Sources that wrap other sources: their common base class, and walks through their parts."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ from jaxseg.scenes.source_flags import SOURCE, flags_of
 
 @dataclasses.dataclass(frozen=True)
 class Wrapped:
-    """A source that changes the training scenes of another one and leaves all else as it is.
+    """A source that changes the training scenes of another source and nothing else.
 
     Attributes:
-        source: The other one.
+        source: The source that is wrapped.
     """
 
     source: Source
@@ -27,62 +27,62 @@ class Wrapped:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The source's."""
+        """Those of the wrapped source."""
         return self.source.classes
 
     @property
     def colors(self) -> tuple[tuple[int, int, int], ...]:
-        """The source's."""
+        """Those of the wrapped source."""
         return self.source.colors
 
     @property
     def sensor(self) -> Sensor:
-        """The source's."""
+        """That of the wrapped source."""
         return self.source.sensor
 
     def scenes(self, split: str) -> Scenes:
-        """The source's scenes; those of `train` changed.
+        """The scenes of the wrapped source, changed if `split` is `train`.
 
         Raises:
-            UserError: The split is missing, or the source is not what the change needs.
+            UserError: The split is missing, or the source does not allow the change.
         """
         scenes = self.source.scenes(split)
         return self.changed(scenes) if split == "train" else scenes
 
     def changed(self, scenes: Scenes) -> Scenes:
-        """The training scenes as they are delivered."""
+        """The changed training scenes."""
         raise NotImplementedError
 
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
-        """The source's."""
+        """As the wrapped source displays its bands."""
         return self.source.rgb(image)
 
 
 @runtime_checkable
 class Composed(Protocol):
-    """A source whose image is that of its parts.
+    """A source whose image is made of the images of its parts.
 
     Attributes:
-        IMAGE: Fields of the parts whose bands, one after the other, are the bands of the image.
+        IMAGE: Fields of the parts whose bands, in this order, are the bands of the image.
     """
 
     IMAGE: ClassVar[tuple[str, ...]]
 
 
 def walk(source: Source, prefix: str = SOURCE) -> Iterator[tuple[str, Source]]:
-    """The source and all that it is made of, each with what the command line calls it."""
+    """The source and all its parts, each with its flag on the command line."""
     yield prefix, source
     for field, part in parts(source).items():
         yield from walk(part, f"{prefix}.{field}")
 
 
 def leaves(source: Source) -> list[Source]:
-    """The sources that are not made of others: those that open files."""
+    """The sources that wrap no others: those that open files."""
     return [part for _, part in walk(source) if not parts(part)]
 
 
 def seen(source: Source, prefix: str = SOURCE) -> list[tuple[str, Source]]:
-    """The sources whose bands, in this order, make the image, with what flags call them."""
+    """The sources whose bands, in this order, form the image, each with its flag."""
     if not isinstance(source, Composed):
         return [(prefix, source)]
     inner = parts(source)
@@ -92,17 +92,17 @@ def seen(source: Source, prefix: str = SOURCE) -> list[tuple[str, Source]]:
 def refuse_other_sensor(
     trained: Sensor, source: Source, typical: Typical, where: str, prefix: str = SOURCE
 ) -> None:
-    """Compares what a source delivers with what a network was trained on, part by part.
+    """Compares the images of a source with what a network was trained on, part by part.
 
     Args:
-        trained: Of the run.
-        source: What is read.
-        typical: Its typical numbers, as `Sensor` holds them.
-        where: What messages call it.
-        prefix: What flags call it.
+        trained: The sensor of the run.
+        source: The source that is read.
+        typical: Its typical values, as `Sensor` holds them.
+        where: Its name in messages.
+        prefix: Its flag on the command line.
 
     Raises:
-        SensorError: It is another sensor; see `jaxseg.scenes.agreement.refuse_other`.
+        SensorError: The sensors do not agree; see `jaxseg.scenes.agreement.refuse_other`.
     """
     given = dataclasses.replace(source.sensor, typical=typical)
     makers = seen(source, prefix)
@@ -119,6 +119,6 @@ def refuse_other_sensor(
 
 
 def title(source: Source) -> str:
-    """What messages call a source: where its images lie, if it says so."""
+    """Name of a source in messages: the path of its images, if it has one."""
     places = [str(getattr(leaf, "images", type(leaf).__name__)) for leaf in leaves(source)]
     return " and ".join(places)

@@ -72,7 +72,7 @@ def test_a_split_by_pixels_warns(folder: str, capsys: pytest.CaptureFixture[str]
 def test_a_truncated_file_is_named(folder: str, name: str) -> None:
     path = Path(folder) / name
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match=rf"Cannot read .*{name}: .*Install .* anew"):
+    with pytest.raises(UserError, match=rf"Cannot read .*{name}: .*Reinstall .*"):
         IndianPines(path=folder).scenes("train")
 
 

@@ -99,7 +99,7 @@ def test_a_fault_of_labels_is_named(tmp_path: Path) -> None:
         [
             (np.ones((48, 47), np.uint8), r"label0.png has 48 x 47 pixels.*T3 has 48 x 48"),
             (np.full((48, 48), 7, np.uint8), "label1.png: id 7 at row 0, column 0"),
-            (np.zeros((48, 48), np.uint8), "label2.png holds no labelled pixel"),
+            (np.zeros((48, 48), np.uint8), "label2.png has no labelled pixel"),
             (np.zeros((48, 48, 3), np.uint8), "label3.png has 3 bands"),
         ]
     ):
@@ -221,7 +221,7 @@ def test_missing_labels_and_scenes_of_two_channels_are_refused(
     label = np.ones((48, 48), np.uint8)
     label[3, 5] = label[9, 9] = 9
     Image.fromarray(label).save(tmp_path / "odd.png")
-    with pytest.raises(UserError, match=r"id 9 at row 3, column 5 \(2 pixels\) is no class"):
+    with pytest.raises(UserError, match=r"id 9 at row 3, column 5 \(2 pixels\) is not a class"):
         source(folder, labels=str(tmp_path / "odd.png")).scenes("train")
 
 

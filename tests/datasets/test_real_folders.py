@@ -153,5 +153,5 @@ def test_a_forgotten_colour_of_dubai_is_told() -> None:
     source = Folder(**DUBAI | places | {"ignore_colors": ()})  # type: ignore[arg-type]
     scenes = source.scenes("validation")
     windows = [(index, Window(0, 0, *scenes.size(index))) for index in range(len(scenes))]
-    with pytest.raises(UserError, match=r"\.png: colour \(0, 0, 0\) is no class"):
+    with pytest.raises(UserError, match=r"\.png: colour \(0, 0, 0\) is not a class"):
         _ = [scenes.read(index, window) for index, window in windows]

@@ -69,7 +69,7 @@ def test_missing_or_other_files_are_refused(folder: Path) -> None:
         [
             (image[..., :200], ids, r"corrected\.mat holds one of \(83, 86, 200\)"),
             (image, ids[1:], r"gt\.mat holds one of \(82, 86\)"),
-            (image, ids * 7, r"gt\.mat: id 7 is no class of Salinas-A"),
+            (image, ids * 7, r"gt\.mat: id 7 is not a class of Salinas-A"),
         ]
     ):
         other = folder / str(number)
@@ -78,7 +78,7 @@ def test_missing_or_other_files_are_refused(folder: Path) -> None:
         with pytest.raises(UserError, match=message):
             SalinasA(path=str(other)).scenes("train")
     io.savemat(folder / "SalinasA_gt.mat", {"something": ids})
-    with pytest.raises(UserError, match=r"gt\.mat holds none"):
+    with pytest.raises(UserError, match=r"gt\.mat does not hold it"):
         SalinasA(path=str(folder)).scenes("train")
 
 

@@ -160,7 +160,7 @@ def test_values_that_are_neither_a_class_nor_void_are_refused(devkit: Path, valu
     label = np.zeros((36, 30), np.uint8)
     label[:, 0], label[4, 7], label[5, 2] = IGNORE, value, value
     Image.fromarray(label).save(mask)
-    with pytest.raises(UserError, match=rf"value {value} at row 4, column 7 is no class of VOC"):
+    with pytest.raises(UserError, match=rf"value {value} at row 4, column 7 is not a class of VOC"):
         source(devkit).scenes("train")
 
 

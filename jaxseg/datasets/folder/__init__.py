@@ -1,4 +1,4 @@
-"""Your own images and masks, read where they lie."""
+"""Your own images and masks, read from where they are."""
 
 from jaxseg.datasets.folder.source import Folder
 

@@ -1,4 +1,4 @@
-"""The fields in which a source of your own data names its classes, checked before files are."""
+"""The fields of a source that describe its classes, checked before any file is opened."""
 
 import colorsys
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,11 @@ Color = tuple[int, int, int]
 
 
 def check_classes(classes: Sequence[str], per_class: Mapping[str, Sequence[object]]) -> None:
-    """Refuses names and what is given for each of them where they do not fit each other.
+    """Rejects class names, or fields with one entry per class, that are inconsistent.
 
     Args:
-        classes: Names.
-        per_class: Field -> its entries, one a class; none where the field may be empty.
+        classes: Names of the classes.
+        per_class: Field -> its entries, one per class; without fields that are empty.
 
     Raises:
         UserError: There are too few or too many classes, one is named twice, or a field has another
@@ -30,23 +30,23 @@ def check_classes(classes: Sequence[str], per_class: Mapping[str, Sequence[objec
         if len(values) != count:
             raise UserError(
                 f"{FLAG}.{field} has {len(values)} entries for {count} classes "
-                f"({', '.join(classes)}). Give one each, in their order."
+                f"({', '.join(classes)}). Give one per class, in their order."
             )
 
 
 def check_colors(colors: Sequence[Color]) -> None:
-    """Refuses what is no colour.
+    """Rejects values that are not colours.
 
     Raises:
-        UserError: A part is not 0 to 255.
+        UserError: A component is not 0 to 255.
     """
     for color in colors:
         if not all(0 <= part <= 255 for part in color):
-            raise UserError(f"Colour {color}: red, green and blue have to be 0 to 255.")
+            raise UserError(f"Colour {color}: red, green and blue must be 0 to 255.")
 
 
 def hues(count: int) -> tuple[Color, ...]:
-    """Colours that differ: hues by the golden ratio, every other one darker."""
+    """Distinct colours: hues spaced by the golden ratio, every other one darker."""
     colors = (
         colorsys.hsv_to_rgb(index * 0.618034 % 1, 0.75, (0.95, 0.65)[index % 2])
         for index in range(count)

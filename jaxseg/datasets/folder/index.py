@@ -1,6 +1,7 @@
 """The index of a `Folder`: what the headers of its files promise, checked once before training.
 
-A wrong size, place, band count or type is told here, in seconds, instead of in the middle of a run.
+A wrong size, position, band count or data type is reported here within seconds, not in the middle
+of a run.
 """
 
 import sys
@@ -24,7 +25,7 @@ from jaxseg.scenes.scene import Window
 from jaxseg.scenes.sensor import canonical
 
 HEADER_THREADS = 16
-"""Threads that read headers; they wait for disks, so more than there are cores."""
+"""Threads that read headers; more than there are cores, because they wait for disks."""
 
 _TELL_FROM = 1000
 _PIXEL_TOLERANCE = 0.1
@@ -50,20 +51,21 @@ def indexed(
     """Reads and checks the headers of all files.
 
     Args:
-        files: Image, mask and object map of each scene; empty = it has none.
-        reference: What every image has to agree with in bands and type.
+        files: Image, mask and object map of each scene; empty = not present.
+        reference: Header with which every image has to agree in bands and data type.
         bands: Numbers of the image's bands to read, counted from 1, and their names.
-        named: Whether the user says these names, whatever the files call their bands.
-        added: What is taken off the numbers of spectral bands; None = as metadata tell.
+        named: Whether the names are given by the user, whatever the files call their bands.
+        added: Subtracted from the values of spectral bands; None = as the metadata state.
         table: Class of each mask value or packed colour.
         classes: Names of the classes.
         by_color: Whether masks hold colours.
         keep_mask_nodata: Whether a mask's nodata value is an id like others.
-        nodata: The images' nodata number; None = by their tags.
+        nodata: The images' nodata value; None = by their tags.
         nodata_in_all: Whether only the nodata value in all bands makes a pixel invalid.
         separate_touching: Whether pixels where two objects touch become class 0.
-        reading: What happens to the images' numbers.
-        strip: The part of every scene that belongs to the split, as shares of columns or rows.
+        reading: Conversion of the images' values.
+        strip: The part of every scene that belongs to the split, as a range of columns or rows in
+            shares; None = all.
 
     Raises:
         UserError: A header cannot be read or does not fit.
@@ -107,7 +109,7 @@ def indexed(
     if brighter and added is None:
         sys.stderr.write(
             f"{brighter} of {len(entries)} scenes are Sentinel-2 of processing baseline 04.00 or "
-            f"later:\nthe {sentinel2.ADDED} that it added to their numbers is taken off, so that "
+            f"later:\nthe {sentinel2.ADDED} that it added to their values is subtracted, so that "
             "all dates agree.\n"
         )
     return FolderScenes(entries, table, by_color, nodata_in_all, separate_touching, reading)
@@ -115,7 +117,7 @@ def indexed(
 
 def _check_image(image: raster.Header, reference: raster.Header) -> None:
     if image.palette is not None and reference.palette is None:
-        raise UserError(f"{image.path} is a palette picture, {reference.path} is none. Convert it.")
+        raise UserError(f"{image.path} is a palette picture, {reference.path} is not. Convert it.")
     if (image.bands, image.dtype) != (reference.bands, reference.dtype):
         raise UserError(
             f"{image.path} has {image.bands} band(s) of {image.dtype}, {reference.path} has "
@@ -125,12 +127,12 @@ def _check_image(image: raster.Header, reference: raster.Header) -> None:
 
 
 def _check_order(image: raster.Header, reference: raster.Header, numbers: tuple[int, ...]) -> None:
-    """Files that share a name of a band name them alike: then one name at one number.
+    """Files that share a band name must have every band name at the same position.
 
-    Where they share none, names may hold dates or scenes, which say nothing.
+    If they share none, the names may hold dates or scenes and are not compared.
 
     Raises:
-        BandOrderError: A band is another one than in the reference.
+        BandOrderError: A band differs from that of the reference.
     """
     own, first = (
         [canonical(header.descriptions[number - 1] or "") for number in numbers]
@@ -141,16 +143,16 @@ def _check_order(image: raster.Header, reference: raster.Header, numbers: tuple[
         number = numbers[place]
         raise BandOrderError(
             f"{image.path}: band {number} is {image.descriptions[number - 1]}, in {reference.path} "
-            f"it is {reference.descriptions[number - 1]}. Bring the files to one order of bands, "
+            f"it is {reference.descriptions[number - 1]}. Bring all files to one order of bands, "
             f"or give {FLAG}.band_names if their own names are wrong."
         )
 
 
 def check_pair(image: raster.Header, other: raster.Header) -> None:
-    """Same size, same CRS and the same corners up to a tenth of a pixel, as far as both say.
+    """Checks that size, CRS and corners (to a tenth of a pixel) agree, as far as both state them.
 
     Raises:
-        UserError: They are not.
+        UserError: They do not agree.
     """
     if (image.height, image.width) != (other.height, other.width):
         raise UserError(
@@ -180,7 +182,7 @@ def _mask_facts(mask: raster.Header, *, by_color: bool, keep_nodata: bool) -> Fa
     if by_color and (len(numbers) not in (1, 3) or mask.dtype != np.uint8):
         raise UserError(
             f"{mask.path} has {len(numbers)} band(s) of {mask.dtype}; colour masks are RGB or "
-            f"palette pictures of 8 bits. If it holds ids, give {FLAG}.ids and no mask_colors."
+            f"palette pictures of 8 bits. If it holds ids, give {FLAG}.ids instead of mask_colors."
         )
     if not by_color and len(numbers) != 1:
         raise UserError(
@@ -202,7 +204,7 @@ def _check_mask_nodata(
     *,
     by_color: bool,
 ) -> None:
-    """A nodata tag that is also a class is a contradiction only the user can solve."""
+    """Rejects a nodata tag that is also a class: only the user can resolve the contradiction."""
     tag = facts.nodata[0]
     if tag is None:
         return

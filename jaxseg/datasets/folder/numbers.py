@@ -1,9 +1,9 @@
-"""What the numbers of a `Folder`'s files mean, and how they become those that the network sees.
+"""What the values of a `Folder`'s files mean, and how they become the values of an image.
 
-    file --minus what Sentinel-2's baseline added--> number --`convert`--> --`multiply`--> image
+    file --minus what Sentinel-2's baseline added--> value --`convert`--> --`multiply`--> image
 
-By default an image holds the file's own numbers in its own type. Only Sentinel-2's offset, which
-some products of an archive have and others have not, is taken off wherever the metadata tell it.
+By default an image holds the file's values in the file's data type. Only Sentinel-2's offset, which
+some products of an archive have and others do not, is subtracted wherever the metadata state it.
 """
 
 from collections.abc import Sequence
@@ -20,36 +20,36 @@ from jaxseg.scenes.agreement import ScaleError
 from jaxseg.scenes.sensor import Sensor, Unit
 
 Convert = Literal["", "power-to-decibel", "amplitude-to-decibel", "decibel-to-power"]
-"""Change of unit while reading; "" = none."""
+"""Conversion of the unit while reading; "" = no conversion."""
 
 FLOOR = 1e-10
-"""Power below which its decibel are those of this one: zeros have none."""
+"""Smallest power before conversion to decibel; smaller values, such as zeros, are raised to it."""
 
 _POLARISATIONS = ("VV", "VH", "HV", "HH")
 
 
 class Reading(NamedTuple):
-    """From the numbers of the files to those of the image.
+    """How the values of the files become those of the image.
 
     Attributes:
-        convert: Change of unit.
-        multiply: Factor after it.
+        convert: Conversion of the unit.
+        multiply: Factor applied after it.
     """
 
     convert: Convert
     multiply: float
 
     def __call__(self, pixels: NDArray[np.generic], added: tuple[int, ...]) -> NDArray[np.generic]:
-        """The image, (h, w, C); in the files' type where nothing is to be converted.
+        """The image, (h, w, C); in the files' data type if nothing is converted.
 
         Args:
-            pixels: As read.
-            added: What each band's numbers contain too much.
+            pixels: Values as read.
+            added: The offset of each band, to be subtracted.
         """
         if any(added):
             more = np.asarray(added, pixels.dtype)
-            less = np.maximum(pixels, more) - more  # unsigned numbers cannot go below 0
-            pixels = np.where(more > 0, less, pixels)  # other bands may be below 0 as they are
+            less = np.maximum(pixels, more) - more  # unsigned values cannot go below 0
+            pixels = np.where(more > 0, less, pixels)  # other bands may be negative
         if not self.convert and self.multiply == 1:
             return pixels
         numbers = pixels.astype(np.float32)
@@ -72,17 +72,17 @@ def sensor(
     added: int | None,
     reading: Reading,
 ) -> Sensor:
-    """What the images are, by the header of the first file and by what the user says.
+    """The sensor of the images, by the header of the first file and the user's fields.
 
     Args:
-        header: Of the first file.
+        header: Header of the first file.
         numbers: Bands that are read, counted from 1.
-        names: Of these bands.
-        wavelengths: By the user; empty = by the file.
-        unit: Of the files' numbers, by the user; "" = by the file.
-        nodata: By the user.
-        added: By the user, who then says that these are Sentinel-2's numbers.
-        reading: What happens to the numbers.
+        names: Names of these bands.
+        wavelengths: Given by the user; empty = by the file.
+        unit: Unit of the files' values, given by the user; "" = by the file.
+        nodata: Given by the user.
+        added: Given by the user, which implies that these are Sentinel-2 values.
+        reading: Conversion of the values.
 
     Raises:
         UserError: Unit and conversion contradict each other, or the header cannot be read.
@@ -90,7 +90,7 @@ def sensor(
     scale, offset = tagged_scale(header, numbers)
     if added is not None or _baseline(header) is not None:
         unit = unit or "reflectance"
-        if added or header.dtype.kind != "f":  # numbers with a point may be reflectance itself
+        if added or header.dtype.kind != "f":  # floats may be reflectance itself
             scale, offset = sentinel2.SCALE, 0.0
     if not wavelengths:
         told = raster.wavelengths(header.path)
@@ -99,7 +99,7 @@ def sensor(
         before, _, after = reading.convert.partition("-to-")
         if unit not in ("", before):
             raise UserError(
-                f"{FLAG}.convert {reading.convert} is for numbers of {before}; {FLAG}.unit says "
+                f"{FLAG}.convert {reading.convert} is for values of {before}; {FLAG}.unit says "
                 f"{unit}."
             )
         unit, scale, offset = ("power" if after == "power" else "decibel"), None, 0.0
@@ -120,12 +120,12 @@ def added(header: raster.Header, names: Sequence[str], told: int | None) -> tupl
     """What Sentinel-2's processing baseline added to each band that is read.
 
     Args:
-        header: Of the file.
-        names: Of the bands; those that measure no reflectance have nothing added.
-        told: By the user; None = by the file.
+        header: Header of the file.
+        names: Names of the bands; nothing is added to those that do not measure reflectance.
+        told: Given by the user; None = by the file.
 
     Raises:
-        ScaleError: The file's numbers cannot hold it, or may or may not.
+        ScaleError: The file's data type cannot hold the offset, or leaves open whether it does.
     """
     if not any(map(sentinel2.is_spectral, names)):
         return (0,) * len(names)
@@ -136,43 +136,43 @@ def added(header: raster.Header, names: Sequence[str], told: int | None) -> tupl
         if extra and header.dtype.kind == "f":
             raise ScaleError(
                 f"{header.path} is Sentinel-2 of processing baseline {found:05.2f}, which adds "
-                f"{extra} to whole numbers, and holds {header.dtype}. Say what these contain: "
-                f"{FLAG}.added 0 if they are reflectance (0..1), {FLAG}.added {extra} if they are "
-                "the product's numbers."
+                f"{extra} to whole numbers, but it holds {header.dtype}. State what these values "
+                f"are: {FLAG}.added 0 for reflectance (0..1), {FLAG}.added {extra} for the "
+                "product's own numbers."
             )
     if header.dtype.kind in "iu" and extra > (largest := np.iinfo(header.dtype.name).max):
         raise ScaleError(
             f"{FLAG}.added {extra}: {header.path} holds {header.dtype}, up to {largest}, so "
-            "nothing was added to its numbers. Give 0."
+            "nothing was added to its values. Give 0."
         )
     return tuple(extra if sentinel2.is_spectral(name) else 0 for name in names)
 
 
 def check_scale(header: raster.Header, reference: raster.Header, numbers: tuple[int, ...]) -> None:
-    """Refuses a file whose numbers mean something else than those of the first one.
+    """Rejects a file whose values have another scale than those of the first one.
 
     Raises:
         ScaleError: Their tags of scale or offset differ.
     """
     if _baseline(header) is not None:
-        return  # its offset is known, and taken off
+        return  # its offset is known and subtracted
     own, first = tagged_scale(header, numbers), tagged_scale(reference, numbers)
     if own != first:
         raise ScaleError(
             f"{header.path} is tagged with scale {_said(own)}, {reference.path} with "
-            f"{_said(first)}: equal numbers mean different things. Bring the files to one scale."
+            f"{_said(first)}: equal values mean different things. Bring the files to one scale."
         )
 
 
 def _baseline(header: raster.Header) -> float | None:
-    """The processing baseline of a file that holds Sentinel-2's numbers; None for its pictures."""
-    if header.dtype.itemsize == 1:  # 8 bits are a picture of reflectance, or classes
+    """The processing baseline of a file with Sentinel-2's values; None for 8-bit pictures."""
+    if header.dtype.itemsize == 1:  # 8 bits are a picture for display, or classes
         return None
     return sentinel2.baseline(header.path, header.tags)
 
 
 def tagged_scale(header: raster.Header, numbers: tuple[int, ...]) -> tuple[float | None, float]:
-    """Scale and offset of the bands that are read; None and 0 where none are told, or differ."""
+    """Scale and offset of the bands that are read; None and 0 if they are not tagged or differ."""
     tags = {(header.scales[number - 1], header.offsets[number - 1]) for number in numbers}
     if len(tags) > 1 or tags == {(1.0, 0.0)}:
         return None, 0.0

@@ -1,6 +1,6 @@
 """Which files form a scene and which scenes form a split: image, mask and object map share a stem.
 
-Nothing is opened here; files are listed, matched by name, and divided into train, validation and
+No file is opened here; files are listed, matched by name, and divided into train, validation and
 test.
 """
 
@@ -14,29 +14,29 @@ from typing import NamedTuple
 from jaxseg.errors import UserError
 
 FLAG = "--config.data.source"
-"""How the command line calls the source's fields."""
+"""Prefix of the flags of the source's fields on the command line."""
 
 EXTENSIONS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".img", ".bmp", ".gif")
-"""Files that a folder is searched for."""
+"""Extensions of the image files that are looked for in a folder."""
 
 SPLITS = {
     "train": ("train", "training"),
     "validation": ("validation", "val", "valid"),
     "test": ("test", "testing"),
 }
-"""The splits, and the names under which folders and lists of the world hold them."""
+"""The splits, and the common names of their folders and lists."""
 
 MARK = "{split}"
-"""Stands in a path for the name of the split."""
+"""Placeholder in a path for the name of the split."""
 
 
 class Place(NamedTuple):
-    """Where files of one kind lie.
+    """Where files of one kind are.
 
     Attributes:
-        field: The field of the source that said so.
+        field: The field of the source that gives the path.
         path: A folder, a file or a glob pattern.
-        suffix: What their stems have after the stem of the scene.
+        suffix: Suffix of their stems after the stem of the scene.
     """
 
     field: str
@@ -45,23 +45,23 @@ class Place(NamedTuple):
 
 
 def check_split(split: str) -> None:
-    """Refuses a split that is none.
+    """Rejects an unknown split.
 
     Raises:
         UserError: It is not one of `SPLITS`.
     """
     if split not in SPLITS:
-        raise UserError(f"Split {split!r}: has to be one of {', '.join(SPLITS)}.")
+        raise UserError(f"Split {split!r}: it must be one of {', '.join(SPLITS)}.")
 
 
 def paired(places: Sequence[Place]) -> dict[str, tuple[str, ...]]:
-    """Stem -> the scene's file at every place, sorted by stem.
+    """Stem -> the scene's files, one per place, sorted by stem.
 
     Raises:
-        UserError: A place holds no file, two files of one stem, or a file whose partner is missing.
+        UserError: A place holds no file, two files of one stem, or a file without a partner.
     """
     listed = [_files(place) for place in places]
-    # Images and masks may share a folder: a file with a mask's suffix is no image.
+    # Images and masks may share a folder: a file with a mask's suffix is not an image.
     for earlier, later in itertools.combinations(range(len(places)), 2):
         suffix = places[later].suffix
         if suffix and suffix.endswith(places[earlier].suffix):
@@ -77,13 +77,13 @@ def paired(places: Sequence[Place]) -> dict[str, tuple[str, ...]]:
                 f"{len(missing)} of {len(found[one])} files of {places[one].field} have no partner "
                 f"in {where.field}; the first is {found[one][stem]}, for which {where.path} would "
                 f"hold {stem}{where.suffix}.*. Complete or remove it, or give {FLAG}.image_suffix "
-                f"or {FLAG}.mask_suffix if names differ at their end."
+                f"or {FLAG}.mask_suffix if their names end differently."
             )
     return {stem: tuple(files[stem] for files in found) for stem in sorted(found[0])}
 
 
 def in_folders(places: Sequence[Place], split: str) -> list[Place]:
-    """The places inside the split's own folders: `{split}` filled in, or a folder below.
+    """The places inside the split's folders: `{split}` filled in, or a subfolder.
 
     Raises:
         UserError: The split has no folder.
@@ -107,7 +107,7 @@ def in_folders(places: Sequence[Place], split: str) -> list[Place]:
 
 
 def in_fraction(stems: Sequence[str], split: str, fractions: Sequence[float]) -> list[str]:
-    """The split's contiguous share of the stems, so that neighbours in name stay together.
+    """The split's contiguous share of the stems, so that neighbouring names stay together.
 
     Raises:
         UserError: Its share is less than one file.
@@ -117,13 +117,13 @@ def in_fraction(stems: Sequence[str], split: str, fractions: Sequence[float]) ->
     if first == last:
         raise UserError(
             f"Fractions {tuple(fractions)} of {len(stems)} scene(s) leave none to {split}. Change "
-            f"{FLAG}.fractions, or cut every scene by {FLAG}.split_by columns."
+            f"{FLAG}.fractions, or divide every scene by {FLAG}.split_by columns."
         )
     return list(stems[first:last])
 
 
 def in_list(stems: Mapping[str, object], split: str, folder: str, suffix: str) -> list[str]:
-    """The stems that the split's text file names, one a line, with or without folder and extension.
+    """The stems in the split's text file, one per line, with or without folder and extension.
 
     Raises:
         UserError: There is no such list, it is empty, or it names a scene that does not exist.
@@ -135,8 +135,8 @@ def in_list(stems: Mapping[str, object], split: str, folder: str, suffix: str) -
     else:
         names = " or ".join(f"{name}.txt" for name in SPLITS[split])
         raise UserError(
-            f"{FLAG}.lists: {folder or 'no folder is given; it'} has no {names}. Write one stem a "
-            "line."
+            f"{FLAG}.lists: {folder or 'no folder is given; it'} has no {names}. Write one stem "
+            "per line."
         )
     chosen = []
     for number, line in enumerate(path.read_text().splitlines(), start=1):
@@ -151,7 +151,7 @@ def in_list(stems: Mapping[str, object], split: str, folder: str, suffix: str) -
             raise UserError(f"{path}, line {number}: there is no scene {name!r}. Correct the list.")
         chosen.append(stem)
     if not chosen:
-        raise UserError(f"{path} names no scene. Write one stem a line.")
+        raise UserError(f"{path} names no scene. Write one stem per line.")
     return chosen
 
 

@@ -22,14 +22,14 @@ from jaxseg.scenes.scene import IGNORE, Sample, Window
 
 
 class Facts(NamedTuple):
-    """What has to be known of a file to read it; equal facts of many files are kept once.
+    """What is needed to read a file; equal facts of many files are stored once.
 
     Attributes:
-        nodata: Nodata number of each band read, or None. NaN needs none: it is never data.
-        masked: Whether the file's own validity mask counts.
+        nodata: Nodata value of each band read, or None. NaN is never data and is not listed.
+        masked: Whether the file's own validity mask is used.
         palette: 256 RGB colours of a palette picture as bytes, or empty.
         numbers: Bands to read, counted from 1.
-        added: What each band's numbers contain too much, to be taken off; empty = nothing.
+        added: Offset of each band, to be subtracted; empty = 0.
     """
 
     nodata: tuple[float | None, ...]
@@ -71,7 +71,7 @@ class FolderScenes:
         by_color: Whether masks hold colours.
         nodata_in_all: Whether only the nodata value in all bands makes a pixel invalid.
         separate_touching: Whether pixels where two objects touch become class 0.
-        reading: What happens to the images' numbers, once it is known which are valid.
+        reading: Conversion of the images' values, after validity is determined.
     """
 
     entries: Sequence[Scene]
@@ -98,7 +98,7 @@ class FolderScenes:
         """`image`, `label`, `valid` and, if known, `instance` of the window.
 
         Raises:
-            UserError: A file cannot be read, or a mask holds a value that is no class.
+            UserError: A file cannot be read, or a mask holds a value that is not a class.
         """
         scene = self.entries[index]
         place = window._replace(y=window.y + scene.area.y, x=window.x + scene.area.x)
@@ -158,14 +158,14 @@ class FolderScenes:
         where = f"first at row {row}, column {column}; {error.count} pixel(s) in this window"
         if self.by_color:
             return (
-                f"{path}: colour {unpacked(int(error.value))} is no class ({where}). Add it to "
+                f"{path}: colour {unpacked(int(error.value))} is not a class ({where}). Add it to "
                 f"{FLAG}.mask_colors with a class of its own, or to {FLAG}.ignore_colors. (JPEG "
                 "masks blur colours: use PNG.)"
             )
         if error.value != np.rint(error.value):
-            return f"{path}: {error.value:g} is no whole number, so no class ({where})."
+            return f"{path}: {error.value:g} is not a whole number, so not a class ({where})."
         return (
-            f"{path}: value {error.value:g} is no class ({where}). Add it to {FLAG}.ids with a "
+            f"{path}: value {error.value:g} is not a class ({where}). Add it to {FLAG}.ids with a "
             f"class of its own, or to {FLAG}.ignore_ids."
         )
 
@@ -183,16 +183,16 @@ def _objects(path: str, facts: Facts, window: Window) -> NDArray[np.int32]:
     if wrong.any():
         row, column = (int(axis[0]) for axis in np.nonzero(wrong))
         raise UserError(
-            f"{path}: {ids[row, column]:g} is no object id (row {row + window.y}, column "
+            f"{path}: {ids[row, column]:g} is not an object id (row {row + window.y}, column "
             f"{column + window.x}; {int(wrong.sum())} pixel(s) in this window). Ids are whole "
-            "numbers from 0 (no object) to 2**31 - 1: rewrite the file, or tag what means nothing "
-            "as its nodata value."
+            "numbers from 0 (no object) to 2**31 - 1: rewrite the file, or tag the value as nodata "
+            "if it means nothing."
         )
     return ids.astype(np.int32)
 
 
 def _one_around(window: Window, area: Window) -> Window:
-    """The window and the pixels next to it, as far as they belong to the area."""
+    """The window enlarged by one pixel on each side, clipped to the area."""
     top, left = max(area.y, window.y - 1), max(area.x, window.x - 1)
     bottom = min(area.y + area.height, window.y + window.height + 1)
     right = min(area.x + area.width, window.x + window.width + 1)
@@ -202,7 +202,7 @@ def _one_around(window: Window, area: Window) -> Window:
 def _is_nodata(
     values: NDArray[np.generic], nodata: tuple[float | None, ...]
 ) -> NDArray[np.bool_] | None:
-    """(h, w, C) where each band holds its nodata number; None if no band has one."""
+    """(h, w, C), True where a band holds its nodata value; None if no band has one."""
     if all(number is None for number in nodata):
         return None
     missing = np.zeros(values.shape, bool)

@@ -1,13 +1,13 @@
-"""Your own data: a folder of images and a folder of masks, read by windows where they lie.
+"""Your own data: a folder of images and a folder of masks, read by windows from where they are.
 
     images/a.tif  +  masks/a.tif   ->  one scene "a"       (PNG, JPEG and other formats likewise)
 
-Bands in files of their own: `Stacked(Folder(image_suffix="_VV", ...), Folder(image_suffix="_VH",
+Bands in separate files: `Stacked(Folder(image_suffix="_VV", ...), Folder(image_suffix="_VH",
 ...))` of `jaxseg.datasets.paired`, or a VRT of GDAL (gdalbuildvrt -separate).
 
-Nothing is converted or copied: opening a split reads the headers of its files, training reads
-windows. What a file cannot say (names of classes, meaning of mask values, how to split) are fields
-of `Folder`.
+Nothing is converted or copied: opening a split reads the headers of its files, and training reads
+windows. What files cannot state (class names, the meaning of mask values, the split) are fields of
+`Folder`.
 """
 
 import dataclasses
@@ -39,46 +39,46 @@ from jaxseg.scenes.sensor import Sensor, Unit
 class Folder:
     """A labelled collection of files; fulfils `jaxseg.scenes.scene.Source`.
 
-    A pixel is valid where the image has data: finite, not the nodata value, not transparent.
+    A pixel is valid if the image has data there: finite, not the nodata value, not transparent.
 
     Attributes:
         images: Folder or pattern ('scenes/**/*.tif') of the images; `{split}` in it stands for the
             split's name.
-        masks: The same of the masks; empty = `instances` tells the class: no object or an object.
-        instances: The same of whole-number object ids, 0 = no object; empty = none are known.
-        separate_touching: Whether pixels of an object that touch another one become the first
-            class, so that every object is a region of its own: what the U-Net paper trains on.
-        image_suffix: What stems of images have beyond the scene's: '_S1' of a_S1.tif. Files without
-            it are left out.
-        mask_suffix: The same of masks: '_mask' of a_mask.tif.
-        instance_suffix: The same of object ids.
+        masks: The same for the masks; empty = `instances` gives the class: no object or object.
+        instances: The same for integer object ids, 0 = no object; empty = objects are not known.
+        separate_touching: Whether pixels of an object that touch another object become the first
+            class, so that every object is a separate region, as in the U-Net paper.
+        image_suffix: Suffix of the images' stems after the scene's: '_S1' in a_S1.tif. Files
+            without it are left out.
+        mask_suffix: The same for masks: '_mask' in a_mask.tif.
+        instance_suffix: The same for object ids.
         classes: Names of the classes.
         ids: Mask value of each class; empty = 0, 1, 2, ...
         mask_colors: RGB colour of each class if masks are colours (RGB or palette); empty = ids.
-        ignore_ids: Mask values without meaning.
-        ignore_colors: Colours without meaning.
-        mask_nodata: What the nodata value that a mask is tagged with means: `ignore` = nothing,
-            `keep` = an id like others.
+        ignore_ids: Mask values to ignore.
+        ignore_colors: Mask colours to ignore.
+        mask_nodata: Meaning of the nodata value that a mask is tagged with: `ignore` = ignored,
+            `keep` = an id like the others.
         map_colors: RGB colour of each class in maps; empty = `mask_colors`, else distinct hues.
         band_numbers: Bands to read, counted from 1; empty = all but opacity. A near infrared band
-            tagged as opacity (GDAL tags the fourth of 8-bit files so) has to be named here.
+            tagged as opacity (as GDAL tags the fourth band of 8-bit files) must be listed here.
         band_names: Name of each band read; empty = as the file describes them, else band1, band2...
         wavelengths: Centre of each band read in nanometres; empty = as the file tags them.
-        added: What Sentinel-2's processing baseline 04.00 and later added to the numbers, 1000, to
-            be taken off; None = what tags or names of the files tell.
-        unit: What the files' numbers are, such as `reflectance` or `decibel`; empty = not known.
-        convert: Change of their unit while reading.
-        multiply: Factor of the numbers after that: 10000 brings reflectance of 0..1 to the numbers
-            of a run that was trained on 0..10000.
-        nodata: Number that means no data; None = by each file's own tag.
+        added: Offset to subtract: Sentinel-2's processing baseline 04.00 and later added 1000 to
+            the values; None = as tags or names of the files state.
+        unit: Unit of the files' values, such as `reflectance` or `decibel`; empty = not known.
+        convert: Conversion of the unit while reading.
+        multiply: Factor applied after that: 10000 brings reflectance of 0..1 to the scale of a run
+            that was trained on 0..10000.
+        nodata: Value that means no data; None = by each file's own tag.
         nodata_where: Whether the nodata value in `any_band` or only in `all_bands` makes a pixel
             invalid. NaN and infinity in any band always do.
         split_by: `files` = shares of the files in order of their names, so that neighbours stay
             together; `columns`, `rows` = shares of every scene from left or top, for few or
-            overlapping scenes; `folders` = a folder per split, images/train or where `{split}`
-            stands; `lists` = text files.
+            overlapping scenes; `folders` = a folder per split, images/train or the `{split}` of
+            the path; `lists` = text files.
         fractions: Shares of train, validation and test; for `files`, `columns` and `rows`.
-        lists: Folder of train.txt, val.txt and test.txt with one stem a line; for `lists`.
+        lists: Folder of train.txt, val.txt and test.txt with one stem per line; for `lists`.
     """
 
     images: str
@@ -109,7 +109,7 @@ class Folder:
     lists: str = ""
 
     def __post_init__(self) -> None:
-        """Refuses fields that contradict each other; no file is looked at.
+        """Rejects fields that contradict each other; no file is opened.
 
         Raises:
             UserError: A field's length or value does not fit.
@@ -127,8 +127,8 @@ class Folder:
                 raise UserError(f"Mask colour {color} is given twice. Give each one meaning.")
         if self.mask_colors and (self.ids or self.ignore_ids):
             raise UserError(
-                f"{FLAG}.mask_colors is for colour masks, ids and ignore_ids for masks of ids: "
-                "empty one of them."
+                f"{FLAG}.mask_colors is for colour masks, ids and ignore_ids are for masks of ids: "
+                "leave one of them empty."
             )
         if self.ignore_colors and not self.mask_colors:
             raise UserError(f"{FLAG}.ignore_colors needs mask_colors, one colour per class.")
@@ -149,7 +149,7 @@ class Folder:
         if not (self.multiply and math.isfinite(self.multiply)):
             raise UserError(f"{FLAG}.multiply {self.multiply}: give a finite factor, not 0.")
         if self.added is not None and self.added < 0:
-            raise UserError(f"{FLAG}.added {self.added}: nothing (0) or more can be taken off.")
+            raise UserError(f"{FLAG}.added {self.added}: give 0 or more.")
         self._table()
 
     @property
@@ -159,7 +159,7 @@ class Folder:
 
     @functools.cached_property
     def sensor(self) -> Sensor:
-        """Bands, unit and scale by the first image, unless fields say them.
+        """Bands, unit and scale by the first image, unless fields give them.
 
         Raises:
             UserError: There is no image, it cannot be read, or names do not fit its bands.
@@ -192,8 +192,8 @@ class Folder:
         """The scenes of `train`, `validation` or `test`; their headers are read once.
 
         Raises:
-            UserError: Files are missing, unmatched, unreadable, or differ in size, place, bands
-                or type.
+            UserError: Files are missing, unmatched or unreadable, or differ in size, position,
+                bands or data type.
         """
         pairing.check_split(split)
         if split not in self._splits:
@@ -201,12 +201,12 @@ class Folder:
         return self._splits[split]
 
     def origin(self) -> Origin:
-        """The images and how they are divided; strips are parts of a scene, files whole ones."""
+        """The images and how they are divided."""
         split = {name: getattr(self, name) for name in ("split_by", "fractions", "lists")}
         return Origin(self.images, split, whole=True)
 
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Red, green and blue by name (or as Sentinel-2's), else bands 1 to 3, else 1 as gray."""
+        """Red, green and blue by name (also Sentinel-2's), else bands 1 to 3, else 1 as gray."""
         names = [name.lower() for name in self._names]
         for wanted in (("red", "green", "blue"), ("b04", "b03", "b02"), ("b4", "b3", "b2")):
             if all(name in names for name in wanted):
@@ -217,9 +217,9 @@ class Folder:
         return image[..., chosen].astype(np.float32)
 
     def counts_file(self) -> Path:
-        """Class counts lie in the user's cache: the folders of the data are not ours to write to.
+        """File of the class counts, in the user's cache; nothing is written to the data folders.
 
-        The name changes with the settings and with path, size or time of any training file.
+        Its name depends on the settings and on path, size and time of every training file.
         """
         digest = hashlib.sha256(repr(self).encode())
         for entry in self.scenes("train").entries:
@@ -293,20 +293,20 @@ class Folder:
 
     @functools.cached_property
     def _first(self) -> raster.Header:
-        """The header of the first image: what all others have to look like."""
+        """The header of the first image, with which all others have to agree."""
         places = self._places()
         if self.split_by == "folders":
             places = pairing.in_folders(places, "train")
         header = raster.header(next(iter(pairing.paired(places).values()))[0])
         if header.palette is not None:
             raise UserError(
-                f"{header.path} is a palette picture: its numbers point to colours and measure "
-                "nothing. Convert it to RGB."
+                f"{header.path} is a palette picture: its values are indices of colours, not "
+                "measurements. Convert it to RGB."
             )
         if header.dtype.kind == "c":
             raise UserError(
-                f"{header.path} holds complex numbers, whose phases networks here read of four "
-                "polarisations alone (LabelledPolsar). Write amplitudes or intensities."
+                f"{header.path} holds complex values. Use LabelledPolsar for scenes with four "
+                "polarisations; for other images write amplitudes or intensities."
             )
         return header
 

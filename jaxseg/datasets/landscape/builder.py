@@ -45,12 +45,12 @@ RADARS = ("sar", "polsar")
 
 
 class Settings(NamedTuple):
-    """All that decides what the files hold.
+    """Everything that determines the content of the files.
 
     Attributes:
-        modality: What looks at the ground.
+        modality: The sensor.
         tiles: Number of tiles of train, validation and test.
-        seed: Which countryside.
+        seed: Seed of the countryside.
         looks: Number of looks of the radars.
     """
 
@@ -60,7 +60,7 @@ class Settings(NamedTuple):
     looks: int = 4
 
     def name(self) -> str:
-        """The TFDS config's name, which tells apart whatever gives other files."""
+        """The TFDS config's name; settings that give different files have different names."""
         name: str = self.modality
         if self.tiles != TILES[self.modality]:
             name += "_" + "x".join(str(count) for count in self.tiles)
@@ -128,11 +128,11 @@ class LandscapeBuilder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
 
 @cache
 def built(settings: Settings, data_dir: str) -> LandscapeBuilder:
-    """The builder of some settings, its files written if they were not there.
+    """The builder for some settings; its files are written if they do not exist.
 
     Args:
         settings: What to build.
-        data_dir: Where; empty = TFDS' default.
+        data_dir: Folder of the files; empty = TFDS' default.
 
     Raises:
         UserError: The files cannot be written.
@@ -146,7 +146,7 @@ def built(settings: Settings, data_dir: str) -> LandscapeBuilder:
         f"{builder.data_path}\n"
     )
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS talks of downloads there
+        with contextlib.redirect_stdout(io.StringIO()):  # hides TFDS' messages about downloads
             builder.download_and_prepare(file_format="array_record")
     except OSError as error:
         if not builder.data_path.exists():
@@ -162,7 +162,7 @@ def _builder(settings: Settings, data_dir: str) -> LandscapeBuilder:
     known = settings.name() in LandscapeBuilder.builder_configs
     logger = logging.getLogger("absl")
     level = logger.level
-    logger.setLevel(logging.ERROR)  # settings of one's own are nothing to warn of
+    logger.setLevel(logging.ERROR)  # custom settings need no warning
     try:
         return LandscapeBuilder(
             config=settings.name() if known else _config(settings), data_dir=data_dir or None

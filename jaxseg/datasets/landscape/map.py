@@ -2,9 +2,9 @@
 
     terrain -> river in its valley -> villages, roads -> lakes -> forest -> parcels, hedges, tracks
 
-To optical sensors every class shares all that one pixel can show with a second class (`PAIRS`):
-what differs is size, shape, neighbourhood and the pattern of `Ground.texture`. Lengths are pixels
-of `GSD` metres.
+To optical sensors the single pixels of every class look like those of a second class (`PAIRS`):
+the two differ in size, shape, neighbourhood and the pattern of `Ground.texture`. Lengths are in
+pixels of `GSD` metres.
 """
 
 from typing import NamedTuple
@@ -60,15 +60,15 @@ PAIRS = (
 )
 """Classes with identical pixel distributions to optical sensors: only context tells them apart.
 
-Radars see buildings but cannot tell roads from water: `landscape_sensors.look_alikes` says it all.
+Radars see buildings but cannot tell roads from water; see `sensors.look_alikes`.
 """
 
 INCONSPICUOUS = ("hedge", "road", "building")
-"""Classes of one to three pixels' width, or of few pixels per object."""
+"""Classes one to three pixels wide, or with few pixels per object."""
 
 
 class Ground(NamedTuple):
-    """One tile, as the sensors receive it; all arrays are (256, 256).
+    """One tile, the input of the sensors; all arrays are (256, 256).
 
     Attributes:
         label: uint8 class ids; every pixel has one.
@@ -76,7 +76,7 @@ class Ground(NamedTuple):
             0 elsewhere.
         cell: int32; pixels of one cell share a state (crop, stand, roof material, turbidity).
         texture: float32, each pixel N(0, 1): rows, crowns and blotches, by class.
-        relief: float32, each pixel N(0, 1): how far the slope faces the sun or the radar;
+        relief: float32, each pixel N(0, 1): how much the slope faces the sun or the radar;
             independent of the label map.
     """
 
@@ -88,7 +88,7 @@ class Ground(NamedTuple):
 
 
 class _Fields(NamedTuple):
-    """The parcels everywhere, as if nothing else were there, and the lines between them."""
+    """The parcels, as if they covered the whole tile, and the lines between them."""
 
     label: NDArray[np.uint8]
     parcel: Int
@@ -100,7 +100,7 @@ class _Fields(NamedTuple):
 
 
 def draw(seed: int, split: str, index: int) -> Ground:
-    """The tile `index` of a split; the same whatever the number of tiles and the sensor."""
+    """Tile `index` of a split; it does not depend on the number of tiles or the sensor."""
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
     terrain, ragged = gaussian_fields(rng, fractal(2.1, 200, 5))
     warp = gaussian_fields(rng, fractal(2.0, 110, 9))
@@ -142,7 +142,7 @@ def draw(seed: int, split: str, index: int) -> Ground:
 
 
 def _river(rng: Rng, wave: Float) -> tuple[Mask, Float]:
-    """River pixels, and every pixel's distance to the bank (far away in a tile without a river)."""
+    """River pixels, and every pixel's distance to the bank (large in a tile without a river)."""
     present = rng.random() < 0.75
     course = meander(rng)
     half_width = rng.uniform(2.4, 5.0)
@@ -153,7 +153,7 @@ def _river(rng: Rng, wave: Float) -> tuple[Mask, Float]:
 
 
 def _lakes(rng: Rng, terrain: Float, wave: Float, room: Float) -> Mask:
-    """Lakes in the lowest places with room for them: ovals with bays."""
+    """Lakes in the lowest places with enough room: ovals with bays."""
     lake = np.zeros((SIZE, SIZE), np.bool_)
     places = rng.uniform(10, SIZE - 10, (80, 2))
     order = np.argsort(terrain[tuple(places.astype(int).T)])
@@ -174,7 +174,7 @@ def _lakes(rng: Rng, terrain: Float, wave: Float, room: Float) -> Mask:
 
 
 def _fields(rng: Rng, warp: tuple[Float, Float], to_river: Float, outside: Float) -> _Fields:
-    """Rectangles in zones of one direction each; irregular meadows near the river."""
+    """Rectangles in zones, each with one direction; irregular meadows near the river."""
     bend = (9 * warp[0], 9 * warp[1])
     zones = voronoi_cells(rng, 115, (13 * warp[1], -13 * warp[0]))
     irregular = voronoi(rng, int(rng.integers(34, 46)), bend)
@@ -233,7 +233,7 @@ def _cells(rng: Rng, label: NDArray[np.uint8], instance: Int, warp: tuple[Float,
 
 
 def _texture(rng: Rng, label: NDArray[np.uint8], fields: _Fields) -> Float:
-    """Patterns, N(0, 1) in every pixel: rows against blotches, crown grids against grain."""
+    """Patterns, N(0, 1) in every pixel: rows, blotches, grids of crowns, grain."""
     blotch, swell = gaussian_fields(rng, fractal(1.0, 22, 5))
     grain, _ = gaussian_fields(rng, fractal(0.0, 20, 2.6))
     white = rng.standard_normal((SIZE, SIZE), dtype=np.float32)

@@ -2,13 +2,13 @@
 
     optical        exp(state), with nodata = 0 beyond the swath
     sar            linear power of the state x Gamma(L, 1/L): speckle of L looks
-    polsar         mean of L outer products of circular Gaussians with the covariance that the three
-                   scattering powers add up to: complex Wishart
+    polsar         mean of L outer products of circular Gaussians whose covariance is the sum of
+                   three scattering mechanisms: complex Wishart
     hyperspectral  spectra of the endmembers, mixed by the abundances, plus the sensor's noise
 
-There is no point spread: neighbours do not mix, so classes of equal `Surface` have equal
-distributions, on a one-pixel track and on a large roof alike, and
-`benchmarks/landscape_ceiling.py` can compute the ceilings.
+There is no point spread: neighbours do not mix, so classes with the same `Surface` have the same
+distribution, on a one-pixel track as on a large roof, and `benchmarks/landscape_ceiling.py` can
+compute the ceilings.
 """
 
 from functools import cache
@@ -21,7 +21,7 @@ from jaxseg.datasets.landscape.shapes import SIZE, YX, Float, Mask, Rng
 from jaxseg.datasets.landscape.surfaces import ENDMEMBERS, MODALITIES, SURFACES, Modality, Surface
 
 MATERIAL = (0, 0, 1, 1, 2, 2, 3, 3, 4, 5)
-"""Class id -> number of its surface among water, wood, field, grove, road, roof."""
+"""Class id -> index of its surface in water, wood, field, grove, road, roof."""
 
 HYPERSPECTRAL_SIZE = 128
 """A hyperspectral tile is the middle 128 x 128 pixels of the map, to keep the files small."""
@@ -49,8 +49,8 @@ def render(
         ground: The tile.
         modality: Which sensor.
         looks: Number of looks of the radars.
-        key: Seed, split and index of the tile; with the sensor they fix every random number.
-        surfaces: What water, wood, field, grove, road and roof look like; empty = the sensor's own.
+        key: Seed, split and index of the tile; with the sensor they determine all random numbers.
+        surfaces: Distributions of water, wood, field, grove, road and roof; empty = the sensor's.
 
     Returns:
         `optical` (H, W, 4) uint16 reflectance x 10000, 0 = nodata; `sar` (H, W, 2) float32 linear
@@ -81,7 +81,7 @@ def states(ground: Ground, surfaces: tuple[Surface, ...], rng: Rng) -> Float:
     Args:
         ground: Arrays of (H, W).
         surfaces: Water, wood, field, grove, road and roof, in this order.
-        rng: Source of cells' components and offsets and of the noise.
+        rng: Generator for the components and offsets of the cells and for the noise.
     """
     material = np.asarray(MATERIAL)[ground.label]
     cells = int(ground.cell.max()) + 1
@@ -187,7 +187,7 @@ def endmembers() -> Float:
 
 
 def look_alikes(modality: Modality) -> tuple[tuple[str, ...], ...]:
-    """The classes, grouped: those of one group have the same pixel distribution in this sensor."""
+    """The classes in groups: those of a group have the same pixel distribution in this sensor."""
     surfaces = tuple(SURFACES[modality].values())
     seen: dict[Surface, list[str]] = {}
     for name, material in zip(CLASSES, MATERIAL, strict=True):

@@ -1,6 +1,6 @@
-"""The forms a landscape is drawn with: random fields, cells, curves and rectangles, on one tile.
+"""The shapes a landscape is drawn with: random fields, cells, curves and rectangles, on one tile.
 
-Everything is a pure function of a `numpy.random.Generator`; lengths are pixels, coordinates (y, x).
+All randomness comes from a `numpy.random.Generator`; lengths are in pixels, coordinates (y, x).
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ SIZE = 256
 """Side of a tile in pixels."""
 
 TORUS = 320
-"""Side of the periodic square the random fields are drawn on; larger, so that no tile shows it."""
+"""Side of the periodic square of the random fields; larger, so that no tile shows the period."""
 
 YX: Float = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)
 """Coordinates of the pixel centres, (2, SIZE, SIZE)."""
 
 
 class Cells(NamedTuple):
-    """A partition of the tile: which cell a pixel is in, and how far it is from the next one.
+    """A partition of the tile: the cell of each pixel, and its distance to the next cell.
 
     Attributes:
         cell: (SIZE, SIZE) number of the cell, from 1.
@@ -43,8 +43,8 @@ class Cells(NamedTuple):
 def gaussian_fields(rng: Rng, spectrum: NDArray[np.float32 | np.complex64]) -> tuple[Float, Float]:
     """Two independent stationary fields, each pixel exactly N(0, 1).
 
-    Complex white noise is coloured in the frequency domain; real and imaginary part of the result
-    are the two fields.
+    Complex white noise is filtered in the frequency domain; the real and imaginary parts of the
+    result are the two fields.
 
     Args:
         rng: Source of the noise.
@@ -79,7 +79,7 @@ def voronoi(rng: Rng, spacing: int, warp: tuple[Float, Float]) -> Cells:
     Args:
         rng: Source of the jitter.
         spacing: Mean distance of the points.
-        warp: Shift of every pixel in y and x before it looks for its point; bends the borders.
+        warp: Shift of every pixel in y and x before its nearest point is found; bends the borders.
     """
     points, number, square = _around(rng, spacing, warp)
     first = square.argmin(0)[None]
@@ -92,7 +92,7 @@ def voronoi(rng: Rng, spacing: int, warp: tuple[Float, Float]) -> Cells:
 
 
 def voronoi_cells(rng: Rng, spacing: int, warp: tuple[Float, Float]) -> Int:
-    """The cells of `voronoi` alone: (SIZE, SIZE) numbers from 1, in half the time."""
+    """Only the cells of `voronoi`: (SIZE, SIZE) numbers from 1, in half the time."""
     _, number, square = _around(rng, spacing, warp)
     cell = np.take_along_axis(number, square.argmin(0)[None], 0)[0]
     return np.asarray(cell + 1)
@@ -116,19 +116,19 @@ def _around(rng: Rng, spacing: int, warp: tuple[Float, Float]) -> tuple[Float, I
 def strips(
     rng: Rng, across: Float, along: Float, widths: tuple[float, float], lengths: tuple[float, float]
 ) -> tuple[Cells, Cells]:
-    """Long rectangles: strips side by side, each cut to length at its own places.
+    """Long rectangles: parallel strips, each cut into pieces at different places.
 
     Args:
         rng: Source of widths and lengths.
         across: Any shape; coordinate across the strips in pixels, |across| < 2 SIZE.
         along: The same shape; coordinate along the strips.
-        widths: Least and greatest width of a strip.
-        lengths: Least and greatest length of a rectangle.
+        widths: Minimum and maximum width of a strip.
+        lengths: Minimum and maximum length of a rectangle.
 
     Returns:
-        The rectangles as seen from their long sides, where `edge` and `neighbour` concern the next
-        strip, and as seen from their short sides. A `neighbour` numbers the border, not the cell
-        behind it.
+        The rectangles twice: with `edge` and `neighbour` for their long sides, towards the next
+        strip, and for their short sides. Here `neighbour` numbers the border, not the cell behind
+        it.
     """
     cuts = np.cumsum(rng.uniform(*widths, 4 * SIZE // int(widths[0]))) - 2 * SIZE
     strip = np.searchsorted(cuts, across)
@@ -177,7 +177,7 @@ def road(rng: Rng, start: NDArray[np.float64], end: NDArray[np.float64], bend: f
         rng: Source of the bends.
         start: (y, x) of one end.
         end: (y, x) of the other.
-        bend: Greatest deviation from the straight line as a share of its length.
+        bend: Maximum deviation from the straight line as a share of its length.
     """
     length = float(np.hypot(*(end - start)))
     place = np.linspace(0, 1, max(int(2 * length), 2))[:, None]
@@ -202,7 +202,7 @@ def distance_to(points: Sequence[Float]) -> Float:
 def rectangle(
     centre: NDArray[np.float64], angle: float, half: tuple[float, float]
 ) -> tuple[tuple[slice, slice], Mask]:
-    """The window around a turned rectangle, and its pixels within the window.
+    """The window around a rotated rectangle, and its pixels within the window.
 
     Args:
         centre: (y, x) of its middle.
@@ -222,7 +222,7 @@ def rectangle(
 
 
 def regions(parcel: Int) -> Int:
-    """Numbers the 4-connected regions of equal positive values from 1; 0 stays 0."""
+    """Numbers the 4-connected regions of equal positive values, from 1; 0 stays 0."""
     number = np.arange(parcel.size).reshape(parcel.shape)
     right = (parcel[:, 1:] == parcel[:, :-1]) & (parcel[:, 1:] > 0)
     down = (parcel[1:] == parcel[:-1]) & (parcel[1:] > 0)

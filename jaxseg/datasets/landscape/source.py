@@ -1,6 +1,6 @@
 """`landscape`: the embedded dataset, a synthetic countryside seen by four co-registered sensors.
 
-Drawn from a seed on first use, offline; tile i of a split is the same ground to every sensor:
+Drawn from a seed on first use, offline; tile i of a split shows every sensor the same ground:
 
     sensor         tiles (train/val/test)  tile             built in  on disk   per-pixel ceiling
     optical        200 / 40 / 40           256 x 256 x 4    25 s      116 MB    0.299 mIoU
@@ -8,8 +8,8 @@ Drawn from a seed on first use, offline; tile i of a split is the same ground to
     polsar          56 / 12 / 12           256 x 256 x 9    44 s      120 MB    0.249 mIoU
     hyperspectral   24 /  8 /  8           128 x 128 x 120  12 s      121 MB    0.335 mIoU
 
-Built on 2 cores that other work shared. A hyperspectral tile is the middle of the 256 x 256 map.
-Ground sample distance 5 m. Radars have 4 looks.
+Build times on 2 busy cores. A hyperspectral tile is the middle of the 256 x 256 map. Ground sample
+distance 5 m. Radars have 4 looks.
 
 Classes and their shares of the pixels:
 
@@ -18,20 +18,21 @@ Classes and their shares of the pixels:
 
 The three difficulties it is made for:
 
-- *What and where.* Instances with ids (parcels, buildings) touch their like.
+- *What and where.* Instances with ids (parcels, buildings) touch others of the same class.
 - *Similar spectral signature.* To optical sensors the classes above each other have exactly the
   same distribution of pixels (`PAIRS`); size, shape, pattern and place tell them apart. Radars see
   buildings by their double bounce, but roads as dark as water.
-- *Inconspicuous classes.* Hedges and roads one to three pixels wide, buildings of some 30 pixels.
+- *Inconspicuous classes.* Hedges and roads are one to three pixels wide, buildings have some 30
+  pixels.
 
 The ceiling is the best mean IoU of any classifier that sees one pixel, by the generator's own
-densities and shares: exact for optical and the radars up to sampling (+- 0.002), an upper bound for
-hyperspectral. Would pixels tell surfaces apart without any doubt, it were 0.364 (optical and
-hyperspectral) and 0.383 (radars). `benchmarks/landscape_ceiling.py` computes all of it.
+densities and shares: exact up to sampling (+- 0.002) for optical and the radars, an upper bound for
+hyperspectral. If single pixels told surfaces apart perfectly, it would be 0.364 (optical and
+hyperspectral) and 0.383 (radars). `benchmarks/landscape_ceiling.py` computes all of these values.
 
-What is left out: point spread (pixels at borders are not mixed, which keeps the ceilings exact),
+Not modelled: point spread (pixels at borders are not mixed, which keeps the ceilings exact),
 radar geometry (layover, shadow), seasons. 15 % of the optical tiles have nodata = 0 beyond a
-swath's edge or on lost scan lines; the label stays, `valid` does not hold.
+swath's edge or on lost scan lines; there the label remains, and `valid` is False.
 """
 
 from collections.abc import Mapping
@@ -112,7 +113,7 @@ MEAN: dict[Modality, tuple[float, ...]] = {
     "polsar": (-10.94, -15.57, -19.03, 0.348, -0.125, 0.0, 0.0, 0.0, 0.0),
 }
 """Means over valid training pixels: `optical` as stored; `sar` in dB; `polsar` diagonal in dB, then
-coherences T_ij / sqrt(T_ii T_jj). For `hyperspectral`, `Standardize()` measures its own."""
+coherences T_ij / sqrt(T_ii T_jj). For `hyperspectral`, `Standardize()` measures them."""
 
 STD: dict[Modality, tuple[float, ...]] = {
     "optical": (276.8, 313.9, 448.4, 1127.5),
@@ -127,11 +128,11 @@ class Landscape:
     """The dataset as a config holds it; built on first use.
 
     Attributes:
-        modality: What looks at the ground.
-        tiles: Number of tiles of train, validation and test; 0 takes the sensor's default, `TILES`.
-        seed: Another seed is another countryside; tile i of a split does not depend on `tiles`.
+        modality: The sensor.
+        tiles: Number of tiles of train, validation and test; 0 = the sensor's default, `TILES`.
+        seed: Seed of the countryside; tile i of a split does not depend on `tiles`.
         looks: Number of looks of `sar` and `polsar`; the other sensors ignore it.
-        data_dir: Where TFDS keeps it; empty = TFDS' default, ~/tensorflow_datasets.
+        data_dir: TFDS' data folder; empty = TFDS' default, ~/tensorflow_datasets.
     """
 
     modality: Modality = "optical"
@@ -147,7 +148,7 @@ class Landscape:
 
     @property
     def sensor(self) -> Sensor:
-        """What the numbers are: reflectance x 10 000, or linear power."""
+        """Reflectance x 10 000, or linear power."""
         bands, optical = BANDS[self.modality], self.modality in ("optical", "hyperspectral")
         return Sensor(
             bands,
@@ -183,11 +184,11 @@ class Landscape:
         return TileScenes(records, _sample, sizes, names)
 
     def counts_file(self) -> Path:
-        """Class counts lie with the tiles, whose folder changes with the settings."""
+        """File of the class counts beside the tiles, whose folder depends on the settings."""
         return Path(self._builder().data_path) / "class_counts.json"
 
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
-        """(H, W, C) raw numbers -> (H, W, 3): true colour; VV, VH, VV/VH in dB; Pauli in dB."""
+        """(H, W, C) raw values -> (H, W, 3): true colour; VV, VH, VV/VH in dB; Pauli in dB."""
         pixels = image.astype(np.float32)
         if self.modality == "optical":
             return np.asarray(pixels[..., [2, 1, 0]] / np.float32(10_000))
@@ -206,7 +207,7 @@ class Landscape:
         if min(self.tiles) < 0 or max(self.tiles) > 99_999 or self.looks < 1 or self.seed < 0:
             raise UserError(
                 f"{self}: tiles must be 0..99999, looks at least 1 and seed at least 0. "
-                "tiles = 0 takes the default."
+                "tiles = 0 means the default."
             )
         asked, usual = self.tiles, TILES[self.modality]
         tiles = (asked[0] or usual[0], asked[1] or usual[1], asked[2] or usual[2])

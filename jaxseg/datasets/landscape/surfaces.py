@@ -1,7 +1,7 @@
 """The distributions behind `landscape`: what every sensor measures on every surface.
 
-Every pixel has a Gaussian *state* of D numbers: one of its surface's mixture components, plus an
-offset that its cell shares, plus texture and relief, which are N(0, 1) in every pixel:
+Every pixel has a Gaussian *state* of D values: one of its surface's mixture components, plus an
+offset that all pixels of its cell share, plus texture and relief, which are N(0, 1) in every pixel:
 
     optical        4: log reflectance of the bands, the sensor's noise included
     sar            2: sigma0 of VV and VH in dB, before speckle
@@ -9,7 +9,7 @@ offset that its cell shares, plus texture and relief, which are N(0, 1) in every
     hyperspectral  7: logits of the abundances of 6 endmembers, and log illumination
 
 Surfaces that look alike to a sensor are one object here: `road` and `roof` to optical sensors,
-`water` and `road` to radars. The numbers are chosen, not measured, within the usual ranges.
+`water` and `road` to radars. The values are chosen, not measured, within the usual ranges.
 """
 
 from typing import Literal, NamedTuple
@@ -23,16 +23,16 @@ MODALITIES: tuple[Modality, ...] = ("optical", "sar", "polsar", "hyperspectral")
 
 
 class Surface(NamedTuple):
-    """The distribution of a surface's states; D numbers per state.
+    """The distribution of a surface's states; D values per state.
 
     Attributes:
-        shares: (M,) probability of every component; a cell draws one.
-        means: (M, D) its mean.
-        common: Standard deviation of the cell's offset that all D numbers share.
-        each: The same, drawn for each number alone; one value, or (D,).
-        texture: (D,) what one standard deviation of `Ground.texture` adds.
-        relief: (D,) what one standard deviation of `Ground.relief` adds.
-        noise: (D,) standard deviation of the noise that every pixel draws.
+        shares: (M,) probability of every mixture component; one is drawn per cell.
+        means: (M, D) mean of every component.
+        common: Standard deviation of the cell's offset that all D values share.
+        each: Standard deviation of the cell's offset of each value; a number, or (D,).
+        texture: (D,) effect of one standard deviation of `Ground.texture`.
+        relief: (D,) effect of one standard deviation of `Ground.relief`.
+        noise: (D,) standard deviation of the noise of every pixel.
     """
 
     shares: tuple[float, ...]

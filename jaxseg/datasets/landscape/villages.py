@@ -22,7 +22,7 @@ class Network(NamedTuple):
 
     Attributes:
         streets: Curves of (N, 2) points (y, x), half a pixel apart.
-        road: (256, 256) the pixels of their surface, one to three wide.
+        road: (256, 256) pixels of their surface, one to three pixels wide.
         to_street: (256, 256) distance to the nearest curve in pixels.
         outside: (256, 256) distance to the nearest village or farm; negative inside.
     """
@@ -34,10 +34,10 @@ class Network(NamedTuple):
 
 
 def draw_roads(rng: Rng, terrain: Float, to_river: Float) -> Network:
-    """One or two villages on low ground off the river, with lanes, main roads and farms.
+    """One or two villages on low ground away from the river, with lanes, main roads and farms.
 
     Args:
-        rng: Source of all choices.
+        rng: Generator for all random choices.
         terrain: Height, in standard deviations.
         to_river: Distance to the river bank in pixels.
     """
@@ -82,10 +82,10 @@ def draw_roads(rng: Rng, terrain: Float, to_river: Float) -> Network:
 
 
 def draw_buildings(rng: Rng, network: Network, water: Mask) -> tuple[Int, Float]:
-    """Rectangles along the streets of villages and farms, numbered from 1; distance to the nearest.
+    """Buildings along the streets of villages and farms, numbered from 1; distance to the nearest.
 
     Args:
-        rng: Source of all choices.
+        rng: Generator for all random choices.
         network: The streets.
         water: Where nothing is built.
     """

@@ -124,7 +124,7 @@ def test_a_palette_picture_among_others_is_refused(folder: Make, tmp_path: Path)
         scene(tmp_path, name, ids(1, 2)[..., None], ids(0, 1))
     png(tmp_path / "images" / "b.png", ids(0, 1), palette=[9, 9, 9, 8, 8, 8])
     (tmp_path / "images" / "b.tif").unlink()
-    with pytest.raises(UserError, match=r"b\.png is a palette picture, .*a\.tif is none"):
+    with pytest.raises(UserError, match=r"b\.png is a palette picture, .*a\.tif is not"):
         folder().scenes("train")
 
 

@@ -178,8 +178,8 @@ def test_a_factor_brings_reflectance_to_the_numbers_of_a_run(tmp_path: Path) -> 
     ("fields", "message"),
     [
         ({"multiply": 0.0}, "multiply 0.0: give a finite factor"),
-        ({"added": -1000}, "added -1000: nothing"),
-        ({"convert": "power-to-decibel", "unit": "decibel"}, "is for numbers of power"),
+        ({"added": -1000}, "added -1000: give 0 or more"),
+        ({"convert": "power-to-decibel", "unit": "decibel"}, "is for values of power"),
     ],
 )
 def test_what_contradicts_itself_is_refused(
@@ -201,7 +201,7 @@ def test_what_was_added_is_not_taken_off_numbers_that_cannot_hold_it(tmp_path: P
 
 def test_numbers_with_a_point_are_not_guessed_at(tmp_path: Path) -> None:
     write(tmp_path / "images" / f"{NEW}.tif", numbers(0.25, 1, "float32"), ("B04",))
-    with pytest.raises(ScaleError, match=r"baseline 05\.09.*added 0 if they are reflectance"):
+    with pytest.raises(ScaleError, match=r"baseline 05\.09.*added 0 for reflectance"):
         source(tmp_path).scenes("train")
     found = source(tmp_path, added=0, multiply=10_000)
     assert (first(found) == 2500).all()

@@ -190,5 +190,5 @@ def test_the_first_usual_name_that_exists_holds_the_split_of_all_places(tmp_path
 def test_splits_have_one_name_here() -> None:
     for split in ("train", "validation", "test"):
         pairing.check_split(split)
-    with pytest.raises(UserError, match="Split 'val': has to be one of train, validation, test"):
+    with pytest.raises(UserError, match="Split 'val': it must be one of train, validation, test"):
         pairing.check_split("val")

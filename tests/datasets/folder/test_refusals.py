@@ -22,7 +22,7 @@ def test_a_value_that_is_no_class_is_told_with_its_place(folder: Make, tmp_path:
     mask = ids(0, 1)
     mask[6, 9] = 17
     png(tmp_path / "masks" / "a.png", mask)
-    message = r"a\.png: value 17 is no class \(first at row 6, column 9; 1 pixel.*ignore_ids"
+    message = r"a\.png: value 17 is not a class \(first at row 6, column 9; 1 pixel.*ignore_ids"
     with pytest.raises(UserError, match=message):
         read(folder(), window=Window(5, 5, 10, 10))
     assert read(folder(), window=Window(7, 0, 10, 10))["label"].max() == 1
@@ -32,13 +32,13 @@ def test_a_colour_that_is_no_class_is_told_with_its_place(folder: Make, tmp_path
     mask = np.array(COLORS, np.uint8)[ids(0, 1)]
     mask[6, 9] = (1, 2, 3)
     png(tmp_path / "masks" / "a.png", mask)
-    with pytest.raises(UserError, match=r"colour \(1, 2, 3\) is no class \(first at row 6, col"):
+    with pytest.raises(UserError, match=r"colour \(1, 2, 3\) is not a class \(first at row 6, col"):
         read(folder(mask_colors=COLORS))
 
 
 def test_a_fraction_is_no_class(folder: Make, tmp_path: Path) -> None:
     tiff(tmp_path / "masks" / "a.tif", ids(0, 1, dtype="float32") * np.float32(0.5))
-    with pytest.raises(UserError, match=r"0\.5 is no whole number"):
+    with pytest.raises(UserError, match=r"0\.5 is not a whole number"):
         read(folder())
 
 
@@ -52,7 +52,7 @@ def test_a_fraction_is_no_class(folder: Make, tmp_path: Path) -> None:
         ({"map_colors": ((0, 0, 0), (-1, 0, 0))}, "0 to 255"),
         ({"mask_colors": COLORS, "ignore_colors": ((0, 0, 300),)}, "0 to 255"),
         ({"mask_colors": COLORS[:1] * 2}, r"\(226, 169, 41\) is given twice"),
-        ({"mask_colors": COLORS, "ignore_ids": (1,)}, "empty one of them"),
+        ({"mask_colors": COLORS, "ignore_ids": (1,)}, "leave one of them empty"),
         ({"masks": "", "instances": "x", "classes": ("a", "b", "c")}, "masks is empty"),
         ({"fractions": (-0.1, 0.6, 0.5)}, "none below 0"),
         ({"fractions": (0.5, 0.2, 0.2)}, "together 1"),
@@ -67,7 +67,7 @@ def test_a_fraction_is_no_class(folder: Make, tmp_path: Path) -> None:
         ({"mask_colors": ((1, 2, 3),)}, "mask_colors has 1 entries"),
         ({"mask_colors": ((1, 2, 3), (1, 2, 256))}, "0 to 255"),
         ({"mask_colors": COLORS, "ignore_colors": COLORS[:1]}, r"\(226, 169, 41\) is given twice"),
-        ({"mask_colors": COLORS, "ids": (1, 2)}, "empty one of them"),
+        ({"mask_colors": COLORS, "ids": (1, 2)}, "leave one of them empty"),
         ({"ignore_colors": ((0, 0, 0),)}, "needs mask_colors"),
         ({"masks": ""}, "masks is empty"),
         ({"fractions": (0.5, 0.5, 0.5)}, "together 1"),
@@ -175,7 +175,7 @@ def test_a_palette_image_is_refused(folder: Make, tmp_path: Path) -> None:
 def test_a_complex_image_is_refused(folder: Make, tmp_path: Path, dtype: str) -> None:
     pixels = np.full((H, W, 2), 3 + 4j, np.complex64)
     tiff(tmp_path / "images" / "a.tif", pixels, dtype=dtype)
-    with pytest.raises(UserError, match=r"a\.tif holds complex numbers.* amplitudes"):
+    with pytest.raises(UserError, match=r"a\.tif holds complex values.* amplitudes"):
         folder().scenes("train")
 
 
@@ -222,9 +222,9 @@ def test_a_damaged_image_is_named(folder: Make, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "dtype", "message"),
     [
-        (0.25, np.float32, r"a\.tif: 0\.25 is no object id \(row 3, column 5; 1 pixel"),
-        (-7, np.int16, r"a\.tif: -7 is no object id \(row 3, column 5; 1 pixel"),
-        (2**31, np.uint32, r"a\.tif: 2\.14748e\+09 is no object id"),
+        (0.25, np.float32, r"a\.tif: 0\.25 is not an object id \(row 3, column 5; 1 pixel"),
+        (-7, np.int16, r"a\.tif: -7 is not an object id \(row 3, column 5; 1 pixel"),
+        (2**31, np.uint32, r"a\.tif: 2\.14748e\+09 is not an object id"),
     ],
 )
 def test_objects_have_to_be_whole_numbers(

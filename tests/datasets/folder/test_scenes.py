@@ -91,10 +91,10 @@ def test_a_mask_of_ids_in_a_palette_says_nothing_by_its_colours(
 @pytest.mark.parametrize(
     ("value", "dtype", "fields", "message"),
     [
-        (17, np.uint8, {}, "value 17 is no class"),
-        (-17, np.int16, {}, "value -17 is no class"),
-        (2.5, np.float32, {}, r"2\.5 is no whole number"),
-        ((1, 2, 3), np.uint8, {"mask_colors": COLORS}, r"colour \(1, 2, 3\) is no class"),
+        (17, np.uint8, {}, "value 17 is not a class"),
+        (-17, np.int16, {}, "value -17 is not a class"),
+        (2.5, np.float32, {}, r"2\.5 is not a whole number"),
+        ((1, 2, 3), np.uint8, {"mask_colors": COLORS}, r"colour \(1, 2, 3\) is not a class"),
     ],
 )
 def test_a_fault_of_a_mask_is_told_at_its_place_in_the_file(
@@ -107,7 +107,7 @@ def test_a_fault_of_a_mask_is_told_at_its_place_in_the_file(
     tiff(tmp_path / "masks" / "a.tif", mask)
     told = rf"masks/a\.tif: {message} \(first at row 6, column 25; 2 pixel\(s\)"
     if value == 2.5:
-        told = rf"masks/a\.tif: {message}, so no class \(first at row 6, column 25; 2 pixel\(s\)"
+        told = rf"masks/a\.tif: {message}, so not a class \(first at row 6, column 25; 2 pixel\(s\)"
     with pytest.raises(UserError, match=told):
         read(folder(**fields, **LAST), "test", window=Window(4, 1, 10, 8))
 
@@ -132,7 +132,7 @@ def test_a_fault_of_an_object_map_is_told_at_its_place_in_the_file(
     objects[3, 25] = objects[5, 24] = -2
     tiff(tmp_path / "objects" / "a.tif", objects)
     source = folder(instances=str(tmp_path / "objects"), **LAST)
-    told = r"a\.tif: -2 is no object id \(row 3, column 25; 2 pixel\(s\) in this window"
+    told = r"a\.tif: -2 is not an object id \(row 3, column 25; 2 pixel\(s\) in this window"
     with pytest.raises(UserError, match=told):
         read(source, "test", window=Window(2, 1, 10, 8))
 
