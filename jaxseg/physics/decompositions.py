@@ -1,8 +1,8 @@
 """Polarimetric decompositions: eigenvalues, entropy / anisotropy / alpha, three scattering powers.
 
-All work pixel by pixel on the nine real bands of `jaxseg.physics.polsar`, in any batch, and answer
-NaN where a pixel has no power or is not finite. For maps and checks, not for gradients: where
-eigenvalues meet, their derivatives do not exist.
+All work pixel by pixel on the nine real bands of `jaxseg.physics.polsar`, with any batch axes, and
+return NaN where a pixel has no power or is not finite. For maps and checks, not for gradients:
+derivatives do not exist where eigenvalues are equal.
 """
 
 import jax
@@ -19,23 +19,23 @@ _SWEEPS = 5
 
 @jax.jit
 def eigen(bands: Array) -> tuple[Array, Array]:
-    """Eigenvalues and how much of the first channel each eigenvector holds.
+    """Eigenvalues, and the modulus of the first component of each eigenvector.
 
-    Cyclic Jacobi rotations, five sweeps: elementwise, hence fast for millions of pixels on every
-    device, and as exact as float32 allows, also for eigenvalues that are equal.
+    Five sweeps of cyclic Jacobi rotations: elementwise, hence fast for millions of pixels on every
+    device, and as exact as float32 allows, even for equal eigenvalues.
 
     Source: Golub and van Loan, Matrix Computations, 2013, section 8.5, for Hermitian matrices.
     Checked against `numpy.linalg.eigh` in complex128.
 
     Args:
-        bands: (..., 9) a Hermitian matrix each.
+        bands: (..., 9) Hermitian matrices.
 
     Returns:
         (..., 3) real eigenvalues, largest first, in the unit of the bands; (..., 3) moduli 0..1 of
         the first components of their unit eigenvectors.
     """
     scale = jnp.abs(bands).max(-1, keepdims=True)
-    scale = jnp.where(scale > 0, scale, 1)  # float32 cannot hold squares of very small powers
+    scale = jnp.where(scale > 0, scale, 1)  # squares of very small powers underflow in float32
     b = bands / scale
     diagonal = [b[..., i] for i in range(3)]
     above = [jax.lax.complex(b[..., 3 + 2 * i], b[..., 4 + 2 * i]) for i in range(3)]
@@ -63,7 +63,7 @@ def _rotated(
 ) -> tuple[list[Array], list[Array], list[Array]]:
     """The same matrix in a basis in which element pq is zero.
 
-    New axes are c e_p - s u e_q and s e_p + c u e_q, u the conjugate of the phase of element pq.
+    The new axes are c e_p - s u e_q and s e_p + c u e_q; u is the conjugate phase of element pq.
     """
     diagonal, above, first = list(diagonal), list(above), list(first)
     r = 3 - p - q
@@ -97,9 +97,9 @@ def has_data(bands: Array) -> Array:
 
 @jax.jit
 def is_semidefinite(bands: Array) -> Array:
-    """(..., 9 or 4) -> (...) bool: no eigenvalue below -`TOLERANCE` of the span, as no power is.
+    """(..., 9 or 4) -> (...) bool: no eigenvalue is below -`TOLERANCE` times the span.
 
-    Holds for pixels without data too, unless they are NaN.
+    Also True for pixels without data, unless they are NaN.
     """
     if bands.shape[-1] == len(C2_BANDS):
         c11, c22, real, imaginary = jnp.moveaxis(bands, -1, 0)
@@ -122,11 +122,11 @@ def cloude_pottier(t3: Array) -> Array:
         alpha  sum p_i arccos |first component of eigenvector i|, in degrees: 0 surface,
                45 dipole, 90 double bounce
 
-    Needs averaged matrices: those of one look have H = 0 everywhere.
+    Needs averaged matrices: matrices of one look have H = 0 everywhere.
 
     Source: Cloude and Pottier, An Entropy Based Classification Scheme for Land Applications of
-    Polarimetric SAR, IEEE TGRS 1997. Checked against `numpy.linalg.eigh`. Some open code takes the
-    components of the first eigenvector instead of the first components of all.
+    Polarimetric SAR, IEEE TGRS 1997. Checked against `numpy.linalg.eigh`. Some published code uses
+    the components of the first eigenvector instead of the first components of all eigenvectors.
     """
     values, moduli = eigen(t3)
     values = jnp.maximum(values, 0)
@@ -145,12 +145,12 @@ def freeman_durden(t3: Array) -> Array:
     """Powers of surface, double bounce and volume: (..., 9) coherency -> (..., 3), never negative.
 
     Their sum is the span. In the lexicographic basis the volume of randomly oriented dipoles, fv =
-    3/2 C22, is taken off first; if that leaves no power in HH or VV, all is volume. What is left is
-    surface with a free ratio beta and a double bounce of -1 where Re C13 >= 0, else double bounce
-    with a free ratio and a surface of 1. |C13|^2 is drawn to C11 C33 where it exceeds it.
+    3/2 C22, is subtracted first; if no power is left in HH or VV, everything is volume. If Re C13
+    >= 0, the rest is surface with a free ratio beta and double bounce with ratio -1; otherwise it
+    is double bounce with a free ratio and surface with ratio 1. |C13|^2 is limited to C11 C33.
 
     Source: Freeman and Durden, A Three-Component Scattering Model for Polarimetric SAR Data, IEEE
-    TGRS 1998; the treatment of negative powers is PolSARpro's.
+    TGRS 1998; negative powers are treated as in PolSARpro.
     """
     c11, c22, c33, _, _, re13, im13, _, _ = jnp.moveaxis(c3_from_t3(t3), -1, 0)
     total = c11 + c22 + c33
@@ -159,7 +159,7 @@ def freeman_durden(t3: Array) -> Array:
     re13 = re13 - volume / 3
     is_volume = (c11 <= 0) | (c33 <= 0)
     c11, c33 = (jnp.where(is_volume, 1.0, c) for c in (c11, c33))
-    root = jnp.sqrt(c11) * jnp.sqrt(c33)  # of the roots: float32 loses products of small powers
+    root = jnp.sqrt(c11) * jnp.sqrt(c33)  # products of small powers underflow in float32
     modulus = jnp.hypot(re13, im13)
     shrink = jnp.where(modulus > root, root / jnp.where(modulus > 0, modulus, 1), 1)
     re13, modulus = re13 * shrink, modulus * shrink

@@ -1,9 +1,9 @@
-"""Spectra of many narrow bands: what of them is noise, and what of it fits into few numbers.
+"""Spectra of many narrow bands: their noise, and their projection onto a few components.
 
     training pixels --statistics--> noise_shares, pca, mnf      once, on the host, in float64
     spectra         --project, continuum_removed-->             for every pixel, jitted, in float32
 
-Images are (..., C), bands last. What follows from training pixels is computed by NumPy in float64:
+Images are (..., C), bands last. Statistics of training pixels are computed by NumPy in float64:
 the variances of 200 bands span ten orders of magnitude, more than float32 can invert.
 """
 
@@ -24,19 +24,19 @@ Float = NDArray[np.float64]
 
 @dataclass
 class SpectralStatistics:
-    """Sums over training pixels: of spectra, and of differences between neighbours: the noise.
+    """Sums over training pixels: of spectra, and of differences between neighbours for the noise.
 
-    Two pixels side by side show nearly the same ground, so half of the covariance of their
-    difference estimates the covariance of the noise.
+    Two adjacent pixels show nearly the same ground, so half the covariance of their difference
+    estimates the covariance of the noise.
 
     Source: Green, Berman, Switzer, Craig, A Transformation for Ordering Multispectral Data in Terms
     of Image Quality with Implications for Noise Removal, IEEE TGRS 1988, for the differences.
 
     Attributes:
         bands: C.
-        pixels: Pixels seen.
-        pairs: Pairs of neighbours seen.
-        mean: (C,) of the pixels.
+        pixels: Number of pixels added.
+        pairs: Number of neighbouring pairs added.
+        mean: (C,) mean of the pixels.
         scatter: (C, C) sum of (x - mean)(x - mean)^T.
         noise_scatter: (C, C) sum of d d^T / 2 over the differences d.
     """
@@ -49,7 +49,7 @@ class SpectralStatistics:
     noise_scatter: Float = field(init=False)
 
     def __post_init__(self) -> None:
-        """Starts without a pixel."""
+        """Starts without pixels."""
         self.mean = np.zeros(self.bands)
         self.scatter = np.zeros((self.bands, self.bands))
         self.noise_scatter = np.zeros((self.bands, self.bands))
@@ -59,7 +59,7 @@ class SpectralStatistics:
 
         Args:
             image: (H, W, C), finite where counted.
-            counted: (H, W), the training pixels; pairs are of two of them, beside or below.
+            counted: (H, W) mask of the training pixels; pairs are two of them that are adjacent.
         """
         spectra = image[counted].astype(np.float64)
         if not len(spectra):
@@ -82,10 +82,10 @@ class SpectralStatistics:
             self.pairs += int(both.sum())
 
     def covariance(self) -> Float:
-        """(C, C) of the pixels.
+        """(C, C) covariance of the pixels.
 
         Raises:
-            UserError: There are fewer than two.
+            UserError: There are fewer than two pixels.
         """
         if self.pixels < 2:
             raise UserError(
@@ -95,23 +95,23 @@ class SpectralStatistics:
         return np.asarray(self.scatter / (self.pixels - 1))
 
     def noise_covariance(self) -> Float:
-        """(C, C) of the noise.
+        """(C, C) covariance of the noise.
 
         Raises:
-            UserError: There are no more pairs than bands.
+            UserError: There are not more pairs than bands.
         """
         if self.pairs <= self.bands:
             raise UserError(
                 f"{self.pairs} pairs of neighbouring training pixels for {self.bands} bands: their "
-                "noise needs more. Label more pixels beside each other, or use PCA."
+                "noise needs more. Label more adjacent pixels, or use PCA."
             )
         return np.asarray(self.noise_scatter / self.pairs)
 
 
 def noise_shares(statistics: SpectralStatistics) -> Float:
-    """(C,) the noise's part of each band's variance: 1 = nothing but noise, or constant.
+    """(C,) share of noise in each band's variance: 1 = pure noise, or a constant band.
 
-    The estimate of a band of pure noise scatters around 1; it is cut off there.
+    The estimate for a band of pure noise scatters around 1; it is limited to 1.
     """
     variance = np.diag(statistics.covariance())
     noise = np.diag(statistics.noise_covariance())
@@ -122,7 +122,7 @@ def noise_shares(statistics: SpectralStatistics) -> Float:
 
 
 def pca(statistics: SpectralStatistics, components: int) -> Float:
-    """(C, K) orthonormal directions of the largest variances, the largest first.
+    """(C, K) orthonormal directions of largest variance, in descending order.
 
     Source: Hotelling, Analysis of a Complex of Statistical Variables into Principal Components,
     Journal of Educational Psychology 1933.
@@ -136,11 +136,11 @@ def pca(statistics: SpectralStatistics, components: int) -> Float:
 
 
 def mnf(statistics: SpectralStatistics, components: int) -> Float:
-    """(C, K) directions of the largest ratios of signal to noise, in each of which noise is 1.
+    """(C, K) directions of the largest signal-to-noise ratios, with noise variance 1 in each.
 
-    Minimum noise fraction: V with V^T N V = I and V^T S V diagonal and falling, for the covariance
-    S of the pixels and N of their noise. A millionth of the mean noise is added to the diagonal of
-    N, for bands without any.
+    Minimum noise fraction: V with V^T N V = I and V^T S V diagonal and descending, where S is the
+    covariance of the pixels and N that of their noise. A millionth of the mean noise is added to
+    the diagonal of N, for bands without noise.
 
     Source: Green et al. 1988, see `SpectralStatistics`; in this scaling Lee, Woodyatt, Berman,
     Enhancement of High Spectral Resolution Remote-Sensing Data by a Noise-Adjusted Principal
@@ -160,8 +160,8 @@ def mnf(statistics: SpectralStatistics, components: int) -> Float:
 def project(image: Array, mean: Array, matrix: Array) -> Array:
     """(image - mean) @ matrix: (..., C) -> (..., K), in float32 throughout.
 
-    Accelerators would multiply in bfloat16 otherwise, whose three digits the small components do
-    not survive.
+    By default accelerators multiply in bfloat16, whose three digits are too few for the small
+    components.
     """
     centred = image.astype(jnp.float32) - mean
     return jnp.matmul(centred, matrix, precision=jax.lax.Precision.HIGHEST)
@@ -171,8 +171,8 @@ def project(image: Array, mean: Array, matrix: Array) -> Array:
 def continuum_removed(image: Array, wavelengths: tuple[float, ...]) -> Array:
     """Spectra divided by their continuum, the upper convex hull: (..., C) -> (..., C), at most 1.
 
-    What is left are the absorptions: their place and depth, not the brightness. Where the hull is
-    not above zero the quotient says nothing and is 1. A spectrum with NaN becomes NaN.
+    This keeps the position and depth of absorptions but not the brightness. Where the hull is not
+    above zero the quotient is meaningless and set to 1. A spectrum with NaN becomes NaN.
 
     Source: Clark and Roush, Reflectance Spectroscopy: Quantitative Analysis Techniques for Remote
     Sensing Applications, Journal of Geophysical Research 1984. Checked against the hull of
@@ -180,10 +180,10 @@ def continuum_removed(image: Array, wavelengths: tuple[float, ...]) -> Array:
 
     Args:
         image: (..., C) reflectance or radiance.
-        wavelengths: Of the C bands in any unit and order; no two are the same.
+        wavelengths: Wavelengths of the C bands in any unit and order, all different.
 
     Raises:
-        UserError: Wavelengths do not fit the image.
+        UserError: The wavelengths do not fit the image.
     """
     hull = continuum(image, wavelengths)
     dark = hull <= 0  # NaN is not, and stays
@@ -194,13 +194,13 @@ def continuum(image: Array, wavelengths: tuple[float, ...]) -> Array:
     """The upper convex hull of each spectrum, at its wavelengths: (..., C) -> (..., C).
 
     Raises:
-        UserError: Wavelengths do not fit the image.
+        UserError: The wavelengths do not fit the image.
     """
     bands = image.shape[-1]
     if len(wavelengths) != bands or len(set(wavelengths)) != bands:
         raise UserError(
             f"{len(wavelengths)} wavelengths, {len(set(wavelengths))} of them different, for "
-            f"images of {bands} bands: give each band its own."
+            f"images of {bands} bands: give each band a different one."
         )
     order = np.argsort(wavelengths)  # spectrometers of an instrument may overlap
     x = jnp.asarray(np.asarray(wavelengths)[order] - min(wavelengths), jnp.float32)
@@ -214,14 +214,14 @@ def continuum(image: Array, wavelengths: tuple[float, ...]) -> Array:
 def _upper_hull(x: Array, y: Array) -> Array:
     """The hull of one spectrum, x ascending: (C,), (C,) -> (C,).
 
-    Andrew's monotone chain: walking along the bands, the last corner goes as long as it does not
-    lie above the line from the one before it to the new point. Each step of the loop removes a
-    corner or adds one, so twice the number of bands is enough for all spectra at once.
+    Andrew's monotone chain: going through the bands, the last corner is removed as long as it does
+    not lie above the line from the corner before it to the new point. Each iteration removes or
+    adds one corner, so twice as many iterations as bands suffice for every spectrum.
     """
     bands = len(x)
 
     def step(_: int, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        corners, top, new = carry  # numbers of the corners, how many there are, the next band
+        corners, top, new = carry  # indices of the corners, their count, the next band
         point = jnp.minimum(new, bands - 1)
         a, b = corners[jnp.maximum(top - 2, 0)], corners[jnp.maximum(top - 1, 0)]
         below = (y[b] - y[a]) * (x[point] - x[a]) <= (y[point] - y[a]) * (x[b] - x[a])
@@ -249,6 +249,6 @@ def _check_components(name: str, components: int, bands: int) -> None:
 
 
 def _signed(vectors: Float) -> Float:
-    """With the largest entry of each column positive: eigenvectors have no sign of their own."""
+    """The vectors with the largest entry of each column positive: their sign is arbitrary."""
     largest = np.abs(vectors).argmax(0)
     return np.asarray(vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])]))

@@ -1,14 +1,13 @@
-"""Polarimetric SAR: scattering, covariance and coherency matrices, and numbers made of them.
+"""Polarimetric SAR: scattering, covariance and coherency matrices, and features of them.
 
     S2   (..., 4) complex   S_hh, S_hv, S_vh, S_vv of one look
     C3   (..., 9) real      mean of k k^H, k = (S_hh, sqrt 2 S_hv, S_vv)
     T3   (..., 9) real      mean of k k^H, k = (S_hh + S_vv, S_hh - S_vv, 2 S_hv) / sqrt 2
-    C2   (..., 4) real      mean of k k^H of two channels, as dual-polarimetric radars have them
+    C2   (..., 4) real      mean of k k^H of the two channels of dual-polarimetric radars
 
-Hermitian matrices travel as real bands: the diagonal, then Re and Im of what is above it, T12, T13,
-T23. Element ij is the mean of k_i times the conjugate of k_j. Radars that send and receive with one
-antenna see S_hv = S_vh but for noise, so these two are averaged. Powers are linear, in the unit
-of the data.
+Hermitian matrices are stored as real bands: the diagonal, then Re and Im of the elements above it,
+T12, T13, T23. Element ij is the mean of k_i times the conjugate of k_j. Monostatic radars measure
+S_hv = S_vh except for noise, so these two are averaged. Powers are linear, in the unit of the data.
 
 Source: Lee and Pottier, Polarimetric Radar Imaging, CRC Press 2009, chapters 3 and 4. C3 <-> T3 was
 checked against D C3 D^T with the unitary D in NumPy.
@@ -29,7 +28,7 @@ PAIRS = ((0, 1), (0, 2), (1, 2))
 """Row and column of the elements above the diagonal, in the order of their bands."""
 
 FLOOR = sar.FLOOR
-"""Smallest power told apart by default, -60 dB: about the noise of a calibrated sensor."""
+"""Default smallest distinguishable power, -60 dB: about the noise of a calibrated sensor."""
 
 ROOT_HALF = 0.5**0.5
 
@@ -47,9 +46,9 @@ def matrices(bands: Array) -> Array:
 
 
 def bands_of(matrix: Array) -> Array:
-    """The inverse of `matrices`; what stands below the diagonal is not looked at.
+    """The inverse of `matrices`; elements below the diagonal are ignored.
 
-    `asymmetry` tells whether it may be left out.
+    `asymmetry` measures whether they may be.
     """
     size = matrix.shape[-1]
     parts = [matrix[..., i, i].real for i in range(size)]
@@ -59,7 +58,7 @@ def bands_of(matrix: Array) -> Array:
 
 
 def asymmetry(matrix: Array) -> Array:
-    """How far matrices are from Hermitian: (..., n, n) -> (...), 0 where they are.
+    """How far matrices are from Hermitian: (..., n, n) -> (...), 0 for Hermitian ones.
 
     The largest |M_ij - conj M_ji|, imaginary parts on the diagonal included, over the largest
     |M_ij|.
@@ -82,7 +81,7 @@ def t3_from_s2(scattering: Array) -> Array:
 
 
 def t3_from_c3(c3: Array) -> Array:
-    """The same pixels in the Pauli basis: (..., 9) -> (..., 9), exact but for rounding."""
+    """The same pixels in the Pauli basis: (..., 9) -> (..., 9), exact except for rounding."""
     c11, c22, c33, re12, im12, re13, im13, re23, im23 = jnp.moveaxis(c3, -1, 0)
     mean, half = 0.5 * (c11 + c33), 0.5 * (c11 - c33)
     t13 = (ROOT_HALF * (re12 + re23), ROOT_HALF * (im12 - im23))
@@ -107,26 +106,26 @@ def span(bands: Array) -> Array:
 def pauli_decibel(t3: Array, floor: float = FLOOR) -> Array:
     """Red T22 (double bounce), green T33 (volume), blue T11 (surface), in dB: (..., 9) -> (..., 3).
 
-    Pictures of it are usually stretched from percentile 5 to 95 of each channel.
+    For display, each channel is usually stretched from its 5th to its 95th percentile.
     """
     return sar.intensity_to_decibel(t3[..., jnp.array([1, 2, 0])], floor=floor)
 
 
 def coherency_features(bands: Array, floor: float = FLOOR) -> Array:
-    """Nine real numbers of a T3 or C3: the diagonal in dB, then coherences: (..., 9) -> (..., 9).
+    """Nine real features of a T3 or C3: the diagonal in dB, then coherences: (..., 9) -> (..., 9).
 
     Coherences T_ij / sqrt(T_ii T_jj), as Re and Im, lie in the unit circle and do not depend on
     brightness. Zeros and NaN on the diagonal become the floor.
     """
     power = sar.above(bands[..., :3], floor)
-    root = jnp.sqrt(power)  # each of its own: float32 loses products of very small or large powers
+    root = jnp.sqrt(power)  # separately: products of very small or large powers exceed float32
     pairs = root[..., jnp.array([0, 0, 1])] * root[..., jnp.array([1, 2, 2])]
     coherence = bands[..., 3:] / jnp.repeat(pairs, 2, axis=-1)
     return jnp.concatenate((10 * jnp.log10(power), jnp.nan_to_num(coherence)), axis=-1)
 
 
 def zhou_features(t3: Array, floor: float = FLOOR) -> Array:
-    """Six real numbers of a T3 without its phases: (..., 9) -> (..., 6).
+    """Six real features of a T3 without its phases: (..., 9) -> (..., 6).
 
     Span in dB, T22 / span, T33 / span, |T12| / sqrt(T11 T22), |T13| / sqrt(T11 T33),
     |T23| / sqrt(T22 T33): all but the first between 0 and 1.
@@ -157,10 +156,10 @@ def _outer(vector: tuple[Array, Array, Array]) -> Array:
 
 
 def _size(bands: Array) -> int:
-    """Rows of the matrix that so many bands hold."""
+    """Number of rows of the matrix that the bands hold."""
     sizes = {9: 3, 4: 2}
     if bands.shape[-1] not in sizes:
-        raise ValueError(f"{bands.shape[-1]} bands: 9 make a 3 x 3 matrix, 4 a 2 x 2 one.")
+        raise ValueError(f"{bands.shape[-1]} bands: a 3 x 3 matrix has 9, a 2 x 2 matrix 4.")
     return sizes[bands.shape[-1]]
 
 

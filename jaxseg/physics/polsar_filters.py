@@ -2,8 +2,8 @@
 
     bands of a matrix (..., H, W, C)  ->  the same, every element filtered with the same weights
 
-so that matrices stay Hermitian and positive semidefinite. The scene is continued by reflection.
-Pixels without data have to be zero in all bands, not NaN: they count in no mean and stay zero.
+so that matrices stay Hermitian and positive semidefinite. The scene is padded by reflection.
+Pixels without data must be zero in all bands, not NaN: they are excluded from means and stay zero.
 """
 
 import functools
@@ -22,18 +22,18 @@ from jaxseg.physics.refined_lee import EdgeWindow, window_means
 
 @functools.partial(jax.jit, static_argnames="size")
 def boxcar(image: Array, size: int) -> Array:
-    """Means of the size x size pixels around each: (..., H, W, C) -> (..., H, W, C)."""
+    """Means over the size x size pixels around each pixel: (..., H, W, C) -> (..., H, W, C)."""
     known = _known(image)
     return known * _box_means(image, known, size)
 
 
 @functools.partial(jax.jit, static_argnames="size")
 def refined_lee(bands: Array, *, looks: float, size: int = 7) -> Array:
-    """Speckle filter that looks only along an edge: (..., H, W, C) -> (..., H, W, C).
+    """Speckle filter that averages on one side of an edge: (..., H, W, C) -> (..., H, W, C).
 
     Means of the span in 3 x 3 overlapping parts of the window give four gradients. The largest
-    tells the direction of the edge through the window, and of its two sides that one is taken whose
-    mean is nearer to that of the part in the middle. Over this half of the window
+    determines the direction of the edge through the window; of the two sides, the one whose mean is
+    closer to that of the central part is used. Over this half of the window
 
         out = mean + b (in - mean),  b = max(0, (v - s) / (v (1 + s))),  s = 1 / looks,
 
@@ -41,8 +41,8 @@ def refined_lee(bands: Array, *, looks: float, size: int = 7) -> Array:
 
     Source: Lee, Refined Filtering of Image Noise Using Local Statistics, Computer Graphics and
     Image Processing 1981; Lee, Grunes, de Grandi, Polarimetric SAR Speckle Filtering and Its
-    Implication for Classification, IEEE TGRS 1999. PolSARpro takes the side by the sign of the
-    gradient alone, this function as the paper of 1981 does.
+    Implication for Classification, IEEE TGRS 1999. PolSARpro chooses the side by the sign of the
+    gradient alone; this function follows the paper of 1981.
 
     Args:
         bands: Real bands of a C2, C3 or T3, or one band of intensity.
@@ -50,7 +50,7 @@ def refined_lee(bands: Array, *, looks: float, size: int = 7) -> Array:
         size: Rows and columns of the window: 5, 7, 9 or 11.
 
     Raises:
-        ValueError: Another size.
+        ValueError: The size is none of these.
     """
     if size not in (5, 7, 9, 11):
         raise ValueError(f"A window of {size} x {size} pixels: choose 5, 7, 9 or 11.")
@@ -58,7 +58,7 @@ def refined_lee(bands: Array, *, looks: float, size: int = 7) -> Array:
     power = bands if bands.shape[-1] == 1 else span(bands)[..., None]
 
     def kept(over_half: Callable[[Array], Array], middle: Array) -> Array:
-        # Relative to the middle, or squares of small powers would be lost in float32.
+        # Relative to the central part, because squares of small powers underflow in float32.
         unit = jnp.where(middle > 0, middle, 1)
         overall = jnp.maximum(power.mean(), 1e-30)
         mean = over_half(power) / unit
@@ -80,7 +80,7 @@ def equivalent_looks(bands: Array, size: int = 9) -> Array:
 
     (tr Sigma)^2 / (E[tr T^2] - tr Sigma^2) over a window, Sigma = E[T], for matrices
     of the complex Wishart distribution. Texture and edges in the window lower it, filters and
-    correlated neighbours raise it: a scene's looks are those of its homogeneous windows.
+    correlated neighbours raise it: the looks of a scene are those of its homogeneous windows.
 
     Source: Anfinsen, Doulgeris, Eltoft, Estimation of the Equivalent Number of Looks in
     Polarimetric SAR Imagery, IEEE TGRS 2009.
@@ -103,19 +103,19 @@ def _known(bands: Array) -> Array:
 
 
 def _box_means(image: Array, known: Array, size: int) -> Array:
-    """Means of the known ones of the size x size pixels around each."""
+    """Means over the known ones of the size x size pixels around each pixel."""
     return window_means(image, known, _shares(np.ones((1, size, size))), mirrored=True)[0]
 
 
 def _trace_of_square(bands: Array) -> Array:
-    """Trace of M^2, M Hermitian: squares of the diagonal, twice those of what is above it."""
+    """Trace of M^2, M Hermitian: squares of the diagonal plus twice those above it."""
     size = 3 if bands.shape[-1] == 9 else 2
     diagonal = jnp.square(bands[..., :size]).sum(-1)
     return diagonal + 2 * jnp.square(bands[..., size : size + 2 * len(PAIRS)]).sum(-1)
 
 
 def _look(means: Array) -> tuple[Array, Array]:
-    """See `EdgeWindow`: the mean of the three parts of a side stands for it."""
+    """See `EdgeWindow`: a side is represented by the mean of its three parts."""
     sides = [[means[np.asarray(side)] for side in both] for both in edges.SIDES]
     differences = jnp.stack([first.sum(0) - second.sum(0) for first, second in sides])
     return differences, jnp.stack([side.mean(0) for both in sides for side in both])

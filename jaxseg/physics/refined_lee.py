@@ -1,12 +1,12 @@
-"""The refined Lee filter: homogeneous ground gets smooth, edges stay.
+"""The refined Lee filter: homogeneous ground becomes smooth, edges stay.
 
     parts of the window around a pixel, 3 x 3, overlapping  -->  the edge through it, one of four
     the half of the window on the pixel's side of the edge  -->  out = mean + b (in - mean)
 
-One filter for what `sar_filters` does with each band of intensity and `polsar_filters` with all
-elements of a matrix: a `guide` shows the edges and how much varies, `values` are filtered. The two
-differ in what lies beyond the scene, in what stands for a side of an edge and in how b is computed;
-they say so in an `EdgeWindow` and a function.
+The filter shared by `sar_filters`, for each band of intensity, and `polsar_filters`, for all
+elements of a matrix: edges and variation are measured on a `guide`, and `values` are filtered. The
+two modules differ in the padding of the scene, in what represents a side of an edge, and in how b
+is computed; they specify this by an `EdgeWindow` and a function.
 
 Source: Lee, Refined Filtering of Image Noise Using Local Statistics, Computer Graphics and Image
 Processing 1981.
@@ -28,24 +28,24 @@ SIDES = (
     ((0, 1, 2), (6, 7, 8)),  # above, below
     ((0, 1, 3), (5, 7, 8)),  # upper left, lower right
 )
-"""Numbers of the parts on both sides of four edges, of the 3 x 3 parts in reading order."""
+"""Indices of the parts on both sides of four edges, among the 3 x 3 parts in reading order."""
 
 MIDDLES = (3, 5, 2, 6, 1, 7, 0, 8)
-"""The part in the middle of each of these eight sides."""
+"""The middle part of each of these eight sides."""
 
 NOTHING = 1e-6
-"""Share of a window, far below a pixel's, up to which there are no data but rounding."""
+"""Share of a window, far below that of one pixel, up to which it counts as empty (rounding)."""
 
 
 class EdgeWindow(NamedTuple):
-    """How a filter looks for an edge through the window around a pixel.
+    """How a filter finds the edge through the window around a pixel.
 
     Attributes:
         parts: (9, n, n) weights of the window's parts, see `parts`.
         halves: (8, n, n) weights of its halves, see `halves`.
         look: (9, ...) means of the parts -> (4, ...) differences across the edges and (8, ...) the
-            means that stand for their sides, in the order of `SIDES`.
-        mirrored: Whether the scene is continued by reflection; otherwise nothing lies beyond it.
+            means that represent their sides, in the order of `SIDES`.
+        mirrored: Whether the scene is padded by reflection; otherwise there are no data beyond it.
     """
 
     parts: NDArray[np.floating]
@@ -62,19 +62,20 @@ def refined_lee(
     window: EdgeWindow,
     kept: Callable[[Callable[[Array], Array], Array], Array],
 ) -> Array:
-    """Speckle filter that looks only along an edge: (..., H, W, C) -> (..., H, W, C).
+    """Speckle filter that averages on one side of an edge: (..., H, W, C) -> (..., H, W, C).
 
-    The largest of the four differences tells the direction of the edge through the window, and of
-    its two sides that one is filtered over whose mean is nearer to that of the part in the middle.
-    A part without data counts as the one in the middle.
+    The largest of the four differences determines the direction of the edge through the window. Of
+    the two sides, the one whose mean is closer to that of the central part is averaged. A part
+    without data takes the mean of the central part.
 
     Args:
-        values: (..., H, W, C) what is filtered, 0 where not known.
+        values: (..., H, W, C) values to filter, 0 where not known.
         guide: (..., H, W, C) or (..., H, W, 1) linear power, 0 where not known.
-        known: Like the guide, 1 where there are data, else 0.
-        window: Where an edge is looked for.
-        kept: b, the share of the difference to the mean that is kept. It is given the mean over
-            the half as a function of an image like the guide, and the guide's mean in the middle.
+        known: Shape of the guide, 1 where there are data, else 0.
+        window: How the edge is found.
+        kept: Returns b, the share of the difference to the mean that is kept. Its arguments are a
+            function that averages an image like the guide over the half, and the guide's mean in
+            the central part.
     """
     sums = functools.partial(window_sums, mirrored=window.mirrored)
     share = sums(known, window.parts)
@@ -97,25 +98,25 @@ def refined_lee(
 def window_means(
     image: Array, known: Array, weights: NDArray[np.floating], *, mirrored: bool
 ) -> Array:
-    """Means of the known pixels over K shapes of window, 0 where there are none: `window_sums`."""
+    """Means of the known pixels over K window shapes, 0 without known pixels; see `window_sums`."""
     share = window_sums(known, weights, mirrored=mirrored)
     return window_sums(image, weights, mirrored=mirrored) / jnp.where(share > NOTHING, share, 1)
 
 
 def window_sums(image: Array, weights: NDArray[np.floating], *, mirrored: bool) -> Array:
-    """Weighted sums over K shapes of window: (..., H, W, C), (K, n, n) -> (K, ..., H, W, C).
+    """Weighted sums over K window shapes: (..., H, W, C), (K, n, n) -> (K, ..., H, W, C).
 
     Args:
         image: (..., H, W, C).
         weights: (K, n, n), n odd.
-        mirrored: Whether the scene is continued by reflection; otherwise by zeros.
+        mirrored: Whether the scene is padded by reflection; otherwise by zeros.
     """
     *before, height, width, bands = image.shape
     planes = jnp.moveaxis(image, -1, 0).reshape(-1, height, width)
     half = weights.shape[-1] // 2
     beyond = ((half, half), (half, half))
     if mirrored:
-        # Scenes smaller than the window have no reflection of its size.
+        # Scenes smaller than half the window cannot be reflected that far.
         mode = "symmetric" if min(height, width) >= half else "edge"
         planes, beyond = jnp.pad(planes, ((0, 0), *beyond), mode=mode), ((0, 0), (0, 0))
     sums = jax.lax.conv_general_dilated(
@@ -146,7 +147,7 @@ def parts(size: int) -> NDArray[np.float64]:
 
 
 def halves(size: int) -> NDArray[np.float64]:
-    """(8, size, size) the halves of a window in the order of `SIDES`, the edge's pixels in both."""
+    """(8, size, size) the halves of a window in the order of `SIDES`; both include the edge."""
     row, column = np.indices((size, size)) - size // 2
     across = (column, row - column, row, row + column)  # the coordinate across each edge
     return np.stack([half for axis in across for half in (axis <= 0, axis >= 0)]).astype(np.float64)

@@ -1,9 +1,9 @@
-"""Speckle of radar intensity: Lee's filters, and how many looks an image has.
+"""Speckle of radar intensity: Lee's filters, and the number of looks of an image.
 
-Images are (..., H, W, C) linear power, bands last, each band on its own. A pixel that is not finite
-has no data: it counts in no statistic, takes no part in its neighbours' and stays NaN. What lies
-outside of the image is treated alike. Polarimetric matrices have filters of their own,
-`polsar_filters`, whose bands share their weights.
+Images are (..., H, W, C) linear power, bands last, each band processed separately. A pixel that is
+not finite has no data: it is excluded from all statistics and stays NaN. Pixels outside the image
+are treated likewise. For polarimetric matrices see `polsar_filters`, where all bands share the same
+weights.
 """
 
 import functools
@@ -21,7 +21,7 @@ from jaxseg.physics.refined_lee import EdgeWindow
 
 @functools.partial(jax.jit, static_argnames="size")
 def lee(intensity: Array, *, looks: float | Array, size: int = 7) -> Array:
-    """Lee's filter: between a pixel and the mean around it, by how much more than speckle varies.
+    """Lee's filter: a blend of pixel and local mean, weighted by the variation beyond speckle.
 
         out = m + b (in - m),  b = max(0, (v - s) / (v (1 + s))),  s = 1 / looks,
 
@@ -47,12 +47,12 @@ def lee(intensity: Array, *, looks: float | Array, size: int = 7) -> Array:
 
 @jax.jit
 def refined_lee(intensity: Array, *, looks: float | Array) -> Array:
-    """Lee's filter over that half of a 7 x 7 window which lies on the pixel's side of an edge.
+    """Lee's filter over the half of a 7 x 7 window that lies on the pixel's side of an edge.
 
-    The means of the 3 x 3 overlapping sub-windows of 3 x 3 pixels give the gradients of four edge
-    directions. The largest is the edge's; of its two sides that one is filtered over whose
-    sub-window's mean is nearer to the one in the middle. A sub-window without data counts as the
-    one in the middle.
+    The means of 3 x 3 overlapping sub-windows of 3 x 3 pixels give the gradients in four edge
+    directions. The largest gradient determines the edge; the filter uses the side whose sub-window
+    has the mean closer to that of the central sub-window. A sub-window without data takes the mean
+    of the central one.
 
     Source: Lee, Refined Filtering of Image Noise Using Local Statistics, Computer Graphics and
     Image Processing 1981.
@@ -76,8 +76,8 @@ def refined_lee(intensity: Array, *, looks: float | Array) -> Array:
 def local_looks(intensity: Array, *, size: int = 7) -> Array:
     """mean^2 / variance of the window around each pixel: (..., H, W, C) -> (..., H, W, C).
 
-    The equivalent number of looks where the window is homogeneous, less where it holds texture or
-    an edge; NaN where a pixel of it has no data or lies outside of the image.
+    The equivalent number of looks if the window is homogeneous, less if it contains texture or an
+    edge; NaN if a pixel of the window has no data or lies outside the image.
 
     Args:
         intensity: (..., H, W, C) linear power.
@@ -96,17 +96,17 @@ def local_looks(intensity: Array, *, size: int = 7) -> Array:
 
 @functools.partial(jax.jit, static_argnames="size")
 def equivalent_looks(intensity: Array, *, size: int = 7) -> Array:
-    """The scene's equivalent number of looks: (..., H, W, C) -> (C,), NaN without a whole window.
+    """The scene's equivalent number of looks: (..., H, W, C) -> (C,), NaN without a full window.
 
-    The most frequent value of `local_looks`: windows with texture or edges scatter widely below
-    it, homogeneous ones gather around it, so no homogeneous area has to be pointed out. Frequent is
-    meant on a logarithmic scale, in bins of 2 % smoothed by a Gaussian of 10 %. It needs
-    homogeneous areas wider than the window. For one look it is too high by about 6 %; where the
-    speckle of neighbouring pixels is correlated, as in finely sampled products, it is too high for
-    small windows and falls as they grow.
+    The mode of `local_looks`: windows with texture or edges scatter widely below it, homogeneous
+    ones concentrate around it, so no homogeneous area has to be selected. The mode is taken on a
+    logarithmic scale, in bins of 2 % smoothed by a Gaussian of 10 %. Homogeneous areas must be
+    wider than the window. For one look the estimate is too high by about 6 %; where the speckle of
+    neighbouring pixels is correlated, as in finely sampled products, it is too high for small
+    windows and decreases as they grow.
 
     Source: Anfinsen, Doulgeris, Eltoft, Estimation of the Equivalent Number of Looks in
-    Polarimetric SAR Imagery, IEEE TGRS 2009, for the most frequent value; bins and width are ours.
+    Polarimetric SAR Imagery, IEEE TGRS 2009, for the mode; bins and width are our choice.
 
     Args:
         intensity: (..., H, W, C) linear power.
@@ -130,23 +130,23 @@ def equivalent_looks(intensity: Array, *, size: int = 7) -> Array:
 
 
 _SMALLEST = 1e-6
-"""Squared coefficients of variation below this are lost in the rounding of float32."""
+"""Squared coefficients of variation below this are lost to float32 rounding."""
 
 
 def _kept(mean: Array, square: Array, looks: float | Array) -> Array:
-    """Lee's b, the share that is kept, by the means of the window and of its squares."""
+    """Lee's b, the share that is kept, from the window's mean and mean of squares."""
     noise = 1 / looks
-    # v (mean^2) and s (mean^2) instead of v and s: windows of zeros divide nothing by zero.
+    # v (mean^2) and s (mean^2) instead of v and s avoid a division by zero in windows of zeros.
     variance = jnp.maximum(square - jnp.square(mean), 0)
     excess = variance - noise * jnp.square(mean)
     return jnp.where(excess > 0, excess / ((1 + noise) * jnp.where(excess > 0, variance, 1)), 0)
 
 
 def _box_sum(x: Array, size: int) -> Array:
-    """Sums of the size x size pixels around each, 0 outside: (..., H, W, C) -> the same."""
+    """Sums over the size x size pixels around each pixel, 0 outside; the shape is kept."""
     zero = np.zeros((), x.dtype)
     before = (1,) * (x.ndim - 3)
-    for window in ((size, 1), (1, size)):  # rows, then columns: 2 size additions a pixel
+    for window in ((size, 1), (1, size)):  # rows, then columns: 2 size additions per pixel
         whole = (*before, *window, 1)
         x = jax.lax.reduce_window(x, zero, jax.lax.add, whole, (1,) * x.ndim, "SAME")
     return x
@@ -154,11 +154,11 @@ def _box_sum(x: Array, size: int) -> Array:
 
 def _check_odd(size: int) -> None:
     if size < 3 or size % 2 == 0:
-        raise UserError(f"A window of {size} x {size} pixels: it has to be odd, 3 or more.")
+        raise UserError(f"A window of {size} x {size} pixels: its size must be odd, 3 or more.")
 
 
 def _look(means: Array) -> tuple[Array, Array]:
-    """See `EdgeWindow`: the sub-window in the middle of a side stands for it."""
+    """See `EdgeWindow`: a side is represented by its middle sub-window."""
     # The three of one side are subtracted from the three of the other.
     signs = np.zeros((4, 9))
     for number, (first, second) in enumerate(edges.SIDES):

@@ -1,4 +1,4 @@
-"""From scenes to batches, on the host: which windows, read, cut and stacked."""
+"""From scenes to batches, on the host: windows are chosen, read, cut and stacked."""
 
 from jaxseg.pipeline.windows import Data
 

@@ -1,4 +1,4 @@
-"""Windows spread over a split, and the quantiles of the numbers in them for `Sensor.typical`."""
+"""Windows spread over a split, and the quantiles of their pixel values for `Sensor.typical`."""
 
 from collections.abc import Iterator
 
@@ -8,17 +8,18 @@ from jaxseg.scenes import sensor
 from jaxseg.scenes.scene import Scenes, Window
 
 TYPICAL_WINDOWS = 32
-"""Windows that typical numbers look at: they tell scales apart, not scenes."""
+"""Windows used for the typical values; few are enough to tell scales apart."""
 
 TYPICAL_PIXELS = 1024
 """Pixels of each of these windows."""
 
 
 def spread_windows(scenes: Scenes, crop: int, count: int) -> Iterator[tuple[int, Window]]:
-    """About `count` windows of a split, evenly spaced: a scene and a place in it.
+    """About `count` evenly spaced windows of a split, each with its scene.
 
-    Of many scenes some, the middle of each; of few scenes several windows each, which lie beside
-    one another and reach beyond the scene's end. A scene that is smaller is one window.
+    If there are many scenes, the window in the middle of some of them; if there are few, several
+    windows of each on a grid, whose last windows may extend beyond the scene. A scene smaller than
+    `crop` has one window.
     """
     if not len(scenes):
         return
@@ -37,10 +38,10 @@ def spread_windows(scenes: Scenes, crop: int, count: int) -> Iterator[tuple[int,
 
 
 def typical(scenes: Scenes, crop: int) -> tuple[tuple[float, ...], ...]:
-    """Quantiles of each band as `Sensor.typical` holds them; () where no pixel is valid.
+    """Quantiles of each band as `Sensor.typical` holds them; () if no pixel is valid.
 
     Args:
-        scenes: Of a split.
+        scenes: Scenes of a split.
         crop: Rows and columns of a window.
     """
     parts = []

@@ -1,8 +1,8 @@
-"""Batch number N of a source: which windows, in which order, on which process. Grain's only door.
+"""Batch number N of a source: which windows, in which order, on which process.
 
-The order is a pure function of (seed, step), so nothing of the pipeline is stored and a run
-continues under other thread, device or host counts. The host reads, cuts and stacks raw sensor
-numbers; everything else happens in the step.
+Only this module uses Grain. The order is a pure function of (seed, step), so no pipeline state is
+stored and a run can continue with other numbers of threads, devices or hosts. The host reads, cuts
+and stacks raw sensor values; everything else happens in the step.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from jaxseg.scenes.scene import IGNORE, PixelInput, Sample, Scenes, Source, Wind
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What is read, and how it is cut into batches.
+    """The source, and how it is cut into batches.
 
     Attributes:
         source: The labelled collection.
@@ -27,7 +27,7 @@ class Data:
         evaluation_crop: Rows and columns of the windows that tile a scene in evaluation; 0 =
             `crop`.
         pad: Whether scenes smaller than `crop` are padded with invalid pixels (an error otherwise).
-        threads: Reading threads of each process; changes no result.
+        threads: Reading threads of each process; does not affect results.
     """
 
     source: Source
@@ -41,7 +41,7 @@ class Data:
         """Rejects sizes that are too small.
 
         Raises:
-            UserError: It says which.
+            UserError: A field is too small; the message names it.
         """
         check_least(self, "--config.data")
 
@@ -57,18 +57,18 @@ def training_batches(
 ) -> Iterator[Sample]:
     """Batches of the steps `first` to `last - 1`: shuffled windows at random offsets.
 
-    A scene contributes one window per `crop` x `crop` of its area and epoch.
+    In each epoch a scene contributes one window per `crop` x `crop` pixels of its area.
 
     Args:
         data: What to read.
-        seed: Decides order and offsets.
-        positions: Which positions of each global batch this process reads.
+        seed: Seed of order and offsets.
+        positions: The positions of each global batch that this process reads.
         first: First step.
         last: One past the last step.
         inputs: Further maps that the losses need.
 
     Raises:
-        UserError: The split is empty or without a pixel that counts, a scene is smaller than the
+        UserError: The split is empty or has no labelled, valid pixel, a scene is smaller than the
             crop, or a file cannot be read.
     """
     scenes = data.source.scenes("train")
@@ -92,7 +92,7 @@ def training_batches(
 
 
 def evaluation_windows(scenes: Scenes, data: Data) -> list[tuple[int, Window]]:
-    """Non-overlapping windows that cover every scene once; the last ones reach beyond it."""
+    """Non-overlapping windows that cover every scene once; the last ones may extend beyond it."""
     return list(_covering(scenes, data))
 
 
@@ -108,7 +108,7 @@ def _covering(scenes: Scenes, data: Data) -> Iterator[tuple[int, Window]]:
 def evaluation_batches(
     scenes: Scenes, windows: list[tuple[int, Window]], data: Data, *, positions: list[int]
 ) -> Iterator[Sample]:
-    """The batches of `windows` in order, the last one filled up with wholly invalid windows."""
+    """The batches of `windows` in order, the last one filled up with invalid windows."""
 
     def read(index: int) -> Sample:
         batch, place = divmod(index, len(positions))
@@ -128,7 +128,7 @@ def evaluation_batches(
 def read_window(
     scenes: Scenes, scene: int, window: Window, data: Data, inputs: tuple[PixelInput, ...] = ()
 ) -> Sample:
-    """One window; what reaches beyond the scene is invalid, and `inputs` stand where objects were.
+    """One window, invalid outside the scene, with the maps of `inputs` instead of object ids.
 
     Raises:
         UserError: The window cannot be read, or a label or object id is not allowed.
@@ -146,7 +146,7 @@ def read_window(
         raise UserError(f"{scenes.name(scene)}: {error}") from None
     sample.pop("instance", None)
     inner = (slice(window.y - top, None), slice(window.x - left, None))
-    # Outside of the scene: no label, and all else is 0 or False.
+    # Outside the scene: label IGNORE, maps their fill value, everything else 0 or False.
     fill = {"label": float(IGNORE)} | {wanted.name: wanted.fill for wanted in inputs}
     return {
         name: _fit(array[inner], window.height, window.width, fill.get(name, 0))
@@ -155,10 +155,10 @@ def read_window(
 
 
 def training_cells(scenes: Scenes, data: Data) -> NDArray[np.int64]:
-    """The scene of each training window of one epoch.
+    """The scene index of each training window of one epoch.
 
     Raises:
-        UserError: There is no scene, or one is smaller than the crop.
+        UserError: There is no scene, or a scene is smaller than the crop.
     """
     if len(scenes) == 0:
         raise UserError("The training split holds no scene. Check the source's paths and split.")
@@ -177,10 +177,10 @@ def training_cells(scenes: Scenes, data: Data) -> NDArray[np.int64]:
 
 
 def refuse_blank(scenes: Scenes, data: Data, split: str) -> None:
-    """Refuses a split that teaches and measures nothing; reads until it finds a pixel that counts.
+    """Rejects a split without a labelled, valid pixel; reads only until it finds one.
 
     Raises:
-        UserError: No pixel of it is labelled and valid, or a file cannot be read.
+        UserError: No pixel of the split is labelled and valid, or a file cannot be read.
     """
     for scene, window in _covering(scenes, data):
         sample = read_window(scenes, scene, window, data)
@@ -193,7 +193,7 @@ def refuse_blank(scenes: Scenes, data: Data, split: str) -> None:
 
 
 def _check_label(sample: Sample, classes: tuple[str, ...], name: str) -> None:
-    """A label that is no class would match no logit: trained wrongly, and left out when counted."""
+    """Rejects labels that are not classes: they would corrupt the loss and be missing in scores."""
     if sample["label"].dtype.kind not in "iub":
         kind = sample["label"].dtype
         raise UserError(f"{name}: labels of type {kind}; classes are whole numbers.")
@@ -201,8 +201,8 @@ def _check_label(sample: Sample, classes: tuple[str, ...], name: str) -> None:
     wrong = label[valid & (label != IGNORE) & ((label < 0) | (label >= len(classes)))]
     if len(wrong):
         raise UserError(
-            f"{name}: label {wrong[0]} is no class: the source names {len(classes)} "
-            f"({', '.join(classes)}). Name it, or store it as {IGNORE}."
+            f"{name}: label {wrong[0]} is not a class: the source names {len(classes)} "
+            f"({', '.join(classes)}). Add the class, or store the label as {IGNORE}."
         )
 
 

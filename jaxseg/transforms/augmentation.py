@@ -1,6 +1,6 @@
 """What varies from image to image and must not matter: symmetry, zoom, light, noise.
 
-Each maps (key, batch) -> batch; what moves pixels moves image, label, valid and separation alike.
+Each maps (key, batch) -> batch; geometric changes apply to image, label, valid and separation.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from jaxseg.transforms.transform import IMAGES
 
 @dataclasses.dataclass(frozen=True)
 class Dihedral:
-    """One of the eight symmetries of the square for each image; of four, if it is no square."""
+    """One of the eight symmetries of the square for each image; one of four if not square."""
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
         """See the class."""
@@ -34,7 +34,7 @@ class Dihedral:
 
 @dataclasses.dataclass(frozen=True)
 class Mirror:
-    """Left and right exchanged in every other image: for photographs, which have an up."""
+    """A horizontal flip with probability 0.5: for photographs, which have a fixed up direction."""
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
         """See the class."""
@@ -50,18 +50,18 @@ class ScaleCrop:
     """Zooms each image by a random factor and cuts a random square of `size` pixels out of it.
 
     The image is sampled bilinearly, and averaged over the footprint of an output pixel when it
-    shrinks; label, valid and separation are sampled at the nearest pixel. What lies outside of the
-    window read is invalid.
+    shrinks; label, valid and separation are sampled at the nearest pixel. Pixels outside the input
+    window are invalid.
 
-    `separation` is a length, so it is multiplied by the zoom. Computing it anew from warped object
-    ids would cost little (12 ms of CPU for 8 windows of 128 x 128) and yet be no better: objects
-    outside of the window would be missing, which changes the border term by 12 % in its outer 8
-    pixels, and gaps would be rounded to whole pixels. On touching nuclei the two ways differ by 6
-    to 14 % where the term exceeds 1, for zooms from 0.5 to 2; without the factor by 9 to 66 %.
+    `separation` is a length, so it is multiplied by the zoom. Computing it again from warped object
+    ids would cost little (12 ms of CPU for 8 windows of 128 x 128) but would not be better: objects
+    outside the window would be missing, which changes the border term by 12 % in its outer 8
+    pixels, and gaps would be rounded to whole pixels. On touching nuclei the two methods differ by
+    6 to 14 % where the term exceeds 1, for zooms from 0.5 to 2; without the factor by 9 to 66 %.
 
     Attributes:
-        size: Rows and columns that leave; 0 = as many as enter.
-        low: Smallest zoom; 0.5 shows twice the ground.
+        size: Rows and columns of the output; 0 = those of the input.
+        low: Smallest zoom; 0.5 shows twice as much ground along each axis.
         high: Largest zoom.
     """
 
@@ -118,7 +118,7 @@ class ScaleCrop:
 
 @dataclasses.dataclass(frozen=True)
 class Brightness:
-    """One random gain and offset per image, as another sun or another atmosphere gives.
+    """One random gain and offset per image, as from other illumination or another atmosphere.
 
     Attributes:
         gain: Standard deviation of the gain around 1.
@@ -152,18 +152,18 @@ class Noise:
 
 @dataclasses.dataclass(frozen=True)
 class CenterGain:
-    """A random gain on a random share of the labelled pixels, each its own, alike in all bands.
+    """A random gain, equal in all bands, on each pixel of a random share of the labelled pixels.
 
-    Where a network classifies the centre of a patch, the paper multiplies that centre: the pixel in
-    question varies as light and mixture vary, and its surroundings stay. In dense training every
-    labelled pixel is such a centre to the loss, so only a share of them is changed, and most
-    neighbours stay. The share, and that gains are uniform, are ours.
+    In the paper a network classifies the centre of a patch, and only that centre is multiplied: the
+    pixel varies with illumination and mixture while its surroundings stay the same. In dense
+    training every labelled pixel is such a centre, so only a share of them is changed and most
+    neighbours stay the same. The share and the uniform distribution of the gains are our choice.
 
     Source: Fu, Du, Zhang, ReSC-net, IEEE TGRS 2024, doi:10.1109/TGRS.2024.3402364, its abstract.
 
     Attributes:
         strength: Gains lie between 1 - strength and 1 + strength.
-        share: Part of the labelled pixels that gets one.
+        share: Share (0..1) of the labelled pixels that are multiplied.
     """
 
     strength: float = 0.1

@@ -1,7 +1,7 @@
 """Radiometry of hyperspectral images, for `Config.preprocess`.
 
-The numbers of `RemoveBands()`, `PCA(components)` and `MNF(components)` come from the training
-pixels alone, when a run starts, and are stored with it:
+`RemoveBands()`, `PCA(components)` and `MNF(components)` are fitted to the training pixels alone
+when a run starts, and the fitted values are stored with the run:
 
     preprocess=(RemoveBands(), Standardize(), PCA(components=30))
 
@@ -26,11 +26,12 @@ from jaxseg.scenes.scene import TrainingWindow
 
 @dataclasses.dataclass(frozen=True)
 class RemoveBands:
-    """Leaves bands out: those given, or those that turn out to be constant or mostly noise.
+    """Removes the given bands, or those that are constant or mostly noise.
 
     Attributes:
-        bands: Numbers of the bands to leave out, counted from 1; None = found on training pixels.
-        noise: Where they are found, the noise's part of the variance from which a band goes.
+        bands: Numbers of the bands to remove, counted from 1; None = found on training pixels.
+        noise: Bands whose variance contains at least this share of noise are removed, if `bands`
+            is None.
     """
 
     OPEN: ClassVar = ("bands",)
@@ -43,7 +44,7 @@ class RemoveBands:
         """See the class.
 
         Raises:
-            UserError: The image has no such bands, or no other ones.
+            UserError: The image does not have these bands, or has no others.
         """
         count = image.shape[-1]
         if self.bands is None:
@@ -60,11 +61,11 @@ class RemoveBands:
 
     @property
     def fitted(self) -> bool:
-        """Whether its numbers are known."""
+        """Whether the bands are known."""
         return self.bands is not None
 
     def fit(self, windows: Iterable[TrainingWindow]) -> Self:
-        """The step with the bands that the training pixels tell.
+        """The step with the bands found on the training pixels.
 
         Raises:
             UserError: There are too few training pixels.
@@ -76,7 +77,7 @@ class RemoveBands:
 
 @dataclasses.dataclass(frozen=True)
 class _Projection(abc.ABC):
-    """(image - mean) @ matrix, both found on training pixels; its kinds differ in the matrix."""
+    """(image - mean) @ matrix, both fitted to training pixels; subclasses compute the matrix."""
 
     OPEN: ClassVar = ("mean", "matrix")
     REPEATABLE: ClassVar = False
@@ -89,17 +90,17 @@ class _Projection(abc.ABC):
         """See the class.
 
         Raises:
-            UserError: It was found for another number of bands, or not yet.
+            UserError: It is not fitted, or was fitted to another number of bands.
         """
         if not self.fitted:
             raise UserError(_unfitted(self))
         bands, name = image.shape[-1], type(self).__name__
         if (len(self.mean), len(self.matrix)) != (bands, bands * self.components):
             raise UserError(
-                f"{name} was found for {len(self.mean)} bands and "
-                f"{len(self.matrix) // len(self.mean)} components, and is to make "
-                f"{self.components} of images of {bands} band(s). Empty its mean and matrix to "
-                "have it found again."
+                f"{name} was fitted to {len(self.mean)} bands and "
+                f"{len(self.matrix) // len(self.mean)} components, but {self.components} "
+                f"components of images of {bands} band(s) are wanted. Empty its mean and matrix "
+                "to fit it again."
             )
         matrix = np.asarray(self.matrix, np.float32).reshape(bands, self.components)
         mean = np.asarray(self.mean, np.float32)
@@ -107,11 +108,11 @@ class _Projection(abc.ABC):
 
     @property
     def fitted(self) -> bool:
-        """Whether its numbers are known."""
+        """Whether mean and matrix are known."""
         return bool(self.mean)
 
     def fit(self, windows: Iterable[TrainingWindow]) -> Self:
-        """The step with the numbers of the training pixels.
+        """The step with mean and matrix fitted to the training pixels.
 
         Raises:
             UserError: There are fewer bands than components, or too few training pixels.
@@ -122,19 +123,19 @@ class _Projection(abc.ABC):
 
     @abc.abstractmethod
     def _directions(self, statistics: SpectralStatistics) -> NDArray[np.float64]:
-        """(C, K) the matrix."""
+        """The matrix, (C, K)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PCA(_Projection):
     """Principal components: the directions in which training pixels vary most.
 
-    Their variances differ by orders of magnitude; let a `Standardize()` follow for equal ones.
+    Their variances differ by orders of magnitude; a `Standardize()` after it makes them equal.
 
     Attributes:
-        components: K, how many are kept.
-        mean: (C,) mean spectrum; empty = found on training pixels.
-        matrix: C x K numbers, row by row; likewise.
+        components: K, the number of components that are kept.
+        mean: (C,) mean spectrum; empty = computed from training pixels.
+        matrix: C x K values, row by row; likewise.
     """
 
     def _directions(self, statistics: SpectralStatistics) -> NDArray[np.float64]:
@@ -143,15 +144,15 @@ class PCA(_Projection):
 
 @dataclasses.dataclass(frozen=True)
 class MNF(_Projection):
-    """Minimum noise fraction: the directions in which training pixels differ most from noise.
+    """Minimum noise fraction: the directions with the largest signal-to-noise ratio.
 
-    Noise is what neighbouring pixels differ in. It has variance 1 in every component, so the
-    variance of a component says how far it stands above the noise.
+    The noise is estimated from the differences between neighbouring pixels. It has variance 1 in
+    every component, so the variance of a component states how far it exceeds the noise.
 
     Attributes:
-        components: K, how many are kept.
-        mean: (C,) mean spectrum; empty = found on training pixels.
-        matrix: C x K numbers, row by row; likewise.
+        components: K, the number of components that are kept.
+        mean: (C,) mean spectrum; empty = computed from training pixels.
+        matrix: C x K values, row by row; likewise.
     """
 
     def _directions(self, statistics: SpectralStatistics) -> NDArray[np.float64]:
@@ -162,10 +163,10 @@ class MNF(_Projection):
 class ContinuumRemoval:
     """Spectra divided by their upper convex hull: absorptions without brightness, at most 1.
 
-    For reflectance; raw radiance has the absorptions of the air and the light's spectrum too.
+    For reflectance; raw radiance also contains atmospheric absorption and the solar spectrum.
 
     Attributes:
-        wavelengths: Of the bands that enter, in any unit and order, no two the same.
+        wavelengths: Wavelengths of the input bands, in any unit and order, all different.
     """
 
     wavelengths: tuple[float, ...]
@@ -174,7 +175,7 @@ class ContinuumRemoval:
         """See the class.
 
         Raises:
-            UserError: Wavelengths do not fit the image.
+            UserError: The wavelengths do not fit the image.
         """
         removed: jax.Array = hyperspectral.continuum_removed(image, self.wavelengths)
         return removed
@@ -193,11 +194,11 @@ def _statistics(windows: Iterable[TrainingWindow]) -> SpectralStatistics:
 
 def _unfitted(step: object) -> str:
     return (
-        f"{type(step).__name__} has no numbers yet: jaxseg.run.completion.completed(config) finds "
-        "them on the training pixels."
+        f"{type(step).__name__} is not fitted: jaxseg.run.completion.completed(config) fits it to "
+        "the training pixels."
     )
 
 
 def _plain(numbers: NDArray[np.float64]) -> tuple[float, ...]:
-    # As many digits as float32 tells apart; nothing else ever sees them.
+    # As many digits as float32 can represent: the values are only used in float32.
     return tuple(float(f"{number:.9g}") for number in numbers.ravel())

@@ -1,7 +1,6 @@
-"""Radiometry of polarimetric SAR: the nine bands of a coherency matrix as a network digests them.
+"""Radiometry of polarimetric SAR: the nine bands of a coherency matrix as inputs of a network.
 
-Preprocess steps as in `jaxseg.transforms.transform`; the formulae are those of
-`jaxseg.physics.polsar`.
+Preprocess steps as in `jaxseg.transforms.transform`, with the formulae of `jaxseg.physics.polsar`.
 """
 
 import dataclasses
@@ -14,14 +13,14 @@ from jaxseg.physics import polsar
 
 @dataclasses.dataclass(frozen=True)
 class CoherencyFeatures:
-    """T11, T22, T33, Re and Im of T12, T13, T23 -> what a network can digest, nine bands again.
+    """T11, T22, T33, Re and Im of T12, T13, T23 -> nine features of well-scaled values.
 
     The diagonal in dB, then the coherences T_ij / sqrt(T_ii T_jj), which lie in the unit circle and
-    do not depend on brightness (`sensors.polsar.coherency_features`). Serves the covariance matrix
-    C3 as well. Zeros and NaN on the diagonal become the floor.
+    do not depend on brightness (`physics.polsar.coherency_features`). Also applies to the
+    covariance matrix C3. Zeros and NaN on the diagonal become the floor.
 
     Attributes:
-        floor: Smallest power told apart, as in `LogIntensity`.
+        floor: Smallest distinguishable power, as in `LogIntensity`.
     """
 
     floor: float = polsar.FLOOR
@@ -30,7 +29,7 @@ class CoherencyFeatures:
         """See the class.
 
         Raises:
-            UserError: The image has no nine bands.
+            UserError: The image does not have nine bands.
         """
         _check_matrix(self, image)
         return polsar.coherency_features(image, self.floor)
@@ -38,13 +37,13 @@ class CoherencyFeatures:
 
 @dataclasses.dataclass(frozen=True)
 class ZhouFeatures:
-    """The nine bands of a T3 -> six real numbers without its phases.
+    """The nine bands of a T3 -> six real features without its phases.
 
-    Span in dB, shares of T22 and T33 in it, moduli of the three coherences
-    (`sensors.polsar.zhou_features`).
+    Span in dB, the shares of T22 and T33 in the span, and the moduli of the three coherences
+    (`physics.polsar.zhou_features`).
 
     Attributes:
-        floor: Smallest power told apart, as in `LogIntensity`.
+        floor: Smallest distinguishable power, as in `LogIntensity`.
     """
 
     floor: float = polsar.FLOOR
@@ -53,7 +52,7 @@ class ZhouFeatures:
         """See the class.
 
         Raises:
-            UserError: The image has no nine bands.
+            UserError: The image does not have nine bands.
         """
         _check_matrix(self, image)
         return polsar.zhou_features(image, self.floor)

@@ -1,4 +1,4 @@
-"""Radiometry of any sensor: bands brought to mean 0 and deviation 1, power in decibel, parts."""
+"""Radiometry of any sensor: standardized bands, power in decibel, steps for some of the bands."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -43,14 +43,14 @@ class Standardize:
 
     @property
     def fitted(self) -> bool:
-        """Whether its numbers are known."""
+        """Whether mean and standard deviation are known."""
         return bool(self.mean)
 
     def fit(self, windows: Iterable[TrainingWindow]) -> Self:
-        """The step with mean and standard deviation of the training pixels, one of which must be.
+        """The step with mean and standard deviation of the training pixels, at least one.
 
         Args:
-            windows: Images (H, W, C) with (H, W) which pixels train.
+            windows: Images (H, W, C), each with a mask (H, W) of its training pixels.
         """
         count = 0
         total, square = np.zeros(1), np.zeros(1)
@@ -60,7 +60,7 @@ class Standardize:
             total, square = total + pixels.sum(0), square + (pixels**2).sum(0)
         mean = total / count
         std = np.sqrt(np.maximum(square / count - mean**2, 1e-12))
-        # Six digits are plenty, and read well in a printed config.
+        # Six digits are enough, and easy to read in a printed config.
         return dataclasses.replace(
             self,
             mean=tuple(float(f"{m:.6g}") for m in mean),
@@ -70,12 +70,12 @@ class Standardize:
 
 @dataclasses.dataclass(frozen=True)
 class LogIntensity:
-    """Linear radar power -> dB: 10 log10 of it, in which speckle is additive.
+    """Linear radar power -> dB, 10 log10 of the power, in which speckle is additive.
 
-    Zeros and NaN become the floor; pixels that are not valid stay so, `preprocess` blanks them.
+    Zeros and NaN become the floor; invalid pixels stay invalid, and `preprocess` sets them to 0.
 
     Attributes:
-        floor: Smallest power told apart, the sensor's noise; 1e-6 = -60 dB.
+        floor: Smallest distinguishable power, the sensor's noise; 1e-6 = -60 dB.
     """
 
     floor: float = sar.FLOOR
@@ -87,7 +87,7 @@ class LogIntensity:
 
 @dataclasses.dataclass(frozen=True)
 class OnBands:
-    """Radiometry of some neighbouring bands, for images of several sensors.
+    """Applies steps to a contiguous range of bands, for images of several sensors.
 
     Attributes:
         start: First band, counted from 0.
@@ -103,7 +103,7 @@ class OnBands:
         """See the class.
 
         Raises:
-            UserError: The image has not as many bands.
+            UserError: The image has fewer bands.
         """
         if not 0 <= self.start < self.stop <= image.shape[-1]:
             raise UserError(

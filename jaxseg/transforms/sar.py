@@ -1,7 +1,7 @@
 """Radiometry and augmentation of radar images, for `Config.preprocess` and `Config.augment_raw`.
 
-The physics is in `jaxseg.physics.sar`. Filters and ratios want linear power, so files in dB pass
-`FromDecibel` first and `jaxseg.transforms.radiometry.LogIntensity` last:
+The physics is in `jaxseg.physics.sar`. Filters and ratios need linear power, so files in dB need
+`FromDecibel` first and `jaxseg.transforms.radiometry.LogIntensity` after them:
 
     preprocess=(FromDecibel(), RefinedLee(looks=4.4), RatioBand(), LogIntensity(), Standardize())
 """
@@ -19,7 +19,7 @@ from jaxseg.scenes.scene import Batch
 
 @dataclasses.dataclass(frozen=True)
 class FromAmplitude:
-    """Amplitude -> linear power, its square."""
+    """Amplitude -> linear power, the square of the amplitude."""
 
     def __call__(self, image: jax.Array) -> jax.Array:
         """See the class."""
@@ -37,7 +37,7 @@ class FromDecibel:
 
 @dataclasses.dataclass(frozen=True)
 class Lee:
-    """Lee's filter on linear power, each band on its own; see `jaxseg.physics.sar_filters.lee`.
+    """Lee's filter on linear power, band by band; see `jaxseg.physics.sar_filters.lee`.
 
     Attributes:
         looks: Equivalent number of looks of the image.
@@ -73,16 +73,16 @@ class RefinedLee:
 
 @dataclasses.dataclass(frozen=True)
 class RatioBand:
-    """One more band, the ratio of two: of linear powers their quotient, of dB their difference.
+    """An additional band, the ratio of two bands: a quotient in linear power, a difference in dB.
 
-    VV / VH tells the kind of scattering: it is high where a surface is smooth and low where
-    volumes, such as crowns of trees, turn the polarisation.
+    VV / VH depends on the kind of scattering: it is high for smooth surfaces and low where volumes,
+    such as tree crowns, change the polarisation.
 
     Attributes:
         numerator: Number of a band, counted from 1.
-        denominator: Number of another one.
+        denominator: Number of another band.
         decibel: Whether the image is in dB.
-        floor: Smallest power that counts, for linear images.
+        floor: Smallest distinguishable power, for linear images.
     """
 
     numerator: int = 1
@@ -94,7 +94,7 @@ class RatioBand:
         """See the class.
 
         Raises:
-            UserError: The image has no such bands.
+            UserError: The image does not have these bands.
         """
         bands = image.shape[-1]
         numbers = (self.numerator, self.denominator)
@@ -110,14 +110,14 @@ class RatioBand:
 
 @dataclasses.dataclass(frozen=True)
 class Speckle:
-    """Further speckle on raw radar images, each pixel and band its own: for `Config.augment_raw`.
+    """Additional speckle, independent per pixel and band, on raw images: for `Config.augment_raw`.
 
-    Radars see the same ground with other speckle every time. An image of L looks comes to have
-    L looks / (L + looks + 1): with 8 more looks, 4 become 2.5.
+    Every acquisition shows the same ground with different speckle. An image of L looks then has
+    L looks / (L + looks + 1) looks: with `looks` = 8, 4 become 2.5.
 
     Attributes:
-        looks: Looks of the added speckle, above 0; fewer are more noise.
-        unit: What the raw numbers are.
+        looks: Looks of the added speckle, above 0; fewer looks mean more noise.
+        unit: Unit of the raw values.
     """
 
     looks: float
@@ -131,5 +131,5 @@ class Speckle:
 
 def _positive(step: str, looks: float) -> float:
     if not looks > 0:
-        raise UserError(f"{step} with {looks} looks: their number has to be above 0.")
+        raise UserError(f"{step} with {looks} looks: give more than 0.")
     return looks

@@ -1,10 +1,10 @@
 """Radiometry and augmentation: pure jnp functions inside the jitted step, as frozen dataclasses.
 
 `preprocess` objects map image -> image and are deterministic: the same in training, evaluation and
-prediction. `augment` objects map (key, batch) -> batch and see the preprocessed float32 image
-(those of `Config.augment_raw` the raw one); what moves pixels moves image, label, valid and
-separation alike. Bands are the last axis; a config holds a tuple of each kind, applied in order.
-A `preprocess` object whose numbers come from training pixels is `Fittable` as well.
+prediction. `augment` objects map (key, batch) -> batch and receive the preprocessed float32 image
+(those of `Config.augment_raw` the raw one); geometric changes apply to image, label, valid and
+separation. Bands are the last axis; a config holds a tuple of each kind, applied in order.
+A `preprocess` object with parameters from the training pixels is also `Fittable`.
 """
 
 from collections.abc import Iterable
@@ -16,30 +16,30 @@ import jax.numpy as jnp
 from jaxseg.scenes.scene import Batch, TrainingWindow
 
 IMAGES = {"image", "side"}
-"""What is interpolated where pixels move; all else is taken from the nearest pixel."""
+"""Fields that are interpolated when resampled; all others take the nearest pixel."""
 
 
 @runtime_checkable
 class Preprocess(Protocol):
     """Radiometry: (B, H, W, C) float32 -> (B, H, W, C') float32.
 
-    Pixels without data enter as NaN, so that what looks at neighbours can leave them out; whatever
-    a step makes of them is thrown away.
+    Pixels without data are NaN in the input, so that steps that use neighbours can exclude them;
+    the output at these pixels is discarded.
     """
 
     def __call__(self, image: jax.Array) -> jax.Array:
-        """The image in the numbers that the network sees."""
+        """The transformed image."""
 
 
 @runtime_checkable
 class Fittable(Protocol):
-    """Radiometry that finds its own numbers on training pixels, once, when a run starts.
+    """Radiometry that is fitted to the training pixels once, when a run starts.
 
     Attributes:
         OPEN: Names of the fields that `fit` fills.
-        REPEATABLE: Whether the same windows give exactly the same numbers on every machine. Such
-            numbers of raw images are measured again when a run continues: they show whether the
-            data have changed. All others are taken over from the run.
+        REPEATABLE: Whether the same windows give exactly the same values on every machine. If so,
+            and if the step reads raw images, it is fitted again when a run continues, which shows
+            whether the data have changed. Otherwise the values stored in the run are used.
     """
 
     OPEN: ClassVar[tuple[str, ...]]
@@ -47,13 +47,13 @@ class Fittable(Protocol):
 
     @property
     def fitted(self) -> bool:
-        """Whether the numbers are known."""
+        """Whether the open fields are filled."""
 
     def fit(self, windows: Iterable[TrainingWindow]) -> Self:
-        """The step with the numbers that follow from the windows.
+        """The step fitted to the windows.
 
         Args:
-            windows: Images as the steps before leave them, one training pixel or more in all.
+            windows: Images after the preceding steps, with at least one training pixel in all.
         """
 
 
@@ -66,7 +66,7 @@ class Augment(Protocol):
 
 
 def preprocess(image: jax.Array, valid: jax.Array, steps: tuple[Preprocess, ...]) -> jax.Array:
-    """Raw sensor numbers -> what the network sees: float32, and 0 wherever the sensor has no data.
+    """Raw sensor values -> the network's input: float32, and 0 wherever the sensor has no data.
 
     Args:
         image: (B, H, W, C) in any real dtype; NaN allowed where invalid.
@@ -83,7 +83,7 @@ def preprocess(image: jax.Array, valid: jax.Array, steps: tuple[Preprocess, ...]
 def augment(key: jax.Array, batch: Batch, steps: tuple[Augment, ...]) -> Batch:
     """Applies `steps` in order, each with its own key; invalid pixels are 0 before and after.
 
-    Raw images hold NaN there, which interpolation would spread over a whole window.
+    Raw images may be NaN there, which interpolation would spread to neighbouring pixels.
     """
     batch = _blanked(batch)
     for number, step in enumerate(steps):

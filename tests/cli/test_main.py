@@ -92,7 +92,7 @@ def test_a_mask_value_that_is_no_class(capsys: pytest.CaptureFixture[str], copy:
     mask[:] = 17
     Image.fromarray(mask).save(copy / "masks" / "scene1.png")
     said = mistake(capsys, train(copy))
-    assert "value 17 is no class" in said
+    assert "value 17 is not a class" in said
     assert "scene1.png" in said
 
 

@@ -88,7 +88,7 @@ def test_valid_labelled_pixels_are_counted_by_windows() -> None:
 
 
 def test_a_label_outside_of_the_classes_is_refused() -> None:
-    with pytest.raises(UserError, match="scene1: label 3 is no class: the source names 3"):
+    with pytest.raises(UserError, match="scene1: label 3 is not a class: the source names 3"):
         counted(pieces(np.zeros((2, 2), np.uint8), np.full((2, 2), 3, np.uint8)))
 
 
@@ -285,7 +285,7 @@ def test_scenes_are_counted_by_whole_windows_and_what_is_left() -> None:
 
 def test_the_largest_wrong_label_of_a_valid_pixel_is_told() -> None:
     label = np.array([[0, 3, 7, IGNORE, 9]], np.uint8)  # 9 is not valid
-    with pytest.raises(UserError, match=r"scene0: label 7 is no class: .* \(a, b, c\)"):
+    with pytest.raises(UserError, match=r"scene0: label 7 is not a class: .* \(a, b, c\)"):
         counted(pieces(label))
 
 

@@ -230,7 +230,7 @@ def test_looks_of_added_speckle_combine_as_said() -> None:
 
 
 def test_a_window_without_a_middle_is_refused() -> None:
-    with pytest.raises(UserError, match="6 x 6 pixels: it has to be odd"):
+    with pytest.raises(UserError, match="6 x 6 pixels: its size must be odd"):
         sar_filters.lee(jnp.ones((9, 9, 1)), looks=4, size=6)
 
 

@@ -127,9 +127,9 @@ def test_what_is_no_object_map_is_refused_with_the_name_of_the_scene(data: Data)
     [
         (
             lambda label: np.where(label == 1, 3, label),
-            r"scene\d\.png: label 3 is no class",
+            r"scene\d\.png: label 3 is not a class",
         ),
-        (lambda label: label.astype(np.int16) - 1, "label -1 is no class"),
+        (lambda label: label.astype(np.int16) - 1, "label -1 is not a class"),
         (lambda label: label.astype(np.float32), "labels of type float32"),
     ],
 )
@@ -325,7 +325,7 @@ def test_a_label_that_is_no_class_may_lie_where_there_is_no_data() -> None:
     sample = pipeline.read_window(scene, 0, Window(0, 0, 4, 5), data)
     assert sample["valid"].sum() == 19
     label[2, 2] = 2  # two classes: 0 and 1
-    with pytest.raises(UserError, match=r"the scene: label 2 is no class: the source names 2"):
+    with pytest.raises(UserError, match=r"the scene: label 2 is not a class: the source names 2"):
         pipeline.read_window(scene, 0, Window(0, 0, 4, 5), data)
 
 

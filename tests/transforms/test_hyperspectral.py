@@ -67,11 +67,11 @@ def test_projections_are_those_of_the_training_pixels_alone(step: PCA | MNF) -> 
 def test_steps_without_numbers_or_for_other_bands_are_refused() -> None:
     image = jnp.ones((1, 4, 4, 6))
     for step in (RemoveBands(), PCA(2), MNF(2)):
-        with pytest.raises(UserError, match="has no numbers yet"):
+        with pytest.raises(UserError, match="is not fitted"):
             step(image)
     fitted = PCA(2).fit([window()])
     with pytest.raises(
-        UserError, match=r"6 bands and 2 components, and is to make 2 of images of 7"
+        UserError, match=r"6 bands and 2 components, but 2 components of images of 7"
     ):
         fitted(jnp.ones((1, 4, 4, 7)))
 
@@ -134,6 +134,6 @@ def test_a_projection_to_another_number_of_components_is_refused() -> None:
     fitted = PCA(2).fit([window()])
     wrong = dataclasses.replace(fitted, components=3)
     with pytest.raises(
-        UserError, match="PCA was found for 6 bands and 2 components, and is to make 3 of"
+        UserError, match="PCA was fitted to 6 bands and 2 components, but 3 components of"
     ):
         wrong(jnp.ones((1, 4, 4, 6)))

@@ -273,7 +273,7 @@ def test_the_scale_of_tags_is_not_that_of_converted_numbers(tmp_path: Path) -> N
     told = source(tmp_path, convert="decibel-to-power", unit="decibel").sensor
     assert (told.unit, told.scale) == ("power", None)
     for convert, unit in (("amplitude-to-decibel", "power"), ("decibel-to-power", "power")):
-        with pytest.raises(UserError, match=f"numbers of {convert.partition('-')[0]}; .*{unit}"):
+        with pytest.raises(UserError, match=f"values of {convert.partition('-')[0]}; .*{unit}"):
             _ = source(tmp_path, convert=convert, unit=unit).sensor
 
 
