@@ -1,19 +1,19 @@
 """The U-Net's border weights: w(x) = wc(x) + w0 exp(-(d1(x) + d2(x))^2 / (2 sigma^2)).
 
 d1 and d2 are the Euclidean distances to the nearest and the second nearest object, so that the thin
-gaps between touching objects weigh most. Both are exact up to a limit, at a cost of image times
-limit that does not depend on how many objects there are, how large they are or how they nest:
+gaps between touching objects have the largest weight. Both are exact up to a limit. The cost is
+proportional to image size times limit, whatever the number, size and nesting of the objects:
 
     along rows     the nearest object left or right of each pixel, at g1, and the nearest other one,
                    at g2, by running maxima
-    along columns  d1^2 = the minimum over shifts s of g1(y + s)^2 + s^2, which also tells the id;
+    along columns  d1^2 = the minimum over shifts s of g1(y + s)^2 + s^2, which also gives the id;
                    d2^2 = the same minimum of g1 where that is another object, else of g2
 
-The same array code runs in NumPy on the host and jitted on a device; for d1 the host has SciPy's
-distance transform.
+The same array code runs in NumPy on the host and jitted on a device; on the host, d1 is computed by
+SciPy's distance transform.
 
 Source: Ronneberger, Fischer, Brox, MICCAI 2015, equation 2; separable distances as in Felzenszwalb,
-Huttenlocher, Theory of Computing 2012. The two nearest objects per row are ours.
+Huttenlocher, Theory of Computing 2012. Keeping the two nearest objects per row is our extension.
 """
 
 import dataclasses
@@ -32,10 +32,10 @@ from jaxseg.errors import UserError
 from jaxseg.scenes.scene import IGNORE, Sample
 
 LIMIT = 32.0
-"""Pixels up to which distances are exact by default: more than w0 = 10 and sigma = 5 ask for."""
+"""Pixels up to which distances are exact by default: more than w0 = 10 and sigma = 5 need."""
 
 NOTHING = 1e-6
-"""A border term below this is none."""
+"""A border term below this is negligible."""
 
 _BLOCK = 32
 _Array = TypeVar("_Array", NDArray[Any], jax.Array)
@@ -53,17 +53,17 @@ def border_weight_map(
 ) -> NDArray[np.float32]:
     """The weight of every pixel; 0 where the label is IGNORE.
 
-    The paper says of wc only that it balances the class frequencies. Two readings are in use: the
-    inverse of the number of pixels of the class, divided by its largest (of deepCyAn's
-    `unetwmap.m`, which also keeps the border term to the background), and a fixed table.
+    The paper only states that wc balances the class frequencies. Two versions are in use: the
+    inverse number of pixels of the class, divided by the largest (deepCyAn's `unetwmap.m`, which
+    also limits the border term to the background), and a fixed table.
 
     Args:
-        instance: (H, W) object ids, 0 = no object. With less than two objects the weight is wc.
-        label: (H, W) class ids or IGNORE; without it 1 in objects and 0 elsewhere.
+        instance: (H, W) object ids, 0 = no object. With fewer than two objects the weight is wc.
+        label: (H, W) class ids or IGNORE; None = 1 in objects and 0 elsewhere.
         w0: Height of the border term.
         sigma: Width of the border term, in units of `spacing`.
         class_weights: wc, one per class; empty = from the class frequencies of this image.
-        background_only: Whether pixels of objects get no border term.
+        background_only: Whether the border term is limited to pixels outside objects.
         spacing: Height and width of a pixel.
 
     Raises:
@@ -99,7 +99,7 @@ def border_weight_map(
 
 
 def inverse_frequencies(label: NDArray[np.integer[Any]]) -> tuple[float, ...]:
-    """One over the pixels of each class, divided by the largest; 0 for a class without pixels."""
+    """1 / pixels of each class, divided by the largest of these; 0 for a class without pixels."""
     counts = np.bincount(label[label != IGNORE].ravel(), minlength=1)
     inverse = np.divide(1.0, counts, out=np.zeros(len(counts)), where=counts > 0)
     largest = inverse.max()
@@ -108,13 +108,13 @@ def inverse_frequencies(label: NDArray[np.integer[Any]]) -> tuple[float, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Separation:
-    """d1 + d2 as an input of a loss: from the object ids of a scene.
+    """d1 + d2 as an input of a loss, computed from the object ids of a scene.
 
-    Where the source knows no objects, every connected region of a class but the first is one, as
-    far as the window and its margin show.
+    If the source has no object ids, every connected region of a class except the first is an
+    object, as far as it lies in the window and its margin.
 
     Attributes:
-        limit: Pixels up to which it is exact.
+        limit: Distance in pixels up to which it is exact.
     """
 
     limit: float = LIMIT
@@ -124,11 +124,11 @@ class Separation:
 
     @property
     def margin(self) -> int:
-        """Objects just outside of a window count too."""
+        """Pixels around a window whose objects count too."""
         return math.ceil(self.limit)
 
     def at_zoom(self, zoom: float) -> "Separation":
-        """A batch that shows more ground shows distances that are longer there."""
+        """With a larger limit if the batch is zoomed out, where distances shrink."""
         return Separation(float(math.ceil(self.limit / zoom)))
 
     def __call__(self, sample: Sample) -> NDArray[np.float32]:
@@ -145,16 +145,16 @@ class Separation:
 
 
 def reach(w0: float, sigma: float) -> float:
-    """The d1 + d2 beyond which the border term is less than `NOTHING`; 28.4 for 10 and 5."""
+    """The d1 + d2 beyond which the border term is below `NOTHING`; 28.4 for w0 = 10, sigma = 5."""
     return sigma * math.sqrt(2 * math.log(max(1.0, w0 / NOTHING)))
 
 
 def components(label: NDArray[np.integer[Any]], *, background: int | None = 0) -> NDArray[np.int32]:
-    """Objects where only classes are known: connected regions of one class, by four neighbours.
+    """Objects if only classes are known: 4-connected regions of one class.
 
     Args:
         label: (H, W) class ids or IGNORE.
-        background: The class that is no object; None = every class is.
+        background: The class that is not an object; None = all classes are objects.
 
     Returns:
         (H, W) ids 1, 2, ...; 0 in the background and where the label is IGNORE.
@@ -172,8 +172,9 @@ def components(label: NDArray[np.integer[Any]], *, background: int | None = 0) -
 def touching(instance: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
     """Pixels of an object that have a pixel of another one among their eight neighbours, (H, W).
 
-    Without them, every object is a connected region of its own. The paper makes such gaps by
-    morphology that it does not describe; two pixels, one of each object, is our reading.
+    Without them, every object is a separate connected region. The paper inserts such gaps by
+    morphological operations that it does not describe; a gap of two pixels, one of each object, is
+    our interpretation.
     """
     largest = ndimage.maximum_filter(instance, 3, mode="nearest")
     absent = np.iinfo(instance.dtype).max
@@ -183,14 +184,14 @@ def touching(instance: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
 
 
 def check_instances(instance: NDArray[Any]) -> None:
-    """Refuses what is no map of object ids.
+    """Rejects arrays that are not maps of object ids.
 
     Raises:
-        UserError: Ids are not of a whole-number type, negative, or no (H, W) map.
+        UserError: Ids are not integers, are negative, or do not form an (H, W) map.
     """
     if instance.ndim != 2 or instance.dtype.kind not in "iub":
         raise UserError(
-            f"An object map of shape {instance.shape} and type {instance.dtype}: it has to be "
+            f"An object map of shape {instance.shape} and type {instance.dtype}: it must be "
             "(H, W) whole numbers, 0 = no object."
         )
     if instance.dtype.kind == "i" and instance.min(initial=0) < 0:
@@ -208,12 +209,12 @@ def separation(
     """d1 + d2: the sum of each pixel's distances to the nearest and second nearest object.
 
     Args:
-        instance: (H, W) object ids; 0 or less = no object. Inside an object its own distance is 0.
+        instance: (H, W) object ids; 0 or less = no object. Inside an object d1 is 0.
         limit: Distance up to which the result is exact, in units of `spacing`.
         spacing: Height and width of a pixel.
 
     Returns:
-        (H, W) float32. Where a second object is missing, or farther than `limit`, infinity.
+        (H, W) float32; infinity where there is no second object within `limit`.
     """
     out = np.full(instance.shape, np.inf, np.float32)
     nothing = instance <= 0
@@ -224,7 +225,7 @@ def separation(
     found = _along_rows(np, np.maximum.accumulate, instance, spacing[1])
     shifts = _Shifts.of(len(out), limit, spacing[0])
     found = shifts.padded(np, found)
-    for top in range(0, len(out), _BLOCK):  # a few rows at a time stay in the cache
+    for top in range(0, len(out), _BLOCK):  # a few rows at a time fit into the cache
         rows = slice(top, top + _BLOCK)
         parts = [part[top : top + _BLOCK + 2 * shifts.side] for part in found]
         second = out[rows]
@@ -240,8 +241,8 @@ def separation_on_device(
 ) -> jax.Array:
     """`separation` of a batch inside a jitted step: (B, H, W) ids -> (B, H, W) float32.
 
-    For labels that a warp has changed in a way that no factor describes. `Dihedral` and `ScaleCrop`
-    do not need it: they carry `separation` along.
+    For labels warped in a way that a scale factor does not describe. `Dihedral` and `ScaleCrop` do
+    not need it, as they transform `separation` themselves.
     """
     shifts = _Shifts.of(instance.shape[1], limit, spacing[0])
     found = _along_rows(jnp, jax.lax.cummax, instance, spacing[1])
@@ -273,16 +274,16 @@ def separation_on_device(
 def _along_rows(
     xp: ModuleType, running_maximum: Callable[..., Any], instance: _Array, width: float
 ) -> list[_Array]:
-    """In each row: g1^2 and the id of the nearest object, and g2^2 of the nearest other one."""
+    """In each row: g1^2 and the id of the nearest object, and g2^2 of the nearest other object."""
     axis = instance.ndim - 1
     column = xp.arange(instance.shape[-1], dtype=xp.int32)
 
     def one_way(ids: _Array) -> list[_Array]:
-        """What lies to the left: g1, the id, g2."""
+        """Objects to the left: g1, the id, g2."""
         last = running_maximum(xp.where(ids > 0, column, -1), axis)
         name = xp.take_along_axis(ids, xp.maximum(last, 0), axis)
-        # The last pixel of the object before this one is known where an object follows another,
-        # and stays the same until the next one begins. Positions of last pixels only grow.
+        # The last pixel of the preceding object is known where an object directly follows another
+        # one, and stays the same until the next object begins. These positions only grow.
         before = xp.where(column > 0, xp.roll(last, 1, axis), -1)
         follows = (ids > 0) & (before >= 0) & (xp.roll(name, 1, axis) != ids)
         second = running_maximum(xp.where(follows, before, -1), axis)
@@ -307,7 +308,7 @@ def _along_rows(
 def _closer(
     xp: ModuleType, found: list[_Array], square: _Array, nearest_id: _Array, known: _Array
 ) -> _Array:
-    """The smaller of a known d2^2 and of that to the objects of one other row."""
+    """The smaller of the known d2^2 and the squared distance to the objects of another row."""
     first, name, second = found
     distance = xp.where(name != nearest_id, first, second) + square
     closer: _Array = xp.minimum(known, distance)
@@ -315,11 +316,11 @@ def _closer(
 
 
 class _Shifts(NamedTuple):
-    """The rows that an object may be away from a pixel: `side` above, as many below.
+    """The rows that are searched for objects: `side` above each pixel and as many below.
 
     Attributes:
-        side: Rows.
-        squares: (2 side + 1,) their squared distances.
+        side: Number of rows.
+        squares: (2 side + 1,) squared distances of the rows.
     """
 
     side: int
@@ -327,12 +328,12 @@ class _Shifts(NamedTuple):
 
     @classmethod
     def of(cls, rows: int, limit: float, height: float) -> "_Shifts":
-        """Those within the limit, in an image of so many rows of a height each."""
+        """The rows within the limit, in an image of `rows` rows with this pixel height."""
         side = max(0, min(math.ceil(limit / height), rows - 1))
         return cls(side, np.square(np.arange(-side, side + 1) * height).astype(np.float32))
 
     def padded(self, xp: ModuleType, found: list[_Array]) -> list[_Array]:
-        """What `_along_rows` found, with `side` rows of nothing above and below."""
+        """The result of `_along_rows`, with `side` empty rows above and below."""
         pads = [(0, 0)] * (found[0].ndim - 2) + [(self.side, self.side), (0, 0)]
         fills = (np.inf, 0, np.inf)
         return [

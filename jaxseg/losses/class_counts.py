@@ -1,4 +1,4 @@
-"""How often each class is labelled in a training split: counted once, kept with the dataset.
+"""How often each class is labelled in a training split: counted once, stored with the dataset.
 
 training split --windows--> labelled pixels of each class --> a small file for the next run
 """
@@ -22,30 +22,30 @@ from jaxseg.losses.class_weights import RULES, ClassCounts
 from jaxseg.scenes.scene import IGNORE, Scenes, Source, Window
 
 WINDOW = 1024
-"""Rows and columns that are counted at a time; a scene may be larger than the memory."""
+"""Rows and columns that are counted at a time; a scene may be larger than memory."""
 
 
 @runtime_checkable
 class KeepsCounts(Protocol):
-    """A source that says where counts of its training split are kept from run to run."""
+    """A source that states where the counts of its training split are stored between runs."""
 
     def counts_file(self) -> Path:
-        """A path that changes with what is counted: the settings, and the files if they may."""
+        """A path that depends on what is counted: the settings, and files that can change."""
 
 
 def class_counts(
     source: Source, *, threads: int, console: Console, recount: bool = False
 ) -> ClassCounts:
-    """The counts of the training split: from its file, else counted and kept there.
+    """The counts of the training split, read from its file or counted and stored there.
 
     Args:
         source: The labelled collection.
         threads: Reading threads.
-        console: Where progress, absent classes and the file are told.
-        recount: Whether to count even if the file is there.
+        console: Where progress, absent classes and the file are reported.
+        recount: Whether to count even if the file exists.
 
     Raises:
-        UserError: The data cannot be read, a label is no class, or nothing is labelled.
+        UserError: The data cannot be read, a label is not a class, or nothing is labelled.
     """
     file = source.counts_file() if isinstance(source, KeepsCounts) else None
     counts = None if recount or file is None else _kept(file, source.classes, console)
@@ -85,8 +85,9 @@ def _counted(source: Source, threads: int, console: Console) -> ClassCounts:
         counts = np.bincount(labels.astype(np.int64), minlength=classes)
         if len(counts) > classes:
             raise UserError(
-                f"{scenes.name(scene)}: label {len(counts) - 1} is no class: the source names "
-                f"{classes} ({', '.join(source.classes)}). Name it, or store it as {IGNORE}."
+                f"{scenes.name(scene)}: label {len(counts) - 1} is not a class: the source names "
+                f"{classes} ({', '.join(source.classes)}). Add the class, or store the label as "
+                f"{IGNORE}."
             )
         return scene, counts
 
@@ -132,8 +133,8 @@ def _keep(file: Path, classes: tuple[str, ...], counts: ClassCounts, console: Co
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(text + "\n")
-        part.replace(file)  # whole or not at all, however many processes write
+        part.replace(file)  # atomic, even if several processes write
     except OSError as error:
-        say(console, f"The class counts could not be kept in {file}: {error}.")
+        say(console, f"The class counts could not be stored in {file}: {error}.")
     else:
-        say(console, f"Class counts kept in {file}.")
+        say(console, f"Class counts stored in {file}.")

@@ -1,7 +1,7 @@
-"""Class weights: numbers, or a rule that makes them of how often each class is labelled.
+"""Class weights: numbers, or a rule that computes them from how often each class is labelled.
 
-A loss holds one or the other. A rule is replaced by numbers, measured on the training split, before
-training starts, so that a stored config says what was trained.
+A loss holds one or the other. Before training starts, a rule is replaced by the numbers measured on
+the training split, so that a stored config states what was trained.
 """
 
 import math
@@ -19,7 +19,7 @@ Rule = Literal["inverse_frequency", "median_frequency", "enet", "linknet"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 
 ClassWeights = tuple[float, ...] | Rule
-"""What a loss may hold: one weight per class, empty = all ones, or a rule."""
+"""One weight per class, empty = all ones, or a rule."""
 
 
 @dataclass(frozen=True)
@@ -28,27 +28,27 @@ class ClassCounts:
 
     Attributes:
         pixels: Valid labelled pixels of each class.
-        around: Valid labelled pixels of all scenes in which the class occurs.
+        around: Valid labelled pixels of all scenes in which each class occurs.
     """
 
     pixels: tuple[int, ...]
     around: tuple[int, ...]
 
     def shares(self) -> NDArray[np.float64]:
-        """The part of the labelled pixels that each class has, (K,)."""
+        """The share of each class in the labelled pixels, (K,)."""
         return np.array(self.pixels, np.float64) / sum(self.pixels)
 
     def weights(self, rule: Rule) -> tuple[float, ...]:
         """One weight per class, to six digits; 0 for a class without any labelled pixel.
 
         - `inverse_frequency`: 1 / p, divided by the largest: the rarest class has weight 1. The
-          U-Net's wc as bioimaging-lab/deepCyAn reads it.
-        - `median_frequency`: median(f) / f, where f is the class's share of the scenes that show
+          U-Net's wc as implemented in bioimaging-lab/deepCyAn.
+        - `median_frequency`: median(f) / f, where f is the class's share in the scenes that contain
           it. Source: Eigen, Fergus, ICCV 2015, section 4.3.2.
         - `enet`: 1 / ln(1.02 + p). Source: Paszke et al., ENet, 2016, arXiv:1606.02147.
         - `linknet`: 1 / ln(1.02 + n / max(n)). Source: the code of e-lab/LinkNet.
 
-        p is a class's share of all labelled pixels, n its number of them.
+        p is a class's share of all labelled pixels, n its number of pixels.
         """
         present = np.array(self.pixels) > 0
         pixels = np.array(self.pixels, np.float64)[present]
@@ -67,15 +67,15 @@ class ClassCounts:
 
 
 def weights_of(class_weights: ClassWeights, num_classes: int) -> jax.Array:
-    """(K,) float32, ones if there are none.
+    """The weights, (K,) float32; ones if empty.
 
     Raises:
-        UserError: There is another number of them, or a rule that nobody replaced.
+        UserError: Their number is not K, or they are a rule that has not been replaced.
     """
     if isinstance(class_weights, str):
         raise UserError(
             f"class_weights {class_weights!r} is a rule and has to be replaced by numbers first: "
-            "jaxseg.run.completion.completed(config) does, with the training split."
+            "jaxseg.run.completion.completed(config) does so with the training split."
         )
     if class_weights and len(class_weights) != num_classes:
         raise UserError(
@@ -86,20 +86,20 @@ def weights_of(class_weights: ClassWeights, num_classes: int) -> jax.Array:
 
 
 def check_weights(weight: float, class_weights: ClassWeights) -> None:
-    """Refuses a loss's factor or class weights that could not be meant.
+    """Rejects an invalid factor or invalid class weights of a loss.
 
     Raises:
-        UserError: One is negative or not finite, all are 0, or there is no such rule.
+        UserError: A weight is negative or not finite, all are 0, or the rule does not exist.
     """
     if isinstance(class_weights, str):
         if class_weights not in RULES:
             raise UserError(
-                f"class_weights {class_weights!r} is no rule: give one of {', '.join(RULES)}, or "
-                "one number per class."
+                f"class_weights {class_weights!r} is not a rule: give one of {', '.join(RULES)}, "
+                "or one number per class."
             )
         class_weights = ()
     for value in (weight, *class_weights):
         if not (math.isfinite(value) and value >= 0):
-            raise UserError(f"A loss has the weight {value}: it has to be finite, 0 or more.")
+            raise UserError(f"A loss has the weight {value}: it must be finite, 0 or more.")
     if class_weights and not any(class_weights):
         raise UserError("class_weights are all 0: nothing would be trained. Give one above 0.")

@@ -1,22 +1,22 @@
 """Optical help at training time: a network that sees radar learns from one that sees more.
 
-The teacher is a finished run on the side images of the same ground. It is asked once per batch, its
-answers enter losses, and nothing of it remains in the trained network:
+The teacher is a finished run on the side images of the same ground. It is applied once per batch,
+its outputs enter the loss, and the trained network does not contain it:
 
     features        mean (F_S - F_T)^2                                    A
     attention       mean (Q_S / |Q_S| - Q_T / |Q_T|)^2, Q = sum_c F_c^2   A
     logits          tau^2 KL(softmax(z_T / tau) || softmax(z_S / tau))    A
     hallucination   mean (sigmoid(F_H) - sigmoid(F_T))^2                  B
 
-F are outputs of named modules of the networks, the same names in both unless `student` says where
-the student's lie. Pixels count where both sensors have data; features count where their grid's
-pixels do.
+F are outputs of named modules, with the same names in both networks unless `student` gives a prefix
+for the student's. Pixels count where both sensors have data, features where the pixels of their
+grid do.
 
 Source: logits, Hinton, Vinyals, Dean 2015, arXiv:1503.02531, as Lopez-Paz et al. 2016,
 arXiv:1511.03643, use it for privileged information; attention, Zagoruyko, Komodakis 2017,
 arXiv:1612.03928; features, Romero et al. 2015, arXiv:1412.6550; hallucination, Hoffman, Gupta,
 Darrell, CVPR 2016. Differences: the two networks share one architecture, so features need no
-adapters; the pairs of weights and what is combined are ours.
+adapters; the weights and the combination of terms are our choice.
 """
 
 import dataclasses
@@ -41,18 +41,18 @@ Features = dict[str, jax.Array]
 class Distillation(OfTheWhole):
     """The sum of the terms above, each times its factor; 0 leaves a term out.
 
-    The batch holds the teacher's answers, `teacher_logits` and `teacher/LAYER`, and the student's
+    The batch holds the teacher's outputs, `teacher_logits` and `teacher/LAYER`, and the student's
     features, `features/LAYER`.
 
     Attributes:
         run: Folder of the teacher's run.
         layers: Paths of the teacher's modules whose outputs are matched, such as `bottleneck`.
-        student: What stands before them in the student's paths, such as `second/`.
+        student: Prefix of the same modules in the student, such as `second/`.
         features: Factor of the squared difference.
         attention: Factor of the difference of attention maps.
         hallucination: Factor of the squared difference of sigmoids.
-        logits: Factor of the divergence of the answers.
-        temperature: tau, what logits are divided by.
+        logits: Factor of the divergence between the logits.
+        temperature: tau, by which logits are divided.
         weight: Factor of the sum in the total loss.
     """
 
@@ -67,7 +67,7 @@ class Distillation(OfTheWhole):
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuses factors that are negative, and a sum of nothing."""
+        """Rejects negative factors, and a sum without any term."""
         factors = {name: getattr(self, name) for name in ("features", "attention", "hallucination")}
         for name, value in (factors | {"logits": self.logits}).items():
             check_between(name, value, 0, float("inf"))
@@ -87,7 +87,7 @@ class Distillation(OfTheWhole):
         return tuple(self.student + layer for layer in self.layers)
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
-        """See the class; counts where both sensors have data, labelled or not."""
+        """See the class; uses all pixels where both sensors have data, labelled or not."""
         return self.total(self.parts(logits, batch))
 
     def total(self, parts: Mapping[str, jax.Array]) -> jax.Array:
@@ -100,7 +100,7 @@ class Distillation(OfTheWhole):
         """The terms by name, each without its factor.
 
         Raises:
-            UserError: A pair of features differs in shape where it must not.
+            UserError: Features of student and teacher differ in shape, but a term needs equal ones.
         """
         valid = batch["valid"] & batch["side_valid"]
         found: dict[str, list[jax.Array]] = {}
@@ -132,12 +132,12 @@ class Distillation(OfTheWhole):
 
 
 class Teacher(NamedTuple):
-    """A finished network and how it sees an image.
+    """A finished network and its preprocessing.
 
     Attributes:
-        layers: Paths of its modules whose outputs are asked for.
+        layers: Paths of its modules whose outputs are needed.
         model: The network.
-        preprocess: (B, H, W, C) raw side image and (B, H, W) validity -> what the network sees.
+        preprocess: (B, H, W, C) raw side image and (B, H, W) validity -> the network's input.
         variables: Its parameters and batch statistics.
     """
 
@@ -147,20 +147,20 @@ class Teacher(NamedTuple):
     variables: Any
 
     def seeing(self, batch: Batch) -> Batch:
-        """The batch with side images as the teacher sees them.
+        """The batch with side images preprocessed for the teacher.
 
         Raises:
-            UserError: There are none.
+            UserError: The batch has no side images.
         """
         if "side" not in batch:
             raise UserError(
-                "The config has a teacher, and its data no side images. Give "
+                "The config has a teacher, but its data have no side images. Give "
                 "Paired(source=..., side=...) of jaxseg.datasets as --config.data.source."
             )
         return batch | {"side": self.preprocess(batch["side"], batch["side_valid"])}
 
     def answering(self, batch: Batch, variables: Tree) -> Batch:
-        """The batch with the teacher's answers instead of the side images.
+        """The batch with the teacher's outputs instead of the side images.
 
         Its variables are arguments of the jitted step, not constants within it.
         """
@@ -178,10 +178,10 @@ class Teacher(NamedTuple):
 
 
 def distillation_of(losses: Iterable[object]) -> Distillation | None:
-    """The distillation among some losses, if there is one.
+    """The distillation loss among `losses`, or None.
 
     Raises:
-        UserError: There are several.
+        UserError: There is more than one.
     """
     found = [loss for loss in losses if isinstance(loss, Distillation)]
     if len(found) > 1:
@@ -190,7 +190,7 @@ def distillation_of(losses: Iterable[object]) -> Distillation | None:
 
 
 def capturing(layers: tuple[str, ...]) -> dict[str, Any]:
-    """Arguments of `apply` that make Linen keep the outputs of modules by their paths."""
+    """Arguments of `apply` with which Linen keeps the outputs of the modules at these paths."""
     if not layers:
         return {}
     return {
@@ -201,10 +201,10 @@ def capturing(layers: tuple[str, ...]) -> dict[str, Any]:
 
 
 def captured(updates: Mapping[str, Any], layers: tuple[str, ...]) -> Features:
-    """What was kept, float32.
+    """The outputs that were kept, float32.
 
     Raises:
-        UserError: A path names no module of the network.
+        UserError: A path is not a module of the network.
     """
     kept = traverse_util.flatten_dict(updates.get("intermediates", {}), sep="/")
     outputs = {
@@ -221,7 +221,7 @@ def captured(updates: Mapping[str, Any], layers: tuple[str, ...]) -> Features:
 
 
 def valid_on_grid(valid: jax.Array, features: jax.Array) -> jax.Array:
-    """(B, H, W) bool -> (B, h, w) bool at the pixels where cells of a coarser grid begin."""
+    """(B, H, W) bool -> (B, h, w) bool, sampled at the first pixel of each coarser cell."""
     rows, columns = (
         jnp.minimum(jnp.arange(few) * -(-many // few), many - 1)
         for few, many in zip(features.shape[1:3], valid.shape[1:], strict=True)

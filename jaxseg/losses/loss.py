@@ -1,9 +1,9 @@
 """What a loss is: a frozen dataclass that a config holds; `loss(logits, batch, valid)` is a scalar.
 
 Shapes: logits (B, H, W, K), computed in float32, batch as in `jaxseg.scenes.scene`, valid (B, H, W)
-bool (True where the sensor has data and the label is a class). A pixel that is not valid has no
-value and no gradient, and a batch without any valid pixel has loss 0. Every loss is multiplied by
-its own `weight` in the sum that is trained.
+bool (True where the sensor has data and the label is a class). An invalid pixel contributes neither
+to the value nor to the gradient, and a batch without valid pixels has loss 0. The total loss is the
+sum of all losses, each multiplied by its `weight`.
 """
 
 import math
@@ -18,7 +18,7 @@ from jaxseg.scenes.scene import Batch, PixelInput
 
 
 class Loss(Protocol):
-    """What a config may hold as a loss."""
+    """The interface of a loss in a config."""
 
     @property
     def weight(self) -> float:
@@ -29,44 +29,44 @@ class Loss(Protocol):
 
 
 class OfTheWhole:
-    """Base of losses that do not look at the logits of pixels alone.
+    """Base of losses that depend on more than the logits of pixels.
 
-    They are not repeated on auxiliary heads.
+    They are not applied to auxiliary heads.
     """
 
 
 @runtime_checkable
 class InParts(Protocol):
-    """A loss that is a sum of parts, which are logged each."""
+    """A loss that is a sum of parts, each of which is logged."""
 
     def parts(self, logits: jax.Array, batch: Batch) -> dict[str, jax.Array]:
-        """The parts by name, without their factors."""
+        """The parts by name, not multiplied by their factors."""
 
 
 @runtime_checkable
 class Capturing(Protocol):
-    """A loss that reads outputs of layers: `features/PATH` in the batch."""
+    """A loss that reads outputs of layers, `features/PATH` in the batch."""
 
     @property
     def captures(self) -> tuple[str, ...]:
-        """Paths of modules of the network that is trained."""
+        """Paths of modules of the trained network."""
 
 
 @runtime_checkable
 class Needing(Protocol):
-    """A loss that reads more than image and label."""
+    """A loss that reads further maps besides image and label."""
 
     @property
     def needs(self) -> tuple[PixelInput, ...]:
-        """What the pipeline puts into the batch for it."""
+        """The maps that the pipeline puts into the batch for it."""
 
 
 def needs_of(losses: Iterable[object], zoom: float = 1.0) -> tuple[PixelInput, ...]:
-    """What all losses need, each map once: of two of one name the one that looks farther.
+    """The maps that the losses need; of two with the same name, the one with the larger margin.
 
     Args:
         losses: The losses.
-        zoom: The smallest zoom at which a batch may show the ground.
+        zoom: The smallest zoom that augmentation may apply.
     """
     found: dict[str, PixelInput] = {}
     for loss in losses:
@@ -78,27 +78,28 @@ def needs_of(losses: Iterable[object], zoom: float = 1.0) -> tuple[PixelInput, .
 
 
 def over(part: jax.Array, whole: jax.Array) -> jax.Array:
-    """Their ratio; dividing by one keeps what is empty, and its gradient, finite."""
+    """part / whole, or part / 1 where whole is 0, which keeps value and gradient finite."""
     return part / jnp.where(whole > 0, whole, 1.0)
 
 
 def check_between(name: str, value: float, low: float, high: float, *, above: bool = False) -> None:
-    """Refuses a number outside of low..high, or equal to low if it has to be above.
+    """Rejects a value outside low..high, or equal to low if `above`.
 
     Raises:
-        UserError: It is outside, infinite or NaN.
+        UserError: The value is outside, infinite or NaN.
     """
     if not (low < value if above else low <= value) or value > high or math.isinf(value):
         least = f"above {low:g}" if above else f"{low:g} or more"
         most = "" if high == math.inf else f", {high:g} or less"
         allowed = f"{high:g} or less" if low == -math.inf else least + most
-        raise UserError(f"{name} of a loss is {value}: it has to be {allowed}.")
+        raise UserError(f"{name} of a loss is {value}: it must be {allowed}.")
 
 
 def in_float32(logits: jax.Array) -> jax.Array:
     """Logits in float32.
 
-    Those of ignored pixels stay: zeros in their place cost a copy, half of the whole loss on a CPU.
+    Those of ignored pixels are kept: setting them to zero needs a copy, which takes half the time
+    of the whole loss on a CPU.
 
     Raises:
         UserError: There is one logit per pixel, whose softmax is always 1.
@@ -114,8 +115,8 @@ def in_float32(logits: jax.Array) -> jax.Array:
 def targets(logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
     """(B, H, W, K) bool: True at the class of each valid pixel.
 
-    Comparison instead of indexing, here and below: a gather's gradient is a scatter, which is slow
-    on CPUs and TPUs alike.
+    Comparison instead of indexing, here and below: the gradient of a gather is a scatter, which is
+    slow on CPUs and TPUs.
     """
     return (batch["label"][..., None] == jnp.arange(logits.shape[-1])) & valid[..., None]
 
@@ -133,20 +134,20 @@ def negative_log_likelihood(logits: jax.Array, target: jax.Array, valid: jax.Arr
 
 
 def ordered_bits(values: jax.Array) -> jax.Array:
-    """The bits of values of which none is negative: whole numbers in the same order."""
+    """The bits of non-negative values, as integers in the same order."""
     return jax.lax.bitcast_convert_type(jnp.abs(values), jnp.int32)
 
 
 def nth_largest(bits: jax.Array, target: jax.Array, wanted: jax.Array) -> jax.Array:
     """(K,) the `wanted`-th largest of the bits of each class, exact, without a sort.
 
-    Bisection: bit by bit from the highest on, 31 counts over the batch; shapes are fixed, and
-    devices exchange 31 numbers of each class instead of their pixels.
+    Bisection from the highest bit to the lowest, 31 counts over the batch; shapes are fixed, and
+    devices exchange 31 counts per class instead of their pixels.
 
     Args:
-        bits: (B, H, W) int32 of `ordered_bits`.
+        bits: (B, H, W) int32, see `ordered_bits`.
         target: (B, H, W, K) bool, the pixels of each class.
-        wanted: (K,) int32; of a class with fewer pixels the answer is 0, the least of all bits.
+        wanted: (K,) int32; the result is 0, the minimum, for a class with fewer pixels.
     """
     bits = bits[..., None]
 

@@ -1,9 +1,9 @@
-"""Losses that choose which labels to believe, with two networks that watch each other.
+"""Losses that choose which labels to trust, with two networks that check each other.
 
-They are for `jaxseg.models.two_networks.TwoNetworks(answer="first")`, whose second answer the step
-puts into the batch as `second_logits`, beside `progress`, the part (0..1) of the run that is done.
-Selections are constants to the gradient. Shapes and conventions: `jaxseg.losses.loss`;
-`SymmetricCrossEntropy` there withstands wrong labels too and needs one network only.
+They are for `jaxseg.models.two_networks.TwoNetworks(answer="first")`. The step puts the logits of
+the second network into the batch as `second_logits`, and the completed share (0..1) of the run as
+`progress`. No gradient flows through selections. Shapes and conventions: `jaxseg.losses.loss`;
+`jaxseg.losses.pixels.SymmetricCrossEntropy` is robust to wrong labels too and needs one network.
 """
 
 import dataclasses
@@ -26,30 +26,31 @@ from jaxseg.scenes.scene import Batch
 
 @dataclasses.dataclass(frozen=True)
 class CoTeaching:
-    """Each network learns from the labels that the other one believes.
+    """Each network learns from the labels that the other one trusts.
 
-    Labels that are wrong are learned late. With a number as `forget`, the share R of the batch's
-    valid pixels with the smallest cross-entropy of one network is what the other is trained on; R
-    falls from 1 to 1 - `forget` between the parts `start` and `ramp` of the run. A class that is
-    rare, or whose labels are mostly wrong, may be left out whole and is never learned then.
+    Networks learn wrong labels late. If `forget` is a number, each network is trained on the share
+    R of the batch's valid pixels for which the other network has the smallest cross-entropy; R
+    falls from 1 to 1 - `forget` between the shares `start` and `ramp` of the run. A class that is
+    rare, or whose labels are mostly wrong, may be left out entirely and is then never learned.
 
-    With None, one network's probability of the label has to reach the mean that it has over the
-    batch's pixels of that label (a part of it that grows from 0 to 1 meanwhile): no class is left
-    out, and nobody has to know how many labels are wrong.
+    If `forget` is None, the other network's probability of the label has to reach its mean over the
+    batch's pixels of that label (multiplied by a factor that grows from 0 to 1 over the same part
+    of the run): no class is left out, and the share of wrong labels need not be known.
 
     Source: Han et al., Co-teaching, NeurIPS 2018, arXiv:1804.06872, algorithm 1, on pixels; the
     thresholds are those of Northcutt, Jiang, Chuang, Confident Learning, JAIR 2021,
-    arXiv:1911.00068, of a batch in place of a data set. Differences: the paper starts to leave out
-    at once, `start` is ours, and so is co-teaching by confident learning. Where the authors' code
-    of co-teaching divides the mean by the count once more, this does not.
+    arXiv:1911.00068, computed on a batch instead of a dataset. Differences: the paper leaves out
+    labels from the first step, so `start` is our addition, and so is co-teaching by confident
+    learning. The authors' code of co-teaching divides the mean by the count once more; this loss
+    does not.
 
     Attributes:
         weight: Factor in the total loss.
         forget: Share (0..1) of the pixels left out in the end, about the share of wrong labels;
-            None = what is below its class's mean probability.
-        ramp: Part (0..1] of the run at which all of it is left out.
-        start: Part [0..1) of the run until which nothing is: networks that know little yet leave
-            out what is difficult, not what is wrong.
+            None = pixels below the mean probability of their class.
+        ramp: Share (0..1] of the run after which the full share is left out.
+        start: Share [0..1) of the run during which nothing is left out: networks at an early stage
+            would leave out difficult labels instead of wrong ones.
     """
 
     weight: float = 1.0
@@ -58,14 +59,14 @@ class CoTeaching:
     start: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuses shares outside of 0..1."""
+        """Rejects shares outside 0..1."""
         check_between("weight", self.weight, 0, float("inf"))
         if self.forget is not None:
             check_between("forget", self.forget, 0, 1)
         check_between("ramp", self.ramp, 0, 1, above=True)
         check_between("start", self.start, 0, 1)
         if self.start >= self.ramp:
-            raise UserError(f"start {self.start} has to be below ramp {self.ramp}.")
+            raise UserError(f"start {self.start} must be below ramp {self.ramp}.")
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class; the sum of both networks' losses."""
@@ -83,7 +84,7 @@ class CoTeaching:
     def _easy(
         self, loss: jax.Array, target: jax.Array, valid: jax.Array, part: jax.Array
     ) -> jax.Array:
-        """(B, H, W) bool: what one network believes."""
+        """(B, H, W) bool: the labels that one network trusts."""
         if self.forget is not None:
             wanted = jnp.ceil((1 - self.forget * part) * valid.sum()).astype(jnp.int32)
             return loss <= _smallest(loss, valid, wanted)
@@ -95,23 +96,23 @@ class CoTeaching:
 
 @dataclasses.dataclass(frozen=True)
 class CrossModalSelection:
-    """Two sensors' networks weigh each label by how much both believe it.
+    """The networks of two sensors weight each label by how much both trust it.
 
     For each sensor d, c_d is the probability of the label and u_d = 1 - entropy / log K the
-    confidence of the prediction. Both look at each other: c~_d = (c_d + c_1 c_2) / 2, likewise u~.
-    In each class the top share r of c~ is kept whole, r = 1 - progress / ramp (1 - rho), and what
-    is below the threshold weighs c~ / threshold. So the loss of each sensor is the weighted mean of
-    its cross-entropy; consistency is the cross-entropy to the other sensor's prediction, weighted
-    by that one's u~, which replaces 1 while ramping.
+    confidence of the prediction. Both are combined: c~_d = (c_d + c_1 c_2) / 2, likewise u~. In
+    each class the top share r of c~ has weight 1, r = 1 - progress / ramp (1 - rho), and pixels
+    below the threshold have weight c~ / threshold. The loss of each sensor is the weighted mean of
+    its cross-entropy. The consistency term is the cross-entropy to the other sensor's prediction;
+    its weight changes from 1 to the other sensor's u~ during the ramp.
 
     Source: Liu et al., CromSS: Cross-modal pre-training with noisy labels, IEEE TGRS 2025,
     arXiv:2405.01217. Differences: labels are not smoothed with a prior.
 
     Attributes:
         weight: Factor in the total loss.
-        rho: Share (0..1] of each class that is kept whole in the end.
-        ramp: Part (0..1] of the run over which the share falls.
-        consistency: Factor of the consistency.
+        rho: Share (0..1] of each class that has weight 1 in the end.
+        ramp: Share (0..1] of the run over which it falls to `rho`.
+        consistency: Factor of the consistency term.
     """
 
     weight: float = 1.0
@@ -120,7 +121,7 @@ class CrossModalSelection:
     consistency: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuses shares outside of 0..1."""
+        """Rejects shares outside 0..1."""
         check_between("weight", self.weight, 0, float("inf"))
         check_between("rho", self.rho, 0, 1, above=True)
         check_between("ramp", self.ramp, 0, 1, above=True)
@@ -166,7 +167,7 @@ def _confidence(probability: jax.Array) -> jax.Array:
 
 
 def _class_weights(trust: jax.Array, target: jax.Array, keep: jax.Array) -> jax.Array:
-    """(B, H, W): 1 for the top share `keep` of each class, trust / threshold below; 0 invalid."""
+    """(B, H, W): 1 for the top share `keep` of each class, else trust / threshold; invalid 0."""
     count = target.sum((0, 1, 2))  # (K,)
     wanted = jnp.ceil(keep * count).astype(jnp.int32)
     threshold = _thresholds(trust, target, wanted)  # (K,)
@@ -175,12 +176,12 @@ def _class_weights(trust: jax.Array, target: jax.Array, keep: jax.Array) -> jax.
 
 
 def _smallest(values: jax.Array, valid: jax.Array, wanted: jax.Array) -> jax.Array:
-    """The largest of the `wanted` smallest valid values, none of which is negative: ()."""
+    """The largest of the `wanted` smallest valid values, which must not be negative: ()."""
     count = valid.sum().astype(jnp.int32)
     return _thresholds(values, valid[..., None], (count - wanted + 1)[None])[0]
 
 
 def _thresholds(values: jax.Array, target: jax.Array, wanted: jax.Array) -> jax.Array:
-    """(K,) the `wanted`-th largest of the values of each class, none of which is negative."""
+    """(K,) the `wanted`-th largest of each class's values, which must not be negative."""
     bits = nth_largest(ordered_bits(values), target, wanted)
     return jax.lax.bitcast_convert_type(bits, jnp.float32)

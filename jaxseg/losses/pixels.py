@@ -1,7 +1,7 @@
 """Losses that are a weighted mean over pixels, with class_weights[label] as the weight of a pixel.
 
-Losses of whole regions (Dice and its like) are in `jaxseg.losses.regions`, that of boundaries in
-`jaxseg.losses.edges`. A network of two classes has two logits: softmax of them is the sigmoid of
+Losses of whole regions (Dice and similar ones) are in `jaxseg.losses.regions`, that of boundaries
+in `jaxseg.losses.edges`. A network of two classes has two logits, whose softmax is the sigmoid of
 their difference. `class_weights` are numbers, or a rule of `jaxseg.losses.class_weights` that is
 replaced by numbers measured on the training split when a run starts.
 """
@@ -45,7 +45,7 @@ class CrossEntropy:
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuses weights that are none, and a share outside of 0..1."""
+        """Rejects invalid weights, and a share outside 0..1."""
         check_weights(self.weight, self.class_weights)
         check_between("label_smoothing", self.label_smoothing, 0, 1)
 
@@ -55,7 +55,7 @@ class CrossEntropy:
         weights = _pixel_weights(self.class_weights, target, valid)
         pixel = weights * negative_log_likelihood(logits, target, valid)
         if self.label_smoothing:
-            # Each class of the even share is weighted by its own class weight, as PyTorch does.
+            # As in PyTorch, each class of the even share is weighted by its class weight.
             per_class = weights_of(self.class_weights, logits.shape[-1])
             even = (per_class * -jax.nn.log_softmax(logits)).mean(-1)
             pixel = (1 - self.label_smoothing) * pixel + self.label_smoothing * even
@@ -64,12 +64,12 @@ class CrossEntropy:
 
 @dataclasses.dataclass(frozen=True)
 class BinaryCrossEntropy:
-    """One sigmoid per class against all others: classes that need not exclude each other.
+    """One sigmoid per class against all others: for classes that are not mutually exclusive.
 
     The mean over pixels of `class_weights[label]` times the mean over classes of
-    -t log s(x) - (1 - t) log(1 - s(x)), s the sigmoid and t one for the pixel's class. Without
-    class weights it is PyTorch's `BCEWithLogitsLoss` (Source: checked against its outputs). A
-    single logit per pixel is that of class 1, the object, against class 0.
+    -t log s(x) - (1 - t) log(1 - s(x)), where s is the sigmoid and t is 1 for the pixel's class.
+    Without class weights it is PyTorch's `BCEWithLogitsLoss` (Source: checked against its outputs).
+    A single logit per pixel is that of class 1, the object, against class 0.
 
     Attributes:
         weight: Factor in the total loss.
@@ -80,7 +80,7 @@ class BinaryCrossEntropy:
     class_weights: ClassWeights = ()
 
     def __post_init__(self) -> None:
-        """Refuses weights that are none."""
+        """Rejects invalid weights."""
         check_weights(self.weight, self.class_weights)
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
@@ -96,7 +96,7 @@ class BinaryCrossEntropy:
 
 @dataclasses.dataclass(frozen=True)
 class Focal:
-    """Cross-entropy in which easy pixels count little: the mean of -(1 - p)^gamma log p.
+    """Cross-entropy that down-weights easy pixels: the mean of -(1 - p)^gamma log p.
 
     p is the softmax at the label. Source: Lin et al., Focal Loss for Dense Object Detection, ICCV
     2017, arXiv:1708.02002, equation 5, whose alpha is `class_weights`. Differences: softmax instead
@@ -105,7 +105,7 @@ class Focal:
     Attributes:
         weight: Factor in the total loss.
         class_weights: One weight per class, or a rule; empty = all ones.
-        gamma: How little; 0 = cross-entropy.
+        gamma: Strength of the down-weighting; 0 = cross-entropy.
     """
 
     weight: float = 1.0
@@ -113,7 +113,7 @@ class Focal:
     gamma: float = 2.0
 
     def __post_init__(self) -> None:
-        """Refuses weights that are none, and a negative gamma."""
+        """Rejects invalid weights and a negative gamma."""
         check_weights(self.weight, self.class_weights)
         check_between("gamma", self.gamma, 0, math.inf)
 
@@ -122,27 +122,27 @@ class Focal:
         logits, target = in_float32(logits), targets(logits, batch, valid)
         weights = _pixel_weights(self.class_weights, target, valid)
         nll = negative_log_likelihood(logits, target, valid)
-        # Below gamma = 1 the slope at p = 1 has no bound: what is certain to 1e-7 stays there.
+        # For gamma < 1 the slope at p = 1 is unbounded, so 1 - p is limited to 1e-7 from below.
         missed = jnp.maximum(-jnp.expm1(-nll), 1e-7)
         return _mean(weights * missed**self.gamma * nll, weights, valid)
 
 
 @dataclasses.dataclass(frozen=True)
 class HardPixelCrossEntropy:
-    """Online hard example mining: cross-entropy over the pixels that are wrong the most (top-k).
+    """Online hard example mining: cross-entropy over the pixels with the largest loss (top-k).
 
-    Of all valid pixels of the batch, those count whose -log p of the label is among the largest
-    `fraction`, and all that equal the smallest of these. Class weights weigh what was chosen, and
-    do not choose. Source: Wu, Shen, van den Hengel, Bridging Category-level and Instance-level
-    Semantic Image Segmentation, 2016, arXiv:1605.06885, section 3.2, with a share instead of a
-    number of pixels.
+    Of all valid pixels of the batch, only the share `fraction` with the largest -log p of the label
+    counts, including all ties with the smallest of these. Class weights weight the selected pixels
+    but do not affect the selection. Source: Wu, Shen, van den Hengel, Bridging Category-level and
+    Instance-level Semantic Image Segmentation, 2016, arXiv:1605.06885, section 3.2, with a share
+    instead of a number of pixels.
 
-    The smallest is found without a sort, see `jaxseg.losses.loss.nth_largest`.
+    The threshold is found without a sort, see `jaxseg.losses.loss.nth_largest`.
 
     Attributes:
         weight: Factor in the total loss.
         class_weights: One weight per class, or a rule; empty = all ones.
-        fraction: Share (0..1] of the valid pixels that counts; 1 = cross-entropy.
+        fraction: Share (0..1] of the valid pixels that are used; 1 = cross-entropy.
     """
 
     weight: float = 1.0
@@ -150,7 +150,7 @@ class HardPixelCrossEntropy:
     fraction: float = 0.25
 
     def __post_init__(self) -> None:
-        """Refuses weights that are none, and a share outside of 0..1 or of nothing."""
+        """Rejects invalid weights, and a share that is 0 or outside 0..1."""
         check_weights(self.weight, self.class_weights)
         check_between("fraction", self.fraction, 0, 1, above=True)
 
@@ -169,16 +169,17 @@ class HardPixelCrossEntropy:
 class SymmetricCrossEntropy:
     """For labels that are partly wrong: alpha CE + beta RCE, with RCE = -sum_k p_k log t_k.
 
-    The reverse term takes log 0 as `log_zero`, so it is -log_zero (1 - p of the label): bounded, a
-    wrong label costs only so much. Source: Wang et al., Symmetric Cross Entropy for Robust Learning
-    with Noisy Labels, ICCV 2019, arXiv:1908.06112, equations 4 to 7, its CIFAR-10 values.
+    The reverse term uses `log_zero` for log 0, so it is -log_zero (1 - p of the label), which
+    bounds the cost of a wrong label. Source: Wang et al., Symmetric Cross Entropy for Robust
+    Learning with Noisy Labels, ICCV 2019, arXiv:1908.06112, equations 4 to 7, with its CIFAR-10
+    values.
 
     Attributes:
         weight: Factor in the total loss.
         class_weights: One weight per class, or a rule; empty = all ones.
         alpha: Factor of the cross-entropy.
         beta: Factor of the reverse cross-entropy.
-        log_zero: What stands for the logarithm of 0.
+        log_zero: Value used for the logarithm of 0.
     """
 
     weight: float = 1.0
@@ -188,7 +189,7 @@ class SymmetricCrossEntropy:
     log_zero: float = -4.0
 
     def __post_init__(self) -> None:
-        """Refuses weights that are none, negative factors and a positive logarithm of 0."""
+        """Rejects invalid weights, negative factors and a positive logarithm of 0."""
         check_weights(self.weight, self.class_weights)
         check_between("alpha", self.alpha, 0, math.inf)
         check_between("beta", self.beta, 0, math.inf)
@@ -208,9 +209,9 @@ class EdgeWeightedCrossEntropy:
     """The U-Net's cross-entropy, w(x) = wc(x) + w0 exp(-(d1(x) + d2(x))^2 / (2 sigma^2)).
 
     d1 and d2 are the distances in pixels to the nearest and second nearest object, so that the thin
-    gaps between touching objects weigh most; wc balances the classes. The mean divides by the sum
-    of the weights, so that the learning rate keeps its meaning. Source: Ronneberger, Fischer, Brox,
-    MICCAI 2015, equation 2.
+    gaps between touching objects have the largest weight; wc balances the classes. The mean divides
+    by the sum of the weights, so that learning rates stay comparable. Source: Ronneberger, Fischer,
+    Brox, MICCAI 2015, equation 2.
 
     Attributes:
         weight: Factor in the total loss.
@@ -225,14 +226,14 @@ class EdgeWeightedCrossEntropy:
     sigma: float = 5.0
 
     def __post_init__(self) -> None:
-        """Refuses weights that are none, and a border without width."""
+        """Rejects invalid weights, and a border without width."""
         check_weights(self.weight, self.class_weights)
         check_between("w0", self.w0, 0, math.inf)
         check_between("sigma", self.sigma, 0, math.inf, above=True)
 
     @property
     def needs(self) -> tuple[Separation, ...]:
-        """The distances, as far as the border term is not nothing."""
+        """d1 + d2, up to where the border term becomes negligible."""
         return (Separation(reach(self.w0, self.sigma)),)
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
@@ -262,7 +263,7 @@ def _pixel_weights(class_weights: ClassWeights, target: jax.Array, valid: jax.Ar
 
 
 def _mean(pixel: jax.Array, weights: jax.Array, valid: jax.Array) -> jax.Array:
-    # Without any valid pixel, or with weights of 0 only, there is nothing to take the mean of.
+    # Without valid pixels, or if all weights are 0, the mean is 0.
     total = weights.sum()
     mean = over(jnp.where(valid, pixel, 0.0).sum(), total)
     return jnp.where(total > 0, mean, 0.0)

@@ -1,4 +1,4 @@
-"""The loss of a network that also states which classes an image holds, whatever their place."""
+"""The loss of a network that also predicts which classes an image contains, at any position."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ class Presence(OfTheWhole):
         """See the class.
 
         Raises:
-            UserError: The network says nothing about classes in the image.
+            UserError: The network has no image-level logits.
         """
         if "class_logits" not in batch:
             raise UserError(
@@ -49,11 +49,11 @@ def presence_loss(
 ) -> jax.Array:
     """Binary cross-entropy of each class's presence, mean over classes and images, a scalar.
 
-    A class is present where a valid pixel has it. An image without a valid pixel does not count; a
-    batch without any has loss 0.
+    A class is present if a valid pixel has it. An image without valid pixels is left out; a batch
+    without valid pixels has loss 0.
 
-    Source: Lextal/pspnet-pytorch, 2017, the lecture's PSPNet, whose loss adds it with factor 1 and
-    multiplies each class's term by its weight, as PyTorch's `BCEWithLogitsLoss(weight)` does.
+    Source: Lextal/pspnet-pytorch, 2017, whose loss adds this term with factor 1 and multiplies each
+    class's term by its weight, as PyTorch's `BCEWithLogitsLoss(weight)` does.
 
     Args:
         class_logits: (B, K); computed in float32.
@@ -64,9 +64,9 @@ def presence_loss(
     classes = jnp.arange(class_logits.shape[-1])
     present = ((label[..., None] == classes) & valid[..., None]).any((1, 2))  # (B, K)
     counts = valid.any((1, 2))  # (B,)
-    # -log sigmoid(x) where present, -log sigmoid(-x) where not.
+    # -log sigmoid(x) if present, -log sigmoid(-x) if absent.
     logits = class_logits.astype(jnp.float32)
     each = jax.nn.softplus(jnp.where(present, -logits, logits))
     image = (weights_of(class_weights, logits.shape[-1]) * each).mean(-1)
-    # Dividing by one keeps a batch without any valid pixel finite.
+    # Dividing by at least 1 keeps a batch without valid pixels finite.
     return jnp.where(counts, image, 0.0).sum() / jnp.maximum(counts.sum(), 1)

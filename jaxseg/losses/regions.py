@@ -1,12 +1,12 @@
-"""Losses of whole regions: how much of each class is met, not how many pixels.
+"""Losses of whole regions: the overlap of each class, not a count of pixels.
 
-With p the softmax and t one at a pixel's class (else 0), summed over valid pixels for each class:
+With p the softmax and t = 1 at a pixel's class (else 0), summed over valid pixels for each class:
 
-    I = sum p t      P = sum p      T = sum t          met, predicted, true
+    I = sum p t      P = sum p      T = sum t          overlap, predicted, true
     Dice     2 I / (P + T)                             Tversky   I / (I + a (P - I) + b (T - I))
     Jaccard  I / (P + T - I)                           a = b = 1/2: Dice; a = b = 1: Jaccard
 
-The sums go over each image or over the whole batch. Contract and conventions: `jaxseg.losses.loss`.
+The sums are over each image or the whole batch. Contract and conventions: `jaxseg.losses.loss`.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from jaxseg.losses.loss import check_between, in_float32, over, targets
 from jaxseg.scenes.scene import Batch
 
 Regions = Literal["batch", "image"]
-"""What the sums of a region loss go over."""
+"""What the sums of a region loss are taken over."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,19 +29,19 @@ class Dice:
     """One minus the soft Dice score (2 I + s1) / (P + T + s2), the mean over classes.
 
     Source: Milletari, Navab, Ahmadi, V-Net, 3DV 2016, arXiv:1606.04797, with plain instead of
-    squared sums. What others train, checked against their formulas:
+    squared sums. Equivalents of published losses, checked against their formulas:
 
-    - brain-segmentation-pytorch, the lecture's U-Net: its sigmoid is a softmax of two classes, of
-      which the object counts: `Dice(class_weights=(0, 1), absent=True)`.
+    - brain-segmentation-pytorch, the padded U-Net, whose sigmoid is a softmax of two classes and
+      whose Dice is that of the object: `Dice(class_weights=(0, 1), absent=True)`.
     - Oktay's Attention U-Net, 2 (I + 0.01) / (P + T + 0.01) for each image and class:
       `Dice(regions="image", smooth=(0.02, 0.01), absent=True)`.
 
     Attributes:
         weight: Factor in the total loss.
         class_weights: One weight per class in the mean, or a rule; empty = all ones.
-        regions: Whether sums go over the batch, or over each image and the mean over images too.
-        smooth: What is added above and below the fraction line, in pixels.
-        absent: Whether classes without a true pixel in a region count as well.
+        regions: Whether sums are over the batch, or over each image with a mean over images.
+        smooth: s1 and s2, in pixels, added to numerator and denominator.
+        absent: Whether classes without a true pixel in a region are included in the mean.
     """
 
     weight: float = 1.0
@@ -51,7 +51,7 @@ class Dice:
     absent: bool = False
 
     def __post_init__(self) -> None:
-        """Refuses weights that are none, and a negative smooth."""
+        """Rejects invalid weights and a negative smooth."""
         check_weights(self.weight, self.class_weights)
         _check_smooth(self.smooth)
 
@@ -65,15 +65,15 @@ class Dice:
 
 @dataclasses.dataclass(frozen=True)
 class GeneralisedDice:
-    """One minus 2 sum_k w_k I_k / sum_k w_k (P_k + T_k), with w_k = 1 / T_k^2: small classes count.
+    """One minus 2 sum_k w_k I_k / sum_k w_k (P_k + T_k), with w_k = 1 / T_k^2 for small classes.
 
     Source: Sudre et al., Generalised Dice overlap, DLMIA 2017, arXiv:1707.03237. A class without a
-    true pixel, whose weight were infinite, does not count.
+    true pixel, whose weight would be infinite, is left out.
 
     Attributes:
         weight: Factor in the total loss.
         class_weights: A further factor of w_k for each class, or a rule; empty = all ones.
-        regions: Whether sums go over the batch, or over each image and the mean over images too.
+        regions: Whether sums are over the batch, or over each image with a mean over images.
     """
 
     weight: float = 1.0
@@ -81,7 +81,7 @@ class GeneralisedDice:
     regions: Regions = "batch"
 
     def __post_init__(self) -> None:
-        """Refuses weights that are none."""
+        """Rejects invalid weights."""
         check_weights(self.weight, self.class_weights)
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
@@ -97,7 +97,7 @@ class GeneralisedDice:
 
 @dataclasses.dataclass(frozen=True)
 class Jaccard:
-    """One minus the soft intersection over union (I + s1) / (P + T - I + s2), the class mean.
+    """One minus the soft intersection over union (I + s1) / (P + T - I + s2), mean over classes.
 
     Source: Rahman, Wang, Optimizing Intersection-Over-Union in Deep Neural Networks for Image
     Segmentation, ISVC 2016.
@@ -105,9 +105,9 @@ class Jaccard:
     Attributes:
         weight: Factor in the total loss.
         class_weights: One weight per class in the mean, or a rule; empty = all ones.
-        regions: Whether sums go over the batch, or over each image and the mean over images too.
-        smooth: What is added above and below the fraction line, in pixels.
-        absent: Whether classes without a true pixel in a region count as well.
+        regions: Whether sums are over the batch, or over each image with a mean over images.
+        smooth: s1 and s2, in pixels, added to numerator and denominator.
+        absent: Whether classes without a true pixel in a region are included in the mean.
     """
 
     weight: float = 1.0
@@ -117,7 +117,7 @@ class Jaccard:
     absent: bool = False
 
     def __post_init__(self) -> None:
-        """Refuses weights that are none, and a negative smooth."""
+        """Rejects invalid weights and a negative smooth."""
         check_weights(self.weight, self.class_weights)
         _check_smooth(self.smooth)
 
@@ -131,22 +131,22 @@ class Jaccard:
 
 @dataclasses.dataclass(frozen=True)
 class Tversky:
-    """(1 - TI)^(1 / gamma), the mean over classes: false alarms and misses cost differently.
+    """(1 - TI)^(1 / gamma), the mean over classes: separate costs for false alarms and misses.
 
     TI = (I + s1) / (I + alpha (P - I) + beta (T - I) + s2). Source: Salehi, Erdogmus, Gholipour,
-    MLMI 2017, arXiv:1706.05721. With gamma above 1 it is the focal Tversky loss, hard regions count
-    more: Abraham, Khan, ISBI 2019, arXiv:1810.07842, whose alpha and beta are exchanged and whose
-    gamma is 4/3.
+    MLMI 2017, arXiv:1706.05721. With gamma above 1 it is the focal Tversky loss, which emphasizes
+    hard regions: Abraham, Khan, ISBI 2019, arXiv:1810.07842, where alpha and beta are exchanged
+    and gamma is 4/3.
 
     Attributes:
         weight: Factor in the total loss.
         class_weights: One weight per class in the mean, or a rule; empty = all ones.
-        alpha: Cost of what is predicted and not true.
-        beta: Cost of what is true and not predicted.
+        alpha: Cost of false alarms: predicted but not true.
+        beta: Cost of misses: true but not predicted.
         gamma: 1 = Tversky; 1 to 3 = focal Tversky.
-        regions: Whether sums go over the batch, or over each image and the mean over images too.
-        smooth: What is added above and below the fraction line, in pixels.
-        absent: Whether classes without a true pixel in a region count as well.
+        regions: Whether sums are over the batch, or over each image with a mean over images.
+        smooth: s1 and s2, in pixels, added to numerator and denominator.
+        absent: Whether classes without a true pixel in a region are included in the mean.
     """
 
     weight: float = 1.0
@@ -159,7 +159,7 @@ class Tversky:
     absent: bool = False
 
     def __post_init__(self) -> None:
-        """Refuses weights that are none, negative costs and a gamma below 1."""
+        """Rejects invalid weights, negative costs and a gamma below 1."""
         check_weights(self.weight, self.class_weights)
         check_between("alpha", self.alpha, 0, math.inf)
         check_between("beta", self.beta, 0, math.inf)
@@ -174,7 +174,7 @@ class Tversky:
         misses = self.beta * (sums.true - sums.met)
         loss = 1 - over(sums.met + above, sums.met + alarms + misses + below)
         if self.gamma > 1:
-            # The slope of a root at 0 has no bound: what is met to 1e-6 stays there.
+            # The slope of a root at 0 is unbounded, so the loss is limited to 1e-6 from below.
             loss = jnp.maximum(loss, 1e-6) ** (1 / self.gamma)
         return _class_mean(loss, sums, self.class_weights, absent=self.absent)
 
@@ -183,19 +183,19 @@ class Tversky:
 class LovaszSoftmax:
     """The Lovasz extension of one minus the intersection over union, the mean over true classes.
 
-    A class's errors, 1 - p at its pixels and p elsewhere, in falling order, each times what it adds
-    to 1 - IoU when all larger ones are mistakes already. Source: Berman, Rannen Triki, Blaschko,
-    CVPR 2018, arXiv:1705.08790, equations 8 to 9 and algorithm 1; classes that are not true are
-    left out, as in the authors' code.
+    The errors of a class, 1 - p at its pixels and p elsewhere, are sorted in descending order, and
+    each is multiplied by the increase of 1 - IoU if it and all larger errors are mistakes. Source:
+    Berman, Rannen Triki, Blaschko, CVPR 2018, arXiv:1705.08790, equations 8 to 9 and algorithm 1;
+    classes without a true pixel are left out, as in the authors' code.
 
-    It sorts the pixels of a region for each class, which on a CPU costs several times what other
-    losses do; and over the batch, devices exchange all probabilities. `regions="image"` keeps that
-    within an image.
+    Sorting the pixels of a region for each class costs several times as much as other losses on a
+    CPU, and with `regions="batch"` devices exchange all probabilities. `regions="image"` avoids the
+    exchange.
 
     Attributes:
         weight: Factor in the total loss.
         class_weights: One weight per class in the mean, or a rule; empty = all ones.
-        regions: Whether pixels are ranked over the batch, or in each image.
+        regions: Whether pixels are ranked over the batch or within each image.
     """
 
     weight: float = 1.0
@@ -203,7 +203,7 @@ class LovaszSoftmax:
     regions: Regions = "batch"
 
     def __post_init__(self) -> None:
-        """Refuses weights that are none."""
+        """Rejects invalid weights."""
         check_weights(self.weight, self.class_weights)
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
@@ -218,8 +218,8 @@ class LovaszSoftmax:
 
         seen = jnp.broadcast_to(valid[..., None], error.shape)
         error, true = ranked(jnp.where(seen, error, 0.0)), ranked(target)
-        # Floats that are not negative are in the order of their bits. Invalid pixels come last,
-        # where they change the rank of no other.
+        # Non-negative floats have the order of their bits. Invalid pixels come last, where they do
+        # not change the rank of others.
         bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(error), jnp.int32)
         last = 2**31 - 1
         share = _jaccard_steps(jnp.where(ranked(seen), last - 1 - bits, last), true)
@@ -230,14 +230,14 @@ class LovaszSoftmax:
 
 
 def _jaccard_steps(key: jax.Array, true: jax.Array) -> jax.Array:
-    """What each pixel adds to 1 - IoU as a mistake after all with a smaller key, (N, K, pixels)."""
+    """The increase of 1 - IoU by each pixel in the order of the keys, (N, K, pixels)."""
     place = jax.lax.broadcasted_iota(jnp.int32, key.shape, 2)
     coded = jax.lax.platform_dependent(
         key, 2 * place + true, cpu=_sorted_as_one, default=_sorted_beside
     )
     truth = coded & 1
     left = true.sum(-1, keepdims=True, dtype=jnp.int32) - jnp.cumsum(truth, -1)
-    union = left + place + 1  # true pixels that are left, and all the mistakes so far
+    union = left + place + 1  # remaining true pixels plus all mistakes so far
     loss = 1 - left / union
     steps = jnp.diff(loss, axis=-1, prepend=0.0)
     back: jax.Array = jax.lax.platform_dependent(
@@ -247,16 +247,16 @@ def _jaccard_steps(key: jax.Array, true: jax.Array) -> jax.Array:
 
 
 def _sorted_beside(key: jax.Array, values: jax.Array) -> jax.Array:
-    """Values in the order of their keys: what accelerators do well, and a gather does not."""
+    """Values in the order of their keys; on accelerators faster than a gather."""
     return jax.lax.sort((key, values), dimension=2, num_keys=1)[1]
 
 
 def _sorted_as_one(key: jax.Array, values: jax.Array) -> jax.Array:
-    """The same on a CPU, which sorts one array of numbers five times faster than two side by side.
+    """The same on a CPU, which sorts one array five times faster than two together.
 
     Args:
         key: (N, K, pixels) int32, not negative.
-        values: (N, K, pixels) int32, not negative; they decide where keys are equal.
+        values: (N, K, pixels) int32, not negative; they break ties of the keys.
     """
     with jax.enable_x64(True):
         both = (key.astype(jnp.int64) << 32) | values.astype(jnp.int64)
@@ -296,7 +296,7 @@ def _sums(logits: jax.Array, batch: Batch, valid: jax.Array, regions: Regions) -
 def _class_mean(
     loss: jax.Array, sums: _Sums, class_weights: ClassWeights, *, absent: bool
 ) -> jax.Array:
-    """The weighted mean of (N, K) over the classes of all regions that count."""
+    """The weighted mean of (N, K) over the classes of all regions that are included."""
     counted = sums.counted if absent else sums.true > 0
     weights = jnp.where(counted, weights_of(class_weights, loss.shape[-1]), 0.0)
     return over((weights * loss).sum(), weights.sum())

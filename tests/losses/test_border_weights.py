@@ -268,7 +268,7 @@ def test_regions_of_the_background_that_is_named_are_no_objects() -> None:
 
 @pytest.mark.parametrize("instance", [np.zeros((4, 4, 1), int), np.zeros(4, int)])
 def test_ids_that_are_no_map_are_refused(instance: NDArray[np.int64]) -> None:
-    with pytest.raises(UserError, match=r"it has to be \(H, W\) whole numbers"):
+    with pytest.raises(UserError, match=r"it must be \(H, W\) whole numbers"):
         border_weight_map(instance)
 
 

@@ -146,7 +146,7 @@ def test_a_damaged_file_is_told_and_counted_again(
     assert class_counts(folder(tiny), threads=1, console=make_console()) == counts
     said = capsys.readouterr().out
     assert "is damaged" in said
-    assert "Class counts kept in" in said
+    assert "Class counts stored in" in said
 
 
 def test_a_place_that_cannot_be_written_is_told(
@@ -154,7 +154,7 @@ def test_a_place_that_cannot_be_written_is_told(
 ) -> None:
     cache.write_text("a file where a folder should be")
     class_counts(folder(tiny), threads=1, console=make_console())
-    assert "could not be kept" in capsys.readouterr().out
+    assert "could not be stored" in capsys.readouterr().out
 
 
 def test_counts_of_landscape_lie_with_its_tiles(tmp_path: Path) -> None:
@@ -211,9 +211,9 @@ def test_the_command_prints_and_keeps(tiny: Path, capsys: pytest.CaptureFixture[
     arguments = ["class-weights", "--config", str(tiny / "config.py")]
     cli.main(arguments)
     said = capsys.readouterr().out
-    lines = [line for line in said.splitlines() if "kept in" not in line]
+    lines = [line for line in said.splitlines() if "stored in" not in line]
     assert max(map(len, lines)) <= 100
-    for word in ("ground", "disc", "square", "share", *RULES, "Class counts kept in"):
+    for word in ("ground", "disc", "square", "share", *RULES, "Class counts stored in"):
         assert word in said
     source = configs.load_config(str(tiny / "config.py")).data.source
     pixels = counted(source).pixels
@@ -222,7 +222,7 @@ def test_the_command_prints_and_keeps(tiny: Path, capsys: pytest.CaptureFixture[
     cli.main(arguments)
     assert "class counts" not in capsys.readouterr().out.lower()  # nothing is counted again
     cli.main([*arguments, "--recount"])
-    assert "Class counts kept in" in capsys.readouterr().out
+    assert "Class counts stored in" in capsys.readouterr().out
 
 
 def test_the_command_refuses_what_train_refuses(capsys: pytest.CaptureFixture[str]) -> None:

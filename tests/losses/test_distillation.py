@@ -310,5 +310,5 @@ def test_a_teacher_needs_side_images_and_the_same_classes(teacher: Path, tmp_pat
     config = radar(teacher)
     config = dataclasses.replace(config, loss=config.loss | {"distillation": rule})
     alone = dataclasses.replace(config.data, source=config.data.source.source)  # type: ignore[attr-defined]
-    with pytest.raises(UserError, match="data no side images"):
+    with pytest.raises(UserError, match="data have no side images"):
         training.train(dataclasses.replace(config, data=alone), tmp_path)

@@ -241,10 +241,10 @@ def test_wrong_number_of_class_weights_is_refused(loss: Any) -> None:
 @pytest.mark.parametrize("loss", WEIGHTED)
 def test_class_weights_that_cannot_be_meant_are_refused(loss: Any) -> None:
     for wrong, said in (
-        ((1.0, -1.0), "weight -1.0: it has to be finite, 0 or more"),
+        ((1.0, -1.0), "weight -1.0: it must be finite, 0 or more"),
         ((1.0, math.nan), "weight nan"),
         ((0.0, 0.0), "class_weights are all 0"),
-        ("median", "'median' is no rule: give one of inverse_frequency, median_frequency"),
+        ("median", "'median' is not a rule: give one of inverse_frequency, median_frequency"),
     ):
         with pytest.raises(UserError, match=said):
             dataclasses.replace(loss, class_weights=wrong)
@@ -258,11 +258,11 @@ def test_class_weights_that_cannot_be_meant_are_refused(loss: Any) -> None:
 @pytest.mark.parametrize(
     ("kind", "field", "value", "said"),
     [
-        (CrossEntropy, "label_smoothing", 1.5, "is 1.5: it has to be 0 or more, 1 or less"),
+        (CrossEntropy, "label_smoothing", 1.5, "is 1.5: it must be 0 or more, 1 or less"),
         (CrossEntropy, "label_smoothing", -0.1, "label_smoothing"),
         (CrossEntropy, "label_smoothing", math.nan, "label_smoothing"),
-        (Focal, "gamma", -1.0, "gamma of a loss is -1.0: it has to be 0 or more"),
-        (HardPixelCrossEntropy, "fraction", 0.0, "is 0.0: it has to be above 0, 1 or less"),
+        (Focal, "gamma", -1.0, "gamma of a loss is -1.0: it must be 0 or more"),
+        (HardPixelCrossEntropy, "fraction", 0.0, "is 0.0: it must be above 0, 1 or less"),
         (HardPixelCrossEntropy, "fraction", 1.1, "fraction"),
         (SymmetricCrossEntropy, "alpha", -1.0, "alpha"),
         (SymmetricCrossEntropy, "beta", math.inf, "beta"),
@@ -270,7 +270,7 @@ def test_class_weights_that_cannot_be_meant_are_refused(loss: Any) -> None:
             SymmetricCrossEntropy,
             "log_zero",
             4.0,
-            "log_zero of a loss is 4.0: it has to be 0 or less",
+            "log_zero of a loss is 4.0: it must be 0 or less",
         ),
         (EdgeWeightedCrossEntropy, "sigma", 0.0, "sigma"),
         (EdgeWeightedCrossEntropy, "w0", -1.0, "w0"),
@@ -278,7 +278,7 @@ def test_class_weights_that_cannot_be_meant_are_refused(loss: Any) -> None:
         (Dice, "smooth", (-1.0, 1.0), "smooth"),
         (Jaccard, "smooth", (1.0, -1.0), "smooth"),
         (Tversky, "alpha", -0.1, "alpha"),
-        (Tversky, "gamma", 0.5, "gamma of a loss is 0.5: it has to be 1 or more"),
+        (Tversky, "gamma", 0.5, "gamma of a loss is 0.5: it must be 1 or more"),
         (Tversky, "smooth", (math.nan, 1.0), "smooth"),
     ],
 )
@@ -350,7 +350,7 @@ def test_a_range_includes_its_ends() -> None:
 
 @pytest.mark.parametrize("weight", [math.inf, math.nan])
 def test_a_factor_that_is_not_finite_is_refused(weight: float) -> None:
-    with pytest.raises(UserError, match=f"weight {weight}: it has to be finite"):
+    with pytest.raises(UserError, match=f"weight {weight}: it must be finite"):
         CrossEntropy(weight=weight)
 
 

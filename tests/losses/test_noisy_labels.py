@@ -131,7 +131,7 @@ def test_one_network_is_not_enough(loss: CoTeaching) -> None:
 def test_shares_outside_of_0_to_1_are_refused() -> None:
     with pytest.raises(UserError, match=r"forget of a loss is 1\.2"):
         CoTeaching(forget=1.2)
-    with pytest.raises(UserError, match=r"start 0\.5 has to be below ramp 0\.2"):
+    with pytest.raises(UserError, match=r"start 0\.5 must be below ramp 0\.2"):
         CoTeaching(start=0.5)
     with pytest.raises(UserError, match="rho of a loss is 0"):
         CrossModalSelection(rho=0.0)
@@ -201,5 +201,5 @@ def test_shares_at_the_ends_of_their_range_are_accepted() -> None:
             CrossModalSelection(**wrong)
     with pytest.raises(UserError, match=r"rho of a loss is 1\.1"):
         CrossModalSelection(rho=1.1)
-    with pytest.raises(UserError, match=r"start 0\.2 has to be below ramp 0\.2"):
+    with pytest.raises(UserError, match=r"start 0\.2 must be below ramp 0\.2"):
         CoTeaching(start=0.2, ramp=0.2)

@@ -679,7 +679,7 @@ def test_a_teacher_without_side_images_is_refused(small: Config) -> None:
     teacher = Teacher((), Pixel(), lambda image, valid: image, {})
     losses = small.loss | {"distillation": rule}
     one, state = compiled(dataclasses.replace(small, loss=losses), teacher)
-    with pytest.raises(UserError, match="its data no side images"):
+    with pytest.raises(UserError, match="its data have no side images"):
         one(state, drawn())
 
 
