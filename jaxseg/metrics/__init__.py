@@ -1,4 +1,4 @@
-"""How good a map is: counts that add up over batches, scenes and processes, and what they say."""
+"""How good a map is: counts that add up over batches, scenes and processes, and their scores."""
 
 from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
 from jaxseg.metrics.calibration import CalibrationTotal, Reliability

@@ -1,21 +1,21 @@
 """Boundary F1 and Boundary IoU: whether class borders lie where they should, up to a few pixels.
 
-Area scores hardly notice a border that is off by two pixels or a road that is broken; these do.
+Area scores hardly change for a border that is off by two pixels or a road that is broken; these do.
 
-    Boundary F1   a border pixel is met where a border pixel of the other map lies within the
-                  tolerance, Euclidean; F1 of the share of predicted pixels that are met (precision)
-                  and the share of the reference's (recall)
-    Boundary IoU  IoU of the two rims: the pixels of a class within `rim` pixels of what is outside
-                  of it, counted along rows, columns and diagonals
+    Boundary F1   a border pixel is matched if a border pixel of the other map lies within the
+                  tolerance (Euclidean); F1 of the matched share of the predicted border pixels
+                  (precision) and of the reference's (recall)
+    Boundary IoU  IoU of the two rims: the pixels of a class within `rim` pixels of its outside,
+                  counted along rows, columns and diagonals
 
-A border pixel of a class has one of its four neighbours in another class; neighbours that are not
-counted (nodata, no label) and the edge of the map make no border. Counts are summed over all maps
-before they are divided, so that maps need not have equal size.
+A border pixel of a class has at least one of its four neighbours in another class; neighbours that
+are not counted (nodata, no label) and the edge of the map form no border. Counts are summed over
+all maps before they are divided, so maps may differ in size.
 
 Source: Csurka, Larlus, Perronnin, What is a good evaluation measure for semantic segmentation?,
 BMVC 2013 (F1); Cheng, Girshick, Dollar, Berg, Kirillov, Boundary IoU, CVPR 2021, and the erosion by
-3 x 3 squares of its reference code, whose default rim is 2 % of the diagonal. Differs: in the
-reference code the edge of the image is a border too.
+3 x 3 squares of its reference code, whose default rim is 2 % of the diagonal. Difference: in the
+reference code the edge of the image is a border, too.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ from jaxseg.metrics.measure import Array, Ids, Mask, Measure, Setting, mean, per
 
 @dataclasses.dataclass(frozen=True)
 class Tolerance:
-    """How far a border may be off.
+    """The distance by which a border may be displaced.
 
     Attributes:
         value: The distance.
@@ -50,21 +50,21 @@ class Tolerance:
         Args:
             height: Rows of a window.
             width: Columns of a window.
-            gsd: Ground sample distance in metres; None where the source does not know it.
+            gsd: Ground sample distance in metres; None if not known.
 
         Raises:
-            UserError: It is negative or not finite, or in metres on ground of unknown scale.
+            UserError: It is negative or not finite, or in metres while `gsd` is not known.
         """
         if not (math.isfinite(self.value) and self.value >= 0):
-            raise UserError(f"A boundary tolerance of {self.value}: give a number from 0 on.")
+            raise UserError(f"A boundary tolerance of {self.value}: give 0 or more.")
         if self.unit == "diagonal":
             return self.value * math.hypot(height, width)
         if self.unit == "pixels":
             return self.value
         if gsd is None:
             raise UserError(
-                f"A boundary tolerance of {self.value} metres, but the source does not know how "
-                "many metres a pixel has. Give it in pixels, or georeference the images."
+                f"A boundary tolerance of {self.value} metres, but the source does not state the "
+                "size of a pixel in metres. Give it in pixels, or georeference the images."
             )
         return self.value / gsd
 
@@ -74,7 +74,7 @@ class BoundaryTotal(Measure):
     """Border pixels per class, summed over maps.
 
     Attributes:
-        tolerance: How far a border may be off for Boundary F1.
+        tolerance: The distance by which a border may be displaced for Boundary F1.
         rim: Width of the rims along borders that Boundary IoU compares.
     """
 
@@ -90,21 +90,21 @@ class BoundaryTotal(Measure):
 
     @classmethod
     def of(cls, num_classes: int, *, tolerance: float = 2.0, rim: float = 2.0) -> "BoundaryTotal":
-        """Nothing counted yet, distances in pixels."""
+        """A total with nothing counted yet and distances in pixels."""
         return cls(Tolerance(tolerance), Tolerance(rim)).start(Setting(num_classes))
 
     def begin(self, setting: Setting) -> None:
-        """Distances become pixels, those of the rims whole ones and at least 1."""
+        """Converts distances to pixels; rims to whole pixels, at least 1."""
         side, self.gsd = setting.side, setting.gsd
         self.tolerance_pixels = self.tolerance.pixels(side, side, self.gsd)
         self.rim_pixels = max(1, round(self.rim.pixels(side, side, self.gsd)))
-        # Predicted and met, predicted, of the reference and met, of the reference.
+        # Border pixels: predicted and matched, predicted, reference and matched, reference.
         self.counts = np.zeros((setting.num_classes, 4), np.int64)
-        # Pixels in both rims, pixels in one of them or both.
+        # Pixels in both rims, pixels in at least one of them.
         self.rims = np.zeros((setting.num_classes, 2), np.int64)
 
     def add(self, prediction: Ids, label: Ids, counted: Mask, instance: Ids | None = None) -> None:
-        """Counts the borders of one map, of classes alone."""
+        """Counts the borders of the classes in one map; objects are not used."""
         for k in range(len(self.counts)):
             inside = [counted & (classes == k) for classes in (prediction, label)]
             if not (inside[0].any() or inside[1].any()):
@@ -120,7 +120,7 @@ class BoundaryTotal(Measure):
             self.rims[k] += (int((a & b).sum()), int((a | b).sum()))
 
     def f1(self) -> Array:
-        """Boundary F1 per class (K,), 0..1; NaN for a class without any border in the reference."""
+        """Boundary F1 per class (K,), 0..1; NaN for a class without a border in the reference."""
         met, predicted, found, reference = self.counts.T.astype(np.float64)
         precision = np.divide(met, predicted, out=np.zeros_like(met), where=predicted > 0)
         recall = np.divide(found, reference, out=np.full_like(met, np.nan), where=reference > 0)
@@ -179,8 +179,8 @@ def _plus(mask: Mask) -> Mask:
 def _within(mask: Mask, radius: float) -> Mask:
     """Pixels whose centre is at most `radius` from a pixel of the mask: dilation by a disc.
 
-    The disc is a stack of rows; rows of equal length share one horizontal dilation, so the cost
-    grows with the radius and not with its square.
+    The disc is a stack of rows; rows of equal length share one horizontal dilation, so the cost is
+    proportional to the radius, not to its square.
     """
     out = np.zeros_like(mask)
     wide, reached = mask.copy(), 0

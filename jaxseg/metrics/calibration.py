@@ -1,20 +1,21 @@
 """Calibration: whether a network that says 80 % is right in 80 % of such pixels.
 
-The device counts one batch (`measure`), the host adds up (`CalibrationTotal`), over all labelled,
-valid pixels; nothing is sampled. With n_b the pixels whose confidence lies in bin b of 15 equal
-ones, of N in all, their mean confidence and the share that is right:
+The device counts each batch (`measure`) and the host adds up (`CalibrationTotal`), over all
+labelled, valid pixels without sampling. Of N pixels, the n_b whose confidence lies in bin b of 15
+equal bins have a mean confidence and a share of correct predictions:
 
     ECE             sum_b n_b / N |share right - mean confidence|       of the most probable class
-    classwise ECE   the same of the probability of one class k against "the label is k", for every k
+    classwise ECE   the same for the probability of class k against "the label is k", for every k
     NLL             mean of -log p(label)
 
-A temperature T divides the logits before the softmax; it changes no prediction. The best one
-minimises the NLL: that is measured at 13 temperatures from 1/8 to 8 in one pass, and the lowest
-point of a cubic spline through them, over log T, is the minimum to within a percent.
+A temperature T divides the logits before the softmax; it does not change predictions. The best T
+minimises the NLL: the NLL is measured at 13 temperatures from 1/8 to 8 in one pass, and the minimum
+of a cubic spline through these values, over log T, is accurate to one percent.
 
 Source: Guo, Pleiss, Sun, Weinberger, On Calibration of Modern Neural Networks, ICML 2017 (ECE with
 15 bins (a, b], temperature); Kull et al., Beyond temperature scaling, NeurIPS 2019 (classwise ECE).
-Checked against scikit-learn's `calibration_curve` and `log_loss`. The grid and the spline are ours.
+Checked against scikit-learn's `calibration_curve` and `log_loss`. The search by grid and spline is
+our choice.
 """
 
 import dataclasses
@@ -41,21 +42,21 @@ Measured = dict[str, jax.Array]
 def measure(
     logits: jax.Array, label: jax.Array, counted: jax.Array, temperature: jax.Array
 ) -> Measured:
-    """What one batch adds to the totals.
+    """The contribution of one batch to the totals.
 
     Args:
         logits: (B, H, W, K) float32.
-        label: (B, H, W) class ids where `counted` holds.
+        label: (B, H, W) class ids where `counted` is True.
         counted: (B, H, W) bool.
-        temperature: () the temperature to try beside 1; NaN where it is still to be found. Then
-            `nll` is counted and nothing else, otherwise everything but `nll`; the rest is 0.
+        temperature: () the temperature to evaluate besides 1, or NaN if it is not known yet. If
+            NaN, only `nll` is counted, otherwise everything except `nll`; the rest is 0.
 
     Returns:
         `nll` (B, 13) float32 sums of -log p(label) at each of `TEMPERATURES`; `at` (B, 2) the same
-        at T = 1 and `temperature`. And for these two, first of the most probable class, then of
-        each class: `pixels` (2, 1 + K, 15) int32 pixels in each bin of confidence, `right` those
-        that are of the class, `excess` float32, the sum of how far their confidence lies beyond the
-        bin's middle.
+        at T = 1 and `temperature`. For these two temperatures, first for the most probable class,
+        then for each class: `pixels` (2, 1 + K, 15) int32, the pixels in each bin of confidence;
+        `right`, those that are of the class; `excess` float32, the sum of their confidences minus
+        the middle of the bin.
     """
     centred = logits - logits.max(-1, keepdims=True)
     hit = label[..., None].astype(jnp.int32) == jnp.arange(logits.shape[-1])  # (B, H, W, K)
@@ -94,11 +95,11 @@ def _bins(
     p = jnp.concatenate([p.max(-1, keepdims=True), p], axis=-1)  # (B, H, W, 1 + K)
     hit = jnp.concatenate([right, hit], axis=-1)
     index = jnp.clip(jnp.ceil(p * BINS).astype(jnp.int32) - 1, 0, BINS - 1)
-    # What lies beyond the middle is small and of both signs, so that its float32 sum stays exact to
-    # many digits where a sum of a million confidences would not.
+    # Differences to the middle are small and of both signs, so their float32 sum stays exact to
+    # many digits, unlike a sum of a million confidences.
     beyond = p - (index + 0.5) / BINS
-    # A scatter is 5 times faster than comparisons on a CPU, and slow where thousands of lanes
-    # would write to a few hundred places.
+    # A scatter is 5 times faster than comparisons on a CPU, but slow on accelerators, where
+    # thousands of lanes write to a few hundred places.
     sums: tuple[jax.Array, jax.Array, jax.Array] = jax.lax.platform_dependent(
         *(jnp.where(counted[..., None], index, BINS), hit, beyond),
         cpu=_scattered,
@@ -110,7 +111,7 @@ def _bins(
 def _scattered(
     index: jax.Array, hit: jax.Array, beyond: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Sums by bin, 15 = none: every pixel adds itself to its place."""
+    """Sums by bin (15 = not counted): every pixel is added to its bin."""
     count = index.shape[-1]
     place = (jnp.arange(count), index)
     zeros = jnp.zeros((count, BINS + 1), jnp.int32)
@@ -125,7 +126,7 @@ def _scattered(
 def _compared(
     index: jax.Array, hit: jax.Array, beyond: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The same sums: every bin looks at all pixels."""
+    """The same sums: every bin is compared with all pixels."""
 
     def one(b: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         inside, pixels = index == b, (0, 1, 2)
@@ -141,11 +142,11 @@ def _compared(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Reliability:
-    """Confidence against truth of one set of pixels; row 0 is the most probable class.
+    """Confidence against accuracy for one set of pixels; row 0 is the most probable class.
 
     Attributes:
         pixels: (1 + K, 15) int64 pixels in each bin of confidence.
-        right: (1 + K, 15) int64, how many of them are of the class.
+        right: (1 + K, 15) int64, number of these pixels that are of the class.
         confidence: (1 + K, 15) the sum of their confidences.
         nll: Mean of -log p(label).
     """
@@ -156,7 +157,7 @@ class Reliability:
     nll: float
 
     def ece(self) -> Array:
-        """(1 + K,) expected calibration error, 0..1; NaN without a pixel."""
+        """(1 + K,) expected calibration error, 0..1; NaN without pixels."""
         total = self.pixels.sum(axis=1).astype(np.float64)
         gap = np.abs(self.right - self.confidence).sum(axis=1)
         return np.asarray(np.divide(gap, total, np.full_like(gap, np.nan), where=total > 0))
@@ -166,11 +167,11 @@ class CalibrationTotal:
     """The sum of many batches' `measure`, on the host."""
 
     def __init__(self) -> None:
-        """Nothing counted yet."""
+        """Starts with nothing counted."""
         self._sums: dict[str, NDArray[Any]] = {}
 
     def add(self, measured: Measured) -> None:
-        """Adds one batch's `measure`, other entries are left alone; waits for it."""
+        """Adds one batch's `measure`, ignoring other entries; waits for the device."""
         for name in ("pixels", "right", "excess", "nll", "at"):
             part = np.asarray(measured[name])
             part = part.astype(np.int64 if part.dtype.kind == "i" else np.float64)
@@ -179,7 +180,7 @@ class CalibrationTotal:
             self._sums[name] = self._sums.get(name, 0) + part
 
     def reliability(self) -> tuple[Reliability, Reliability]:
-        """At T = 1 and at the temperature that was given."""
+        """The reliability at T = 1 and at the given temperature."""
         middle = (np.arange(BINS) + 0.5) / BINS
         pixels, right = self._sums["pixels"], self._sums["right"]
         confidence = pixels * middle + self._sums["excess"]
@@ -196,7 +197,7 @@ class CalibrationTotal:
         return before, after
 
     def best_temperature(self) -> float:
-        """The minimum of the NLL; an end of the range where it falls until there.
+        """The temperature with the minimum NLL, which may be an end of the range.
 
         Raises:
             UserError: No pixel was counted.
@@ -207,7 +208,7 @@ class CalibrationTotal:
 
 
 def minimum(nll: Array) -> float:
-    """The temperature at the lowest point of a cubic spline through the NLL's 13 values."""
+    """The temperature at the minimum of a cubic spline through the 13 values of the NLL."""
     log_t = np.log(TEMPERATURES)
     spline = scipy.interpolate.CubicSpline(log_t, nll)
     flat = spline.derivative().roots(extrapolate=False)

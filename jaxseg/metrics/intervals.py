@@ -1,15 +1,17 @@
 """How sure a score is: 95 % intervals by drawing whole blocks of the split with replacement.
 
-Neighbouring pixels err together, so a million pixels of forty tiles are forty facts rather than a
-million. The bootstrap therefore draws blocks: scenes where there are more than ten, since windows
-of one scene depend on each other too; else windows. Every draw is scored like the split itself, by
-its summed counts, and the 2.5 % and 97.5 % quantiles of 1000 draws are the interval.
+The errors of neighbouring pixels are correlated, so a million pixels of forty tiles are forty
+observations rather than a million. The bootstrap therefore draws blocks: scenes if there are more
+than ten, since windows of one scene are correlated too; otherwise windows. Every draw is scored
+like the split itself, from its summed counts, and the 2.5 % and 97.5 % quantiles of 1000 draws are
+the interval.
 
-All scores follow from the diagonal and the two margins of a confusion matrix, so a window keeps
-3 K numbers and not K^2: 6 MB for 10,000 windows of 50 classes.
+All scores follow from the diagonal and the two margins of a confusion matrix, so only 3 K numbers
+are kept per window, not K^2: 6 MB for 10,000 windows of 50 classes.
 
-The interval tells how far another draw of scenes of this kind would move the score; it does not
-know another training seed or another region. With fewer than some ten blocks it is too narrow.
+The interval states how much the score would vary with another draw of similar scenes; it does not
+include the variation with the training seed or the region. With fewer than about ten blocks it is
+too narrow.
 
 Source: Efron, Better bootstrap confidence intervals, JASA 1987 (the percentile interval); Kuensch,
 The jackknife and the bootstrap for general stationary observations, Annals of Statistics 1989
@@ -29,7 +31,7 @@ from jaxseg.metrics.scores import rates
 DRAWS = 1000
 LEVEL = 0.95
 FEWEST_SCENES = 10
-"""Up to here windows are drawn instead of scenes."""
+"""Up to this number of scenes, windows are drawn instead of scenes."""
 
 _DRAWS_AT_A_TIME = 50
 
@@ -39,11 +41,11 @@ class Intervals:
     """The 95 % intervals of one evaluation.
 
     Attributes:
-        blocks: How many blocks were drawn from.
-        unit: What a block is.
-        low: Lower ends by name of score: () for `miou` and other summaries, (K,) per class for
-            `iou`, `f1`, `precision`, `recall`; NaN where the score does not exist.
-        high: Upper ends.
+        blocks: Number of blocks.
+        unit: Kind of block.
+        low: Lower bounds by name of score: () for `miou` and other summaries, (K,) per class for
+            `iou`, `f1`, `precision`, `recall`; NaN if the score does not exist.
+        high: Upper bounds.
     """
 
     blocks: int
@@ -58,12 +60,12 @@ def bootstrap(
     """The intervals of every score of a split.
 
     Args:
-        margins: (N, 3, K) of each window's confusion matrix the diagonal, the sums of the rows
-            (reference) and the sums of the columns (prediction). Windows without a counted pixel
-            take no part.
-        scenes: (N,) the scene that each window was cut from.
-        seed: Of the draws.
-        draws: How many.
+        margins: (N, 3, K) for each window: the diagonal of its confusion matrix, the sums of the
+            rows (reference) and the sums of the columns (prediction). Windows without a counted
+            pixel are left out.
+        scenes: (N,) the scene of each window.
+        seed: Seed of the draws.
+        draws: Number of draws.
 
     Raises:
         ValueError: The two differ in length, or no window has a counted pixel.

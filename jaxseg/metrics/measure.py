@@ -1,14 +1,14 @@
-"""A measure of maps is one class in one file: what a map adds, and the numbers that follow.
+"""A measure of maps is one class in one file: what each map adds, and the resulting numbers.
 
     Measure(parameters)  .start(setting)  .add(the map of a scene) ...  .over_processes()
         .rows(classes)            numbers of each class: the terminal, a CSV file, scores.json
         .summary()                one line below them
-        .points(), .curves()      what charts show, if there is anything to draw
+        .points(), .curves()      for charts, if there is something to draw
 
-A class in a file of this folder is found, and its parameters become flags of `jaxseg evaluate`;
-nothing has to be entered anywhere. One of your own goes to `evaluate(measures=)` as a value, or
-stands in a file that is named as --code. What can be counted pixel by pixel is counted on the
-device (`scores`, `calibration`); a measure is for what needs the map of a whole scene.
+A measure in a file of this folder is found automatically, and its parameters become flags of
+`jaxseg evaluate`. Pass your own measure to `evaluate(measures=)` as a value, or define it in a file
+given as --code. Measures are for what needs the map of a whole scene; what can be counted pixel by
+pixel is counted on the device (`scores`, `calibration`).
 """
 
 import abc
@@ -32,7 +32,7 @@ from jaxseg.errors import UserError
 Array = NDArray[np.float64]
 
 Ids = NDArray[np.integer]
-"""(H, W) of classes or objects."""
+"""(H, W) ids of classes or objects."""
 
 Mask = NDArray[np.bool_]
 
@@ -43,17 +43,17 @@ TAKEN = frozenset(
         *("absent", "per_class", "intervals", "calibration"),
     )
 )
-"""What the files and numbers of every evaluation are called: no names for a measure."""
+"""Names of the files and numbers of every evaluation, which a measure may not have."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What a measure may know before the first map.
+    """What a measure is told before the first map.
 
     Attributes:
         num_classes: K.
         side: Rows and columns of the windows that the network sees.
-        gsd: Ground sample distance in metres; None where the source does not know it.
+        gsd: Ground sample distance in metres; None if not known.
     """
 
     num_classes: int
@@ -66,11 +66,11 @@ class Curves:
     """A chart with one line per class.
 
     Attributes:
-        x: (N,).
+        x: (N,) coordinates.
         y: (K, N) fractions, shown in percent; rows of NaN for classes without a line.
-        x_label: What x is.
-        y_label: What y is.
-        mean_label: What the mean over x is, which the legend gives for each class.
+        x_label: Label of the x axis.
+        y_label: Label of the y axis.
+        mean_label: Label of the mean over x, which the legend states for each class.
     """
 
     x: Array
@@ -84,15 +84,16 @@ class Curves:
 class Measure(abc.ABC):
     """The base of all measures.
 
-    The fields of a measure are its parameters and have defaults. `begin` sets the sums; every array
-    among the attributes is a sum over maps, so that those of several processes can be added up.
+    The fields of a measure are its parameters and have defaults. `begin` creates the sums; every
+    array among the attributes must be a sum over maps, so that those of several processes can be
+    added up.
 
     Attributes:
         name: Its key in scores.json and the name of its files.
-        headings: Which columns the terminal shows and what stands above them; none = all of them,
-            as they are called. Below a heading that ends in % fractions are shown in percent.
-        beside_scores: Whether the columns stand in the table of classes and in classes.csv, which
-            has room for a few of all classes; otherwise in a table and in a file of their own.
+        headings: The columns that the terminal shows, with their headings; empty = all columns
+            under their names. Below a heading that ends in %, fractions are shown in percent.
+        beside_scores: Whether the columns are part of the table of classes and of classes.csv,
+            which has room for a few columns; otherwise they have a separate table and file.
     """
 
     name: ClassVar[str]
@@ -100,7 +101,7 @@ class Measure(abc.ABC):
     beside_scores: ClassVar[bool] = False
 
     def start(self, setting: Setting) -> Self:
-        """The same measure, with nothing counted yet."""
+        """A copy of the measure with nothing counted yet."""
         started = copy.copy(self)
         started.begin(setting)
         return started
@@ -110,7 +111,7 @@ class Measure(abc.ABC):
         """Sets the sums to zero.
 
         Raises:
-            UserError: A parameter makes no sense in this setting.
+            UserError: A parameter is invalid in this setting.
         """
 
     @abc.abstractmethod
@@ -119,9 +120,9 @@ class Measure(abc.ABC):
 
         Args:
             prediction: (H, W) class ids.
-            label: (H, W) class ids where `counted` holds.
-            counted: (H, W), which pixels have a label and data.
-            instance: (H, W) object ids, 0 = no object; None where the source knows no objects.
+            label: (H, W) class ids where `counted` is True.
+            counted: (H, W), True for pixels with a label and data.
+            instance: (H, W) object ids, 0 = no object; None if the source has no objects.
         """
 
     @abc.abstractmethod
@@ -130,10 +131,10 @@ class Measure(abc.ABC):
 
     @abc.abstractmethod
     def summary(self) -> str:
-        """What the numbers are, in one line for the terminal."""
+        """A description of the numbers in one line, for the terminal."""
 
     def over_processes(self) -> Self:
-        """The sums over all processes; every one of them has to call it."""
+        """The measure with the sums over all processes; all of them must call it."""
         total = copy.copy(self)
         if jax.process_count() > 1:
             for name, value in vars(self).items():
@@ -142,7 +143,7 @@ class Measure(abc.ABC):
         return total
 
     def rows(self, classes: Sequence[str]) -> dict[str, dict[str, float]]:
-        """Name of a class -> column -> number; may leave out classes that have nothing to show."""
+        """Name of a class -> column -> number; classes with nothing to show may be left out."""
         columns = self.columns().items()
         return {
             name: {column: numbers[k].item() for column, numbers in columns}
@@ -150,15 +151,15 @@ class Measure(abc.ABC):
         }
 
     def as_json(self, classes: Sequence[str]) -> dict[str, Any]:
-        """What scores.json says of it."""
+        """The entry of the measure in scores.json."""
         return dict(self.rows(classes))
 
     def points(self) -> dict[str, Array]:
-        """Label -> (K,) fractions that the chart of the classes shows beside the IoU."""
+        """Label -> (K,) fractions that the chart of the classes shows besides the IoU."""
         return {}
 
     def curves(self) -> Curves | None:
-        """A chart of its own; None = nothing to draw."""
+        """A separate chart; None = nothing to draw."""
         return None
 
 
@@ -170,7 +171,7 @@ def measures() -> tuple[Measure, ...]:
 
 
 def measures_of(module: ModuleType) -> tuple[Measure, ...]:
-    """The measures that a module, or a package's face, defines; with their default parameters."""
+    """The measures that a module or a package defines, with their default parameters."""
     return tuple(
         kind()
         for kind in vars(module).values()
@@ -180,10 +181,10 @@ def measures_of(module: ModuleType) -> tuple[Measure, ...]:
 
 
 def with_library(given: Iterable[Measure]) -> tuple[Measure, ...]:
-    """The library's measures, of which those given take the place, and then the others given.
+    """The library's measures, replaced by given ones of the same type, then the other given ones.
 
     Raises:
-        UserError: Two of them have one name, or a name that is no name for a measure.
+        UserError: Two measures have the same name, or a name is not allowed.
     """
     own, library = _by_name(given), _by_name(measures())
     for name in own.keys() & library.keys():
@@ -197,7 +198,7 @@ def _by_name(measures: Iterable[Measure]) -> dict[str, Measure]:
     for measure in measures:
         if not isinstance(measure, Measure):
             raise UserError(
-                f"{measure} is not a measure: give a value of a class that is derived from "
+                f"{measure} is not a measure: give an instance of a class that is derived from "
                 "jaxseg.metrics.Measure, such as BoundaryTotal()."
             )
         name = measure.name
@@ -213,25 +214,25 @@ def _by_name(measures: Iterable[Measure]) -> dict[str, Measure]:
 
 
 def ratio(part: NDArray[np.generic], whole: NDArray[np.generic]) -> Array:
-    """Numbers of the shape of `part`; NaN where the whole is 0."""
+    """part / whole, in the shape of `part`; NaN where `whole` is 0."""
     numbers = part.astype(np.float64)
     over = np.broadcast_to(whole.astype(np.float64), numbers.shape)
     return np.divide(numbers, over, out=np.full_like(numbers, np.nan), where=over > 0)
 
 
 def mean(numbers: Array) -> float:
-    """Of what is not NaN; NaN if there is nothing."""
+    """The mean of the numbers that are not NaN; NaN if there are none."""
     known = numbers[~np.isnan(numbers)]
     return float(known.mean()) if known.size else math.nan
 
 
 def percent(number: float) -> str:
-    """With one decimal; - for NaN."""
+    """The number in percent with one decimal; - for NaN."""
     return "-" if math.isnan(number) else f"{100 * number:.1f}"
 
 
 def _over_processes(numbers: NDArray[Any]) -> NDArray[Any]:
-    """Adds up an array of every process, as bytes: JAX would round 64-bit numbers to 32."""
+    """Adds up an array over all processes, sent as bytes: JAX would round 64-bit numbers to 32."""
     stored = np.frombuffer(numbers.tobytes(), np.uint8)
     every = np.ascontiguousarray(multihost_utils.process_allgather(stored))
     total: NDArray[Any] = every.view(numbers.dtype).reshape(-1, *numbers.shape).sum(axis=0)

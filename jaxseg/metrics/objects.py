@@ -1,29 +1,30 @@
 """Objects: how many were found, merged and split, and how well they were outlined.
 
-Pixels forgive what objects do not: two parcels that a broken hedge merges cost a few wrong pixels
-and one object of two. A predicted object is a connected component (four neighbours) of one class of
-the prediction. A true object is one instance id where the source knows instances (0 = no object),
-of the class that most of its pixels have and without its pixels of other classes (those that keep
-touching objects apart are background, say); else a connected component of the reference. Pixels
-that are not counted belong to none.
+Pixels forgive what objects do not: two parcels merged by a gap in a hedge cost only a few wrong
+pixels, but one object of two. A predicted object is a 4-connected component of one class of the
+prediction. A true object is one instance id if the source has instances (0 = no object): its class
+is that of most of its pixels, and its pixels of other classes are left out (such as background that
+separates touching objects). Otherwise it is a 4-connected component of the reference. Pixels that
+are not counted belong to no object.
 
-A predicted and a true object of one class match at threshold t where their IoU is above t. From 0.5
-on an object has at most one such partner, so nothing is chosen. With TP matches:
+A predicted and a true object of one class match at threshold t if their IoU is above t. For t of at
+least 0.5 an object has at most one partner, so the matching is unique. With TP matches:
 
     precision  TP / predicted objects          recall  TP / true objects
     F1         2 TP / (predicted + true)       mean F1 over t = 0.5, 0.55, ..., 0.95
     PQ         sum of the matches' IoU at 0.5 / ((predicted + true) / 2)
-    merged     predicted objects that hold more than half of two true objects or more      (ours)
-    split      true objects that hold more than half of two predicted objects or more      (ours)
-    Rand       foreground-restricted adapted Rand F-score: among the pairs of pixels of one map that
-               are together in the prediction or in the reference, how many are in both; only pixels
-               of true objects of the class count, all that is not predicted as it is one segment
+    merged     predicted objects that hold more than half of two or more true objects
+    split      true objects that hold more than half of two or more predicted objects
+    Rand       foreground-restricted adapted Rand F-score: of the pairs of pixels that are together
+               in the prediction or in the reference, the share that is together in both; only
+               pixels of true objects of the class count, and those not predicted as the class form
+               one segment
 
 **Source:** Kirillov et al., Panoptic Segmentation, CVPR 2019 (PQ, the unique match); Caicedo et
 al., Nucleus segmentation across imaging experiments, Nature Methods 2019 (F1 over thresholds);
 Arganda-Carreras et al., Crowdsourcing the creation of image segmentation algorithms for
-connectomics, Frontiers in Neuroanatomy 2015 (the Rand score). Checked against a brute-force match
-and scikit-image's `adapted_rand_error`.
+connectomics, Frontiers in Neuroanatomy 2015 (the Rand score). The counts of merged and split
+objects are our own. Checked against a brute-force match and scikit-image's `adapted_rand_error`.
 """
 
 import dataclasses
@@ -63,11 +64,11 @@ class ObjectTotal(Measure):
 
     @classmethod
     def of(cls, num_classes: int) -> "ObjectTotal":
-        """Nothing counted yet."""
+        """A total with nothing counted yet."""
         return cls().start(Setting(num_classes))
 
     def begin(self, setting: Setting) -> None:
-        """No object yet."""
+        """Sets all counts to zero."""
 
         def zeros(*shape: int) -> Counts:
             return np.zeros((setting.num_classes, *shape), np.int64)
@@ -85,17 +86,17 @@ class ObjectTotal(Measure):
 
         Args:
             prediction: (H, W) class ids.
-            label: (H, W) class ids where `counted` holds.
-            counted: (H, W), which pixels have a label and data.
+            label: (H, W) class ids where `counted` is True.
+            counted: (H, W), True for pixels with a label and data.
             instance: (H, W) object ids, 0 = no object; None = components of the label.
 
         Raises:
-            UserError: Sizes differ, an id is negative, or ids are no whole numbers.
+            UserError: Sizes differ, an id is negative, or ids are not integers.
         """
         if instance is not None and instance.shape != label.shape:
             raise UserError(
-                f"Object ids of {instance.shape} and classes of {label.shape} pixels: both must "
-                "be of one size."
+                f"Object ids of {instance.shape} and classes of {label.shape} pixels: the sizes "
+                "must be equal."
             )
         own = None if instance is None else _of_their_class(instance, label, counted)
         for k in range(len(self.true)):
@@ -115,23 +116,23 @@ class ObjectTotal(Measure):
         self.pairs[k] += match.pairs
 
     def precision(self) -> Array:
-        """(K,) at 0.5; NaN where no object is predicted."""
+        """(K,) precision at 0.5; NaN if no object is predicted."""
         return ratio(self.matched[:, 0], self.predicted)
 
     def recall(self) -> Array:
-        """(K,) at 0.5; NaN where the reference has no object."""
+        """(K,) recall at 0.5; NaN if the reference has no object."""
         return ratio(self.matched[:, 0], self.true)
 
     def f1(self) -> Array:
-        """(K, 10) at each threshold; NaN where the reference has no object."""
+        """(K, 10) F1 at each threshold; NaN if the reference has no object."""
         return self._known(ratio(2 * self.matched, (self.true + self.predicted)[:, None]))
 
     def panoptic_quality(self) -> Array:
-        """(K,) PQ; NaN where the reference has no object."""
+        """(K,) PQ; NaN if the reference has no object."""
         return self._known(ratio(2 * self.overlap, self.true + self.predicted))
 
     def rand(self) -> Array:
-        """(K,) foreground-restricted Rand F-score, 0..1; NaN where there is no pair."""
+        """(K,) foreground-restricted Rand F-score, 0..1; NaN if there is no pair."""
         return ratio(2 * self.pairs[:, 0], self.pairs[:, 1] + self.pairs[:, 2])
 
     def columns(self) -> dict[str, NDArray[Any]]:
@@ -152,11 +153,11 @@ class ObjectTotal(Measure):
         }
 
     def rows(self, classes: Sequence[str]) -> dict[str, dict[str, float]]:
-        """Of every class that has objects in the reference."""
+        """The rows of all classes that have objects in the reference."""
         return {name: row for name, row in super().rows(classes).items() if row["true"]}
 
     def summary(self) -> str:
-        """Which objects match."""
+        """The criterion of a match."""
         return "objects: matched above IoU 0.5; mean F1 over IoU 0.5, 0.55, ..., 0.95"
 
     def points(self) -> dict[str, Array]:
@@ -177,14 +178,14 @@ class ObjectTotal(Measure):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Match:
-    """How the objects of two maps overlap; objects are numbered from 0 in the order of their ids.
+    """The overlaps of the objects of two maps; objects are numbered from 0 in order of their ids.
 
     Attributes:
         predicted_sizes: (P,) pixels of each predicted object.
         true_sizes: (T,) pixels of each true object.
-        predicted: (E,) number of the predicted object of each pair that overlaps.
+        predicted: (E,) number of the predicted object of each overlapping pair.
         true: (E,) number of the true object of each pair.
-        shared: (E,) pixels in both.
+        shared: (E,) pixels in both objects.
         pairs: Pairs of pixels inside true objects that are together in both maps, in the
             prediction, in the reference.
     """
@@ -203,12 +204,12 @@ class Match:
         return np.asarray(self.shared / either)
 
     def merged(self) -> int:
-        """Predicted objects that hold more than half of two true objects or more."""
+        """Number of predicted objects that hold more than half of two or more true objects."""
         held = 2 * self.shared > self.true_sizes[self.true]
         return int((np.bincount(self.predicted[held]) > 1).sum())
 
     def split(self) -> int:
-        """True objects that hold more than half of two predicted objects or more."""
+        """Number of true objects that hold more than half of two or more predicted objects."""
         held = 2 * self.shared > self.predicted_sizes[self.predicted]
         return int((np.bincount(self.true[held]) > 1).sum())
 
@@ -217,15 +218,15 @@ def match_objects(predicted: Ids, true: Ids) -> Match:
     """The overlaps of all objects of two maps of ids, in one pass over the pixels.
 
     Args:
-        predicted: (H, W) ids of any integers from 0 on, 0 = no object.
+        predicted: (H, W) non-negative integer ids, 0 = no object.
         true: (H, W), likewise.
 
     Raises:
-        UserError: Sizes differ, an id is negative, or ids are no whole numbers.
+        UserError: Sizes differ, an id is negative, or ids are not integers.
     """
     if predicted.shape != true.shape:
         raise UserError(
-            f"Object ids of {predicted.shape} and {true.shape} pixels: both must be of one size."
+            f"Object ids of {predicted.shape} and {true.shape} pixels: the sizes must be equal."
         )
     for ids in (predicted, true):
         if ids.dtype.kind not in "iu":
@@ -258,7 +259,7 @@ def match_objects(predicted: Ids, true: Ids) -> Match:
 
 
 def _of_their_class(instance: Ids, label: Ids, counted: Mask) -> Ids:
-    """The ids (H, W) where the label is the one that most counted pixels of the object have."""
+    """The ids (H, W), kept only where the label is the most frequent one of the object."""
     inside = counted & (instance != 0)
     _, index = np.unique(instance[inside], return_inverse=True)
     classes = label[inside].astype(np.int64)
@@ -270,6 +271,6 @@ def _of_their_class(instance: Ids, label: Ids, counted: Mask) -> Ids:
 
 
 def _pairs(sizes: Ids | NDArray[np.float64]) -> int:
-    """Ordered pairs of two pixels within the same segment, over segments of these sizes."""
+    """Number of ordered pairs of pixels within the same segment, for segments of these sizes."""
     whole = sizes.astype(np.int64)
     return int((whole * (whole - 1)).sum())

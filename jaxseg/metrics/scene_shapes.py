@@ -2,9 +2,9 @@
 
     predictions of windows, in order  ->  the scene's map  ->  every measure
 
-A window's edge would cut objects in two, so nothing is counted before a scene is complete. That
-takes some ten bytes for each pixel of the largest scene. Every process counts its share of the
-scenes, and `totals` adds the shares up, so the numbers do not depend on how many there are.
+The edge of a window would cut objects in two, so nothing is counted before a scene is complete.
+This takes about ten bytes per pixel of the largest scene. Every process counts its share of the
+scenes, and `totals` adds the shares up, so the results do not depend on the number of processes.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from jaxseg.scenes.scene import IGNORE, Scenes, Window
 
 
 class SceneShapes:
-    """Takes the predictions of a split's windows one after the other and counts whole scenes."""
+    """Receives the predictions of a split's windows one by one and counts whole scenes."""
 
     def __init__(
         self,
@@ -30,9 +30,9 @@ class SceneShapes:
 
         Args:
             scenes: The split.
-            windows: The windows to come, those of one scene in succession; see
-                `data.evaluation_windows`.
-            measures: What the maps are added to, started.
+            windows: The expected windows, those of one scene in succession; see
+                `pipeline.windows.evaluation_windows`.
+            measures: Started measures that the maps are added to.
         """
         self._scenes, self._windows = scenes, windows
         self._measures = tuple(measures)
@@ -40,7 +40,7 @@ class SceneShapes:
         self._map = np.zeros((0, 0), np.uint8)
 
     def add(self, predictions: NDArray[np.uint8]) -> None:
-        """The next windows' class ids, (B, H, W); what comes after the last window is filling."""
+        """Adds the class ids of the next windows, (B, H, W); those after the last are ignored."""
         for prediction in predictions[: len(self._windows) - self._next]:
             scene, window = self._windows[self._next]
             if self._next == 0 or self._windows[self._next - 1][0] != scene:
@@ -54,11 +54,11 @@ class SceneShapes:
                 self._count(scene)
 
     def totals(self) -> tuple[Measure, ...]:
-        """The sums over all processes; every one of them has to call it."""
+        """The measures with the sums over all processes; all of them must call it."""
         return tuple(measure.over_processes() for measure in self._measures)
 
     def _count(self, scene: int) -> None:
-        """Reads the reference by the same windows: a scene's image may not fit into memory."""
+        """Reads the reference window by window, as a scene's image may not fit into memory."""
         shape = self._scenes.size(scene)
         label, counted = np.full(shape, IGNORE, np.uint8), np.zeros(shape, bool)
         instance: NDArray[np.int32] | None = None

@@ -1,8 +1,8 @@
-"""From predictions to numbers: the confusion matrix, and the scores the field reports from it.
+"""From predictions to numbers: the confusion matrix, and the usual scores that follow from it.
 
 The device counts (`confusion_matrix`, int32, one batch), the host adds up (`ConfusionTotal`, int64,
-one split), and `scores` turns the total into IoU, F1, precision, recall and their summaries. Every
-score comes from this one matrix, so no average over batches or tiles ever enters a result.
+one split), and `scores_of` turns the total into IoU, F1, precision, recall and their summaries.
+Every score comes from this one matrix, so no result is an average over batches or tiles.
 
 Rows are the reference, columns the prediction. With N pixels in the matrix, and for class k
 TP = its diagonal, row = pixels of k in the reference, column = pixels predicted as k:
@@ -17,8 +17,8 @@ TP = its diagonal, row = pixels of k in the reference, column = pixels predicted
     kappa      (OA - e) / (1 - e), e = sum(row column) / N^2        Cohen 1960
     FWIoU      sum(row IoU) / N                     Long et al., CVPR 2015
 
-A class that neither reference nor prediction contains has no score: NaN, left out of every mean,
-and named in `Scores.absent`. A class that is only predicted is an error and counts: IoU 0, F1 0.
+A class in neither reference nor prediction has no score: it is NaN, left out of every mean, and
+listed in `Scores.absent`. A class that is only predicted is an error and counts: IoU 0, F1 0.
 """
 
 import math
@@ -43,10 +43,10 @@ def confusion_matrix(
 ) -> jax.Array:
     """Counts how often class r (row) of the reference was predicted as class p (column).
 
-    One int8 matrix product of two one-hot maps with int32 accumulation: exact up to 2^31 pixels a
-    batch, no scatter, and under a sharded batch every device counts its own pixels before one
-    (K, K) all-reduce. A pixel is left out where it is invalid, its label is IGNORE, or one of its
-    two ids is not in 0..K-1; it then matches no class and adds nothing.
+    One int8 matrix product of two one-hot maps with int32 accumulation: exact up to 2^31 pixels per
+    batch, without a scatter, and with a sharded batch every device counts its own pixels before one
+    (K, K) all-reduce. A pixel is left out if it is invalid, its label is IGNORE, or one of its two
+    ids is not in 0..K-1.
 
     Args:
         prediction: Class ids of any integer type, (B, H, W) or any other shape.
@@ -82,8 +82,8 @@ def confusion_matrix(
 class ConfusionTotal:
     """The int64 sum of many batches' matrices, on the host.
 
-    A matrix is fetched only when the next one arrives, so the host never waits for the step that it
-    has just started.
+    A matrix is fetched only when the next one arrives, so the host never waits for the step it has
+    just started.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -109,7 +109,7 @@ class ConfusionTotal:
 
 @dataclass(frozen=True)
 class Scores:
-    """What one confusion matrix says; every score is a fraction 0..1 (kappa -1..1) or NaN.
+    """The scores of one confusion matrix; each is a fraction 0..1 (kappa -1..1) or NaN.
 
     Attributes:
         classes: K names.
@@ -121,9 +121,9 @@ class Scores:
         absent: Names of the classes in neither reference nor prediction.
         miou: Mean IoU over the classes that are not absent.
         mean_f1: Mean F1 over the classes that are not absent.
-        overall_accuracy: Share of pixels predicted right.
+        overall_accuracy: Share of correctly predicted pixels.
         average_accuracy: Mean recall over the classes in the reference.
-        kappa: Cohen's kappa; NaN if reference and prediction are one and the same single class.
+        kappa: Cohen's kappa; NaN if reference and prediction consist of the same single class.
         fwiou: IoU weighted by the classes' share of the reference.
     """
 
@@ -142,7 +142,7 @@ class Scores:
     fwiou: float
 
     def summary(self) -> dict[str, float]:
-        """The six numbers about all classes, by field name."""
+        """The six scores over all classes, by field name."""
         return {name: getattr(self, name) for name in _SUMMARY}
 
     def as_json(self) -> dict[str, Any]:
@@ -157,7 +157,7 @@ class Scores:
         return {**summary, "absent": list(self.absent), "per_class": per_class}
 
     def csv_rows(self) -> list[list[str]]:
-        """A header and one row per class for `csv.writer`; a NaN is an empty cell."""
+        """A header and one row per class for `csv.writer`; NaN becomes an empty cell."""
         rows = [["class", *_COLUMNS, "support"]]
         for k, name in enumerate(self.classes):
             numbers = (_plain(getattr(self, column)[k]) for column in _COLUMNS)
@@ -274,7 +274,7 @@ def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.
 
 
 def _mean(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Over the last axis, of what is not NaN."""
+    """The mean over the last axis of the numbers that are not NaN."""
     known = ~np.isnan(numbers)
     return _ratio(np.where(known, numbers, 0).sum(axis=-1), known.sum(axis=-1))
 

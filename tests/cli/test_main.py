@@ -181,7 +181,7 @@ def test_a_run_is_evaluated_into_tables_and_pictures(
 
     metres = ["--tolerance.value", "10", "--tolerance.unit", "metres"]
     said = mistake(capsys, ["evaluate", str(copy / "run"), "--step", "latest", *metres])
-    assert "does not know how many metres a pixel has" in said
+    assert "does not state the size of a pixel in metres" in said
 
     run = ["evaluate", str(copy / "run"), "--step", "latest"]
     other = [*run, "--config", str(copy / "config.py")]

@@ -87,10 +87,10 @@ def test_tolerances_become_pixels(tolerance: Tolerance, pixels: float) -> None:
 
 
 def test_tolerances_without_meaning_are_refused() -> None:
-    with pytest.raises(UserError, match="does not know how many metres"):
+    with pytest.raises(UserError, match="does not state the size of a pixel in metres"):
         Tolerance(10, "metres").pixels(30, 40, gsd=None)
     for value in (-1.0, float("nan")):
-        with pytest.raises(UserError, match="give a number from 0 on"):
+        with pytest.raises(UserError, match="give 0 or more"):
             Tolerance(value).pixels(30, 40, gsd=None)
 
 

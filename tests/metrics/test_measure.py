@@ -302,7 +302,7 @@ class Elsewhere(Areas):
         ([Borders()], "jaxseg has a measure boundaries"),
         ([Classes()], "cannot be called 'classes'"),
         ([Elsewhere()], r"cannot be called '\.\./areas'"),
-        ([Areas], r"Areas.* is not a measure: give a value"),
+        ([Areas], r"Areas.* is not a measure: give an instance"),
     ],
 )
 def test_names_that_would_hide_other_numbers_are_rejected(given: list[Any], message: str) -> None:
