@@ -8,17 +8,17 @@
                        + ─ ReLU ─ 1x1 to one channel ─ sigmoid (B,h,w,1) ─ times skip
         decoder ─ 1x1 ─┘
 
-Two of them: `AttentionUNet` is the two-dimensional form that everyone copies, with four gates;
-`GridAttentionUNet` the authors' own, whose gates work on the coarser grid.
+There are two variants: `AttentionUNet` is the widely used two-dimensional form, with four gates;
+`GridAttentionUNet` is the authors' own, whose gates work on the coarser grid.
 
 Source: Oktay et al., Attention U-Net: Learning Where to Look for the Pancreas, MIDL 2018,
 arXiv:1804.03999. `AttentionUNet` was checked against the outputs of LeeJunHyun/Image_Segmentation's
-AttU_Net, `GridAttentionUNet` against those of ozan-oktay/Attention-Gated-Networks with layers of
-two dimensions in place of three. `AttentionUNet` is also the network of Sulaiman et al., Scientific
-Reports 14, 2024, doi:10.1038/s41598-024-72712-5, on the breast ultrasound images of BUSI, as far as
-its abstract tells: four decoder blocks and gates.
+AttU_Net, `GridAttentionUNet` against those of ozan-oktay/Attention-Gated-Networks with 2D instead
+of 3D layers. According to its abstract (four decoder blocks and gates), `AttentionUNet` is also the
+network of Sulaiman et al., Scientific Reports 14, 2024, doi:10.1038/s41598-024-72712-5, for the
+breast ultrasound images of BUSI.
 
-Differences from the paper: those of each network stand in its docstring.
+Differences from the paper: see the docstring of each network.
 """
 
 import functools
@@ -36,18 +36,17 @@ from jaxseg.models.unet import DoubleConv
 class AttentionUNet(nn.Module):
     """Four gates: (B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
 
-    Differences from the paper, all of LeeJunHyun's AttU_Net: the skip at full resolution has a gate
-    too; a gate is driven by the decoder's features at the skip's own resolution, so nothing in it
-    is resized; its convolutions are normalised; features grow by repeating pixels and a 3x3
-    convolution; no deep supervision.
+    Differences from the paper, all as in LeeJunHyun's AttU_Net: the skip at full resolution has a
+    gate, too; the gating signal is the decoder's features at the skip's resolution, so nothing in
+    the gate is resized; its convolutions are normalised; upsampling repeats pixels and applies a
+    3x3 convolution; no deep supervision.
 
     Attributes:
         num_classes: K.
         features: Channels at full resolution; each pooling doubles them.
-        gates: Whether skips are gated; without them the network is what gates are judged against.
-        dtype: What is computed in; parameters, batch statistics and logits are float32.
-        remat: Whether to compute blocks anew in the backward pass: less memory, a quarter more
-            work.
+        gates: Whether skips are gated; without gates the network is a baseline.
+        dtype: Compute dtype; parameters, batch statistics and logits are float32.
+        remat: Whether to recompute blocks in the backward pass: less memory, a quarter more work.
     """
 
     num_classes: int
@@ -58,7 +57,7 @@ class AttentionUNet(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
-        """Logits of each pixel; any H and W, the edge repeated inside up to multiples of 16.
+        """Logits of each pixel; any H and W, edge-padded internally to multiples of 16.
 
         Args:
             image: (B, H, W, C) float32.
@@ -77,7 +76,7 @@ class AttentionUNet(nn.Module):
         height, width = image.shape[1:3]
 
         def beside(x: Array, skip: Array, level: int) -> Array:
-            """The skip, gated by the decoder's features, and these."""
+            """The skip, gated by the decoder's features, concatenated with these."""
             if self.gates:
                 skip = Gate(skip.shape[-1] // 2, conv, norm, name=f"gate{level}")(skip, x)
             return jnp.concatenate((skip, x), axis=-1)
@@ -103,10 +102,10 @@ class AttentionUNet(nn.Module):
 
 
 class Gate(nn.Module):
-    """skip * sigmoid(psi(ReLU(Wx skip + Wg signal))), one number per pixel for all channels.
+    """skip * sigmoid(psi(ReLU(Wx skip + Wg signal))), one gate per pixel for all channels.
 
     Attributes:
-        features: Channels inside.
+        features: Hidden channels.
         conv: Makes a convolution.
         norm: Makes a normalisation; it follows each of the three convolutions.
     """
@@ -126,7 +125,7 @@ class Gate(nn.Module):
 
 
 class UpConv(nn.Module):
-    """Each pixel four times, convolution 3x3, normalisation, ReLU.
+    """Nearest-neighbour upsampling by 2, 3x3 convolution, normalisation, ReLU.
 
     Attributes:
         features: Output channels.
@@ -148,21 +147,20 @@ class UpConv(nn.Module):
 class GridAttentionUNet(nn.Module):
     """Gates on a coarser grid: (B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
 
-    Three skips are gated, the one at full resolution is not. The lowest gate is driven by the
-    bottleneck, the others by the decoder stage below. Logits of all four decoder stages are
-    resized, stacked and weighed by one more convolution.
+    Three skips are gated, the one at full resolution is not. The gating signal of the lowest gate
+    comes from the bottleneck, those of the others from the decoder stage below. Logits of all four
+    decoder stages are resized, stacked and combined by one more convolution.
 
-    Differences from the paper: those of the authors' unet_CT_multi_att_dsv: two gates side by side
-    on each skip, and the stacked logits. Two dimensions instead of three: with kernels of three
-    dimensions it would have exactly the parameters of theirs.
+    Differences from the paper, as in the authors' unet_CT_multi_att_dsv: two parallel gates on each
+    skip, and the stacked logits. Two dimensions instead of three: with 3D kernels it would have
+    exactly as many parameters as theirs.
 
     Attributes:
         num_classes: K.
         features: Channels at full resolution; each pooling doubles them.
-        gates: Gates side by side on each skip.
-        dtype: What is computed in; parameters, batch statistics and logits are float32.
-        remat: Whether to compute blocks anew in the backward pass: less memory, a quarter more
-            work.
+        gates: Number of parallel gates on each skip.
+        dtype: Compute dtype; parameters, batch statistics and logits are float32.
+        remat: Whether to recompute blocks in the backward pass: less memory, a quarter more work.
     """
 
     num_classes: int
@@ -173,7 +171,7 @@ class GridAttentionUNet(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
-        """Logits of each pixel; any H and W, the edge repeated inside up to multiples of 16.
+        """Logits of each pixel; any H and W, edge-padded internally to multiples of 16.
 
         Args:
             image: (B, H, W, C) float32.
@@ -216,10 +214,10 @@ class GridAttentionUNet(nn.Module):
 
 
 class GridGates(nn.Module):
-    """Grid gates side by side, fused by a 1x1 convolution, normalisation and ReLU.
+    """Parallel grid gates, fused by a 1x1 convolution, normalisation and ReLU.
 
     Attributes:
-        gates: Their number.
+        gates: Number of gates.
         conv: Makes a convolution.
         norm: Makes a normalisation.
     """
@@ -265,5 +263,5 @@ class GridGate(nn.Module):
 
 
 def beside_doubled(skip: Array, x: Array) -> Array:
-    """The skip, and the features at its size: (B, h, w, S), (B, h/2, w/2, C) -> (B, h, w, S+C)."""
+    """Skip and resized features: (B, h, w, S), (B, h/2, w/2, C) -> (B, h, w, S + C)."""
     return jnp.concatenate((skip, resize(x, (skip.shape[1], skip.shape[2]))), axis=-1)

@@ -1,4 +1,4 @@
-"""CHWS-UNet: skips are weighed along channels, height and width, and in the plane of the others.
+"""CHWS-UNet: skips are weighted along channels, height and width, and in the plane of the others.
 
     (B,H,W,C) ─ block f ───────────────── CHWS ── concat ─ block f ─ 1x1 ─ (B,H,W,K)
                    └ pool ─ block 2f ─ CHWS ─ concat ─ block 2f ─ up ┘
@@ -14,11 +14,11 @@ Source: Yu et al., channel-height-width-spatial attention, Engineering Applicati
 Intelligence 2024, doi:10.1016/j.engappai.2024.108751. With `axis="reshape"` checked against the
 outputs of the authors' code (Frankyu666666/CHWS-UNet).
 
-Differences from the paper: the authors' code brings rows and columns to the channels' place by
-`reshape`, which moves no axis but cuts the memory into other pieces, and normalises each row and
-column by itself, so it takes images of 256 x 256 only. `axis="reshape"` does the same.
-`axis="permute"` is what the name says, and takes any size: axes are exchanged, and the
-normalisation, ours, is that of the channels. The base network is LeeJunHyun's U-Net.
+Differences from the paper: the authors' code moves rows and columns to the channel axis by
+`reshape`, which reinterprets the memory instead of exchanging axes, and it normalises each row and
+column separately, so it only accepts images of 256 x 256. `axis="reshape"` does the same.
+`axis="permute"` exchanges the axes, as the paper's title suggests, and accepts any size; it
+normalises channels, which is our choice. The base network is LeeJunHyun's U-Net.
 """
 
 import functools
@@ -36,10 +36,10 @@ from jaxseg.models.parts.resampling import largest, max_pool2x2, pad_to_multiple
 from jaxseg.models.unet import DoubleConv
 
 Axis = Literal["permute", "reshape"]
-"""How rows and columns come to the channels' place: exchanged, or as in the authors' code."""
+"""How rows and columns become channels: by exchanging axes, or as in the authors' code."""
 
 SIDE = 256
-"""Rows and columns of the images that the authors' code takes."""
+"""Rows and columns of the images that the authors' code accepts."""
 
 
 class CHWSUNet(nn.Module):
@@ -48,13 +48,12 @@ class CHWSUNet(nn.Module):
     Attributes:
         num_classes: K.
         features: Channels at full resolution; each pooling doubles them.
-        attention: What weighs the skips: `chws`; `lcam`, its channel attention alone, the paper's
-            LCAM-UNet; or nothing. Means and maxima span the whole input, so logits of a tile and of
-            the whole scene differ by design.
-        axis: How CHWS reads height and width.
-        dtype: What is computed in; parameters, batch statistics and logits are float32.
-        remat: Whether to compute blocks anew in the backward pass: less memory, a quarter more
-            work.
+        attention: Attention on the skips: `chws`; `lcam`, only its channel attention, as in the
+            paper's LCAM-UNet; or none. Means and maxima are over the whole input, so logits of a
+            tile and of the whole scene differ by design.
+        axis: How CHWS turns height and width into channels.
+        dtype: Compute dtype; parameters, batch statistics and logits are float32.
+        remat: Whether to recompute blocks in the backward pass: less memory, a quarter more work.
     """
 
     num_classes: int
@@ -66,7 +65,7 @@ class CHWSUNet(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
-        """Logits of each pixel; any H and W, the edge repeated inside up to multiples of 16.
+        """Logits of each pixel; any H and W, edge-padded internally to multiples of 16.
 
         Args:
             image: (B, H, W, C) float32; with `axis="reshape"` of 256 x 256 pixels.
@@ -103,7 +102,7 @@ class CHWSUNet(nn.Module):
             elif (height, width) != (SIDE, SIDE):
                 raise UserError(
                     f'Image of {height} x {width} pixels: axis="reshape" is the authors\' code, '
-                    f"which takes {SIDE} x {SIDE} only. Cut or pad the image, or take "
+                    f"which accepts {SIDE} x {SIDE} only. Crop or pad the image, or use "
                     'axis="permute", which accepts any size.'
                 )
         x = pad_to_multiple(image, 16)
@@ -127,12 +126,12 @@ class CHWSUNet(nn.Module):
 
 
 class CHWS(nn.Module):
-    """Mean of three units that weigh along channels, rows and columns: (B, h, w, C) -> the same.
+    """Mean of three units that weight channels, rows and columns: (B, h, w, C) -> the same.
 
     Attributes:
-        axis: How rows and columns come to the channels' place.
-        side: Rows and columns that the authors' code has here, which decide how many neighbours
-            LCAM's convolution of rows and columns reaches.
+        axis: How rows and columns become channels.
+        side: Rows and columns at this level in the authors' code, which determine the taps of
+            LCAM's convolution along rows and columns.
         conv: Makes a convolution.
         norm: Makes a normalisation.
     """
@@ -150,7 +149,7 @@ class CHWS(nn.Module):
         by_channel = nn.relu(
             self.norm(name="channel_norm")(unit(taps(x.shape[-1]), name="channel")(x))
         )
-        if self.axis == "permute":  # the axis at the end is the one in the channels' place
+        if self.axis == "permute":  # the last axis is treated as channels
             by_row = unit(reach, name="height")(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
             by_column = unit(reach, name="width")(x.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
             by_row = nn.relu(self.norm(name="by_row_norm")(by_row))
@@ -162,9 +161,9 @@ class CHWS(nn.Module):
         return self.norm(name="norm")(nn.relu(x))
 
     def _reshaped(self, x: Array, name: str, order: str) -> Array:
-        """The authors' unit of rows or columns, whose memory is read in another order."""
+        """The authors' unit for rows or columns, with their memory layout."""
         sizes = dict(zip("bhwc", x.shape, strict=True))
-        y = x.transpose(0, 3, 1, 2)  # their memory is (B, C, h, w)
+        y = x.transpose(0, 3, 1, 2)  # their layout is (B, C, h, w)
         first, second, third = (sizes[letter] for letter in order[1:])
         y = y.reshape(x.shape[0], first, second, third).transpose(0, 2, 3, 1)
         y = Unit(taps(self.side), self.conv, name=name)(y)
@@ -173,10 +172,10 @@ class CHWS(nn.Module):
 
 
 class Unit(nn.Module):
-    """Weighs channels, then places: (B, h, w, C) -> (B, h, w, C), whatever the axes mean.
+    """Weights channels, then positions: (B, h, w, C) -> (B, h, w, C), whatever the axes mean.
 
     Attributes:
-        taps: Channels that LCAM's convolution reaches.
+        taps: Number of channels that LCAM's convolution spans.
         conv: Makes a convolution.
     """
 
@@ -196,7 +195,7 @@ class LCAM(nn.Module):
     """Light channel attention: x * sigmoid(c(mean) + c(maximum)), (B, h, w, C) -> (B, h, w, C).
 
     Attributes:
-        taps: Channels that the shared convolution c reaches, odd.
+        taps: Number of channels that the shared convolution c spans, odd.
     """
 
     taps: int
@@ -217,6 +216,6 @@ class LCAM(nn.Module):
 
 
 def taps(channels: int) -> int:
-    """Taps of LCAM's convolution: half the binary logarithm of the channels, odd, 3 at least."""
+    """Taps of LCAM's convolution: about half the binary logarithm of the channels, odd, >= 3."""
     width = max(3, int(abs((math.log2(channels) + 1) / 2)))
     return width + 1 if width % 2 == 0 else width

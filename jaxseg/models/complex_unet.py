@@ -9,10 +9,10 @@ Wu, Zhang, Liang, Li, Pixel-Wise PolSAR Image Classification via a Novel Complex
 Convolutional Network, Remote Sensing 2019, arXiv:1909.13299, for complex segmentation of
 polarimetric SAR. The form is that of Ronneberger, Fischer, Brox, U-Net, MICCAI 2015.
 
-Differences from the papers: this network is ours; Cao's has no skips. Poolings are means where
-Cao's are maxima, because a mean keeps phases and needs no comparison of complex numbers; upsampling
-is a complex 1x1 convolution and repetition where Cao's puts values where maxima were; logits are a
-real convolution of all parts.
+Differences from the papers: this network is our design; Cao's has no skips. Pooling takes means
+instead of Cao's maxima, because a mean keeps phases and needs no comparison of complex numbers;
+upsampling is a complex 1x1 convolution and repetition instead of Cao's unpooling to the positions
+of the maxima; logits are a real convolution of real and imaginary parts.
 """
 
 import functools
@@ -28,24 +28,24 @@ from jaxseg.models.parts.layers import Conv, Dtype, LayerOf
 from jaxseg.models.parts.resampling import pad_to_multiple, repeat2x2
 
 Activation = Literal["crelu", "modrelu"]
-"""ReLU of real and imaginary parts apart, or of the modulus with a learned offset."""
+"""ReLU of real and imaginary parts separately, or of the modulus with a learned offset."""
 
 
 class ComplexUNet(nn.Module):
     """(B, H, W, C) real bands, of which the last are pairs -> (B, H, W, K) float32 logits.
 
     `pairs=3` reads the nine bands of a coherency matrix: T11, T22, T33 are real, T12, T13, T23
-    complex. Standardise the parts of a pair alike and without an offset, or phases will turn.
+    complex. Standardise both parts of a pair by the same factor and without an offset, as phases
+    change otherwise.
 
     Attributes:
         num_classes: K.
-        pairs: How many complex numbers the bands end with, each as real part, imaginary part; the
-            bands before them are real, with no imaginary part.
+        pairs: Number of complex values at the end of the bands, each as real part, imaginary part;
+            the bands before them are real.
         features: Complex channels at full resolution; each pooling doubles them.
-        activation: What follows the normalisations.
-        dtype: What is computed in; parameters, batch statistics and logits are float32.
-        remat: Whether to compute blocks anew in the backward pass: less memory, a quarter more
-            work.
+        activation: Activation after each normalisation.
+        dtype: Compute dtype; parameters, batch statistics and logits are float32.
+        remat: Whether to recompute blocks in the backward pass: less memory, a quarter more work.
     """
 
     num_classes: int
@@ -57,7 +57,7 @@ class ComplexUNet(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
-        """Logits of each pixel; any H and W, the edge repeated inside up to multiples of 16.
+        """Logits of each pixel; any H and W, edge-padded internally to multiples of 16.
 
         Args:
             image: (B, H, W, C) float32.
@@ -97,11 +97,11 @@ class ComplexUNet(nn.Module):
 
 
 class ComplexBlock(nn.Module):
-    """Twice convolution 3x3, normalisation, activation: (B, H, W, 2 C) -> (B, H, W, 2 features).
+    """Two times 3x3 convolution, normalisation, activation, with 2 C -> 2 features real channels.
 
     Attributes:
         features: Complex output channels.
-        activation: Which one.
+        activation: The activation.
         conv: Makes a complex convolution.
         norm: Makes a complex normalisation.
     """
@@ -121,7 +121,7 @@ class ComplexBlock(nn.Module):
 
 
 def as_complex(image: Array, pairs: int) -> Array:
-    """Real bands, then pairs -> real parts, then imaginary parts: (..., C) -> (..., 2 (C - pairs)).
+    """Real bands and pairs -> real parts, then imaginary parts: (..., C) -> (..., 2 (C - pairs)).
 
     Raises:
         UserError: There are fewer bands than the pairs need.

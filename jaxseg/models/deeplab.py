@@ -9,14 +9,14 @@ Source: Chen, Papandreou, Schroff, Adam, Rethinking Atrous Convolution for Seman
 Segmentation, 2017, arXiv:1706.05587, in the form of torchvision's deeplabv3_resnet50, against which
 outputs were checked.
 
-Differences from the paper, all torchvision's: a 3x3 convolution between pyramid and logits; dropout
-0.5 after the pyramid; no multi-grid by default, and then atrous rates start one block late
-(`ResNet.rates`); an auxiliary head on layer3. The paper's own: `multi_grid=(1, 2, 4)`,
-`output_stride=16` in training.
+Differences from the paper, all as in torchvision: a 3x3 convolution between pyramid and logits;
+dropout 0.5 after the pyramid; no multi-grid by default, in which case atrous rates start one block
+late (`ResNet.rates`); an auxiliary head on layer3. The paper's settings are `multi_grid=(1, 2, 4)`
+and `output_stride=16` in training.
 
-The same parameters as segmentation_models_pytorch's DeepLabV3 gives them, checked against it:
-`first_rate="own", align_corners=True`. A file of the one opens in the form of the other, and
-answers otherwise.
+The form of segmentation_models_pytorch's DeepLabV3, checked against it, is
+`first_rate="own", align_corners=True`. Both forms have the same parameters: weights of one load
+into the other but give different logits.
 """
 
 import functools
@@ -41,18 +41,18 @@ class DeepLabV3(nn.Module):
         output_stride: Ratio of the image's size to that of the features; 8 is finer and 3 to 4
             times the work of 16.
         atrous_rates: Rates of the pyramid's 3x3 convolutions, any number of them; None = 12, 24, 36
-            at stride 8 and 6, 12, 18 at 16.
+            at stride 8 and 6, 12, 18 at stride 16.
         multi_grid: Factors of the rates in layer4; the paper's best is (1, 2, 4).
         first_rate: Atrous rate of the first block of a layer whose stride became a rate.
         features: Channels of pyramid and head.
-        align_corners: Whether logits are enlarged corner centre on corner centre.
+        align_corners: Whether logits are enlarged with corner centres aligned.
         aux_head: Whether to add logits from layer3, sown as `aux_logits`, for an auxiliary loss.
         dropout: Share of the pyramid's features dropped in training; needs the rng `dropout`.
-        dtype: What is computed in; parameters, batch statistics and logits are float32.
-        freeze_batch_norm: Whether training uses the running statistics as they are, as the paper's
-            second stage does.
-        remat: Whether to compute ResNet blocks anew in the backward pass: less memory, a quarter
-            more work.
+        dtype: Compute dtype; parameters, batch statistics and logits are float32.
+        freeze_batch_norm: Whether training uses the fixed running statistics, as in the paper's
+            second stage.
+        remat: Whether to recompute ResNet blocks in the backward pass: less memory, a quarter more
+            work.
     """
 
     num_classes: int
@@ -73,12 +73,12 @@ class DeepLabV3(nn.Module):
     def __call__(self, image: Array, *, train: bool) -> Array:
         """Logits of each pixel; any H and W.
 
-        The pyramid's image mean spans the whole input: logits of a tile and of the whole scene
+        The pyramid's image mean is over the whole input: logits of a tile and of the whole scene
         differ by design.
 
         Args:
             image: (B, H, W, C) float32.
-            train: Whether batch normalisation uses the batch's statistics and dropout drops.
+            train: Whether batch normalisation uses the batch's statistics and dropout is active.
 
         Returns:
             (B, H, W, K) float32 logits.
@@ -117,17 +117,17 @@ class DeepLabV3(nn.Module):
 
 
 def usual_rates(output_stride: Literal[8, 16]) -> tuple[int, ...]:
-    """The papers' rates of the pyramid: in pixels of the image the same at both strides."""
+    """The papers' rates of the pyramid, which reach equally far in the image at both strides."""
     return (12, 24, 36) if output_stride == 8 else (6, 12, 18)
 
 
 class AtrousPyramid(nn.Module):
-    """Atrous spatial pyramid pooling: what surrounds a pixel, seen at five scales.
+    """Atrous spatial pyramid pooling: the surroundings of a pixel at several scales.
 
     Attributes:
         rates: Atrous rates of the 3x3 branches.
         conv: Makes a convolution.
-        atrous_conv: Makes those of the 3x3 branches, which may be separable.
+        atrous_conv: Makes a convolution of the 3x3 branches, which may be separable.
         norm: Makes a normalisation.
         features: Channels of each branch and of the result.
     """

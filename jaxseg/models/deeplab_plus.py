@@ -8,8 +8,8 @@ Source: Chen, Zhu, Papandreou, Schroff, Adam, Encoder-Decoder with Atrous Separa
 Semantic Image Segmentation, ECCV 2018, arXiv:1802.02611. The default is the form of
 VainF/DeepLabV3Plus-Pytorch; outputs were checked against it and segmentation_models_pytorch.
 
-The forms differ in a few fields. The paper's is that of its authors' code on a ResNet (the paper's
-best encoder is an Xception); its outputs were not compared:
+The forms differ in a few fields. The paper's form is that of the authors' code on a ResNet (the
+paper's best encoder is an Xception); its outputs were not compared:
 
     field            VainF       smp             paper
     separable        False       True            True
@@ -21,7 +21,7 @@ best encoder is an Xception); its outputs were not compared:
     atrous_rates     None        (12, 24, 36)    None
     dropout          0.1         0.5             0.1
 
-Differences from the paper's code in its form: no normalisation and ReLU within a separable
+Differences of the paper's form from the authors' code: no normalisation and ReLU within a separable
 convolution, and the pyramid's image mean comes last, not first.
 """
 
@@ -46,21 +46,21 @@ class DeepLabV3Plus(nn.Module):
         backbone: The ResNet to use.
         output_stride: Ratio of the image's size to that of the pyramid's features.
         atrous_rates: Rates of the pyramid's 3x3 convolutions, any number of them; None = 12, 24, 36
-            at stride 8 and 6, 12, 18 at 16.
+            at stride 8 and 6, 12, 18 at stride 16.
         multi_grid: Factors of the rates in layer4.
         first_rate: Atrous rate of the first block of a layer whose stride became a rate.
         features: Channels of pyramid and decoder.
-        separable: Whether the 3x3 convolutions of pyramid and decoder are depthwise, then 1x1: a
-            sixth of the pyramid's parameters.
+        separable: Whether the 3x3 convolutions of pyramid and decoder are separable (depthwise,
+            then 1x1), with a sixth of the pyramid's parameters.
         pyramid_conv: Whether one more 3x3 convolution follows the pyramid.
-        decoder_convs: 3x3 convolutions after the concatenation.
+        decoder_convs: Number of 3x3 convolutions after the concatenation.
         low_first: Whether the concatenation begins with the fine features, not the pyramid's.
-        align_corners: Whether features and logits are enlarged corner centre on corner centre.
+        align_corners: Whether features and logits are enlarged with corner centres aligned.
         dropout: Share of the pyramid's features dropped in training; needs the rng `dropout`.
-        dtype: What is computed in; parameters, batch statistics and logits are float32.
-        freeze_batch_norm: Whether training uses the running statistics as they are.
-        remat: Whether to compute ResNet blocks anew in the backward pass: less memory, a quarter
-            more work.
+        dtype: Compute dtype; parameters, batch statistics and logits are float32.
+        freeze_batch_norm: Whether training uses the fixed running statistics.
+        remat: Whether to recompute ResNet blocks in the backward pass: less memory, a quarter more
+            work.
     """
 
     num_classes: int
@@ -84,12 +84,12 @@ class DeepLabV3Plus(nn.Module):
     def __call__(self, image: Array, *, train: bool) -> Array:
         """Logits of each pixel; any H and W.
 
-        The pyramid's image mean spans the whole input: logits of a tile and of the whole scene
+        The pyramid's image mean is over the whole input: logits of a tile and of the whole scene
         differ by design.
 
         Args:
             image: (B, H, W, C) float32.
-            train: Whether batch normalisation uses the batch's statistics and dropout drops.
+            train: Whether batch normalisation uses the batch's statistics and dropout is active.
 
         Returns:
             (B, H, W, K) float32 logits.

@@ -10,10 +10,10 @@ Source: Chaurasia, Culurciello, LinkNet: Exploiting Encoder Representations for 
 Segmentation, VCIP 2017, arXiv:1707.03718, in the form of e-lab/pytorch-linknet's LinkNetBase,
 against which outputs were checked.
 
-Differences from the paper: with `form="pytorch"`, those of that port: no biases in the decoders.
-`form="torch7"` is the authors' first code: biases, and normalisation with epsilon 1e-3 outside of
-the encoder; no outputs of it were at hand to check against. Its ReLU after every sum is left out,
-because it does nothing: both summands come from a ReLU.
+Differences from the paper: `form="pytorch"` has no biases in the decoders, as in that port.
+`form="torch7"` is the authors' first code, with biases, and normalisation with epsilon 1e-3 outside
+the encoder; its outputs were not available for comparison. Its ReLU after every sum is left out,
+because both summands come from a ReLU and it has no effect.
 """
 
 import functools
@@ -34,10 +34,10 @@ class LinkNet(nn.Module):
     Attributes:
         num_classes: K.
         backbone: The ResNet to use; the paper's is ResNet-18.
-        form: Whose code to follow, the PyTorch port's or the authors' first one in Torch7.
-        dtype: What is computed in; parameters, batch statistics and logits are float32.
-        remat: Whether to compute ResNet and decoder blocks anew in the backward pass: less memory,
-            a quarter more work.
+        form: Which code to follow: the PyTorch port or the authors' first code in Torch7.
+        dtype: Compute dtype; parameters, batch statistics and logits are float32.
+        remat: Whether to recompute ResNet and decoder blocks in the backward pass: less memory, a
+            quarter more work.
     """
 
     num_classes: int
@@ -48,7 +48,7 @@ class LinkNet(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
-        """Logits of each pixel; any H and W, the edge repeated inside up to multiples of 32.
+        """Logits of each pixel; any H and W, edge-padded internally to multiples of 32.
 
         Args:
             image: (B, H, W, C) float32.
@@ -86,14 +86,14 @@ class LinkNet(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Through a quarter of the channels to the double size: (B, h, w, m) -> (B, 2h, 2w, features).
+    """Upsampling by 2 with a quarter of the channels: (B, h, w, m) -> (B, 2h, 2w, features).
 
     Attributes:
         features: Output channels, n.
         conv: Makes a convolution.
         up: Makes a transposed convolution.
         norm: Makes a normalisation.
-        stride: How much larger the output is.
+        stride: Ratio of the output's size to the input's.
     """
 
     features: int

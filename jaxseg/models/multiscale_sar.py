@@ -8,17 +8,17 @@
                                       └ after the last step: synthesis ─ denoised y
 
 Source: Duan, Tao, Han, Qin, Lu, Multi-Scale Convolutional Neural Network for SAR Image Semantic
-Segmentation, GLOBECOM 2018, as far as its abstract tells: a noise-removal stage trained by a
-sparse-representation loss, convolutions of several scales, features of different scales and depths
-concatenated, pixels classified, all of it end to end. The coder unrolls Gregor and LeCun, Learning
-Fast Approximations of Sparse Coding, ICML 2010, in convolutions. No reference implementation is
-known.
+Segmentation, GLOBECOM 2018, as described in its abstract: a noise-removal stage trained with a
+sparse-representation loss, convolutions of several scales, concatenated features of different
+scales and depths, classified pixels, all of it end to end. The coder unrolls Gregor and LeCun,
+Learning Fast Approximations of Sparse Coding, ICML 2010, with convolutions. No reference
+implementation is known.
 
-Differences from the paper: its abstract gives no layers, widths or weights. Ours are: a logarithmic
-input, whose speckle is additive; the form of the coder, its three steps and 32 atoms of 7x7; atoms
-that span all bands, because an edge in one polarisation is an edge in the others; per scale three
-convolutions of 32, 64 and 64 channels, of 3x3, 5x5 or 7x7; 128 channels between; the weights of the
-losses.
+Differences from the paper: its abstract states no layers, widths or weights. Our choices are: a
+logarithmic input, in which speckle is additive; the form of the coder, its three steps and 32 atoms
+of 7x7; atoms that span all bands, because an edge in one polarisation is an edge in the others; per
+scale three convolutions of 32, 64 and 64 channels, of 3x3, 5x5 or 7x7; 128 hidden channels; the
+weights of the losses.
 """
 
 import functools
@@ -37,22 +37,22 @@ from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
 class MultiscaleSAR(nn.Module):
     """(B, H, W, C) standardised log-intensity -> (B, H, W, K) float32 logits.
 
-    The sparse-representation loss leaves as `regularizers`/`sparse`, already weighted: the training
-    step adds whatever a network sows there to the loss.
+    The sparse-representation loss is sown as `regularizers`/`sparse`, already weighted: the
+    training step adds everything that a network sows there to the loss.
 
     Attributes:
         num_classes: K.
         features: Channels of the three convolutions of each scale.
-        kernel_sizes: The scales.
+        kernel_sizes: Kernel size of each scale.
         hidden: Channels between the concatenated features and the logits.
         atoms: Size of the denoiser's dictionary.
         sparse_weight: Factor of the sparse-representation loss in the total.
-        sparsity: Price of a code's absolute value in that loss, against the squared error; in
-            standard deviations of the image. About twice the deviation of its speckle, which is
-            0.55 for the 4 looks of landscape's `sar`.
-        dtype: What is computed in; parameters, batch statistics and logits are float32.
-        remat: Whether to compute the denoiser and the scales anew in the backward pass: less
-            memory, a quarter more work.
+        sparsity: Weight of a code's absolute value in that loss, relative to the squared error; in
+            standard deviations of the image. About twice the standard deviation of its speckle,
+            which is 0.55 for the 4 looks of landscape's `sar`.
+        dtype: Compute dtype; parameters, batch statistics and logits are float32.
+        remat: Whether to recompute the denoiser and the scales in the backward pass: less memory, a
+            quarter more work.
     """
 
     num_classes: int
@@ -69,8 +69,8 @@ class MultiscaleSAR(nn.Module):
     def __call__(self, image: Array, *, train: bool) -> Array:
         """Logits of each pixel; any H and W.
 
-        Pixels without data, which are 0, count in the sparse-representation loss and cost nothing
-        there.
+        Pixels without data, which are 0, are included in the sparse-representation loss but add
+        nothing to it.
 
         Args:
             image: (B, H, W, C) float32.
@@ -104,17 +104,18 @@ class MultiscaleSAR(nn.Module):
 class Denoiser(nn.Module):
     """Sparse coding in a few learned steps: (B, H, W, C) -> the same, denoised, and its codes.
 
-    Each step is one of iterative soft thresholding, a <- soft(a - W (D a - y), t), on the way to
-    the codes of least ||y - D a||^2 + sparsity |a|_1. D, W and the thresholds t are learned; atoms
-    of D have norm 1, or codes could shrink for nothing. W starts as the adjoint of D over its
-    largest expected gain and the thresholds at sparsity / 2 over it, with which the steps converge.
+    Each step is one of iterative soft thresholding, a <- soft(a - W (D a - y), t), towards the
+    codes that minimise ||y - D a||^2 + sparsity |a|_1. D, W and the thresholds t are learned; atoms
+    of D have norm 1, because codes could otherwise shrink at no cost. W is initialised with the
+    adjoint of D divided by its largest expected gain, and the thresholds with sparsity / 2 divided
+    by it, with which the steps converge.
 
     Attributes:
         atoms: Size of the dictionary.
-        sparsity: Price of a code's absolute value, against the squared error.
+        sparsity: Weight of a code's absolute value, relative to the squared error.
         size: Rows and columns of an atom, odd.
-        steps: Number of steps; all share their parameters.
-        dtype: What is computed in.
+        steps: Number of steps, which share their parameters.
+        dtype: Compute dtype.
     """
 
     atoms: int = 32
@@ -127,10 +128,10 @@ class Denoiser(nn.Module):
     def __call__(self, y: Array) -> tuple[Array, Array]:
         """(B, H, W, C) -> (B, H, W, C), (B, H, W, atoms)."""
         bands = y.shape[-1]
-        # Random atoms of norm 1 amplify at most by this, squared (Marchenko and Pastur 1967).
+        # Largest squared gain of random atoms of norm 1 (Marchenko and Pastur 1967).
         gain = (1 + math.sqrt(self.atoms / bands)) ** 2
         shape = (self.size, self.size, self.atoms, bands)
-        # Parameters are of order 1, whatever they are scaled to: Adam's steps know no other size.
+        # Parameters are of order 1 before scaling, because Adam's steps do not adapt to their size.
         synthesis = self.param("synthesis", nn.initializers.normal(1.0), shape)
         analysis = self.param("analysis", lambda _: adjoint(synthesis))
         log_threshold = self.param("log_threshold", nn.initializers.zeros, (self.atoms,))
@@ -148,11 +149,11 @@ class Denoiser(nn.Module):
 
 
 class Scale(nn.Module):
-    """Three times convolution, normalisation, ReLU; all three leave, beside one another.
+    """Three times convolution, normalisation, ReLU; the outputs of all three are concatenated.
 
     Attributes:
-        features: Channels of each.
-        kernel_size: Of all three.
+        features: Channels of each convolution.
+        kernel_size: Kernel size of all convolutions.
         conv: Makes a convolution.
         norm: Makes a normalisation.
     """
@@ -174,7 +175,7 @@ class Scale(nn.Module):
 
 
 def soft(a: Array, threshold: Array) -> Array:
-    """What exceeds the threshold, above or below: sign(a) max(|a| - threshold, 0)."""
+    """Soft thresholding: sign(a) max(|a| - threshold, 0)."""
     return nn.relu(a - threshold) - nn.relu(-a - threshold)
 
 
@@ -184,7 +185,7 @@ def adjoint(kernel: Array) -> Array:
 
 
 def sparse_loss(image: Array, denoised: Array, codes: Array, sparsity: float) -> Array:
-    """||image - denoised||^2 + sparsity |codes|_1 per number of the image, a float32 scalar.
+    """||image - denoised||^2 + sparsity |codes|_1 per value of the image, a float32 scalar.
 
     Args:
         image: (B, H, W, C).
@@ -197,7 +198,7 @@ def sparse_loss(image: Array, denoised: Array, codes: Array, sparsity: float) ->
 
 
 def denoised(model: MultiscaleSAR, variables: VariableDict, image: Array) -> Array:
-    """What the network's first stage makes of an image, for a person to look at or to measure.
+    """The image after the network's first stage, for inspection and measurements.
 
     Args:
         model: The network.

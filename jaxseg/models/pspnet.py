@@ -1,4 +1,4 @@
-"""PSPNet: what a pixel is depends on the scene, so it sees the means of the areas it lies in.
+"""PSPNet: the class of a pixel depends on the scene, so it sees the means of areas around it.
 
     PSPNet
     (B,H,W,C) ─ ResNet, /8 ┬ layer4 ┬ means of 1, 4, 9, 36 areas ─ 1x1, C/4 ─ resize ┐
@@ -7,18 +7,18 @@
     LecturePSPNet
     (B,H,W,C) ─ ResNet, /8 ┬ layer4 ┬ means of areas ─ 1x1, C ─ resize ┐
                            │        └───────────────────────── concat ─┴ 1x1 ─ x2 ─ x2 ─ x2 ─ 1x1
-                           └ layer3 ─ maximum ─ which classes the image holds (training only)
+                           └ layer3 ─ maximum ─ classes present in the image (training only)
 
 Source: Zhao, Shi, Qi, Wang, Jia, Pyramid Scene Parsing Network, CVPR 2017, arXiv:1612.01105, in the
 form of hszhao/semseg, the first author's, against which outputs were checked; `LecturePSPNet`
 against those of Lextal/pspnet-pytorch.
 
-Differences from the paper, PSPNet's: any H and W. Logits are stretched over the image corner on
-corner, as in semseg, which therefore asks for multiples of 8 plus one: there each feature comes to
-lie on the pixel it is centred at. Other sizes are padded up to such a one inside. LecturePSPNet's,
-all Lextal's: a ResNet with one 7x7 convolution for the deep stem, whose atrous rates start one
-block late; a pyramid that neither narrows nor normalises; upsampling in three learned steps; and a
-task for layer3 other than the auxiliary head, to tell which classes the image holds.
+Differences of PSPNet from the paper: any H and W. Logits are resized with aligned corners, as in
+semseg, which therefore requires multiples of 8 plus 1: at these sizes each feature lies on the
+pixel at its centre. Other sizes are padded internally. Differences of LecturePSPNet, all as in
+Lextal's code: a ResNet with one 7x7 convolution instead of the deep stem, whose atrous rates start
+one block late; a pyramid that neither reduces nor normalises channels; upsampling in three learned
+steps; and instead of the auxiliary head, layer3 predicts which classes the image contains.
 """
 
 import functools
@@ -40,13 +40,13 @@ class PSPNet(nn.Module):
     Attributes:
         num_classes: K.
         backbone: The ResNet to use, with the deep stem.
-        bins: Areas of the pyramid along each axis, one number per scale; none = no pooling.
+        bins: Areas of the pyramid along each axis, one number per scale; empty = no pooling.
         aux_head: Whether to add logits from layer3, sown as `aux_logits`, for an auxiliary loss.
         dropout: Share of the channels dropped before the last convolution in training; needs the
             rng `dropout`.
-        dtype: What is computed in; parameters, batch statistics and logits are float32.
-        remat: Whether to compute ResNet blocks anew in the backward pass: less memory, a quarter
-            more work.
+        dtype: Compute dtype; parameters, batch statistics and logits are float32.
+        remat: Whether to recompute ResNet blocks in the backward pass: less memory, a quarter more
+            work.
     """
 
     num_classes: int
@@ -59,13 +59,13 @@ class PSPNet(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
-        """Logits of each pixel; any H and W, the edge repeated inside up to multiples of 8 plus 1.
+        """Logits of each pixel; any H and W, edge-padded internally to multiples of 8 plus 1.
 
-        The pyramid spans the whole input: logits of a tile and of the whole scene differ by design.
+        The pyramid covers the whole input: logits of a tile and of a whole scene differ by design.
 
         Args:
             image: (B, H, W, C) float32.
-            train: Whether batch normalisation uses the batch's statistics and dropout drops.
+            train: Whether batch normalisation uses the batch's statistics and dropout is active.
 
         Returns:
             (B, H, W, K) float32 logits.
@@ -102,9 +102,9 @@ class PSPNet(nn.Module):
 
 
 def padded_to_corners(image: Array) -> Array:
-    """Repeats the last row and column up to 8 k + 1: (B, H, W, C) -> (B, H', W', C).
+    """Repeats the last row and column to reach 8 k + 1: (B, H, W, C) -> (B, H', W', C).
 
-    Strides halve such a side to 4 k + 1, 2 k + 1 and k + 1, with features centred at each eighth
+    Strides halve such a side to 4 k + 1, 2 k + 1 and k + 1, with features centred at every eighth
     pixel from the first to the last.
     """
     down, right = (-(side - 1) % 8 for side in image.shape[1:3])
@@ -117,12 +117,12 @@ class LecturePSPNet(nn.Module):
     Attributes:
         num_classes: K.
         backbone: The ResNet to use.
-        bins: Areas of the pyramid along each axis, one number per scale; none = no pooling.
+        bins: Areas of the pyramid along each axis, one number per scale; empty = no pooling.
         pyramid_dropout: Share of the pyramid's channels dropped in training; needs the rng
             `dropout`.
         dropout: The same after each step of upsampling.
-        dtype: What is computed in; parameters, batch statistics and logits are float32.
-        remat: Whether to compute blocks of ResNet and upsampling anew in the backward pass: less
+        dtype: Compute dtype; parameters, batch statistics and logits are float32.
+        remat: Whether to recompute blocks of ResNet and upsampling in the backward pass: less
             memory, a quarter more work.
     """
 
@@ -136,14 +136,14 @@ class LecturePSPNet(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
-        """Logits of each pixel; any H and W, the edge repeated inside up to multiples of 8.
+        """Logits of each pixel; any H and W, edge-padded internally to multiples of 8.
 
-        Sown as `class_logits`: (B, K) float32 logits of a class's presence in the image. Pyramid
-        and maximum span the whole input: a tile and the whole scene differ by design.
+        Sows `class_logits`, (B, K) float32 logits of each class's presence in the image. Pyramid
+        and maximum cover the whole input: logits of a tile and of a whole scene differ by design.
 
         Args:
             image: (B, H, W, C) float32.
-            train: Whether batch normalisation uses the batch's statistics and dropout drops.
+            train: Whether batch normalisation uses the batch's statistics and dropout is active.
 
         Returns:
             (B, H, W, K) float32 logits.
@@ -182,7 +182,7 @@ class LecturePSPNet(nn.Module):
 
 
 class PlainPyramid(nn.Module):
-    """Lextal's pyramid pooling: as many channels for each scale as x has, then one 1x1.
+    """Lextal's pyramid pooling: each scale has as many channels as x; then a 1x1 convolution.
 
     Attributes:
         features: Output channels.
@@ -208,7 +208,7 @@ class PlainPyramid(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Twice the size, 3x3, PReLU: (B, h, w, C) -> (B, 2h, 2w, features).
+    """Resize by 2, 3x3 convolution, normalisation, PReLU: (B, h, w, C) -> (B, 2h, 2w, features).
 
     Attributes:
         features: Output channels.
@@ -229,7 +229,7 @@ class Upsample(nn.Module):
 
 
 class PReLU(nn.Module):
-    """x where positive, a learned share of it, at first a quarter, where not.
+    """x where positive, otherwise x times a learned slope, initially 0.25.
 
     Source: He et al., Delving Deep into Rectifiers, ICCV 2015, arXiv:1502.01852, with one slope for
     all channels.

@@ -1,4 +1,4 @@
-"""Refined PSPNet: which polarisations count, what surrounds a pixel, and where exactly it ends.
+"""Refined PSPNet: which polarisations matter, what surrounds a pixel, and where its region ends.
 
     (B,H,W,C) ─ band gate ─ ResNet ┬ layer4, /8 ─ pyramid ─ 1x1 ─ + ─ resize ─ concat ─ 3x3 ─ 3x3 ┐
                                    ├ layer3 ─ auxiliary head      │            │                  │
@@ -7,17 +7,17 @@
                                                                    (B,H,W,K) ─ resize ─ 1x1 ──────┘
 
 Source: Zhang, Chen, Feng, Li, Yang, Guo, A Refined Pyramid Scene Parsing Network for Polarimetric
-SAR Image Semantic Segmentation in Agricultural Areas, IEEE GRSL 2022, as far as its abstract tells:
+SAR Image Semantic Segmentation in Agricultural Areas, IEEE GRSL 2022, as described in its abstract:
 fusion of levels in the decoder, attention to polarimetric channels, an edge-aware loss.
 
 It refines Zhao et al., Pyramid Scene Parsing Network, CVPR 2017, arXiv:1612.01105. No reference
 implementation is known.
 
-Differences from the paper: its abstract gives no layers. Ours are: the gates, by mean and maximum
-as in CBAM (Woo et al., ECCV 2018, arXiv:1807.06521), on the bands and on what the decoder takes of
-layer1, so that the backbone stays one that trained weights fit; 48 channels of layer1 and 256 of
-layer2 in the decoder; the loss, Bokhovkin and Burnaev's (`jaxseg.losses.edges.EdgeAware`).
-torchvision's ResNet, with its stem of one 7x7 convolution, in place of PSPNet's deep stem.
+Differences from the paper: its abstract states no layers. Our choices are: gates by mean and
+maximum as in CBAM (Woo et al., ECCV 2018, arXiv:1807.06521), on the bands and on the decoder's skip
+from layer1, so that pre-trained weights still fit the backbone; 48 channels of layer1 and 256 of
+layer2 in the decoder; the loss of Bokhovkin and Burnaev (`jaxseg.losses.edges.EdgeAware`);
+torchvision's ResNet, with a stem of one 7x7 convolution, instead of PSPNet's deep stem.
 """
 
 import functools
@@ -37,7 +37,7 @@ from jaxseg.models.parts.resnet import Backbone, ResNet
 class RefinedPSPNet(nn.Module):
     """(B, H, W, C) standardised polarimetric features -> (B, H, W, K) float32 logits.
 
-    `jaxseg.transforms.polsar.CoherencyFeatures` makes such features of a coherency matrix.
+    `jaxseg.transforms.polsar.CoherencyFeatures` computes such features from a coherency matrix.
 
     Attributes:
         num_classes: K.
@@ -46,9 +46,9 @@ class RefinedPSPNet(nn.Module):
         features: Channels of the decoder.
         aux_head: Whether to add logits from layer3, sown as `aux_logits`, for an auxiliary loss.
         dropout: Share of the last features dropped in training; needs the rng `dropout`.
-        dtype: What is computed in; parameters, batch statistics and logits are float32.
-        remat: Whether to compute ResNet blocks anew in the backward pass: less memory, a quarter
-            more work.
+        dtype: Compute dtype; parameters, batch statistics and logits are float32.
+        remat: Whether to recompute ResNet blocks in the backward pass: less memory, a quarter more
+            work.
     """
 
     num_classes: int
@@ -64,12 +64,12 @@ class RefinedPSPNet(nn.Module):
     def __call__(self, image: Array, *, train: bool) -> Array:
         """Logits of each pixel; any H and W.
 
-        Gates and pyramid span the whole input: logits of a tile and of the whole scene differ by
+        Gates and pyramid cover the whole input: logits of a tile and of a whole scene differ by
         design.
 
         Args:
             image: (B, H, W, C) float32.
-            train: Whether batch normalisation uses the batch's statistics and dropout drops.
+            train: Whether batch normalisation uses the batch's statistics and dropout is active.
 
         Returns:
             (B, H, W, K) float32 logits.
@@ -108,14 +108,14 @@ class RefinedPSPNet(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """Weighs channels by their mean and maximum: (B, H, W, C) -> (B, H, W, C).
+    """Weights channels depending on their mean and maximum: (B, H, W, C) -> (B, H, W, C).
 
-    x times 2 sigmoid(e(mean) + e(maximum)), e two layers that both share. The 2 is ours: it begins
-    near 1, so that what follows sees standardised bands.
+    x times 2 sigmoid(e(mean) + e(maximum)), where e is two shared layers. The factor 2 is our
+    addition: the gate is initially near 1, so that the backbone receives standardised bands.
 
     Attributes:
         conv: Makes a convolution.
-        reduction: Ratio of the channels to those between the layers; at least 8 remain.
+        reduction: Ratio of the channels to those of the hidden layer; at least 8 remain.
     """
 
     conv: LayerOf

@@ -1,4 +1,4 @@
-"""ReSC-Net: few layers for many bands, with attention to channels, and to places and channels.
+"""ReSC-Net: few layers for many bands, with attention to channels, and to positions and channels.
 
                           ┌─────── three times ───────┐
     (B,H,W,C) ─ 1x1 ─ 64 ─┴ 1x1 ─ 3x3 ─ channel gate ─ + ─┬ place gate x channel gate ─ 1x1 ┐
@@ -6,20 +6,20 @@
                           (B,H,W,K) ─ 1x1 ─ dropout ─ concat of pixel and neighbourhood mean ───┘
 
 Source: Fu, Du, Zhang, ReSC-net: Hyperspectral Image Classification Based on Attention-Enhanced
-Residual Module and Spatial-Channel Attention, IEEE TGRS 2024, doi:10.1109/TGRS.2024.3402364, as far
-as its abstract tells: residual modules enhanced by channel attention for low-level features, a
+Residual Module and Spatial-Channel Attention, IEEE TGRS 2024, doi:10.1109/TGRS.2024.3402364, as
+described in its abstract: residual modules enhanced by channel attention for low-level features, a
 spatial-channel attention for deep ones, simple because a patch has far more bands than pixels, and
 a random gain on the centre of a labelled patch as augmentation (`jaxseg.transforms.CenterGain`). No
 reference implementation is known.
 
-Differences from the paper: its abstract gives no layers, widths or patch size. Those here are ours,
-the channel gate being squeeze-and-excitation (Hu et al., CVPR 2018, arXiv:1709.01507). The paper
-cuts a patch around each labelled pixel and answers for its centre. This network is fully
-convolutional, ours too: one pass answers for every pixel of a scene, because whatever a patch
-network would average over its patch is here the mean of the P x P window around each pixel, cut off
-at the image's border. Convolutions meet the neighbours there are, where a patch's would meet zeros,
-and what a window averages has itself seen windows: logits depend on 5 P + 2 rows, 47 for P = 9,
-where a patch network's depend on P.
+Differences from the paper: its abstract states no layers, widths or patch size. Those here are our
+choice; the channel gate is squeeze-and-excitation (Hu et al., CVPR 2018, arXiv:1709.01507). The
+paper cuts a patch around each labelled pixel and classifies its centre. This network is fully
+convolutional, also our choice: one pass classifies every pixel of a scene, because every average
+over a patch becomes the mean of the P x P window around each pixel, clipped at the image's border.
+Convolutions use the actual neighbours where those of a patch would use zero padding, and averages
+are taken of features that already contain averages: logits depend on 5 P + 2 rows, 47 for P = 9,
+whereas those of a patch network depend on P.
 """
 
 import functools
@@ -39,11 +39,11 @@ class ReSCNet(nn.Module):
         num_classes: K.
         features: Channels of all layers.
         modules: Number of residual modules.
-        patch: P, rows and columns of the neighbourhood that attention averages, odd.
-        reduction: Ratio of the channels to those inside a channel gate.
+        patch: P, rows and columns of the neighbourhood over which attention averages, odd.
+        reduction: Ratio of the channels to the hidden channels of a channel gate.
         dropout: Share of the last features dropped in training; needs the rng `dropout`.
-        dtype: What is computed in; parameters, batch statistics and logits are float32.
-        remat: Whether to compute the modules anew in the backward pass: less memory, a quarter more
+        dtype: Compute dtype; parameters, batch statistics and logits are float32.
+        remat: Whether to recompute the modules in the backward pass: less memory, a quarter more
             work.
     """
 
@@ -62,7 +62,7 @@ class ReSCNet(nn.Module):
 
         Args:
             image: (B, H, W, C) float32.
-            train: Whether batch normalisation uses the batch's statistics and dropout drops.
+            train: Whether batch normalisation uses the batch's statistics and dropout is active.
 
         Returns:
             (B, H, W, K) float32 logits.
@@ -116,11 +116,11 @@ class ResidualModule(nn.Module):
 
 
 class ChannelGate(nn.Module):
-    """Squeeze and excitation of each pixel by the mean of the window around it.
+    """Squeeze and excitation at each pixel with the mean of the window around it.
 
     Attributes:
         window: Rows and columns of the window.
-        reduction: Ratio of the channels to those inside; at least 4 remain.
+        reduction: Ratio of the channels to the hidden ones; at least 4 remain.
         conv: Makes a convolution.
     """
 
@@ -139,7 +139,7 @@ class ChannelGate(nn.Module):
 
 
 class SpatialChannelAttention(nn.Module):
-    """Weighs each channel at each place by both: x + M x, M = sigmoid(1x1(place x channel)).
+    """Weights each channel at each position: x + M x, M = sigmoid(1x1(place x channel)).
 
     Attributes:
         conv: Makes a convolution.
@@ -159,13 +159,13 @@ class SpatialChannelAttention(nn.Module):
 
 
 def window_mean(x: Array, window: int) -> Array:
-    """Mean of the pixels around each that the image has: (B, H, W, C) -> (B, H, W, C) float32.
+    """Mean over the window, clipped to the image: (B, H, W, C) -> (B, H, W, C) float32.
 
     Args:
         x: (B, H, W, C).
         window: Rows and columns of the window, odd.
     """
-    # Rows, then columns: 2 P additions a pixel instead of P * P.
+    # Rows, then columns: 2 P additions per pixel instead of P * P.
     mean = functools.partial(nn.avg_pool, padding="SAME", count_include_pad=False)
     rows: Array = mean(x.astype(jnp.float32), (window, 1))
     means: Array = mean(rows, (1, window))

@@ -1,18 +1,18 @@
-"""Two networks of one architecture in one: they answer together, or watch each other learn.
+"""Two networks of one architecture in one: they predict together, or check each other's labels.
 
     answer = "mean"    image ┬ first ──┐
                              └ second ─┴ mean ─ (B,H,W,K)             both are sown as `aux_logits`
     answer = "first"   image ┬ first ─────────── (B,H,W,K)
                              └ second ────────── sown as `second_logits`, training only
 
-The mean is the late fusion of a hallucination network: `second` sees radar and is taught to have
-the features of a network that sees optical images (`jaxseg.losses.distillation`). The pair is what
-co-teaching and cross-modal selection of labels need (`jaxseg.losses.noisy_labels`); only `first`
-answers, so `second` costs nothing in prediction.
+The mean is the late fusion of a hallucination network: `second` sees radar and learns to reproduce
+the features of a network that sees optical images (`jaxseg.losses.distillation`). Co-teaching and
+cross-modal selection of labels (`jaxseg.losses.noisy_labels`) need both networks in training; only
+`first` predicts, so `second` costs nothing in prediction.
 
 Source: Hoffman, Gupta, Darrell, Learning with Side Information through Modality Hallucination, CVPR
 2016; Han et al., Co-teaching, NeurIPS 2018, arXiv:1804.06872. Differences from the first paper: the
-optical network is trained before and stays as it is; logits are averaged, not summed.
+optical network is trained beforehand and stays fixed; logits are averaged, not summed.
 """
 
 from typing import Literal
@@ -31,13 +31,12 @@ class TwoNetworks(nn.Module):
 
     Attributes:
         num_classes: K, of both.
-        network: The architecture; its classes, dtype and remat are set from here.
-        answer: Whose logits leave.
-        split: Bands that `first` sees, the rest being `second`'s; 0 = both see all. An image of
-            just so many bands is answered by `first` alone.
-        dtype: What is computed in; parameters, batch statistics and logits are float32.
-        remat: Whether to compute blocks anew in the backward pass: less memory, a quarter more
-            work.
+        network: The architecture; its classes, dtype and remat are replaced by the fields here.
+        answer: Which logits are returned: the mean of both networks or those of `first`.
+        split: Number of bands that `first` sees, with the rest for `second`; 0 = both see all. For
+            an image with exactly that many bands, `first` predicts alone.
+        dtype: Compute dtype; parameters, batch statistics and logits are float32.
+        remat: Whether to recompute blocks in the backward pass: less memory, a quarter more work.
     """
 
     num_classes: int
@@ -49,11 +48,11 @@ class TwoNetworks(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
-        """Logits of each pixel; any H and W that the network takes.
+        """Logits of each pixel; any H and W that the network accepts.
 
         Args:
             image: (B, H, W, C) float32.
-            train: Whether batch normalisation uses the batch's statistics and dropout drops.
+            train: Whether batch normalisation uses the batch's statistics and dropout is active.
 
         Returns:
             (B, H, W, K) float32 logits.

@@ -4,15 +4,15 @@
                    └ pool ─ block 2f ─ skip ───── concat ─ block 2f ─ up ┘
                                └ pool ─ block 4f ─ ... ─ up ┘
 
-Three of them: `UNet` is the lecture's, `OriginalUNet` the paper's, `ResNetUNet` has a ResNet for
-an encoder, for which trained weights exist.
+There are three variants: `UNet` is the padded form of brain-segmentation-pytorch, `OriginalUNet`
+that of the paper, and `ResNetUNet` has a ResNet as encoder, for which trained weights exist.
 
 Source: Ronneberger, Fischer, Brox, U-Net: Convolutional Networks for Biomedical Image Segmentation,
 MICCAI 2015, arXiv:1505.04597. `UNet` was checked against mateuszbuda/brain-segmentation-pytorch,
 `OriginalUNet` against a PyTorch network of the paper's figure, `ResNetUNet` against the Unet of
 segmentation_models_pytorch 0.5.
 
-Differences from the paper: those of each network stand in its docstring.
+Differences from the paper: see the docstring of each network.
 """
 
 import functools
@@ -30,24 +30,24 @@ from jaxseg.models.parts.resampling import max_pool2x2, pad_to_multiple, repeat2
 from jaxseg.models.parts.resnet import Backbone, ResNet
 
 Attention = Literal["none", "scse"]
-"""What weighs channels and pixels in a decoder: nothing, or `ScSE`."""
+"""Attention to channels and pixels in a decoder: none, or `ScSE`."""
 
 
 class UNet(nn.Module):
-    """The lecture's: (B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
+    """Padded: (B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
 
-    Differences from the paper, all of brain-segmentation-pytorch: convolutions are padded, so
-    logits have the image's size; batch normalisation follows each 3x3 convolution, which has no
-    bias then; no dropout; 32 instead of 64 features at full resolution.
+    Differences from the paper, all as in brain-segmentation-pytorch: convolutions are padded, so
+    logits have the image's size; batch normalisation follows each 3x3 convolution, which therefore
+    has no bias; no dropout; 32 instead of 64 features at full resolution.
 
     Attributes:
         num_classes: K.
         features: Channels at full resolution; each pooling doubles them.
-        skips: Whether the decoder sees the encoder's features; without them the network is what
-            skip connections are judged against.
-        dtype: What is computed in; parameters, batch statistics and logits are float32.
-        remat: Whether to compute blocks anew in the backward pass instead of keeping what is inside
-            them: less memory, a quarter more work.
+        skips: Whether the decoder sees the encoder's features; without them the network is a
+            baseline.
+        dtype: Compute dtype; parameters, batch statistics and logits are float32.
+        remat: Whether to recompute blocks in the backward pass instead of storing their
+            activations: less memory, a quarter more work.
     """
 
     num_classes: int
@@ -58,7 +58,7 @@ class UNet(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
-        """Logits of each pixel; any H and W, the edge repeated inside up to multiples of 16.
+        """Logits of each pixel; any H and W, edge-padded internally to multiples of 16.
 
         Args:
             image: (B, H, W, C) float32.
@@ -102,7 +102,7 @@ class UNet(nn.Module):
 
 
 class DoubleConv(nn.Module):
-    """Twice convolution 3x3, normalisation, ReLU: (B, H, W, C) -> (B, H, W, features).
+    """Two times 3x3 convolution, normalisation, ReLU: (B, H, W, C) -> (B, H, W, features).
 
     Attributes:
         features: Output channels.
@@ -124,24 +124,23 @@ class DoubleConv(nn.Module):
 
 
 class OriginalUNet(nn.Module):
-    """The paper's: unpadded convolutions, so that no logit sees anything but pixels.
+    """The paper's: unpadded convolutions, so that logits depend on real pixels only.
 
-    Differences from the paper: none with `context="valid"`. The paper leaves open where exactly
-    dropout acts, and with which rate: as in the authors' released Caffe network it follows the last
-    two blocks of the contracting path, the skip of the upper one included, with rate 0.5. That
-    network's ReLU after up-convolutions is not in the paper's text, and not here.
+    Differences from the paper: none with `context="valid"`. The paper does not state the position
+    and rate of dropout: as in the authors' released Caffe network it follows the last two blocks of
+    the contracting path, including the skip of the upper one, with rate 0.5. That network's ReLU
+    after up-convolutions is neither in the paper's text nor here.
 
     Attributes:
         num_classes: K.
         features: Channels at full resolution; each pooling doubles them.
         context: Where the 92 pixels around the logits come from. `mirror` extrapolates the image by
             reflection, the paper's overlap-tile strategy: logits have the image's size. `valid`
-            takes them from the image, the published network: logits of all pixels that are 92 or
-            more away from the border.
+            takes them from the image, as the published network does: there are logits for all
+            pixels at least 92 pixels away from the border.
         dropout: Share of the features dropped in training; needs the rng `dropout`.
-        dtype: What is computed in; parameters and logits are float32.
-        remat: Whether to compute blocks anew in the backward pass: less memory, a quarter more
-            work.
+        dtype: Compute dtype; parameters and logits are float32.
+        remat: Whether to recompute blocks in the backward pass: less memory, a quarter more work.
     """
 
     num_classes: int
@@ -153,17 +152,17 @@ class OriginalUNet(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
-        """Logits of each pixel, or with `context="valid"` of each that has its context.
+        """Logits of each pixel, or with `context="valid"` of each pixel with full context.
 
         Args:
             image: (B, H, W, C) float32; with `context="valid"` of sides 16 k + 12, from 188.
-            train: Whether dropout drops.
+            train: Whether dropout is active.
 
         Returns:
             (B, H, W, K) float32 logits, or with `context="valid"` (B, H - 184, W - 184, K).
 
         Raises:
-            UserError: `context="valid"` and sides that some pooling would leave odd.
+            UserError: `context="valid"` and sides that become odd before some pooling.
         """
         conv = functools.partial(Conv, padding=0, use_bias=True, dtype=self.dtype)
         up = functools.partial(ConvTranspose, dtype=self.dtype)
@@ -173,7 +172,7 @@ class OriginalUNet(nn.Module):
         f = self.features
         height, width = image.shape[1:3]
 
-        if self.context == "mirror" or self.is_initializing():  # parameters know no size
+        if self.context == "mirror" or self.is_initializing():  # parameters do not depend on size
             image = mirrored(image)
         elif illegal := [side for side in (height, width) if side < 188 or side % 16 != 12]:
             raise UserError(_nearest_legal_sides(height, width, illegal[0]))
@@ -198,7 +197,7 @@ class OriginalUNet(nn.Module):
 
 
 class ValidDoubleConv(nn.Module):
-    """Twice convolution 3x3 without padding, ReLU: (B, H, W, C) -> (B, H - 4, W - 4, features).
+    """Two times unpadded 3x3 convolution, ReLU: (B, H, W, C) -> (B, H - 4, W - 4, features).
 
     Attributes:
         features: Output channels.
@@ -216,10 +215,10 @@ class ValidDoubleConv(nn.Module):
 
 
 def mirrored(image: Array) -> Array:
-    """The image with reflections around it, so many that valid logits cover it.
+    """The image padded by reflection, so that the valid logits cover it.
 
-    92 rows and columns on each side, and below and right what makes the side 16 k + 12. The border
-    is not repeated; an image smaller than its margin is reflected again and again.
+    92 rows and columns on each side, plus as many below and right as make the sides 16 k + 12. The
+    border pixel is not repeated; an image smaller than its margin is reflected repeatedly.
 
     Args:
         image: (B, H, W, C).
@@ -236,7 +235,7 @@ def mirrored(image: Array) -> Array:
 
 
 def beside_centre(x: Array, skip: Array) -> Array:
-    """The skip's centre and the features: (B, h, w, C), (B, H, W, S) -> (B, h, w, S + C)."""
+    """Centre of the skip and features: (B, h, w, C), (B, H, W, S) -> (B, h, w, S + C)."""
     top, left = ((s - t) // 2 for s, t in zip(skip.shape[1:3], x.shape[1:3], strict=True))
     centre = skip[:, top : top + x.shape[1], left : left + x.shape[2]]
     return jnp.concatenate((centre, x), axis=-1)
@@ -246,27 +245,26 @@ def _nearest_legal_sides(height: int, width: int, illegal: int) -> str:
     below = max(188, (illegal - 12) // 16 * 16 + 12)
     return (
         f"Image of {height} x {width} pixels: without mirrored context sides must be 16 k + 12, "
-        f"from 188; nearest to {illegal} are {below} and {below + 16}. Cut or pad the image, or "
-        'take context="mirror", which accepts any size.'
+        f"from 188; nearest to {illegal} are {below} and {below + 16}. Crop or pad the image, or "
+        'use context="mirror", which accepts any size.'
     )
 
 
 class ResNetUNet(nn.Module):
     """U-Net on a ResNet: (B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
 
-    Differences from the paper, all of segmentation_models_pytorch: the encoder is a ResNet, so the
-    first skip has half the image's size and the last step up none; features grow by repeating
+    Differences from the paper, all as in segmentation_models_pytorch: the encoder is a ResNet, so
+    the first skip has half the image's size and the last upsampling has no skip; upsampling repeats
     pixels; padded convolutions with batch normalisation; a 3x3 head.
 
     Attributes:
         num_classes: K.
         backbone: The encoder.
         features: Channels of the decoder at 1/16, 1/8, 1/4, 1/2 and full resolution.
-        attention: `scse` weighs channels and pixels before and after each decoder block; its means
-            span the whole input, so logits of a tile and of the whole scene differ by design.
-        dtype: What is computed in; parameters, batch statistics and logits are float32.
-        remat: Whether to compute blocks anew in the backward pass: less memory, a quarter more
-            work.
+        attention: `scse` weights channels and pixels before and after each decoder block; its means
+            are over the whole input, so logits of a tile and of a whole scene differ by design.
+        dtype: Compute dtype; parameters, batch statistics and logits are float32.
+        remat: Whether to recompute blocks in the backward pass: less memory, a quarter more work.
     """
 
     num_classes: int
@@ -278,7 +276,7 @@ class ResNetUNet(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
-        """Logits of each pixel; any H and W, the edge repeated inside up to multiples of 32.
+        """Logits of each pixel; any H and W, edge-padded internally to multiples of 32.
 
         Args:
             image: (B, H, W, C) float32.
@@ -309,13 +307,13 @@ class ResNetUNet(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Each pixel four times, skips beside it, twice convolution 3x3, normalisation, ReLU.
+    """Nearest-neighbour upsampling, concatenation with skips, then `DoubleConv`.
 
     Attributes:
         features: Output channels.
         conv: Makes a convolution.
         norm: Makes a normalisation.
-        attention: `scse` weighs what was concatenated, where there are skips, and what leaves.
+        attention: `scse` weights the concatenation, if there are skips, and the output.
     """
 
     features: int

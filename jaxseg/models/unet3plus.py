@@ -1,6 +1,6 @@
 """UNet 3+: every decoder stage sees all scales, the finer ones pooled, the coarser ones resized.
 
-    encoder     e1, f ── e2, 2f ── e3, 4f ── e4, 8f ── e5, 16f        f = 64, between them 2x2 pools
+    encoder     e1, f ── e2, 2f ── e3, 4f ── e4, 8f ── e5, 16f        f = 64, with 2x2 pools between
 
     decoder i   e1 .. e(i-1)   max-pooled to stage i ─ 3x3 to f ┐
                 ei                                   ─ 3x3 to f ┼ concat 5f ─ 3x3 to 5f = di
@@ -12,11 +12,11 @@ Source: Huang et al., UNet 3+: A Full-Scale Connected UNet for Medical Image Seg
 2020, arXiv:2004.08790. Checked against the authors' PyTorch code (ZJUGiveLab/UNet-Version), which
 has the 26.97 million parameters the paper reports.
 
-Differences from the paper: its classification-guided module is left out. That decides whether an
-image shows the one organ sought, multiplies all logits by that 0 or 1, and is trained by a loss of
-its own on whole images; for K classes of pixels the paper does not define it, a decision by argmax
-has no gradient, and a zero logit is a probability of one half, not of none. As in the authors' code
-convolutions have biases, although batch normalisation takes them away again.
+Differences from the paper: its classification-guided module is left out. That module decides
+whether an image shows the organ in question, multiplies all logits by this 0 or 1, and is trained
+with a separate loss on whole images. The paper does not define it for K classes, a decision by
+argmax has no gradient, and a logit of 0 means a probability of one half, not of zero. As in the
+authors' code, convolutions have biases, although batch normalisation cancels them.
 """
 
 import functools
@@ -35,14 +35,13 @@ class UNet3Plus(nn.Module):
 
     Attributes:
         num_classes: K.
-        features: Channels at full resolution and of each of the five sources of a decoder stage;
+        features: Channels at full resolution, and of each of the five inputs of a decoder stage;
             each pooling doubles those of the encoder.
         deep_supervision: Whether to add logits of the coarser decoder stages d2 to d4 and of the
-            encoder's last, resized to the image's size and sown as `aux_logits`. The paper weighs
-            them as much as those of d1.
-        dtype: What is computed in; parameters, batch statistics and logits are float32.
-        remat: Whether to compute blocks anew in the backward pass: less memory, a quarter more
-            work.
+            last encoder stage, resized to the image's size and sown as `aux_logits`. The paper
+            weights them like those of d1.
+        dtype: Compute dtype; parameters, batch statistics and logits are float32.
+        remat: Whether to recompute blocks in the backward pass: less memory, a quarter more work.
     """
 
     num_classes: int
@@ -53,7 +52,7 @@ class UNet3Plus(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
-        """Logits of each pixel; any H and W, the edge repeated inside up to multiples of 16.
+        """Logits of each pixel; any H and W, edge-padded internally to multiples of 16.
 
         Args:
             image: (B, H, W, C) float32.
@@ -97,10 +96,10 @@ class UNet3Plus(nn.Module):
 
 
 class FullScaleBlock(nn.Module):
-    """One decoder stage: five sources brought to its size, as many channels each, and fused.
+    """One decoder stage: five inputs resized to its size, with equal channels each, and fused.
 
     Attributes:
-        features: Channels taken from each source; the result has as many times the sources.
+        features: Channels of each input; the result has this many times the number of inputs.
         conv: Makes a convolution.
         norm: Makes a normalisation.
     """
@@ -111,11 +110,11 @@ class FullScaleBlock(nn.Module):
 
     @nn.compact
     def __call__(self, finer: tuple[Array, ...], coarser: tuple[Array, ...]) -> Array:
-        """Encoder features down to this stage's size, decoder features below it.
+        """Fuses encoder features down to this stage's size and decoder features below it.
 
         Args:
-            finer: e1 .. ei, each half the size of the one before; the last, (B, h, w, S), has this
-                stage's.
+            finer: e1 .. ei, each half the size of the one before; the last, (B, h, w, S), has the
+                size of this stage.
             coarser: d(i+1) .. d5, each half the size of the one before.
 
         Returns:

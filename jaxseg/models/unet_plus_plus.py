@@ -15,10 +15,10 @@ Segmentation, DLMIA 2018, arXiv:1807.10165, and Redesigning Skip Connections to 
 Features in Image Segmentation, IEEE TMI 39, 2020, arXiv:1912.05074. Checked against the
 UnetPlusPlus of segmentation_models_pytorch 0.5.
 
-Differences from the papers, all of segmentation_models_pytorch: the encoder is a ResNet, so the
-first row has half the image's size and one more step up follows x04; features grow by repeating
-pixels; only the last node of a row has the decoder's channels, the others have the encoder's.
-Deep supervision is the papers', and where it sits in this graph is ours, because
+Differences from the papers, all as in segmentation_models_pytorch: the encoder is a ResNet, so the
+first row has half the image's size and one more upsampling follows x04; upsampling repeats pixels;
+only the last node of a row has the decoder's channels, the others have the encoder's. Deep
+supervision is that of the papers, but its position in this graph is our choice, because
 segmentation_models_pytorch has none: see `UNetPlusPlus.deep_supervision`.
 """
 
@@ -40,16 +40,16 @@ class UNetPlusPlus(nn.Module):
     Attributes:
         num_classes: K.
         backbone: The encoder.
-        features: Channels of x31, x22, x13, x04 and of the last step up, at 1/16, 1/8, 1/4, 1/2 and
-            full resolution.
-        attention: `scse` weighs channels and pixels before and after each node's convolutions; its
-            means span the whole input, so logits of a tile and of the whole scene differ by design.
+        features: Channels of x31, x22, x13, x04 and of the last upsampling, at 1/16, 1/8, 1/4, 1/2
+            and full resolution.
+        attention: `scse` weights channels and pixels before and after each node's convolutions; its
+            means are over the whole input, so logits of a tile and of a whole scene differ by
+            design.
         deep_supervision: Whether to add logits of the first row's x01, x02 and x03, each by a 1x1
-            convolution, resized to the image's size and sown as `aux_logits`. The papers weigh them
-            as much as the last ones; with them, a network cut off after any of these nodes works.
-        dtype: What is computed in; parameters, batch statistics and logits are float32.
-        remat: Whether to compute blocks anew in the backward pass: less memory, a quarter more
-            work.
+            convolution, resized to the image's size and sown as `aux_logits`. The papers weight
+            them like the final ones; with them, the network can be pruned after any of these nodes.
+        dtype: Compute dtype; parameters, batch statistics and logits are float32.
+        remat: Whether to recompute blocks in the backward pass: less memory, a quarter more work.
     """
 
     num_classes: int
@@ -62,7 +62,7 @@ class UNetPlusPlus(nn.Module):
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
-        """Logits of each pixel; any H and W, the edge repeated inside up to multiples of 32.
+        """Logits of each pixel; any H and W, edge-padded internally to multiples of 32.
 
         Args:
             image: (B, H, W, C) float32.

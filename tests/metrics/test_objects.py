@@ -107,7 +107,7 @@ def test_ids_may_be_huge_and_have_gaps() -> None:
 @pytest.mark.parametrize(
     ("predicted", "true", "message"),
     [
-        (np.zeros((4, 4), int), np.zeros((4, 5), int), "one size"),
+        (np.zeros((4, 4), int), np.zeros((4, 5), int), "sizes must be equal"),
         (np.zeros((4, 4), int), np.zeros((4, 4)), "whole numbers"),
         (np.full((4, 4), -3), np.zeros((4, 4), int), "Object id -3"),
     ],

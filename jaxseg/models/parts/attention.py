@@ -1,4 +1,4 @@
-"""Attention that several networks share: which channels and which pixels count.
+"""Attention shared by several networks: which channels and which pixels matter.
 
     SqueezeExcite   x ─ mean of pixels ─ 1x1, C/16 ─ ReLU ─ 1x1, C ─ sigmoid (B,1,1,C) ─ times x
     ScSE            x ─ SqueezeExcite ───────────────────────────────┐
@@ -8,8 +8,8 @@ Source: Hu, Shen, Sun, Squeeze-and-Excitation Networks, CVPR 2018, arXiv:1709.01
 Wachinger, Concurrent Spatial and Channel Squeeze & Excitation in Fully Convolutional Networks,
 MICCAI 2018, arXiv:1803.02579. Checked against the SCSEModule of segmentation_models_pytorch 0.5.
 
-Differences from the papers: Roy's channel gate halves the channels where this one takes Hu's 16,
-and Roy's spatial convolution has no bias; both as segmentation_models_pytorch has it.
+Differences from the papers: Roy's channel gate reduces the channels by 2, here by Hu's 16, and
+Roy's spatial convolution has no bias; both as in segmentation_models_pytorch.
 """
 
 import flax.linen as nn
@@ -20,13 +20,13 @@ from jaxseg.models.parts.layers import LayerOf
 
 
 class SqueezeExcite(nn.Module):
-    """Weighs channels by the image's means: (B, H, W, C) -> (B, H, W, C).
+    """Weights channels depending on their means: (B, H, W, C) -> (B, H, W, C).
 
-    The means span the whole input: features of a tile and of the whole scene differ by design.
+    The means are over the whole input: features of a tile and of the whole scene differ by design.
 
     Attributes:
         conv: Makes a convolution.
-        reduction: Ratio of the channels to those of the layer between; at least one remains.
+        reduction: Ratio of the channels to those of the hidden layer; at least one remains.
     """
 
     conv: LayerOf
@@ -48,7 +48,7 @@ class ScSE(nn.Module):
 
     Attributes:
         conv: Makes a convolution.
-        reduction: Of the channel gate, see `SqueezeExcite`.
+        reduction: Reduction of the channel gate, see `SqueezeExcite`.
     """
 
     conv: LayerOf
@@ -56,6 +56,6 @@ class ScSE(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Sum of x weighed by channel and x weighed by pixel, (B, H, W, C) -> (B, H, W, C)."""
+        """Sum of x weighted by channel and x weighted by pixel, (B, H, W, C) -> (B, H, W, C)."""
         gate = self.conv(1, kernel_size=1, use_bias=True, name="spatial")(x)  # (B, H, W, 1)
         return SqueezeExcite(self.conv, self.reduction, name="channel")(x) + x * nn.sigmoid(gate)

@@ -1,4 +1,4 @@
-"""The auxiliary head of dilated ResNets: classes already from layer3, so that it learns sooner.
+"""The auxiliary head of dilated ResNets: predicts classes from layer3, which then learns sooner.
 
     (B,h,w,C) ─ 3x3, C/4 ─ dropout ─ 1x1 ─ (B,h,w,K)
 

@@ -1,8 +1,8 @@
 """The modules of complex-valued networks, written in real numbers.
 
-Features of F complex channels are 2 F real ones: all real parts, then all imaginary parts. So
-pooling, resizing, padding and concatenation by parts work as for real features, bfloat16 is
-possible, and no device needs complex convolutions.
+Features of F complex channels are 2 F real channels: all real parts, then all imaginary parts. So
+pooling, resizing, padding and concatenation by parts work as for real features, bfloat16 can be
+used, and no complex convolutions are needed.
 
 Source: Trabelsi et al., Deep Complex Networks, ICLR 2018, arXiv:1705.09792 (convolution,
 initialisation, normalisation, CReLU); Arjovsky, Shah, Bengio, Unitary Evolution Recurrent Neural
@@ -28,8 +28,8 @@ class ComplexConv(nn.Module):
 
     Attributes:
         features: Complex output channels.
-        kernel_size: Taps along both axes, odd; zeros around the image keep its size.
-        dtype: What is computed in.
+        kernel_size: Taps along both axes, odd; zero padding keeps the image's size.
+        dtype: Compute dtype.
     """
 
     features: int
@@ -42,7 +42,7 @@ class ComplexConv(nn.Module):
         shape = (self.kernel_size, self.kernel_size, x.shape[-1] // 2, 2 * self.features)
         kernel = self.param("kernel", complex_he_normal, shape)
         real, imaginary = jnp.split(kernel, 2, axis=-1)
-        turned = jnp.concatenate((-imaginary, real), axis=-1)  # what imaginary parts add
+        turned = jnp.concatenate((-imaginary, real), axis=-1)  # contribution of imaginary parts
         both = jnp.concatenate((kernel, turned), axis=2)  # (k, k, 2 C, 2 features)
         return conv2d(x.astype(self.dtype), both.astype(self.dtype), padding=self.kernel_size // 2)
 
@@ -50,15 +50,16 @@ class ComplexConv(nn.Module):
 class ComplexBatchNorm(nn.Module):
     """Batch normalisation of complex channels: (B, H, W, 2 C) -> (B, H, W, 2 C).
 
-    A channel is centred and multiplied by the inverse root of the 2 x 2 covariance of its real and
-    imaginary part: what leaves is circular, of variance 1/2 in each part, if `scale` and `shear`
-    are as they begin. Then a learned symmetric 2 x 2 matrix and a complex offset.
+    A channel is centred and multiplied by the inverse square root of the 2 x 2 covariance of its
+    real and imaginary parts, then by a learned symmetric 2 x 2 matrix, and a complex offset is
+    added. With the initial `scale` and `shear` the output is circular, with variance 1/2 in each
+    part.
 
     Attributes:
-        use_running_average: Whether to take the stored statistics, as in evaluation.
-        momentum: Share of the old in the stored statistics.
+        use_running_average: Whether to use the stored statistics, as in evaluation.
+        momentum: Weight of the old values in the stored statistics.
         epsilon: Added to the variances.
-        dtype: Of what leaves; statistics are float32.
+        dtype: Dtype of the output; statistics are float32.
     """
 
     use_running_average: bool
@@ -96,7 +97,7 @@ class ComplexBatchNorm(nn.Module):
         s = jnp.sqrt(jnp.maximum(a * b - c * c, self.epsilon**2))
         t = jnp.sqrt(a + b + 2 * s)
         rr, ii, ri = (b + s) / (s * t), (a + s) / (s * t), -c / (s * t)
-        # Times the learned matrix [[p, r], [r, q]]: one 2 x 2 product a pixel.
+        # Times the learned matrix [[p, r], [r, q]]: one 2 x 2 product per pixel.
         p, q = scale[:count], scale[count:]
         first = p * rr + shear * ri, p * ri + shear * ii
         second = shear * rr + q * ri, shear * ri + q * ii
@@ -109,9 +110,9 @@ class ComplexBatchNorm(nn.Module):
 
 
 class ModReLU(nn.Module):
-    """Shortens each number by a learned length and keeps its phase: (B, H, W, 2 C) -> the same.
+    """Reduces each modulus by a learned amount and keeps the phase: (B, H, W, 2 C) -> the same.
 
-    ReLU(|z| + b) z / |z|; b, one a channel, begins at 0.
+    ReLU(|z| + b) z / |z|, with one b per channel, initially 0.
     """
 
     @nn.compact
@@ -120,14 +121,14 @@ class ModReLU(nn.Module):
         count = x.shape[-1] // 2
         offset = self.param("offset", nn.initializers.zeros, (count,))
         real, imaginary = (part.astype(jnp.float32) for part in jnp.split(x, 2, axis=-1))
-        modulus = jnp.sqrt(jnp.square(real) + jnp.square(imaginary) + 1e-12)  # has a slope at 0
+        modulus = jnp.sqrt(jnp.square(real) + jnp.square(imaginary) + 1e-12)  # differentiable at 0
         gain = nn.relu(modulus + offset) / modulus
         return (jnp.concatenate((gain, gain), axis=-1) * x).astype(x.dtype)
 
 
 def complex_he_normal(key: Array, shape: tuple[int, ...]) -> Array:
-    """Real and imaginary parts of variance 1 / fan-in: complex numbers of variance 2 / fan-in.
+    """Real and imaginary parts with variance 1 / fan-in: complex numbers with variance 2 / fan-in.
 
-    The same as Trabelsi's: moduli of the Rayleigh distribution, uniform phases.
+    Equivalent to Trabelsi's initialisation: Rayleigh-distributed moduli and uniform phases.
     """
     return jax.random.normal(key, shape) * math.sqrt(1 / math.prod(shape[:-1]))

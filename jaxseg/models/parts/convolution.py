@@ -1,13 +1,13 @@
-"""Convolutions and transposed convolutions, each in a formulation that is fast where it runs.
+"""Convolutions and transposed convolutions, each in a formulation that is fast on its platform.
 
-Images are (B, H, W, C), kernels (kh, kw, in, out), padding is symmetric as in PyTorch, so imported
-weights fit. Two rules decide the formulations:
+Images are (B, H, W, C), kernels (kh, kw, in, out), and padding is symmetric as in PyTorch, so
+imported weights fit. Two rules determine the formulations:
 
-*   Whatever XLA executes slowly everywhere is rewritten for everyone, as transposed convolutions:
-    ordinary ones and depth-to-space.
-*   What only XLA:CPU executes slowly, the gradients of convolutions and taps that mostly meet
-    padding, is chosen by `jax.lax.platform_dependent`: programs for TPU and GPU keep the native
-    operation.
+*   Operations that XLA executes slowly on all platforms are rewritten for all: transposed
+    convolutions become ordinary ones and depth-to-space.
+*   Operations that only XLA:CPU executes slowly (gradients of convolutions, and taps that mostly
+    fall on padding) are replaced by `jax.lax.platform_dependent`: programs for TPU and GPU keep the
+    native operation.
 """
 
 import functools
@@ -24,7 +24,7 @@ from jaxseg.models.parts.kernel_gradient import Padding, kernel_gradient
 def conv2d(
     x: Array, kernel: Array, *, stride: int = 1, dilation: int = 1, padding: int = 0
 ) -> Array:
-    """Cross-correlation with zero padding, which all deep learning libraries call convolution.
+    """Cross-correlation with zero padding, called convolution in all deep learning libraries.
 
     Args:
         x: Features, (B, H, W, C).
@@ -47,16 +47,17 @@ def conv2d(
 def conv_transpose2d(
     x: Array, kernel: Array, *, stride: int, padding: int = 0, output_padding: int = 0
 ) -> Array:
-    """Transposed convolution: each input pixel paints the kernel, `stride` pixels apart.
+    """Transposed convolution: each input pixel adds a copy of the kernel, `stride` pixels apart.
 
     The output pixels of one phase (row and column modulo `stride`) are a small ordinary convolution
-    of the input; all phases are computed as channels of one, and depth-to-space interleaves them.
-    That needs no zeros between pixels, and no halo where a kernel is as large as its stride.
+    of the input. All phases are computed as channels of one convolution, and depth-to-space
+    interleaves them. This needs no zeros between pixels, and no halo if the kernel is as large as
+    the stride.
 
     Args:
         x: Features, (B, H, W, C).
-        kernel: (k, k, C, F) of the dtype of `x`; `kernel[i, j]` paints the pixel i rows below and j
-            columns right of the first one, as in PyTorch.
+        kernel: (k, k, C, F) of the dtype of `x`; `kernel[i, j]` contributes to the pixel i rows
+            below and j columns right of the first one, as in PyTorch.
         stride: Distance of two input pixels in the output.
         padding: Rows and columns cut off on each of the four sides.
         output_padding: Rows and columns added at the bottom and right.
@@ -82,11 +83,11 @@ def conv_transpose2d(
 
 
 def _taps_of_phases(taps: int, stride: int, padding: int) -> tuple[NDArray[np.int64], int, int]:
-    """Which tap of the kernel each phase of the output takes from each neighbour of the input.
+    """Which tap of the kernel each phase of the output applies to each neighbour in the input.
 
     Returns:
-        (stride, neighbours) numbers of taps, `taps` = none; offsets of the first and last
-        neighbour. Output pixel `stride m + phase` takes tap `t` from input pixel `m + offset` where
+        (stride, neighbours) indices of taps, `taps` = no tap; offsets of the first and last
+        neighbour. Output pixel `stride m + phase` applies tap `t` to input pixel `m + offset` if
         `stride offset = phase + padding - t`.
     """
     pairs = {}
@@ -106,9 +107,9 @@ def _taps_of_phases(taps: int, stride: int, padding: int) -> tuple[NDArray[np.in
 def _taps_that_touch(
     pixels: int, taps: int, stride: int, dilation: int, padding: int
 ) -> tuple[slice, int, int]:
-    """Taps that meet a pixel at all and the padding they need: rate 36 on 32 rows leaves one tap.
+    """Taps that reach any pixel, and the padding they need: rate 36 on 32 rows leaves one tap.
 
-    Exact, because what is dropped would only ever have met zeros.
+    Exact, because the dropped taps would only be multiplied by zeros.
     """
     outputs = (pixels + 2 * padding - dilation * (taps - 1) - 1) // stride + 1
     first = [tap * dilation - padding for tap in range(taps)]
@@ -137,7 +138,7 @@ def _pointwise_backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Ar
         return dx, dkernel
 
     def quick(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
-        # Barriers, or XLA:CPU computes what led to `g` a second time, slowly, in turned order.
+        # Without barriers, XLA:CPU recomputes `g`, slowly, in transposed order.
         g = lax.optimization_barrier(g)
         pixels, outputs = x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1])
         return jnp.dot(g, kernel.T), _gram(pixels, outputs).astype(kernel.dtype)
@@ -150,9 +151,9 @@ _pointwise.defvjp(_pointwise_forward, _pointwise_backward)
 
 
 def _gram(a: Array, b: Array) -> Array:
-    """(P, M), (P, N) -> (M, N) float32, the product of the turned `a` with `b`.
+    """(P, M), (P, N) -> (M, N) float32, the product of the transposed `a` with `b`.
 
-    The smaller one is turned in memory first, because XLA:CPU is slow at doing it on the way.
+    The smaller factor is transposed in memory first: XLA:CPU is slow at doing so in the product.
     """
     if b.shape[1] < a.shape[1]:
         turned = lax.optimization_barrier(_gram(b, a))
@@ -221,7 +222,7 @@ _conv.defvjp(_conv_forward, _conv_backward)
 def _live_outputs(
     pixels: int, taps: int, dilation: int, padding: tuple[int, int]
 ) -> list[tuple[int, int]]:
-    """Stride 1: for each tap the range of outputs for which it meets a pixel and not padding."""
+    """Stride 1: for each tap the range of outputs for which it falls on a pixel, not on padding."""
     outputs = pixels + sum(padding) - dilation * (taps - 1)
     shifts = [tap * dilation - padding[0] for tap in range(taps)]
     return [(max(0, -shift), min(outputs, pixels - shift)) for shift in shifts]
@@ -230,9 +231,9 @@ def _live_outputs(
 def _mostly_padding(
     image: tuple[int, ...], kernel: tuple[int, ...], stride: int, dilation: int, padding: Padding
 ) -> bool:
-    """Whether a fifth of the products or more are with zeros, as at rate 12 on 32 rows.
+    """Whether a fifth or more of the products are with zeros, as at rate 12 on 32 rows.
 
-    Larger kernels than 3 x 3 are left alone: tap by tap they make a program that compiles for long.
+    Kernels larger than 3 x 3 are excluded: tap by tap they would take too long to compile.
     """
     if stride != 1 or kernel[0] * kernel[1] > 9:
         return False
@@ -245,7 +246,7 @@ def _mostly_padding(
 
 
 def _tap_by_tap(x: Array, kernel: Array, dilation: int, padding: Padding) -> Array:
-    """Stride 1: one matrix product per tap, of only those pixels that it meets."""
+    """Stride 1: one matrix product per tap, with only the pixels that it reaches."""
     _, h, w, _ = x.shape
     rows = _live_outputs(h, kernel.shape[0], dilation, padding[0])
     columns = _live_outputs(w, kernel.shape[1], dilation, padding[1])
@@ -264,7 +265,7 @@ def _tap_by_tap(x: Array, kernel: Array, dilation: int, padding: Padding) -> Arr
 
 
 def _input_gradient(kernel: Array, g: Array, dilation: int, padding: Padding) -> Array:
-    """Stride 1: the convolution of the output's gradient with the kernel turned by 180 degrees."""
+    """Stride 1: the output's gradient convolved with the kernel rotated by 180 degrees."""
     turned = kernel[::-1, ::-1].swapaxes(2, 3)
     (top, bottom), (left, right) = padding
     tall, wide = (dilation * (taps - 1) for taps in kernel.shape[:2])

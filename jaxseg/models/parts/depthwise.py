@@ -1,11 +1,11 @@
-"""Depthwise convolution: one kernel a channel, in a formulation that is fast where it runs.
+"""Depthwise convolution: one kernel per channel, in a formulation that is fast on its platform.
 
-XLA:CPU has no good program for it. There, the image shifted by each tap, times the tap, added up is
-one loop over memory; TPU and GPU keep the native operation. `jax.lax.platform_dependent` chooses.
+XLA:CPU is slow at it. There, a sum over taps of the shifted image times the tap is one loop over
+memory; TPU and GPU keep the native operation. `jax.lax.platform_dependent` selects.
 
-Native over ours in CPU seconds, 3x3 kernels, float32, forward / backward, on two cores with other
-work: 15.8 / 18.8 for 8 x 32 x 32 x 304, 6.3 / 26 for 2 x 128 x 128 x 256, and for the pyramid's
-2 x 32 x 32 x 2048 at rate 12 5.4 / 47.
+Ratio of CPU seconds, native to this formulation, forward / backward, for 3x3 kernels in float32 on
+two busy cores: 15.8 / 18.8 for 8 x 32 x 32 x 304, 6.3 / 26 for 2 x 128 x 128 x 256, and 5.4 / 47
+for the pyramid's 2 x 32 x 32 x 2048 at rate 12.
 """
 
 import functools
@@ -16,9 +16,9 @@ from jax import Array, lax
 
 
 def depthwise_conv2d(x: Array, kernel: Array, *, dilation: int = 1) -> Array:
-    """Cross-correlation of each channel with its own kernel, padded by zeros to the same size.
+    """Cross-correlation of each channel with its own kernel, zero-padded to the same size.
 
-    On CPU products are added up in float32, whatever the dtype.
+    On CPU, products are accumulated in float32, whatever the dtype.
 
     Args:
         x: Features, (B, H, W, C).
@@ -49,7 +49,7 @@ def _backward(dilation: int, saved: tuple[Array, Array], g: Array) -> tuple[Arra
         return dx, dkernel
 
     def shifted(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
-        g = lax.optimization_barrier(g)  # or XLA:CPU computes what led to it once for each tap
+        g = lax.optimization_barrier(g)  # or XLA:CPU recomputes `g` for each tap
         dx = _shifted(g, kernel[::-1, ::-1], dilation)
         return dx, _kernel_gradient(x, kernel, g, dilation)
 
@@ -88,10 +88,10 @@ def _shifted(x: Array, kernel: Array, dilation: int) -> Array:
 
 
 def _kernel_gradient(x: Array, kernel: Array, g: Array, dilation: int) -> Array:
-    """Strip by strip of rows, small enough for the cache: shifted image times gradient, added up.
+    """The sum of shifted image times gradient, by strips of rows small enough for the cache.
 
-    The sum over a strip's pixels is a product with ones, because XLA:CPU's own sum over leading
-    axes is 2 to 7 times slower, by shape.
+    The sum over a strip's pixels is a product with ones, because XLA:CPU's sum over leading axes is
+    2 to 7 times slower, depending on the shape.
     """
     b, h, w, c = x.shape
     rows, columns = (_taps_that_touch(n, kernel.shape[0], dilation) for n in (h, w))
@@ -118,18 +118,18 @@ def _kernel_gradient(x: Array, kernel: Array, g: Array, dilation: int) -> Array:
 
 
 def _taps_that_touch(pixels: int, taps: int, dilation: int) -> slice:
-    """Taps that meet a pixel at all: at rate 36 on 32 rows only the middle one does."""
+    """Taps that reach any pixel: at rate 36 on 32 rows only the middle one does."""
     reach = min(taps // 2, (pixels - 1) // dilation)
     return slice(taps // 2 - reach, taps // 2 + reach + 1)
 
 
 def _padded(x: Array, rows: slice, columns: slice, dilation: int) -> Array:
-    """With the zeros that the taps meet."""
+    """x with the zero padding that the taps need."""
     down, right = (dilation * ((taps.stop - taps.start) // 2) for taps in (rows, columns))
     return jnp.pad(x, ((0, 0), (down, down), (right, right), (0, 0)))
 
 
 def _rows_of_a_strip(rows: int, bytes_per_row: int, cache: int = 2**18) -> int:
-    """The largest divisor of `rows` whose strip fits a core's own cache, at least 1."""
+    """The largest divisor of `rows` whose strip fits into a core's private cache, at least 1."""
     fits = [n for n in range(1, rows + 1) if rows % n == 0 and n * bytes_per_row <= cache]
     return max(fits, default=1)

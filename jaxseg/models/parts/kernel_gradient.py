@@ -1,21 +1,21 @@
 """The gradient of a convolution's kernel as a program for CPUs: strip by strip of output rows.
 
-XLA:CPU's own gradient is one convolution whose kernel is as large as the image. Its pieces do not
-fit the cache, and it takes 4 to 10 times as long as it need. A strip's pieces fit, and the
-gradients of the strips are added.
+XLA:CPU's gradient is one convolution whose kernel is as large as the image. Its operands do not
+fit into the cache, which makes it 4 to 10 times slower than necessary. The operands of a strip fit,
+and the gradients of all strips are added.
 """
 
 import jax.numpy as jnp
 from jax import Array, lax
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
-"""Zeros before and after the rows, before and after the columns; negative: cut pixels off."""
+"""Zeros before and after the rows, before and after the columns; negative = pixels cut off."""
 
 
 def kernel_gradient(
     x: Array, g: Array, taps: tuple[int, int], stride: int, dilation: int, padding: Padding
 ) -> Array:
-    """Gradient of `sum(g * convolution(x, kernel))` by the kernel.
+    """Gradient of `sum(g * convolution(x, kernel))` with respect to the kernel.
 
     Args:
         x: Features, (B, H, W, C).
@@ -23,7 +23,7 @@ def kernel_gradient(
         taps: kh, kw.
         stride: Step between output pixels along both axes.
         dilation: Step between taps along both axes.
-        padding: Of the convolution.
+        padding: Padding of the convolution.
 
     Returns:
         (kh, kw, C, F) float32.
@@ -42,11 +42,11 @@ def _grown(padding: tuple[int, int]) -> tuple[int, int]:
 def _by_convolution(x: Array, g: Array, taps: tuple[int, int]) -> Array:
     """Stride 1: channels of `x` as samples, samples as channels, `g` as the kernel.
 
-    The native gradient in small: XLA:CPU lays the taps' pixels side by side as it multiplies.
+    The native gradient at small scale: XLA:CPU gathers the taps' pixels while it multiplies.
     """
     (kh, kw), (b, h, w, f) = taps, g.shape
     rows = _rows_of_a_strip(h, b * w, 512)
-    # Barriers, or the convolution reads what was not turned in memory.
+    # Without barriers, the convolution reads operands that are not transposed in memory.
     x = x[:, :, : w + kw - 1].astype(jnp.float32)
     turned = lax.optimization_barrier(x.transpose(3, 1, 2, 0))
 
@@ -64,7 +64,7 @@ def _by_convolution(x: Array, g: Array, taps: tuple[int, int]) -> Array:
 
 
 def _by_columns(x: Array, g: Array, taps: tuple[int, int], stride: int, dilation: int) -> Array:
-    """Any stride and dilation: the taps' pixels are laid side by side, then one matrix product."""
+    """Any stride and dilation: the taps' pixels are gathered (im2col), then one matrix product."""
     (kh, kw), c, (b, h, w, f) = taps, x.shape[3], g.shape
     rows = _rows_of_a_strip(h, b * w * (kh * kw * c + f), 2**20)
     reach = (rows - 1) * stride + 1
@@ -78,8 +78,8 @@ def _by_columns(x: Array, g: Array, taps: tuple[int, int], stride: int, dilation
             columns += [strip[:, :, left : left + (w - 1) * stride + 1 : stride] for left in lefts]
         pixels = jnp.concatenate(columns, axis=3).reshape(-1, kh * kw * c)
         out = lax.dynamic_slice_in_dim(g, number * rows, rows, axis=1).reshape(-1, f)
-        # The barrier makes XLA turn the smaller factor itself; its product of two turned factors
-        # is slow.
+        # The barrier makes XLA transpose the smaller factor in memory; its product with transposed
+        # factors is slow.
         turned = lax.optimization_barrier(out.T)
         return total + jnp.dot(turned, pixels, preferred_element_type=jnp.float32)
 

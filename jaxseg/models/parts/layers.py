@@ -1,6 +1,6 @@
 """The Linen modules all networks are made of: thin, with PyTorch's defaults and fast operations.
 
-A network makes each once with `functools.partial`, deciding dtype and training there, and hands it
+A network creates each once with `functools.partial`, fixing dtype and training mode, and passes it
 to its blocks.
 """
 
@@ -17,13 +17,13 @@ from jaxseg.models.parts.convolution import conv2d, conv_transpose2d
 from jaxseg.models.parts.depthwise import depthwise_conv2d
 
 Dtype = Literal["float32", "bfloat16"]
-"""What a network computes in; parameters, batch statistics and logits stay float32."""
+"""Compute dtype of a network; parameters, batch statistics and logits stay float32."""
 
 Layer = Callable[[Array], Array]
-"""A module with nothing left to choose: features in, features out."""
+"""A fully configured module: features in, features out."""
 
 LayerOf = Callable[..., Layer]
-"""`functools.partial` of a module class, made once by a network and handed to its blocks."""
+"""`functools.partial` of a module class, created once by a network and passed to its blocks."""
 
 
 class Conv(nn.Module):
@@ -36,7 +36,7 @@ class Conv(nn.Module):
         dilation: Step between taps.
         padding: Zeros on each side; None = as many as keep the size at stride 1.
         use_bias: Whether to add a learned constant per channel.
-        dtype: What is computed in.
+        dtype: Compute dtype.
     """
 
     features: int
@@ -71,7 +71,7 @@ class DepthwiseConv(nn.Module):
     Attributes:
         kernel_size: Taps along both axes, odd.
         dilation: Step between taps.
-        dtype: What is computed in.
+        dtype: Compute dtype.
     """
 
     kernel_size: int = 3
@@ -91,14 +91,14 @@ class DepthwiseConv(nn.Module):
 class SeparableConv(nn.Module):
     """Depthwise over space, then 1x1 over channels: about 1 / kernel_size^2 of the work of `Conv`.
 
-    Nothing between the two, as in PyTorch's ports; the original Xception code has normalisation and
-    ReLU there.
+    There is nothing between the two, as in PyTorch ports; the original Xception code has
+    normalisation and ReLU there.
 
     Attributes:
         features: Output channels; (B, H, W, C) -> (B, H, W, features).
         kernel_size: Taps along both axes, odd.
         dilation: Step between taps.
-        dtype: What is computed in.
+        dtype: Compute dtype.
     """
 
     features: int
@@ -123,7 +123,7 @@ class ConvTranspose(nn.Module):
         padding: Rows and columns cut off on each side.
         output_padding: Rows and columns added at the bottom and right.
         use_bias: Whether to add a learned constant per channel.
-        dtype: What is computed in.
+        dtype: Compute dtype.
     """
 
     features: int
@@ -152,11 +152,11 @@ class ConvTranspose(nn.Module):
 
 
 BatchNorm = functools.partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5)
-"""PyTorch's defaults: its momentum 0.1 is the share of the new, Flax's 0.9 that of the old."""
+"""PyTorch's defaults: its momentum 0.1 weights the new value, Flax's 0.9 weights the old one."""
 
 
 def he_normal(key: Array, shape: tuple[int, ...]) -> Array:
-    """Normal with variance 2 / fan-in, the inputs that meet in one output.
+    """Normal with variance 2 / fan-in, the number of inputs of one output.
 
     Source: He et al., Delving Deep into Rectifiers, ICCV 2015.
     """

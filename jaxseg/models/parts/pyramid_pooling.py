@@ -1,4 +1,4 @@
-"""Pyramid pooling: each pixel beside the means of the areas it lies in, at four scales.
+"""Pyramid pooling: each pixel is concatenated with the means of areas around it at four scales.
 
     x ┬ means of 1, 4, 9, 36 areas ─ 1x1, C/4 ─ resize ┐
       └────────────────────────────────────────────────┴ concat
@@ -16,12 +16,12 @@ from jaxseg.models.parts.resampling import mean_pool, resize
 
 
 class Pyramid(nn.Module):
-    """x beside the means of its areas, (B, h, w, C) -> (B, h, w, 2 C).
+    """x concatenated with the means of its areas, (B, h, w, C) -> (B, h, w, 2 C).
 
     Attributes:
         conv: Makes a convolution.
         norm: Makes a normalisation.
-        bins: Areas along each axis, one number per scale; none = no pooling, x as it is.
+        bins: Areas along each axis, one number per scale; empty = no pooling, x unchanged.
     """
 
     conv: LayerOf
@@ -36,7 +36,8 @@ class Pyramid(nn.Module):
         for i, bins in enumerate(self.bins):
             features = x.shape[-1] // len(self.bins)
             y = self.conv(features, kernel_size=1, name=f"level{i}")(mean_pool(x, bins))
-            # A single area per image leaves few numbers to normalise: no fast, rounded variance.
+            # A single area per image leaves few values to normalise, so the variance is computed
+            # exactly.
             y = nn.relu(self.norm(name=f"level{i}_norm", use_fast_variance=False)(y))
             levels.append(resize(y, size, align_corners=True))
         return jnp.concatenate(levels, axis=-1)

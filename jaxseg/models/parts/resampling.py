@@ -1,7 +1,7 @@
 """Pooling, resizing and padding of (B, H, W, C) features, in formulations fast on CPU, GPU and TPU.
 
-Maxima of 2x2 windows are a reshape, resizing is two products with constant matrices, which also
-keep rows sharded where `jax.image.resize` gathers them.
+Maxima of 2x2 windows are computed by a reshape, and resizing by two products with constant
+matrices, which keeps rows sharded where `jax.image.resize` gathers them.
 """
 
 import functools
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 def max_pool2x2(x: Array) -> Array:
     """Maximum of 2x2 windows: (B, H, W, C) -> (B, H/2, W/2, C); H and W must be even.
 
-    On ties the gradient goes to the first pixel in reading order, as PyTorch's does.
+    On ties the gradient goes to the first pixel in reading order, as in PyTorch.
     """
     b, h, w, c = x.shape
     return x.reshape(b, h // 2, 2, w // 2, 2, c).max(axis=(2, 4))
@@ -29,9 +29,9 @@ def _max_pool2x2_forward(x: Array) -> tuple[Array, Array]:
 
 
 def _max_pool2x2_backward(x: Array, g: Array) -> tuple[Array]:
-    # The winner is found by comparing the four pixels with one another. Comparing them with the
-    # maximum, as JAX's own gradient does, divides 0 by 0 where XLA computes `x` twice, in two
-    # fusions that round differently: seen on CPU.
+    # The maximum is located by comparing the four pixels with each other. Comparing them with the
+    # maximum value, as JAX's gradient does, divides 0 by 0 if XLA computes `x` twice in two fusions
+    # that round differently, which was observed on CPU.
     b, h, w, c = x.shape
     four = x.reshape(b, h // 2, 2, w // 2, 2, c)
     left, right = four[:, :, :, :, 0], four[:, :, :, :, 1]  # (B, H/2, 2, W/2, C)
@@ -54,8 +54,8 @@ def max_pool3x3(x: Array) -> Array:
     (B, H, W, C) -> (B, ceil(H/2), ceil(W/2), C).
     """
     lowest = -math.inf
-    # Maximum of three rows, then of three columns: a sliding window's gradient is slow, on CPU
-    # most of all.
+    # Maximum of three rows, then of three columns: the gradient of a sliding window is slow,
+    # especially on CPU.
     for axis in (1, 2):
         outputs = (x.shape[axis] + 1) // 2
         pads = [(0, 0)] * 4
@@ -67,16 +67,15 @@ def max_pool3x3(x: Array) -> Array:
 
 
 def _larger(a: Array, b: Array) -> Array:
-    # Its gradient follows the comparison, where that of `jnp.maximum` compares with a result that
-    # XLA may have computed a second time and rounded differently; ties go to the first, as in
-    # PyTorch.
+    # The gradient follows this comparison, whereas that of `jnp.maximum` compares with a result
+    # that XLA may have recomputed and rounded differently; ties go to the first, as in PyTorch.
     return jnp.where(a >= b, a, b)
 
 
 def largest(x: Array, axes: tuple[int, ...] = (1, 2)) -> Array:
-    """Maximum along axes, which stay with length 1: of all pixels, (B, H, W, C) -> (B, 1, 1, C).
+    """Maximum along axes, which are kept with length 1; default (B, H, W, C) -> (B, 1, 1, C).
 
-    On ties the gradient goes to the first.
+    On ties the gradient goes to the first pixel.
     """
     for axis in axes:
         x = _largest(x, axis)
@@ -89,8 +88,8 @@ def _largest(x: Array, axis: int) -> Array:
 
 
 def _largest_forward(x: Array, axis: int) -> tuple[Array, tuple[Array, Array]]:
-    # The gradient of `jnp.max` compares with the maximum and divides by the number of equals: 0,
-    # where XLA computes `x` a second time and rounds it differently. A place is no rounding matter.
+    # The gradient of `jnp.max` compares with the maximum and divides by the number of equal values,
+    # which is 0 if XLA recomputes `x` with different rounding. An index is safe from rounding.
     return x.max(axis, keepdims=True), (jnp.argmax(x, axis, keepdims=True), x)
 
 
@@ -106,8 +105,8 @@ _largest.defvjp(_largest_forward, _largest_backward)
 def mean_pool(x: Array, bins: int) -> Array:
     """Means of `bins` x `bins` areas, (B, H, W, C) -> (B, bins, bins, C) float32.
 
-    Area i covers rows floor(i H / bins) to ceil((i + 1) H / bins): areas overlap where H is no
-    multiple, as in PyTorch's adaptive pooling.
+    Area i covers rows floor(i H / bins) to ceil((i + 1) H / bins): areas overlap if H is not a
+    multiple of `bins`, as in PyTorch's adaptive pooling.
     """
     rows, columns = (jnp.asarray(_mean_of_areas(n, bins), jnp.float32) for n in x.shape[1:3])
     x = jnp.einsum("ih,bhwc->biwc", rows, x.astype(jnp.float32), precision="highest")
@@ -124,7 +123,7 @@ def _mean_of_areas(pixels: int, bins: int) -> NDArray[np.float64]:
 
 
 def repeat2x2(x: Array) -> Array:
-    """Each pixel four times, the nearest neighbour's upsampling: (B, H, W, C) -> (B, 2H, 2W, C)."""
+    """Nearest-neighbour upsampling by 2: (B, H, W, C) -> (B, 2H, 2W, C)."""
     b, h, w, c = x.shape
     x = jnp.broadcast_to(x[:, :, None, :, None], (b, h, 2, w, 2, c))
     return x.reshape(b, 2 * h, 2 * w, c)
@@ -133,8 +132,8 @@ def repeat2x2(x: Array) -> Array:
 def resize(x: Array, size: tuple[int, int], *, align_corners: bool = False) -> Array:
     """Bilinear resizing without antialiasing, (B, h, w, C) -> (B, H, W, C).
 
-    `align_corners=False` maps pixel areas on pixel areas: source = (target + 0.5) h / H - 0.5.
-    `align_corners=True` maps corner centres on corner centres: source = target (h - 1) / (H - 1).
+    `align_corners=False` maps pixel areas to pixel areas: source = (target + 0.5) h / H - 0.5.
+    `align_corners=True` maps corner centres to corner centres: source = target (h - 1) / (H - 1).
     """
     if x.shape[1:3] == size:
         return x
@@ -156,7 +155,7 @@ def _bilinear(source: int, target: int, align_corners: bool) -> NDArray[np.float
 
 
 def pad_to_multiple(x: Array, multiple: int) -> Array:
-    """Repeats the last row and column up to multiples: (B, H, W, C) -> (B, H', W', C)."""
+    """Repeats the last row and column to reach multiples: (B, H, W, C) -> (B, H', W', C)."""
     down, right = (-size % multiple for size in x.shape[1:3])
     if not down and not right:
         return x

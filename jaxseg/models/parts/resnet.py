@@ -1,16 +1,16 @@
 """ResNet: deep because a block only learns what to add; here strides may become atrous rates.
 
     (B,H,W,C) ─ 7x7/2 ─ max 3x3/2 ─ layer1 ─ layer2 /2 ─ layer3 (/2) ─ layer4 (/2)
-                                       └ features of all four layers leave, and the stem's ┘
+                                       └ outputs: features of all four layers and the stem ┘
 
     basic block:  x ─ 3x3 ─ 3x3 ─ + x         bottleneck:  x ─ 1x1 ─ 3x3 ─ 1x1 x 4 ─ + x
 
 Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, arXiv:1512.03385; atrous
 rates: Chen et al., arXiv:1706.05587. Checked against torchvision's resnet and deeplabv3.
 
-Differences from the paper: none but torchvision's: a bottleneck's stride sits in its 3x3
-convolution ("ResNet v1.5"), and no average pooling and classifier follow. Which atrous rates
-replace strides says `ResNet.rates`. `deep_stem` is PSPNet's, three 3x3 convolutions for the 7x7.
+Differences from the paper: as in torchvision, the stride of a bottleneck is in its 3x3 convolution
+("ResNet v1.5"), and there is no average pooling and no classifier. `ResNet.rates` gives the atrous
+rates that replace strides. `deep_stem` is PSPNet's: three 3x3 convolutions instead of the 7x7 one.
 """
 
 import functools
@@ -23,12 +23,12 @@ from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
 from jaxseg.models.parts.resampling import max_pool3x3
 
 Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
-"""The depths torchvision has weights for, without ResNet-152."""
+"""The depths for which torchvision has weights, without ResNet-152."""
 
 FirstRate = Literal["before", "own", "one"]
-"""Atrous rate of the first block of a layer whose stride became a rate: the rate of the layer
-before (torchvision), the layer's own (DeepLab's paper, PSPNet, segmentation_models_pytorch), or
-one (the lecture's PSPNet). The same weights give other features."""
+"""Atrous rate of the first block of a layer whose stride became a rate: that of the layer before
+(torchvision), the layer's own (DeepLab's paper, PSPNet, segmentation_models_pytorch), or one
+(Lextal/pspnet-pytorch). The same weights give different features."""
 
 
 class ResNet(nn.Module):
@@ -38,12 +38,12 @@ class ResNet(nn.Module):
         backbone: Depth and kind of block.
         output_stride: Ratio of the image's size to that of the last features; strides beyond it
             become atrous rates.
-        multi_grid: Factors of the rates of the blocks in layer4; other than (1, 1, 1), as in the
-            paper, first blocks have their layer's own rate.
+        multi_grid: Factors of the rates of the blocks in layer4; unless it is (1, 1, 1), first
+            blocks have their layer's own rate, as in the paper.
         first_rate: Rate of the first block of a layer whose stride became a rate.
         deep_stem: Whether 3x3 convolutions to 64, 64 and 128 channels replace the 7x7 one.
-        dtype: What is computed in.
-        remat: Whether to compute blocks anew in the backward pass: less memory, more work.
+        dtype: Compute dtype.
+        remat: Whether to recompute blocks in the backward pass: less memory, more work.
     """
 
     backbone: Backbone
