@@ -1,7 +1,7 @@
 """`Config`: everything that decides a run, as one frozen value, from a file and flags.
 
-A config file defines `get_config() -> Config` and builds plain objects; there are no names to look
-up. Flags change its fields by their dotted names: `--config.model.backbone resnet101`.
+A config file defines `get_config() -> Config` and builds plain objects, without any registry of
+names. Flags change its fields by their dotted names: `--config.model.backbone resnet101`.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ from jaxseg.transforms.transform import Augment, Preprocess
 from jaxseg.weights.pretrained import Pretrained
 
 INTERVAL = {"least": 1, "free_on_resume": True, "follows_length": True}
-"""Of a number of steps that a shorter run divides as the config's own length did."""
+"""Metadata of a number of steps that shrinks in proportion when a flag shortens the run."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,26 +42,26 @@ class Config:
 
     Attributes:
         model: The network.
-        data: What is read and how it is cut into batches.
+        data: The source, and how it is cut into batches.
         preprocess: Radiometry, in order; the same in training, evaluation and prediction.
         augment: Random changes of the preprocessed training batches, in order.
-        augment_raw: Random changes of their raw sensor numbers, before `preprocess`: what the
-            sensor itself varies in, such as speckle.
-        loss: Losses by the name they are logged under; their weighted sum is trained.
-        aux_weight: Factor of the losses of pixels on every auxiliary head.
-        optimizer: How parameters follow their gradients.
+        augment_raw: Random changes of the raw sensor values, before `preprocess`, for variation of
+            the sensor itself, such as speckle.
+        loss: Losses by the name they are logged under; their weighted sum is minimised.
+        aux_weight: Factor of the pixel losses on every auxiliary head.
+        optimizer: The optimizer and its learning-rate schedule.
         num_steps: Updates in the whole run.
-        accumulate: Slices that a batch is cut into to save memory; gradients are averaged, batch
-            statistics are per slice.
-        seed: Decides initial parameters, order of the data, augmentation and dropout.
-        sensor: What the training images are; found when a run starts.
+        accumulate: Number of slices that a batch is cut into to save memory; gradients are
+            averaged, batch statistics are per slice.
+        seed: Seed of initial parameters, order of the data, augmentation and dropout.
+        sensor: The sensor of the training images; found when a run starts.
         pretrained: Weights of other frameworks to start from.
         init_from: Folder of another run whose parameters to start from.
         mesh: Devices along each axis.
         log_every: Steps between two lines of the log.
-        eval_every: Steps between two validations; the last step validates too.
-        save_every: Steps between two checkpoints; the last step saves too.
-        keep: Newest checkpoints that are kept, besides the best.
+        eval_every: Steps between two validations; the last step validates, too.
+        save_every: Steps between two checkpoints; the last step saves, too.
+        keep: Number of newest checkpoints that are kept, besides the best.
     """
 
     model: nn.Module
@@ -89,7 +89,7 @@ def load_config(path: str) -> Config:
     """The `Config` that a file builds.
 
     Args:
-        path: Of the file, or the bare name of a config that comes with the library.
+        path: Path of the file, or the name of a config that comes with the library.
 
     Raises:
         UserError: The file is missing, cannot be run, or has no `get_config() -> Config`.
@@ -98,7 +98,7 @@ def load_config(path: str) -> Config:
 
 
 def found(path: str) -> str:
-    """The path of a config file that is given as a path, or as the bare name of a shipped one.
+    """The path of a config file that is given as a path, or as the name of a shipped config.
 
     Raises:
         UserError: There is no such file.
@@ -111,13 +111,13 @@ def found(path: str) -> str:
     close = difflib.get_close_matches(Path(path).stem, files, n=1)
     hint = f" Perhaps you mean {close[0]}." if close else ""
     raise UserError(
-        f"Config file {path} does not exist.{hint} Give a path, or a name out of "
-        f"{', '.join(files)}; `jaxseg configs` says what they are."
+        f"Config file {path} does not exist.{hint} Give a path, or one of the names "
+        f"{', '.join(files)}; `jaxseg configs` describes them."
     )
 
 
 def load_code(name: str) -> ModuleType:
-    """Runs a file that a person has named, or imports a package.
+    """Runs a file that the user has named, or imports a package.
 
     Args:
         name: A path that ends in .py, or the dotted name of a package or module.
@@ -150,7 +150,7 @@ def built(module: ModuleType) -> Config:
     """The config that a loaded file builds.
 
     Raises:
-        UserError: It has no `get_config() -> Config`, or that fails.
+        UserError: The file has no `get_config() -> Config`, or calling it fails.
     """
     name = str(module.__file__)
     config = _explained(module.get_config, name) if hasattr(module, "get_config") else None
@@ -162,7 +162,7 @@ def built(module: ModuleType) -> Config:
 
 
 def _explained(run: Callable[[], object], name: str) -> object:
-    """Runs a person's code; whatever it may raise becomes one line with its place."""
+    """Runs a user's code; any exception becomes one line with its position."""
     try:
         return run()
     except UserError:
@@ -172,20 +172,20 @@ def _explained(run: Callable[[], object], name: str) -> object:
         own = [frame for frame in frames if Path(frame.filename).resolve() == Path(name).resolve()]
         line = error.lineno if isinstance(error, SyntaxError) else own[-1].lineno if own else None
         moved = renewal.MOVED.get(str(getattr(error, "name", None)))
-        hint = f" What was there is in {moved} since 0.2.0." if moved else ""
+        hint = f" Its content moved to {moved} in 0.2.0." if moved else ""
         raise UserError(f"{name}, line {line}: {type(error).__name__}: {error}.{hint}") from error
 
 
 def shortened(own: Config, given: Config, flags: list[str]) -> tuple[Config, list[str]]:
-    """A config that a flag made shorter: warm-up and intervals shrink with it, unless given too.
+    """Shrinks warm-up and intervals of a run that a flag shortened, unless flags set them, too.
 
     Args:
         own: The config of the file.
-        given: The same with flags.
+        given: The config with flags applied.
         flags: The flags.
 
     Returns:
-        The config, and lines `field: number -> number` of what was shortened.
+        The config, and lines `field: number -> number` for every shortened field.
     """
     if given.num_steps >= own.num_steps:
         return given, []
@@ -204,7 +204,7 @@ def shortened(own: Config, given: Config, flags: list[str]) -> tuple[Config, lis
 
     config: Config = shorter(given, "")
     optimizer = shorter(config.optimizer, "optimizer.")
-    if optimizer.warmup >= config.num_steps:  # a run of one step has no room for a rise
+    if optimizer.warmup >= config.num_steps:  # a run of one step has no room for a warm-up
         optimizer = dataclasses.replace(optimizer, warmup=0)
     return dataclasses.replace(config, optimizer=optimizer), lines
 
@@ -223,10 +223,10 @@ def override(config: Config, flags: list[str], program: str) -> Config:
 
 
 def check(config: Config) -> None:
-    """Refuses a config whose parts do not fit each other.
+    """Rejects a config whose parts are inconsistent.
 
     Raises:
-        UserError: It says which parts, and what to change.
+        UserError: Parts are inconsistent; the message names them and what to change.
     """
     classes = config.data.source.classes
     outputs = getattr(config.model, "num_classes", len(classes))
@@ -244,7 +244,7 @@ def check(config: Config) -> None:
         if weights and not isinstance(weights, str) and len(weights) != len(classes):
             raise UserError(
                 f"--config.{flag} has {len(weights)} for {len(classes)} classes "
-                f"({', '.join(classes)}): give one each, in their order, or none."
+                f"({', '.join(classes)}): give one per class, in their order, or none."
             )
     if config.data.batch_size % config.accumulate:
         raise UserError(

@@ -79,7 +79,7 @@ def test_differences_name_the_fields_that_make_another_run(tiny: Path) -> None:
 
 
 def test_json_builds_classes_of_jaxseg_only() -> None:
-    with pytest.raises(UserError, match=r"names subprocess\.Popen, from outside of .*--code FILE"):
+    with pytest.raises(UserError, match=r"names subprocess\.Popen, from outside .*--code FILE"):
         config_text.from_json({"class": "subprocess.Popen", "args": ["true"]})
     with pytest.raises(UserError, match="does not have"):
         config_text.from_json({"class": "jaxseg.losses.pixels.NoSuchLoss"})
@@ -151,7 +151,7 @@ def test_a_tuple_of_one_is_printed_as_a_tuple() -> None:
 
 def test_a_file_that_imports_what_has_moved_is_told_where_it_is(tmp_path: Path) -> None:
     (tmp_path / "old.py").write_text("\nfrom jaxseg.data import Data\n")
-    with pytest.raises(UserError, match=r"old\.py, line 2: .* is in jaxseg\.pipeline since 0\.2"):
+    with pytest.raises(UserError, match=r"old\.py, line 2: .* moved to jaxseg\.pipeline in 0\.2"):
         configs.load_config(str(tmp_path / "old.py"))
 
 

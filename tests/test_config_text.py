@@ -94,7 +94,7 @@ def test_json_keeps_every_kind_of_value_and_no_more_than_a_config_says(config: C
 
 @pytest.mark.parametrize("name", ["os.system", "jaxsegment.Config", "jaxseg", "Config"])
 def test_only_classes_within_the_package_are_built(name: str) -> None:
-    with pytest.raises(UserError, match=f"names {name}, from outside of jaxseg"):
+    with pytest.raises(UserError, match=f"names {name}, from outside jaxseg"):
         config_text.from_json({"class": name})
 
 

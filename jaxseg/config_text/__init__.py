@@ -1,4 +1,4 @@
-"""A config as text: JSON that a checkpoint keeps, lines for people, what differs in two."""
+"""A config as text: JSON in a checkpoint, readable lines, and the differences of two configs."""
 
 from jaxseg.config_text.shown import differences, pretty
 from jaxseg.config_text.stored import (

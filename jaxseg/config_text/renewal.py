@@ -1,6 +1,6 @@
-"""What runs of earlier versions hold, in today's form: names that moved, fields that went.
+"""Configs stored by earlier versions, converted to today's form: moved names, removed fields.
 
-Every entry says up to which version a run may hold the old form.
+Every entry states the last version that wrote the old form.
 """
 
 from typing import Any
@@ -21,13 +21,13 @@ MOVED = {  # up to 0.1.0
     "jaxseg.selection": "jaxseg.losses",
     "jaxseg.sensor": "jaxseg.scenes",
 }
-"""Modules that stored configs and people's files name -> where their classes are now."""
+"""Modules named in stored configs and users' files -> where their classes are now."""
 
 ONE_SCENE = ("IndianPines", "SalinasA", "LabelledPolsar")
 
 
 def renewed(value: Json) -> Json:
-    """A stored config as this version would have stored it; others as they are."""
+    """A stored config in the form in which this version stores it."""
     if isinstance(value, list):
         return [renewed(item) for item in value]
     if not isinstance(value, dict):
@@ -37,7 +37,7 @@ def renewed(value: Json) -> Json:
     if name == "jaxseg.config.Config" and "class_weight" in value:
         value = _losses(value)
     if name == "jaxseg.data.Data":
-        # What the losses need follows from them.
+        # The inputs of losses now follow from the losses.
         value = {k: v for k, v in value.items() if not k.startswith("separation")}
     if name.rpartition(".")[2] in ONE_SCENE and "guard" in value:
         value = _one_split(value)
@@ -45,11 +45,11 @@ def renewed(value: Json) -> Json:
 
 
 def _losses(config: dict[str, Json]) -> dict[str, Json]:
-    """Up to 0.1.0 presence and distillation were fields of the config; they are losses."""
+    """Up to 0.1.0 presence and distillation were fields of the config; now they are losses."""
     gone = ("class_weight", "presence_weights", "distillation")
     kept = {name: item for name, item in config.items() if name not in gone}
     losses = dict(config["loss"])
-    if config["model"]["class"].endswith(".LecturePSPNet"):  # alone had such logits
+    if config["model"]["class"].endswith(".LecturePSPNet"):  # the only network with such logits
         losses["presence"] = {
             "class": "jaxseg.losses.Presence",
             "weight": config["class_weight"],
@@ -62,7 +62,7 @@ def _losses(config: dict[str, Json]) -> dict[str, Json]:
 
 
 def _one_split(source: dict[str, Json]) -> dict[str, Json]:
-    """Up to 0.1.0 the split of a single scene was five fields of its source; it is one value."""
+    """Up to 0.1.0 the split of a single scene was five fields of its source; now it is one."""
     names = ("fractions", "block", "guard", "seed")
     split = {"class": "jaxseg.datasets.one_scene.SceneSplit", "kind": source.get("split", "blocks")}
     kept = {name: item for name, item in source.items() if name not in names}

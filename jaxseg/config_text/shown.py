@@ -1,4 +1,4 @@
-"""A config as lines that a person reads, and what differs in two."""
+"""A config as readable lines, and the differences of two configs."""
 
 import dataclasses
 import textwrap
@@ -7,13 +7,13 @@ from typing import Any
 from jaxseg.config_text.stored import Json, fields_of, to_json
 
 MANY = 256
-"""Tuples of more numbers are printed by their length: fitted matrices, not standard deviations."""
+"""Longer tuples are printed as their length: fitted matrices, but not standard deviations."""
 
 
 def differences(stored: object, given: object) -> list[str]:
-    """Lines `field: stored -> given` for every field that differs and must not differ on resume.
+    """Lines `field: stored -> given` for every field that differs although it must not on resume.
 
-    A field may differ where its metadata says `free_on_resume`.
+    A field may differ if its metadata states `free_on_resume`.
     """
     old, new = _flat(to_json(stored)), _flat(to_json(given))
     allowed = _free(given)
@@ -49,7 +49,7 @@ def pretty(config: object) -> list[str]:
 
 
 def _brief(value: Json) -> Json:
-    """Lists that nobody would read to their end by their length alone."""
+    """The value, or only its length if it is a long list."""
     many = isinstance(value, tuple | list) and len(value) > MANY
     return f"{len(value)} numbers" if many else value
 

@@ -1,8 +1,8 @@
-"""A config as text: JSON that a checkpoint keeps, lines that a person reads, what differs in two.
+"""A config as JSON, as a checkpoint stores it, and back.
 
 Opening a run executes nothing that is stored in it: JSON names classes, and these are taken from
-jaxseg itself or from code that the person has named (a config file, a package). A class of jaxseg
-is stored under the face of its family, as a config imports it, so files inside a family may move.
+jaxseg itself or from code that the user has named (a config file, a package). A class of jaxseg is
+stored under the package of its family, as a config imports it, so files inside a family may move.
 """
 
 import dataclasses
@@ -25,14 +25,14 @@ Plain = Any
 """A value that a config may hold: plain values, tuples, dicts and frozen dataclasses."""
 
 Code = tuple[type | ModuleType, ...]
-"""What a person has named: classes, packages, and modules of files loaded by path."""
+"""Code that the user has named: classes, packages, and modules of files loaded by path."""
 
 FILES = "jaxseg_code"
-"""Modules of files that are loaded by path are called `jaxseg_code.STEM`."""
+"""Files that are loaded by path become modules `jaxseg_code.STEM`."""
 
 
 def to_json(config: object) -> Json:
-    """Dataclasses -> dicts with a `class` entry, tuples -> lists; plain values as they are.
+    """Dataclasses -> dicts with a `class` entry, tuples -> lists; plain values unchanged.
 
     Raises:
         UserError: A value is of another kind, or its class could not be found again.
@@ -49,7 +49,7 @@ def _to_json(value: object, place: str) -> Json:
         return value
     if isinstance(value, Mapping):
         if "class" in value or not all(isinstance(name, str) for name in value):
-            raise UserError(f"{place} is a dict: its keys have to be text, and none of them class.")
+            raise UserError(f"{place} is a dict: its keys must be strings other than class.")
         return {name: _to_json(item, f"{place}.{name}") for name, item in value.items()}
     if isinstance(value, tuple | list):
         return [_to_json(item, f"{place}.{number}") for number, item in enumerate(value)]
@@ -57,7 +57,7 @@ def _to_json(value: object, place: str) -> Json:
     if not dataclasses.is_dataclass(value):
         raise UserError(
             f"{place} is a {kind.__module__}.{kind.__qualname__}, which a checkpoint could not "
-            "rebuild. Use plain values (numbers, text, tuples) and frozen dataclasses."
+            "rebuild. Use plain values (numbers, strings, tuples) and frozen dataclasses."
         )
     if "<locals>" in kind.__qualname__:
         raise UserError(
@@ -72,19 +72,19 @@ def _to_json(value: object, place: str) -> Json:
 
 
 def from_json(value: Json, code: Code = ()) -> Plain:
-    """The inverse of `to_json`; builds classes of jaxseg and of `code` only, whatever it says.
+    """The inverse of `to_json`; builds only classes of jaxseg and of `code`.
 
     Args:
-        value: What `to_json` made.
-        code: Where classes from outside of jaxseg may be taken from.
+        value: The result of `to_json`.
+        code: Where classes from outside jaxseg may be taken from.
 
     Raises:
-        UserError: A class is unknown, from outside of jaxseg and `code`, or has no such fields.
+        UserError: A class is unknown, not from jaxseg or `code`, or has no such fields.
     """
     missing = sorted(_foreign(value, code))
     if missing:
         raise UserError(
-            f"The stored config names {', '.join(missing)}, from outside of jaxseg. Nothing "
+            f"The stored config names {', '.join(missing)}, from outside jaxseg. Nothing "
             "stored in a run is executed: name the code that defines it, a file or a package, "
             "with --code FILE.py or --code PACKAGE (in Python: code=)."
         )
@@ -115,21 +115,21 @@ def _from_json(value: Json, code: Code) -> Plain:
 
 
 def check_storable(config: object, code: Code = ()) -> None:
-    """Rejects, before any work, a config that a checkpoint could not give back as it is.
+    """Rejects, before any work, a config that a checkpoint could not restore unchanged.
 
     Raises:
-        UserError: It says which part.
+        UserError: A part cannot be restored; the message names it.
     """
     stored = json.loads(json.dumps(to_json(config)))
     if stored != to_json(from_json(stored, (*code, *classes_in(config)))):
         raise UserError(
-            "The config does not come back from a checkpoint as it was: a class in it changes its "
-            "own fields. Use frozen dataclasses that keep the values they are given."
+            "A checkpoint would not restore the config unchanged: a class in it changes its own "
+            "fields. Use frozen dataclasses that keep the values they are given."
         )
 
 
 def classes_in(config: object) -> tuple[type, ...]:
-    """The classes of the dataclasses that a config is made of, each once."""
+    """The classes of all dataclasses in a config, each once."""
     found: dict[type, None] = {}
 
     def walk(value: object) -> None:
@@ -147,7 +147,7 @@ def classes_in(config: object) -> tuple[type, ...]:
 
 
 def _name(kind: type) -> str:
-    """What a class is called in JSON: by its family's face, if that has it; else by its file."""
+    """Name of a class in JSON: in its family's package, if exported there; else in its file."""
     family = ".".join(kind.__module__.split(".")[:2])
     if family.startswith("jaxseg."):
         face = importlib.import_module(family)
@@ -157,7 +157,7 @@ def _name(kind: type) -> str:
 
 
 def _foreign(value: Json, code: Code) -> set[str]:
-    """Names of classes in the JSON that are neither jaxseg's nor in the code that was named."""
+    """Names of classes in the JSON that are neither in jaxseg nor in the named code."""
     if isinstance(value, list):
         return set().union(*(_foreign(item, code) for item in value))
     if not isinstance(value, dict):
@@ -170,7 +170,7 @@ def _foreign(value: Json, code: Code) -> set[str]:
 
 
 def _class(name: str, code: Code) -> Any:  # noqa: ANN401  (a dataclass, or None)
-    """The dataclass of that name, None if there is none where it may be taken from."""
+    """The dataclass of that name, None if it is neither in jaxseg nor in the named code."""
     module_name, _, class_name = name.rpartition(".")
     kind = None
     if module_name.startswith("jaxseg."):
@@ -182,7 +182,7 @@ def _class(name: str, code: Code) -> Any:  # noqa: ANN401  (a dataclass, or None
             kind = named if _name(named) == name else None
         elif module_name.startswith(named.__name__ + "."):
             kind = _member(module_name, class_name)
-        else:  # the module itself, a file that was renamed, or what a named file imports
+        else:  # the module itself, a file that was renamed, or an import of a named file
             found = getattr(named, class_name, None)
             files = module_name.startswith(FILES + ".") and named.__name__.startswith(FILES + ".")
             kind = found if files or getattr(found, "__module__", "") == module_name else None
@@ -197,8 +197,7 @@ def _member(module_name: str, class_name: str) -> object:
 
 
 def fields_of(kind: type) -> list[dataclasses.Field[Any]]:
-    """The fields that make a value of this class what it is."""
-    # Linen adds `parent` and `name` to every module; they say where it stands in another one, not
-    # what it is.
+    """The fields that define a value of this class."""
+    # Linen adds `parent` and `name` to every module; they describe its position in another module.
     linen = {"parent", "name"} if issubclass(kind, nn.Module) else set()
     return [f for f in dataclasses.fields(kind) if f.init and f.name not in linen]

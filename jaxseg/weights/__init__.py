@@ -1,4 +1,4 @@
-"""Weights of other frameworks: read, renamed to this library's networks, and written again."""
+"""Weights of other frameworks: read, mapped to this library's networks, and written back."""
 
 from jaxseg.weights.pretrained import Pretrained, exported, load
 from jaxseg.weights.state_dict import read_state_dict, write_state_dict

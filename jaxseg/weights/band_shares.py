@@ -1,8 +1,8 @@
 """Which band of the data gets which share of a first convolution that was trained on other bands.
 
-A rule is a matrix (B, C): how much of the kernel of trained band c goes to data band b. Every
+A rule is a matrix (B, C): the share of the kernel of trained band c that goes to data band b. Every
 column sums to one, so an image that is equal in all bands gives exactly the features that a grey
-image gave the trained network: the mean response is kept. The three rules are ours.
+image gave the trained network: the mean response is kept. The three rules are our choice.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from jaxseg.errors import UserError
 
 
 def even_shares(bands: int, trained: int) -> NDArray[np.float64]:
-    """Nothing is known of the bands: each of them gets the same part of every kernel.
+    """For unknown bands: each of them gets the same share of every kernel.
 
-    As many bands as trained are taken to be the same bands.
+    If there are as many bands as were trained, they are assumed to be the same bands.
     """
     return np.eye(bands) if bands == trained else np.full((bands, trained), 1 / bands)
 
@@ -24,8 +24,9 @@ def even_shares(bands: int, trained: int) -> NDArray[np.float64]:
 def shares_by_name(bands: Sequence[str], trained: Sequence[str]) -> NDArray[np.float64]:
     """A band of the same name (upper or lower case) keeps its kernel.
 
-    Trained bands without a partner are spread over the data bands without one, or over all where
-    each has one. A new band beside all trained ones therefore starts with a kernel of zeros.
+    Trained bands without a partner are spread over the data bands without a partner, or over all
+    data bands if each has one. If all trained bands have partners, an additional band starts with a
+    kernel of zeros.
 
     Raises:
         UserError: A name appears twice, or no band has a partner.
@@ -46,11 +47,11 @@ def shares_by_name(bands: Sequence[str], trained: Sequence[str]) -> NDArray[np.f
 
 
 def shares_by_wavelength(bands: Sequence[float], trained: Sequence[float]) -> NDArray[np.float64]:
-    """Each data band asks for the trained bands around it, and they divide themselves.
+    """Each trained band is divided among the data bands near it in wavelength.
 
-    A data band at wavelength l (nm) asks the two trained bands around l in proportion to their
-    nearness, or the outermost one alone if l lies outside; a trained band is divided among those
-    that ask for it. One that nobody asks for is spread evenly.
+    A data band at wavelength l (nm) requests the two trained bands around l with the weights of
+    linear interpolation, or only the outermost one if l lies outside. A trained band is divided
+    among the data bands in proportion to their requests; without requests it is spread evenly.
 
     Raises:
         UserError: A wavelength is not positive, or appears twice among the trained ones.
@@ -58,8 +59,8 @@ def shares_by_wavelength(bands: Sequence[float], trained: Sequence[float]) -> ND
     ours, theirs = np.asarray(bands, np.float64), np.asarray(trained, np.float64)
     if min(ours.min(initial=1), theirs.min(initial=1)) <= 0 or len(set(trained)) < len(theirs):
         raise UserError(
-            f"Wavelengths {tuple(bands)} and {tuple(trained)}: give positive nanometres, those of "
-            "the weights each once."
+            f"Wavelengths {tuple(bands)} and {tuple(trained)}: give positive nanometres, and those "
+            "of the weights without repetition."
         )
     order = np.argsort(theirs)
     asked = np.zeros((len(ours), len(theirs)))

@@ -1,11 +1,11 @@
-"""Weights that others trained: PyTorch state dicts into Flax variables and back, without a loss.
+"""Weights trained by others: PyTorch state dicts to Flax variables and back, without loss.
 
-A family of networks is one table of PyTorch module names and ours. A tensor that is missing,
-unexpected or of another shape is an error that lists all of them, because a network that is only
-partly loaded still runs, and badly.
+A family of networks is a table from PyTorch module names to module paths of jaxseg. Tensors that
+are missing, unexpected or of another shape are an error that lists all of them, because a partly
+loaded network would still run, but badly.
 
-Two things are left out on purpose: `num_batches_tracked`, which nothing here counts, and what a
-table marks optional.
+Two things may be missing or ignored: `num_batches_tracked`, which is not used here, and parts that
+a table marks as optional.
 """
 
 import re
@@ -58,10 +58,10 @@ from jaxseg.weights.tables.unet3plus import AUTHORS_UNET3PLUS
 from jaxseg.weights.tables.unet_plus_plus import SMP_UNET_PLUS_PLUS
 
 Variables = dict[str, Any]
-"""What Flax calls variables: `{"params": ..., "batch_stats": ...}`, nested dicts of arrays."""
+"""Flax variables: `{"params": ..., "batch_stats": ...}`, nested dicts of arrays."""
 
 Part = Literal["all", "encoder"]
-"""The whole network with its classes, or only what turns an image into features."""
+"""The whole network with its classes, or only the encoder, which turns an image into features."""
 
 
 FAMILIES: dict[type[nn.Module], tuple[Family, ...]] = {
@@ -80,27 +80,26 @@ FAMILIES: dict[type[nn.Module], tuple[Family, ...]] = {
     DeepLabV3: (TORCHVISION_DEEPLABV3, VAINF_DEEPLABV3, SMP_DEEPLABV3, RESNET_FOR_DEEPLAB),
     DeepLabV3Plus: (VAINF_DEEPLABV3_PLUS, SMP_DEEPLABV3_PLUS, RESNET_FOR_DEEPLAB),
 }
-"""Which files fit which network."""
+"""The families of files that fit each network."""
 
 
-# -- what one calls --------------------------------------------------------------------------------
+# -- public ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Weights a run starts from, as a config holds them.
+    """Weights that a run starts from, as a config holds them.
 
     A first convolution that was trained on other bands is adapted so that a grey image gives the
-    features it gave before: by wavelength where both are given, else by name where the weights'
-    bands are given, else evenly (`jaxseg.weights.band_shares`).
+    same features as before: by wavelength if both are given, else by name if the weights' bands are
+    given, else evenly (`jaxseg.weights.band_shares`).
 
     Attributes:
-        path: A state dict: .safetensors, .npz, .pth where PyTorch is installed, or
+        path: A state dict: .safetensors, .npz, .pth if PyTorch is installed, or
             hf://owner/name/file on the Hugging Face hub. None = no such weights.
-        part: `all` wants a file with the same classes; `encoder` leaves decoder and head as they
-            are.
-        trained_bands: Names of the bands the weights were trained on, in order, in the words of
-            the data, as R G B.
+        part: `all` needs a file with the same classes; `encoder` does not change decoder and head.
+        trained_bands: Names of the bands the weights were trained on, in order, as the data name
+            them, such as R G B.
         wavelengths: Centres of the data's bands in nm.
         trained_wavelengths: Centres of the bands the weights were trained on, in nm.
     """
@@ -112,7 +111,7 @@ class Pretrained:
     trained_wavelengths: tuple[float, ...] = ()
 
     def into(self, model: nn.Module, variables: Variables, bands: Sequence[str] = ()) -> Variables:
-        """The same variables with the file's tensors in their places, on the same devices.
+        """The variables with the file's tensors in their places, on the same devices.
 
         Args:
             model: The network.
@@ -142,7 +141,7 @@ class Pretrained:
 
 
 def load(model: nn.Module, source: StateDict | str | Path) -> Variables:
-    """All variables of a network from a state dict or its file, for the bands it was trained on.
+    """All variables of a network from a state dict or its file, for the bands of the weights.
 
     Returns:
         `{"params": ..., "batch_stats": ...}` of float32 numpy arrays.
@@ -167,18 +166,18 @@ def merge(
     part: Part = "all",
     shares: NDArray[np.float64] | None = None,
 ) -> Variables:
-    """Puts the tensors of a state dict in their places; what `part` does not cover stays as it is.
+    """Puts the tensors of a state dict in their places; parts not in `part` are not changed.
 
     Args:
-        model: The network, whose class decides the table.
+        model: The network, whose class determines the table.
         variables: Its `params` and `batch_stats`: arrays, or only their shapes.
         state: Tensors by PyTorch's names.
-        part: What to take.
+        part: The part to replace.
         shares: How the kernels of the trained bands are divided among the data's, (B, C) as in
             `jaxseg.weights.band_shares`; None = evenly.
 
     Returns:
-        New variables; a tensor that replaces a JAX array lies on that array's devices.
+        New variables; a tensor that replaces a JAX array is placed on that array's devices.
 
     Raises:
         UserError: Lists every tensor that is missing, unexpected, or of another shape.
@@ -187,8 +186,8 @@ def merge(
     family = _family(model, state)
     if part == "all" and not family.decoder and model.__class__ is not ResNet:
         raise UserError(
-            "The file holds an encoder only, and the whole network was asked for. "
-            'Take `part="encoder"`, or give a file of the whole network.'
+            "The file holds only an encoder, but the whole network was requested. "
+            'Use `part="encoder"`, or give a file of the whole network.'
         )
     leaves = flax.traverse_util.flatten_dict(variables)
     table = (
@@ -234,14 +233,14 @@ def merge(
 
 
 def exported(model: nn.Module, variables: Variables) -> dict[str, NDArray[np.float32]]:
-    """The state dict of the network's reference implementation: `load` backwards, bit by bit.
+    """The state dict of the network's reference implementation: the exact inverse of `load`.
 
-    Of several references it is the one whose form the network's arguments come nearest to. It opens
-    in PyTorch with `load_state_dict(strict=True)`; the counters `num_batches_tracked`, which it
-    lacks, PyTorch sets to zero.
+    If there are several references, the one whose form is closest to the network's arguments is
+    used. PyTorch loads it with `load_state_dict(strict=True)`; the counters `num_batches_tracked`,
+    which are missing, are set to zero by PyTorch.
 
     Raises:
-        UserError: The network has no table, or a part that its reference has not.
+        UserError: The network has no table, or a part that its reference lacks.
     """
     families = [family for family in _families(model) if family.decoder] or _families(model)
     family = min(families, key=lambda f: sum(getattr(model, k) != v for k, v in f.form.items()))
@@ -262,7 +261,7 @@ def exported(model: nn.Module, variables: Variables) -> dict[str, NDArray[np.flo
     return state
 
 
-# -- how it is done --------------------------------------------------------------------------------
+# -- private ---------------------------------------------------------------------------------------
 
 _LEAVES = {
     ("params", "kernel"): "weight",
@@ -275,13 +274,13 @@ _LEAVES = {
 
 
 def _name(path: Sequence[str], table: Mapping[str, str]) -> str | None:
-    """PyTorch's name of the leaf at `path`; None where the table has no place for it."""
+    """PyTorch's name of the leaf at `path`; None if the table has no entry for it."""
     module = _translated("/".join(path[1:-1]), {ours: theirs for theirs, ours in table.items()})
     return None if module is None else f"{module}.{_LEAVES[path[0], path[-1]]}"
 
 
 def _turned(value: NDArray[np.float32], name: str, family: Family) -> NDArray[np.float32]:
-    """PyTorch's (outputs, inputs, taps...) to (taps..., inputs, outputs), of any dimension."""
+    """PyTorch's (outputs, inputs, taps...) to (taps..., inputs, outputs), in any dimension."""
     if value.ndim < 2:
         return value
     return np.moveaxis(value, (0, 1), (-2, -1) if _is_transposed(name, family) else (-1, -2))
@@ -314,7 +313,7 @@ def _adapted(
 
 
 def _cleaned(state: StateDict) -> StateDict:
-    """Without the counters of batches and the prefixes of DataParallel and of Lightning."""
+    """The state dict without batch counters and the prefixes of DataParallel and Lightning."""
     prefixes = ("module.", "model.")
     prefix = next((p for p in prefixes if state and all(n.startswith(p) for n in state)), "")
     return {
@@ -329,13 +328,13 @@ def _families(model: nn.Module) -> tuple[Family, ...]:
     if families is None:
         known = ", ".join(kind.__name__ for kind in FAMILIES)
         raise UserError(
-            f"No table of weights for {type(model).__name__}; there are some for {known}."
+            f"No table of weights for {type(model).__name__}; there are tables for {known}."
         )
     return families
 
 
 def _family(model: nn.Module, state: StateDict) -> Family:
-    """The family of the network that knows most names of the file."""
+    """The family of the network that knows the most names of the file."""
 
     def names_known(family: Family) -> int:
         table = family.encoder | family.decoder | family.optional
@@ -345,7 +344,7 @@ def _family(model: nn.Module, state: StateDict) -> Family:
 
 
 def _translated(name: str, table: Mapping[str, str]) -> str | None:
-    """The value of the pattern that `name` fits, with its numbers put in; None if none fits."""
+    """The value of the pattern that matches `name`, with its numbers filled in, or None."""
     for pattern, target in table.items():
         expression = re.escape(pattern)
         for letter in "ij":
@@ -368,6 +367,6 @@ def _complaint(
     ):
         lines += [f"{title}:", *(f"    {name}" for name in names)] if names else []
     lines.append(
-        'Choose the network\'s arguments as in the file; for other classes, take `part="encoder"`.'
+        'Choose the network\'s arguments as in the file; for other classes, use `part="encoder"`.'
     )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""State dicts, what PyTorch calls named tensors: read from files and from the hub, written back."""
+"""State dicts, PyTorch's named tensors: read from files and from the hub, and written to files."""
 
 import zipfile
 from collections.abc import Mapping
@@ -13,21 +13,21 @@ StateDict = Mapping[str, NDArray[np.generic]]
 """Tensors by dotted names."""
 
 HUB = "hf://"
-"""What a name on the Hugging Face hub begins with: hf://owner/name/file."""
+"""Prefix of a name on the Hugging Face hub: hf://owner/name/file."""
 
 
 def read_state_dict(path: str | Path) -> dict[str, NDArray[np.generic]]:
     """Tensors of a file by their names.
 
-    A .pth file is read without executing what is pickled in it; a training checkpoint that keeps
-    its state dict under `state_dict`, `model_state_dict` or `model` is opened there.
+    A .pth file is read without executing pickled code; for a training checkpoint, the state dict
+    under `state_dict`, `model_state_dict` or `model` is used.
 
     Args:
         path: A file, or `hf://owner/name/file` on the Hugging Face hub, which is downloaded once
-            and kept in that library's cache.
+            and stored in that library's cache.
 
     Raises:
-        UserError: No such file, another format, or a library is needed and not installed.
+        UserError: There is no such file, its format is unknown, or a needed library is missing.
     """
     file = _downloaded(str(path)) if str(path).startswith(HUB) else Path(path)
     if not file.is_file():
@@ -39,13 +39,13 @@ def read_state_dict(path: str | Path) -> dict[str, NDArray[np.generic]]:
             try:
                 return dict(safetensors.numpy.load_file(file))
             except safetensors.SafetensorError as error:
-                raise UserError(f"{file} is damaged: {error}. Get it anew.") from None
+                raise UserError(f"{file} is damaged: {error}. Fetch it again.") from None
         case ".npz":
             try:
                 with np.load(file, allow_pickle=False) as content:
                     return dict(content)
             except (ValueError, OSError, zipfile.BadZipFile) as error:
-                raise UserError(f"{file} is damaged: {error}. Get it anew.") from None
+                raise UserError(f"{file} is damaged: {error}. Fetch it again.") from None
         case ".pth" | ".pt" | ".bin" | ".ckpt":
             return _read_torch(file)
     raise UserError(
@@ -58,16 +58,16 @@ def write_state_dict(state: StateDict, path: str | Path) -> None:
     """Writes tensors as .safetensors, which PyTorch users open with `safetensors.torch.load_file`.
 
     Raises:
-        UserError: Another ending, or no such folder.
+        UserError: The name has another extension, or there is no such folder.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise UserError(f"{path} must end in .safetensors.")
     if not path.parent.is_dir():
-        raise UserError(f"No folder {path.parent}. Make it first.")
+        raise UserError(f"No folder {path.parent}. Create it first.")
     import safetensors.numpy
 
-    # The format keeps the bytes as they lie: a transposed view would be written untransposed.
+    # The format stores the bytes in memory order: a transposed view would be written untransposed.
     safetensors.numpy.save_file(
         {name: np.ascontiguousarray(tensor) for name, tensor in state.items()}, path
     )
@@ -86,14 +86,14 @@ def _downloaded(name: str) -> Path:
         )
     except ImportError:
         raise UserError(
-            f"{name} lies on the Hugging Face hub: `pip install huggingface_hub` first, or "
+            f"{name} is on the Hugging Face hub: `pip install huggingface_hub` first, or "
             "download the file and give its path."
         ) from None
     try:
         return Path(huggingface_hub.hf_hub_download(f"{owner}/{repository}", file))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
-            f"{name} cannot be had: {error}\nCheck the name and the network, or download the file "
+            f"{name} cannot be read: {error}\nCheck the name and the network, or download the file "
             "and give its path."
         ) from None
 
@@ -104,7 +104,7 @@ def _read_torch(path: Path) -> dict[str, NDArray[np.generic]]:
     except ImportError:
         raise UserError(
             f"{path} is a PyTorch file, and PyTorch is not installed. Install it (`pip install "
-            "torch`), or save the state dict as .safetensors where it is."
+            "torch`), or save the state dict as .safetensors on a machine that has it."
         ) from None
     import pickle
 

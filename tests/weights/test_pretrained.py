@@ -213,7 +213,7 @@ def test_a_classification_resnet_becomes_deeplabs_encoder(golden: Callable[[str]
         jax.tree.map(np.testing.assert_array_equal, alone[kind], from_resnet[kind]["backbone"])
         jax.tree.map(np.testing.assert_array_equal, alone[kind], from_deeplab[kind]["backbone"])
     assert isinstance(from_deeplab["params"]["head"]["kernel"], jax.ShapeDtypeStruct)
-    with pytest.raises(UserError, match="holds an encoder only"):
+    with pytest.raises(UserError, match="holds only an encoder"):
         pretrained.load(model, resnet)
 
 

@@ -243,7 +243,7 @@ def test_a_name_on_the_hub_is_downloaded(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "huggingface_hub.errors", Errors("errors"))
     assert read_state_dict("hf://owner/name/folder/w.npz").keys() == {"a"}
     assert asked == [("owner/name", "folder/w.npz")]
-    with pytest.raises(UserError, match="cannot be had: 404"):
+    with pytest.raises(UserError, match="cannot be read: 404"):
         read_state_dict("hf://owner/name/absent.npz")
     for name in ("hf://owner/name", "hf://owner", "hf:///name/file", "hf://owner//file"):
         with pytest.raises(UserError, match="hf://owner/name/file"):

@@ -1,1 +1,1 @@
-"""Where the tensors of reference implementations go: one table a family."""
+"""Where the tensors of reference implementations go: one table per family."""

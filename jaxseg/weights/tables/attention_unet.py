@@ -1,8 +1,8 @@
-"""Names of Attention U-Nets, LeeJunHyun's and the authors', and of CHWS-UNet."""
+"""Names of Attention U-Nets (LeeJunHyun's and the authors') and of CHWS-UNet."""
 
 from jaxseg.weights.tables.family import Family
 
-# Theirs count the levels of the decoder by where features come from, ours by where they go.
+# LeeJunHyun numbers the decoder's levels by where features come from, jaxseg by where they go.
 _LEVELS = {2: 1, 3: 2, 4: 3, 5: 4}
 _BLOCK = {"conv.0": "conv1", "conv.1": "norm1", "conv.3": "conv2", "conv.4": "norm2"}
 _GATE = {
@@ -49,7 +49,7 @@ ATTENTION_UNET = Family(
     ignored=(),
     transposed=(),
 )
-"""AttU_Net, and U_Net for a network without gates."""
+"""AttU_Net, or U_Net for a network without gates."""
 
 CHWS_UNET = Family(
     first="Conv1.conv.0",
@@ -92,4 +92,4 @@ GRID_ATTENTION_UNET = Family(
     transposed=(),
 )
 """ozan-oktay/Attention-Gated-Networks, unet_CT_multi_att_dsv_3D and unet_CT_single_att_dsv_3D with
-2-D layers in place of 3-D ones."""
+2D layers instead of 3D ones."""

@@ -18,7 +18,7 @@ PYRAMID = {
     "project.1": "project_norm",
 }
 """The pyramid of three rates, the same in torchvision, VainF's code and segmentation_models_pytorch
-(smp); of other numbers of rates there are no files."""
+(smp); there are no files with other numbers of rates."""
 
 SEPARABLE_PYRAMID = {
     **{k: v for k, v in PYRAMID.items() if v not in ("atrous1", "atrous2", "atrous3")},
@@ -29,7 +29,7 @@ SEPARABLE_PYRAMID = {
     "convs.3.0.0": "atrous3/depthwise",
     "convs.3.0.1": "atrous3/point",
 }
-"""Its 3x3 convolutions separable, as in smp's DeepLabV3Plus."""
+"""The pyramid with separable 3x3 convolutions, as in smp's DeepLabV3Plus."""
 
 TORCHVISION_DEEPLABV3 = Family(
     first="backbone.conv1",

@@ -68,8 +68,8 @@ SMP_UNET = Family(
         "segmentation_head.0": "head",
     },
     optional={},
-    # The last block has no skip, and then smp does not apply the attention it has for one.
-    # An exported network with attention lacks it: load that with `strict=False`.
+    # The last block has no skip, so smp does not use the block's attention for skips. An exported
+    # network with attention lacks its weights: load it with `strict=False`.
     ignored=tuple(f"decoder.blocks.4.{k}" for k in SMP_UP_BLOCK if k.startswith("attention1")),
     transposed=(),
 )
