@@ -8,8 +8,8 @@
                                       └ after the last step: synthesis ─ denoised y
 
 Source: Duan, Tao, Han, Qin, Lu, Multi-Scale Convolutional Neural Network for SAR Image Semantic
-Segmentation, GLOBECOM 2018, as described in its abstract: a noise-removal stage trained with a
-sparse-representation loss, convolutions of several scales, concatenated features of different
+Segmentation, GLOBECOM 2018, as far as its abstract describes it: a noise-removal stage trained with
+a sparse-representation loss, convolutions of several scales, concatenated features of different
 scales and depths, classified pixels, all of it end to end. The coder unrolls Gregor and LeCun,
 Learning Fast Approximations of Sparse Coding, ICML 2010, with convolutions. No reference
 implementation is known.

@@ -7,8 +7,9 @@
                                                                    (B,H,W,K) ─ resize ─ 1x1 ──────┘
 
 Source: Zhang, Chen, Feng, Li, Yang, Guo, A Refined Pyramid Scene Parsing Network for Polarimetric
-SAR Image Semantic Segmentation in Agricultural Areas, IEEE GRSL 2022, as described in its abstract:
-fusion of levels in the decoder, attention to polarimetric channels, an edge-aware loss.
+SAR Image Semantic Segmentation in Agricultural Areas, IEEE GRSL 2022, as far as its abstract
+describes it: fusion of levels in the decoder, attention to polarimetric channels, an edge-aware
+loss.
 
 It refines Zhao et al., Pyramid Scene Parsing Network, CVPR 2017, arXiv:1612.01105. No reference
 implementation is known.

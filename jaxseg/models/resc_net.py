@@ -6,11 +6,11 @@
                           (B,H,W,K) ─ 1x1 ─ dropout ─ concat of pixel and neighbourhood mean ───┘
 
 Source: Fu, Du, Zhang, ReSC-net: Hyperspectral Image Classification Based on Attention-Enhanced
-Residual Module and Spatial-Channel Attention, IEEE TGRS 2024, doi:10.1109/TGRS.2024.3402364, as
-described in its abstract: residual modules enhanced by channel attention for low-level features, a
-spatial-channel attention for deep ones, simple because a patch has far more bands than pixels, and
-a random gain on the centre of a labelled patch as augmentation (`jaxseg.transforms.CenterGain`). No
-reference implementation is known.
+Residual Module and Spatial-Channel Attention, IEEE TGRS 2024, doi:10.1109/TGRS.2024.3402364, as far
+as its abstract describes it: residual modules enhanced by channel attention for low-level features,
+a spatial-channel attention for deep ones, simple because a patch has far more bands than pixels,
+and a random gain on the centre of a labelled patch as augmentation
+(`jaxseg.transforms.CenterGain`). No reference implementation is known.
 
 Differences from the paper: its abstract states no layers, widths or patch size. Those here are our
 choice; the channel gate is squeeze-and-excitation (Hu et al., CVPR 2018, arXiv:1709.01507). The

@@ -1,1 +1,1 @@
-"""A run: trained step by step, saved, continued, opened again."""
+"""A run: trained step by step, saved, resumed, opened again."""

@@ -1,11 +1,11 @@
-"""Saving a run, finding the newest state that can be read, opening a finished run: Orbax' door.
+"""Saving a run, finding the newest readable state, opening a finished run; only file to use Orbax.
 
     WORKDIR/checkpoints/STEP/state     the arrays of a TrainState
     WORKDIR/checkpoints/STEP/config    the run's Config as JSON
 
-A save is asynchronous and atomic: a process killed in the middle of it leaves a directory that is
-ignored. What a disk damages later is named and skipped; Orbax reads the metrics of all checkpoints
-before any state, so one whose metrics are damaged is put aside as STEP.damaged.
+A save is asynchronous and atomic: a process killed during it leaves a directory that is ignored.
+Checkpoints damaged on disk later are reported and skipped; Orbax reads the metrics of all
+checkpoints before any state, so one with damaged metrics is renamed to STEP.damaged.
 """
 
 import json
@@ -31,11 +31,11 @@ from jaxseg.errors import UserError
 from jaxseg.run import step
 
 METRIC = "miou"
-"""The validation metric that decides which checkpoint is the best."""
+"""The validation metric that determines the best checkpoint."""
 
 
 class Checkpoints:
-    """The checkpoints of one run; use it as a context manager, so that a last save is finished."""
+    """The checkpoints of one run; a context manager, so that the last save is completed."""
 
     def __init__(
         self, workdir: Path, *, keep: int = 1, repair: bool = False, code: Code = ()
@@ -44,12 +44,12 @@ class Checkpoints:
 
         Args:
             workdir: The run's folder.
-            keep: Newest checkpoints that are kept.
-            repair: Whether checkpoints with damaged metrics are put aside; an error otherwise.
-            code: Where classes from outside of jaxseg may be taken from.
+            keep: Number of newest checkpoints that are kept.
+            repair: Whether checkpoints with damaged metrics are renamed; an error otherwise.
+            code: Where classes from outside jaxseg may be taken from.
 
         Raises:
-            UserError: There are such, and `repair` does not hold.
+            UserError: A checkpoint has damaged metrics, and `repair` is False.
         """
         self._aside = _put_aside(workdir / "checkpoints", repair=repair)
         self._unreadable: set[int] = set()
@@ -69,7 +69,7 @@ class Checkpoints:
         )
 
     def __enter__(self) -> Self:
-        """Itself."""
+        """Returns the object itself."""
         return self
 
     def __exit__(
@@ -93,7 +93,7 @@ class Checkpoints:
         if number in self._manager.all_steps():
             if number not in self._unreadable:
                 return
-            self._manager.delete(number)  # a run that came back to it saves it anew
+            self._manager.delete(number)  # a run that reaches this step again saves it again
             self._unreadable.remove(number)
         saved = self._manager.save(
             number,
@@ -110,16 +110,16 @@ class Checkpoints:
     def restore_newest(
         self, abstract_state: step.TrainState
     ) -> tuple[step.TrainState | None, list[str]]:
-        """The newest state that can be read, None where there is none at all, and what was skipped.
+        """The newest readable state, or None without checkpoints, and the checkpoints skipped.
 
-        A damaged checkpoint is left where it is, named in the second result, and the one before it
-        is tried. All processes take the same one.
+        A damaged checkpoint is not touched but listed in the second result, and the one before it
+        is tried. All processes choose the same one.
 
         Args:
             abstract_state: Shapes, dtypes and placements to restore to.
 
         Raises:
-            UserError: There are checkpoints and none of them can be read.
+            UserError: There are checkpoints, but none of them can be read.
         """
         skipped = list(self._aside)
         steps = sorted(self._manager.all_steps(), reverse=True)
@@ -142,7 +142,7 @@ class Checkpoints:
         return None, skipped
 
     def stored_config(self) -> Config | None:
-        """The config of the newest checkpoint whose config can be read; None if there is none."""
+        """The config of the newest checkpoint with a readable config; None if there is none."""
         for number in sorted(self._manager.all_steps(), reverse=True):
             try:
                 return self._config(number)
@@ -153,7 +153,7 @@ class Checkpoints:
         return None
 
     def choose(self, which: str) -> int:
-        """The step that `best`, `latest` or a number names.
+        """The step of the checkpoint given as `best`, `latest` or a number.
 
         Raises:
             UserError: There is no such checkpoint.
@@ -196,7 +196,7 @@ def config_of(workdir: Path, code: Code = ()) -> Config:
 
     Args:
         workdir: The run's folder.
-        code: Where classes from outside of jaxseg may be taken from.
+        code: Where classes from outside jaxseg may be taken from.
 
     Raises:
         UserError: There is no run, or it has no checkpoint yet.
@@ -206,27 +206,30 @@ def config_of(workdir: Path, code: Code = ()) -> Config:
         with Checkpoints(workdir, code=code) as checkpoints:
             config = checkpoints.stored_config()
     if config is None:
-        raise UserError(f"{workdir} is no run with a checkpoint. Give the --workdir of a training.")
+        raise UserError(
+            f"{workdir} is not a run with a checkpoint. Give the --workdir of a training run."
+        )
     return config
 
 
 def reopen(
     workdir: Path, mesh_shape: sharding.MeshShape, which: str = "best", code: Code = ()
 ) -> tuple[Config, step.TrainState]:
-    """The config and the state of a run, placed on the devices at hand.
+    """The config and the state of a run, placed on the available devices.
 
     Args:
         workdir: The run's folder.
-        mesh_shape: Mesh to place the state on; it need not be the one of the training.
+        mesh_shape: Mesh to place the state on; it may differ from that of the training.
         which: `best`, `latest` or a step.
-        code: Where classes from outside of jaxseg may be taken from.
+        code: Where classes from outside jaxseg may be taken from.
 
     Raises:
         UserError: There is no such run or checkpoint, or it cannot be read.
     """
     if not (workdir / "checkpoints").is_dir():
         raise UserError(
-            f"{workdir} is no run: it has no folder checkpoints. Give the --workdir of a training."
+            f"{workdir} is not a run: it has no folder checkpoints. Give the --workdir of a "
+            "training run."
         )
     with Checkpoints(workdir, code=code) as checkpoints:
         number = checkpoints.choose(which)
@@ -245,10 +248,10 @@ def reopen(
 
 
 def _put_aside(folder: Path, *, repair: bool) -> list[str]:
-    """Renames checkpoints whose metrics are damaged; what was done, on the first process.
+    """Renames checkpoints with damaged metrics; returns what was done, on the first process.
 
     Raises:
-        UserError: There are such, and `repair` does not hold.
+        UserError: A checkpoint has damaged metrics, and `repair` is False.
     """
     lines = []
     if jax.process_index() == 0 and folder.is_dir():

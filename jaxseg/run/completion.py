@@ -1,4 +1,4 @@
-"""What a config leaves open: statistics, classes, rules of weights, what its losses need."""
+"""What a config leaves open: statistics, number of classes, weighting rules, inputs of losses."""
 
 import dataclasses
 import math
@@ -19,11 +19,11 @@ from jaxseg.transforms.augmentation import ScaleCrop
 
 
 def completed(config: Config, stored: Config | None = None) -> Config:
-    """Fills in what a config leaves open: statistics, classes, rules of weights.
+    """Fills in what a config leaves open: statistics, number of classes, weighting rules.
 
     Args:
         config: The config.
-        stored: That of the run which is continued, if one is.
+        stored: The config of the run that is resumed; None for a new run.
 
     Raises:
         UserError: The data are missing or too few.
@@ -40,13 +40,13 @@ def completed(config: Config, stored: Config | None = None) -> Config:
 
 
 def _measured(data: Data) -> Sensor:
-    """The source's sensor with the numbers typical of its training images."""
+    """The source's sensor with the typical values of its training images."""
     typical = band_statistics.typical(data.source.scenes("train"), data.crop)
     return dataclasses.replace(data.source.sensor, typical=typical)
 
 
 def inputs_of(config: Config) -> tuple[PixelInput, ...]:
-    """What the losses need of each window beside image and label, at the smallest zoom there is."""
+    """The maps that the losses need besides image and label, for the smallest zoom applied."""
     zoom = math.prod(
         step.low for step in (*config.augment_raw, *config.augment) if isinstance(step, ScaleCrop)
     )
@@ -54,7 +54,7 @@ def inputs_of(config: Config) -> tuple[PixelInput, ...]:
 
 
 def _weighted(config: Config) -> Config:
-    """The config, with numbers instead of rules of class weights."""
+    """The config with numbers instead of rules as class weights."""
     resolved: dict[str, Any] = dict(config.loss)
     ruled = {name for name, loss in resolved.items() if _rule(loss) is not None}
     if not ruled:

@@ -1,6 +1,7 @@
 """How good a state is: an `Evaluator` counts every pixel and every map of a split once.
 
-The training validates with it; `assessment` asks it all it knows. It writes and shows nothing.
+Training uses it for validation, `jaxseg.evaluation` for everything it measures. It writes and
+shows nothing.
 """
 
 import dataclasses
@@ -31,7 +32,7 @@ from jaxseg.run.step import TrainState, inference_variables, make_eval_step
 from jaxseg.scenes.scene import Sample, Window
 
 CALIBRATION_WINDOWS = 256
-"""Windows that a temperature is fitted on, evenly spaced: one number needs no more."""
+"""Evenly spaced windows to which the temperature is fitted; enough for a single number."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,8 +41,8 @@ class Evaluation:
 
     Attributes:
         confusion: (K, K) int64 pixels, rows = reference, columns = prediction.
-        scores: What the confusion matrix says.
-        margins: (N, 3, K) of each window's confusion matrix: diagonal, sums of rows, of columns.
+        scores: The scores of the confusion matrix.
+        margins: (N, 3, K) of each window's confusion matrix: diagonal, row sums, column sums.
     """
 
     confusion: NDArray[np.int64]
@@ -50,37 +51,36 @@ class Evaluation:
 
     @property
     def accuracy(self) -> NDArray[np.float64]:
-        """(N,) share of right pixels in each window; NaN where it has no counted pixel."""
+        """(N,) share of correct pixels in each window; NaN if no pixel is counted."""
         right, counted = self.margins[:, 0].sum(-1), self.margins[:, 1].sum(-1)
         with np.errstate(invalid="ignore"):
             return np.asarray(right / counted)
 
     def ranked(self) -> list[int]:
-        """Windows from the worst to the best, without those that have no counted pixel."""
+        """Windows from the worst to the best, without those where no pixel is counted."""
         accuracy = self.accuracy
         order = np.argsort(accuracy, kind="stable")
         return [int(index) for index in order if not np.isnan(accuracy[index])]
 
 
 class Evaluator:
-    """Evaluates states of one config on one split, again and again, with one compiled step."""
+    """Evaluates states of one config on one split repeatedly, with one compiled step."""
 
     def __init__(self, config: Config, mesh: Mesh, split: str, *, confidence: bool = False) -> None:
-        """Indexes the split; little is read and nothing compiled yet.
+        """Indexes the split; reads little and compiles nothing yet.
 
         Args:
             config: The run.
             mesh: Where to compute.
             split: `train`, `validation` or `test`.
-            confidence: Whether the step measures confidences too, which a validation during
-                training has no use for.
+            confidence: Whether the step measures confidences, too; not needed during training.
 
         Raises:
-            UserError: The split is missing, empty or without a pixel that counts, or its windows do
-                not fit the mesh.
-            SensorError: Its images are not what the run was trained on.
+            UserError: The split is missing, empty or has no labelled, valid pixel, or its windows
+                do not fit the mesh.
+            SensorError: Its images do not match what the run was trained on.
         """
-        # The result does not depend on the size of a batch, so it grows to what the mesh can cut.
+        # The result does not depend on the batch size, so it is raised until the mesh divides it.
         parts = mesh.shape["data"] * mesh.shape["fsdp"]
         size = -(-config.data.batch_size // parts) * parts
         self._data = dataclasses.replace(config.data, batch_size=size)
@@ -110,16 +110,16 @@ class Evaluator:
     def with_shapes(
         self, state: TrainState, temperature: float, measures: Iterable[Measure]
     ) -> tuple[Evaluation, CalibrationTotal, tuple[Measure, ...]]:
-        """The same pass, which also looks at whole scenes and, needing it, `confidence`.
+        """The same pass with measures of whole scenes and calibration; requires `confidence`.
 
         Args:
-            state: What to evaluate.
+            state: The state to evaluate.
             temperature: Divides the logits for the second half of the calibration.
-            measures: What to measure; those returned are started and hold the sums.
+            measures: What to measure; the returned measures hold the sums.
 
         Raises:
-            UserError: A measure's parameters make no sense here, such as metres on ground of
-                unknown scale.
+            UserError: A measure's parameters are invalid here, such as metres if the ground sample
+                distance is not known.
         """
         side = self._data.evaluation_crop or self._data.crop
         setting = Setting(len(self._source.classes), side, self._source.sensor.gsd)
@@ -136,7 +136,7 @@ class Evaluator:
         return self._counted(watched()), calibration, shapes.totals()
 
     def calibration(self, state: TrainState) -> CalibrationTotal:
-        """What the temperature follows from, on up to `CALIBRATION_WINDOWS` of the windows."""
+        """The sums for fitting the temperature, on up to `CALIBRATION_WINDOWS` of the windows."""
         total = CalibrationTotal()
         last = len(self._windows) - 1
         chosen = np.unique(np.linspace(0, last, CALIBRATION_WINDOWS).astype(int))
@@ -145,11 +145,11 @@ class Evaluator:
         return total
 
     def intervals(self, result: Evaluation) -> Intervals:
-        """How sure the scores of this split are."""
+        """Confidence intervals of the scores of this split."""
         return bootstrap(result.margins, [scene for scene, _ in self._windows])
 
     def tiles(self, state: TrainState, numbers: list[int]) -> list[pictures.Tile]:
-        """Image, label and prediction of some windows, for people to look at."""
+        """Image, label and prediction of some windows, for display."""
         chosen = [self._windows[number] for number in numbers]
         tiles: list[pictures.Tile] = []
         for results in self._results(state, chosen):
@@ -161,7 +161,7 @@ class Evaluator:
         return tiles
 
     def snapshots(self, state: TrainState, count: int = 3) -> dict[str, NDArray[np.uint8]]:
-        """The same few windows every time, to see them change: name -> (H, W, 3) uint8."""
+        """Pictures of the same few windows every time: name -> (H, W, 3) uint8."""
         numbers = np.unique(np.linspace(0, len(self._windows) - 1, count).astype(int))
         tiles = self.tiles(state, [int(number) for number in numbers])
         colors = self._source.colors
@@ -197,7 +197,7 @@ class Evaluator:
         windows: list[tuple[int, Window]],
         temperature: float = 1.0,
     ) -> Iterator[dict[str, jax.Array]]:
-        """What the step says of each batch, given out one batch late: the device never waits."""
+        """The step's results for each batch, yielded one batch late, so the device never waits."""
         variables = inference_variables(state)
         batches = pipeline.evaluation_batches(
             self._scenes, windows, self._data, positions=self._positions

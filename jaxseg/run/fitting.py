@@ -1,12 +1,12 @@
-"""Numbers of the radiometry that a config leaves open: found on the training split, step by step.
+"""Fits the radiometry that a config leaves open to the training split, step by step.
 
     Standardize()     mean and standard deviation of the training pixels
-    PCA(30), ...      what the step's own `fit` makes of them
+    PCA(30), ...      the result of the step's `fit`
 
-Training pixels are valid and labelled. A scene that is cut into training and test by its labels is
-valid everywhere, and what its test pixels hold must not be looked at. Each step sees the images as
-the steps before it leave them. What is found becomes part of the config, a few thousand numbers at
-most, so a checkpoint needs no second file and prediction nothing but the checkpoint.
+Training pixels are valid and labelled: a single scene that is split by its labels is valid
+everywhere, but its test pixels must not be used. Each step sees the images after the preceding
+steps. The result becomes part of the config, a few thousand numbers at most, so a checkpoint needs
+no second file, and prediction needs only the checkpoint.
 """
 
 import dataclasses
@@ -26,20 +26,20 @@ from jaxseg.scenes.scene import IGNORE, TrainingWindow
 from jaxseg.transforms.transform import Fittable, Preprocess, preprocess
 
 WINDOWS = 256
-"""Windows that a step is fitted to, spread over the training split."""
+"""Number of windows, spread over the training split, to which a step is fitted."""
 
 
 def fitted(
     steps: tuple[Preprocess, ...], data: Data, known: tuple[Preprocess, ...] = ()
 ) -> tuple[Preprocess, ...]:
-    """The steps, none of which has open numbers.
+    """The steps with all open fields fitted.
 
     Args:
         steps: Radiometry, in order.
-        data: Where the training split is.
-        known: The steps of the run that is continued. Their numbers are taken over: on another
-            machine they would differ in their last digits. Only those that would not, `REPEATABLE`
-            ones of raw images, are measured again, and show whether the data have changed.
+        data: The data with the training split.
+        known: The steps of the run that is resumed. Their values are reused, because on another
+            machine they would differ in the last digits. Only `REPEATABLE` steps on raw images,
+            which would not differ, are fitted again, which shows whether the data have changed.
 
     Raises:
         UserError: The training split is missing or too small.
@@ -59,7 +59,7 @@ def fitted(
 
 
 def _emptied(step: Any, like: Any) -> Any:  # noqa: ANN401
-    """A fitted step as it was before, if it is of the kind of `like`, which is not fitted."""
+    """A fitted step with its open fields as in `like`, if both have the same type."""
     if type(step) is not type(like):
         return step
     return dataclasses.replace(step, **{name: getattr(like, name) for name in like.OPEN})
@@ -68,7 +68,7 @@ def _emptied(step: Any, like: Any) -> Any:  # noqa: ANN401
 def _through(
     steps: tuple[Preprocess, ...],
 ) -> Callable[[NDArray[np.generic], NDArray[np.bool_]], NDArray[np.float32]] | None:
-    """What the steps make of an image (H, W, C) and its valid pixels; None without a step."""
+    """Applies the steps to an image (H, W, C) with its valid pixels; None without steps."""
     if not steps:
         return None
     apply = jax.jit(lambda image, valid: preprocess(image, valid, steps))
@@ -94,13 +94,13 @@ def _training_windows(data: Data, steps: tuple[Preprocess, ...]) -> Iterator[Tra
     blank = [scenes.name(scene) for scene, number in pixels.items() if not number]
     if len(blank) == len(pixels):
         raise UserError(
-            f"No valid, labelled pixel where {len(blank)} training scene(s) were looked at, the "
-            f"first being {blank[0]}: nothing to fit the radiometry to. Check the masks and the "
-            "nodata value of the source; labels that are few and far between need numbers that "
-            "you give, such as Standardize(mean=..., std=...)."
+            f"No valid, labelled pixel in the sampled windows of {len(blank)} training scene(s), "
+            f"the first being {blank[0]}: nothing to fit the radiometry to. Check the masks and "
+            "the nodata value of the source. If labels are sparse, give the values yourself, such "
+            "as Standardize(mean=..., std=...)."
         )
     if blank:
         sys.stderr.write(
-            f"No valid, labelled pixel where {len(blank)} of {len(pixels)} training scenes were "
-            f"looked at, the first being {blank[0]}: they are left out of the radiometry.\n"
+            f"No valid, labelled pixel in the sampled windows of {len(blank)} of {len(pixels)} "
+            f"training scenes, the first being {blank[0]}: they are left out of the radiometry.\n"
         )

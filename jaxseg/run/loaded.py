@@ -1,6 +1,6 @@
-"""A finished run as a value to be asked: `load_run(workdir)`, then logits, probabilities, classes.
+"""A finished run in Python: `load_run(workdir)` for logits, probabilities and classes.
 
-The image goes through the run's own radiometry, exactly as in training and evaluation.
+The image passes through the run's own radiometry, exactly as in training and evaluation.
 """
 
 import dataclasses
@@ -28,14 +28,14 @@ from jaxseg.transforms.transform import preprocess
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
-    """A trained network with all that it takes to ask it.
+    """A trained network with everything that prediction needs.
 
     Attributes:
         config: Everything that decided the run.
-        step: Of the checkpoint.
+        step: Step of the checkpoint.
         variables: Parameters and batch statistics, on the default device.
-        temperature: What `jaxseg evaluate` fitted on the validation split; 1 = it has not been
-            evaluated at this step.
+        temperature: The temperature that `jaxseg evaluate` fitted to the validation split; 1 if
+            the run has not been evaluated at this step.
     """
 
     config: Config
@@ -45,7 +45,7 @@ class Run:
 
     @property
     def sensor(self) -> Sensor:
-        """What the images were that it was trained on."""
+        """The sensor of the images that it was trained on."""
         return self.config.sensor
 
     @property
@@ -56,15 +56,15 @@ class Run:
     def logits(
         self, image: ArrayLike, valid: ArrayLike | None = None, *, sensor: Sensor | None = None
     ) -> NDArray[np.float32]:
-        """(H, W, K) or (B, H, W, K) float32: the network's answer, before any activation.
+        """The network's logits, (H, W, K) or (B, H, W, K) float32, before any activation.
 
         Args:
-            image: (H, W, C) or (B, H, W, C) raw sensor numbers; a pixel with a NaN has no data.
-            valid: (H, W) or (B, H, W) bool, False where there are no data; None = everywhere.
-            sensor: What the image is, to be compared with the run's; None = not compared.
+            image: (H, W, C) or (B, H, W, C) raw sensor values; a pixel with a NaN has no data.
+            valid: (H, W) or (B, H, W) bool, False where there are no data; None = True everywhere.
+            sensor: Sensor of the image, to be compared with the run's; None = not compared.
 
         Raises:
-            UserError: The image has another shape or other bands.
+            UserError: The image has another shape or another number of bands.
             SensorError: It is of another sensor.
         """
         array, known = self._checked(image, valid, sensor)
@@ -130,13 +130,13 @@ def load_run(workdir: str | Path, which: str | int = "best", *, code: Code = ())
     """Opens a run.
 
     Args:
-        workdir: Its folder.
+        workdir: The run's folder.
         which: `best`, `latest` or a step.
-        code: Classes, packages or modules from which its classes from outside of jaxseg may be
-            taken; nothing that is stored in a run is executed.
+        code: Classes, packages or modules where its classes from outside jaxseg may be taken from;
+            nothing that is stored in a run is executed.
 
     Raises:
-        UserError: There is no such run or checkpoint, or it names a class that nobody named.
+        UserError: There is no such run or checkpoint, or it needs a class that is not in `code`.
     """
     folder = Path(workdir)
     config, state = checkpoint.reopen(folder, MeshShape(), str(which), code)
@@ -146,7 +146,7 @@ def load_run(workdir: str | Path, which: str | int = "best", *, code: Code = ())
 
 
 def _temperature(folder: Path, step: int) -> float:
-    """What an evaluation at this step has fitted."""
+    """The temperature that an evaluation at this step has fitted, else 1."""
     file = folder / "evaluation" / "calibration.json"
     if not file.is_file():
         return 1.0

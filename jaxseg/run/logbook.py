@@ -1,13 +1,13 @@
-"""What a run tells, live and later: console, progress bar, metrics.jsonl, TensorBoard.
+"""What a run reports: console, progress bar, metrics.jsonl, TensorBoard.
 
 Only process 0 has an active logbook; elsewhere every method returns at once and writes nothing.
 
-    WORKDIR/metrics.jsonl   one JSON object a line: step, time (Unix seconds), kind, the numbers
+    WORKDIR/metrics.jsonl   one JSON object per line: step, time (Unix seconds), kind, the numbers
     WORKDIR/tensorboard/    the same numbers as scalars `kind/name`, and images
 
 A number that is not finite is null in metrics.jsonl and missing in TensorBoard. A run that resumes
-at step S first drops the lines after S, and one torn by a kill, so that the file is one history of
-the run; TensorBoard is told to forget the same steps.
+at step S first drops the lines after S, and a line cut off by a kill, so that the file is one
+history of the run; TensorBoard drops the same steps.
 """
 
 import json
@@ -33,7 +33,7 @@ from jaxseg.console import LogsAboveTheBar, clock, make_console, progress_bar, s
 
 T = TypeVar("T")
 
-# What the console shows of the numbers, in this order; the files get all of them.
+# The numbers that the console shows, in this order; the files get all of them.
 _SHOWN: dict[str, Callable[[float], str]] = {
     "loss": "loss {:.4f}".format,
     "miou": "mIoU {:.1%}".format,
@@ -47,10 +47,10 @@ _SHOWN: dict[str, Callable[[float], str]] = {
 
 
 class Logbook:
-    """A context manager that tells one training run; see the top of this file for what goes where.
+    """A context manager that logs one training run; see the top of this file for what goes where.
 
     Attributes:
-        console: For tables that belong between the lines; quiet if the logbook is not active.
+        console: For tables between the lines; quiet if the logbook is not active.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class Logbook:
 
         Args:
             workdir: The run's folder; created if it is missing.
-            total_steps: Where the run ends.
-            start_step: Steps already done, 0 for a new run; lines of an older try after it go.
+            total_steps: Last step of the run.
+            start_step: Steps already done, 0 for a new run; older lines after it are dropped.
             active: False for every process but the first.
-            console: Where to write; `make_console()` if None.
+            console: Where to write; None = `make_console()`.
         """
         self.console = console or make_console()
         self.console.quiet = self.console.quiet or not active
@@ -104,7 +104,7 @@ class Logbook:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leaves the bar as it stands and closes the files, also after an error."""
+        """Leaves the bar as it is and closes the files, even after an error."""
         self._open.close()
 
     def say(self, text: str) -> None:
@@ -112,7 +112,7 @@ class Logbook:
         say(self.console, text)
 
     def doing(self, what: str) -> None:
-        """Shows what takes a while now, such as "compiling": in the bar, else as a line."""
+        """Shows the current lengthy task, such as "compiling", in the bar or else as a line."""
         if self._bar is None:
             self.say(f"{what} ...")
         else:
@@ -145,8 +145,8 @@ class Logbook:
 
         Args:
             step: Steps done when the numbers were taken.
-            values: Any names; the console knows `loss`, `miou`, `images_per_second`, and `waiting`,
-                the share (0..1) of the time since the last call that went into waiting for data.
+            values: Any names; the console shows `loss`, `miou`, `images_per_second`, and `waiting`,
+                the share (0..1) of the time since the last call spent waiting for data.
         """
         if not self._active:
             return
@@ -171,7 +171,7 @@ class Logbook:
             self._events.add_image(tag, image, step, dataformats="HWC")
 
     def track(self, items: Iterable[T], what: str, *, total: int | None = None) -> Iterator[T]:
-        """Like `console.track`, as a second line of the run's own bar."""
+        """Like `console.track`, as a second line of the run's bar."""
         progress = None if self._bar is None else self._progress
         return track(items, what, total=total, console=self.console, progress=progress)
 
@@ -197,17 +197,17 @@ class Logbook:
         rest = len(f"validation {self._total}/{self._total} ") + 8  # at least 8 for the bar itself
         room = self.console.width - rest
         while len(parts) > 2 and len("  ".join(parts)) > room:
-            parts.pop(-2)  # the loss and the ETA stay longest
+            parts.pop(-2)  # the loss and the ETA are kept longest
         return "  ".join(parts)
 
 
 def seconds_left(marks: Iterable[tuple[float, int]], step: int, total: int) -> float | None:
-    """The time to the end at the pace of the marks, pauses for evaluation included.
+    """The time to the end at the pace of the marks, including pauses for evaluation.
 
     Args:
         marks: (seconds, steps done) in order, taken at the logging steps.
         step: Steps done now.
-        total: Where the run ends.
+        total: Last step of the run.
 
     Returns:
         Seconds, or None before the second mark.
@@ -224,7 +224,7 @@ def _shown(numbers: Mapping[str, float]) -> list[str]:
 
 
 def _drop_lines_after(path: Path, step: int) -> None:
-    """Keeps the whole lines of steps up to `step`; the file is replaced in one move."""
+    """Keeps the complete lines of steps up to `step`; the file is replaced atomically."""
     if not path.exists():
         return
     kept = []
@@ -232,7 +232,7 @@ def _drop_lines_after(path: Path, step: int) -> None:
         try:
             record = json.loads(line)
         except json.JSONDecodeError:
-            continue  # torn by a kill
+            continue  # cut off by a kill
         if record["step"] <= step:
             kept.append(line + "\n")
     new = path.with_suffix(".jsonl.new")

@@ -1,6 +1,6 @@
 """The pure functions that are jitted: a state and a batch in, a state and numbers out.
 
-What is sharded is decided by the placements of the arguments; nothing here names a device. Batch
+The placements of the arguments determine what is sharded; nothing here names a device. Batch
 statistics and losses are sums over the global batch because the arrays are global.
 """
 
@@ -35,18 +35,18 @@ SOWN = ("aux_logits", "class_logits", "second_logits", "regularizers")
 """Collections that networks sow into in training."""
 
 RAW = 1_000_000
-"""Sets the key of `augment_raw` apart from those of the steps of `augment`."""
+"""Makes the key of `augment_raw` different from those of the steps of `augment`."""
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """Everything a run carries from step to step: arrays only.
+    """Everything that a run carries from step to step: arrays only.
 
     Attributes:
         step: () int32, the number of updates made.
         params: Trainable parameters, float32.
         batch_stats: Running statistics of the normalisations, float32.
         opt_state: The optimizer's moments.
-        ema: Moving average of `params`; None where the optimizer has no `ema`.
+        ema: Moving average of `params`; None if the optimizer has no `ema`.
     """
 
     step: jax.Array
@@ -57,14 +57,14 @@ class TrainState(flax.struct.PyTreeNode):
 
 
 def init_state(config: Config, bands: int, mesh: Mesh) -> TrainState:
-    """A fresh state, every leaf born on its place of the mesh.
+    """A new state, every leaf created directly on its place in the mesh.
 
-    The numbers depend on the seed alone, not on the mesh.
+    The values depend only on the seed, not on the mesh.
 
     Args:
         config: The run.
-        bands: Number of bands the source delivers.
-        mesh: Where the state will live.
+        bands: Number of bands of the source's images.
+        mesh: Where the state is placed.
     """
     create = _creator(config, bands)
     placements = sharding.state_shardings(mesh, jax.eval_shape(create))
@@ -93,7 +93,7 @@ def _creator(config: Config, bands: int) -> Callable[[], TrainState]:
     tx = optimizers.make_optimizer(config.optimizer, config.num_steps)
 
     def create() -> TrainState:
-        # `rbg` compiles to one instruction per leaf: half of what threefry takes for a ResNet-50.
+        # `rbg` compiles to one instruction per leaf: half the time of threefry for a ResNet-50.
         key = jax.random.key(config.seed, impl="rbg")
         variables = config.model.init(
             {"params": key, "dropout": key}, jnp.zeros(image.shape), train=False
@@ -115,15 +115,15 @@ def make_train_step(
 ) -> Callable[..., tuple[TrainState, Metrics]]:
     """The training step `(state, batch[, teacher's variables]) -> (state, metrics)`.
 
-    Augment raw, preprocess, augment, forward, losses, backward, update; before them, where the
-    config has a teacher, its answers to the side images. Losses find more entries in the batch:
-    `progress` (), the part of the run that is done; `second_logits` and `class_logits` where a
-    network sows them; `features/PATH` of the layers that a loss captures; the teacher's answers.
+    Augment raw, preprocess, augment, forward, losses, backward, update; before the forward pass, if
+    the config has a teacher, its outputs for the side images. Losses find further entries in the
+    batch: `progress` (), the completed share of the run; `second_logits` and `class_logits` if the
+    network sows them; `features/PATH` of the layers that a loss captures; the teacher's outputs.
 
     Its metrics are the total `loss`, every `loss/NAME`, `grad_norm`, `learning_rate` (scalars,
     float32) and `confusion` (K, K) int32 of the augmented batch. Scalars that a network sows into
-    the collection `regularizers`, each already weighted, add to the loss; `loss/regularizers` is
-    their sum. A loss that has parts logs them as `loss/NAME/PART`.
+    the collection `regularizers`, already weighted, are added to the loss; `loss/regularizers` is
+    their sum. The parts of a loss are logged as `loss/NAME/PART`.
     """
     captures = tuple(
         layer
@@ -161,7 +161,7 @@ def make_train_step(
             values = [loss.weight * loss(aux, batch, valid) for loss in of_pixels]
             terms[f"aux{number}"] = sum(values, jnp.float32(0))
             total += config.aux_weight * terms[f"aux{number}"]
-        # What a network sows as `regularizers`, scalars that it has weighted itself.
+        # Scalars that a network sows as `regularizers`, already weighted.
         if regularizers := jax.tree.leaves(updates.get("regularizers", {})):
             terms["regularizers"] = sum(regularizers, jnp.float32(0))
             total += terms["regularizers"]
@@ -182,7 +182,7 @@ def make_train_step(
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
         augment_key, dropout_key = jax.random.split(key)
         if config.augment_raw:
-            # A key of its own, so that what the other two draw does not depend on this step.
+            # A separate key, so that the draws of the other two do not depend on this step.
             raw_key = jax.random.fold_in(augment_key, RAW)
             batch = augment(raw_key, batch, config.augment_raw)
         batch = _prepare(config, batch)
@@ -201,8 +201,8 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         ema = state.ema
         if config.optimizer.ema is not None:
-            # The young average follows fast, or it would remember the random start for thousands
-            # of steps.
+            # Smaller decay at the beginning, as the average would otherwise contain the random
+            # initialization for thousands of steps.
             decay = jnp.minimum(config.optimizer.ema, (1.0 + state.step) / (10.0 + state.step))
             ema = optax.incremental_update(params, ema, 1.0 - decay)
         metrics |= {"grad_norm": optax.tree.norm(grads), "learning_rate": rate(state.step)}
@@ -215,13 +215,13 @@ def make_train_step(
 def jit_train_step(
     config: Config, mesh: Mesh, abstract: TrainState, teacher: Teacher | None = None
 ) -> jax.stages.Wrapped:
-    """`make_train_step`, jitted: state and batch on their places of the mesh, the state donated.
+    """`make_train_step`, jitted, with placements of state and batch, and the state donated.
 
     Args:
         config: The run.
-        mesh: Where state and batches live.
-        abstract: What `abstract_state` gives.
-        teacher: Adds its variables as a third argument.
+        mesh: Where state and batches are placed.
+        abstract: The result of `abstract_state`.
+        teacher: If given, its variables are a third argument.
     """
     placements = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     placed: tuple[Any, ...] = (placements, sharding.batch_sharding(mesh))
@@ -240,9 +240,9 @@ def make_eval_step(config: Config, mesh: Mesh) -> Callable[..., Metrics]:
     """The evaluation step `(variables, batch[, temperature]) -> results`.
 
     For the variables see `inference_variables`. Results: `confusion` (K, K) int32 of the whole
-    batch, `prediction` (B, H, W) uint8, and `margins` (B, 3, K) int32 of each window's own
-    confusion matrix: its diagonal, the sums of its rows (reference) and of its columns
-    (prediction). With a temperature, () float32, `calibration.measure`'s results too.
+    batch, `prediction` (B, H, W) uint8, and `margins` (B, 3, K) int32 of each window's confusion
+    matrix: diagonal, row sums (reference) and column sums (prediction). With a temperature,
+    () float32, also the results of `calibration.measure`.
     """
 
     def eval_step(variables: Tree, batch: Batch, temperature: jax.Array | None = None) -> Metrics:
@@ -258,7 +258,7 @@ def make_eval_step(config: Config, mesh: Mesh) -> Callable[..., Metrics]:
         counts = {"confusion": confusions.sum(0), "margins": jnp.stack(margins, axis=1)}
         if temperature is not None:
             counts |= calibration.measure(logits, label, counted, temperature)
-        # Whole on every device, so that every process can fetch them.
+        # Replicated, so that every process can fetch them.
         whole: Metrics = jax.lax.with_sharding_constraint(counts, sharding.replicated(mesh))
         return whole | {"prediction": prediction.astype(jnp.uint8)}
 
@@ -266,18 +266,18 @@ def make_eval_step(config: Config, mesh: Mesh) -> Callable[..., Metrics]:
 
 
 def inference_variables(state: TrainState) -> dict[str, Tree]:
-    """The variables that evaluation and prediction use: the moving average where there is one."""
+    """The variables for evaluation and prediction: the moving average if there is one."""
     params = state.params if state.ema is None else state.ema
     return {"params": params, "batch_stats": state.batch_stats}
 
 
 def count_parameters(params: Tree) -> int:
-    """Number of trainable numbers."""
+    """Number of trainable parameters."""
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))
 
 
 def _prepare(config: Config, batch: Batch) -> Batch:
-    """Checks what enters and applies the radiometry."""
+    """Checks the shapes of the batch and applies the radiometry."""
     size = batch["label"].shape
     chex.assert_shape(batch["image"], (*size, None))
     chex.assert_shape(batch["valid"], size)
@@ -286,7 +286,7 @@ def _prepare(config: Config, batch: Batch) -> Batch:
 
 
 def _without_side(batch: Batch) -> Batch:
-    """The batch without side images, where nobody looks at them."""
+    """The batch without side images, if nothing uses them."""
     return {name: array for name, array in batch.items() if name not in ("side", "side_valid")}
 
 
@@ -301,13 +301,12 @@ def _accumulated(
     key: jax.Array,
     parts: int,
 ) -> tuple[Any, tuple[Any, Metrics]]:
-    """Mean gradient over `parts` slices of the batch, one after the other to save memory."""
+    """Mean gradient over `parts` slices of the batch, computed one by one to save memory."""
     if parts == 1:
         return gradient(state.params, state.batch_stats, batch, key)
 
     def split(array: jax.Array) -> jax.Array:
-        # Every device keeps its own samples: slice number is the inner, not the outer part of the
-        # batch axis.
+        # The slice index is the inner part of the batch axis: devices keep their own samples.
         return jnp.moveaxis(array.reshape(array.shape[0] // parts, parts, *array.shape[1:]), 1, 0)
 
     def one(carry: tuple[Any, Any], inputs: tuple[jax.Array, Batch]) -> tuple[Any, Metrics]:

@@ -1,7 +1,7 @@
 """Training a network: `train(config, workdir)`, the whole loop from top to bottom.
 
-A run is a pure function of its config: killed at any moment and started again, it ends with the
-same numbers.
+A run is a pure function of its config: killed at any time and started again, it ends with the same
+parameters.
 """
 
 import functools
@@ -44,28 +44,28 @@ from jaxseg.scenes.scene import Sample
 from jaxseg.transforms.transform import preprocess
 
 AHEAD = 2
-"""Steps that the host may be ahead of the devices; more would only fill their memory."""
+"""Steps by which the host may be ahead of the devices; more would only use memory."""
 
 
-class Interrupted(Exception):  # noqa: N818  it is no error: the state is saved
+class Interrupted(Exception):  # noqa: N818  not an error: the state is saved
     """The run was asked to stop; its state is saved and the same command continues it."""
 
 
 def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
-    """Trains to the end of `config`, continuing what `workdir` holds.
+    """Trains to the end of `config`, continuing the run in `workdir` if there is one.
 
     Args:
         config: Everything that decides the run.
-        workdir: Where checkpoints, metrics and events go.
-        code: Where other runs' classes from outside of jaxseg may be taken from; those in the
+        workdir: Folder of checkpoints, metrics and events.
+        code: Where classes of other runs from outside jaxseg may be taken from; those in the
             config itself are known.
 
     Returns:
         The final state.
 
     Raises:
-        UserError: Config, data or workdir do not fit each other, or a number became non-finite.
-        Interrupted: SIGTERM or Ctrl-C came during the loop; the state is saved.
+        UserError: Config, data or workdir are inconsistent, or a loss became non-finite.
+        Interrupted: SIGTERM or Ctrl-C was received during the loop; the state is saved.
     """
     config_text.check_storable(config, code)
     code = (*code, *config_text.classes_in(config))
@@ -75,7 +75,7 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
     positions = sharding.local_positions(mesh, config.data.batch_size)
 
     with Checkpoints(workdir, keep=config.keep, repair=True, code=code) as checkpoints:
-        # 2 sources, and what the config leaves to be measured on them
+        # 2 sources, and what the config leaves open
         stored = checkpoints.stored_config()
         config = completion.completed(config, stored)
         configs.check(config)
@@ -100,7 +100,7 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
                 )
                 return state
 
-            # 5 say what is about to happen
+            # 5 report what is about to happen
             for line in config_text.pretty(config):
                 log.say(line)
             log.summary(_summary(config, state, mesh, workdir, origin))
@@ -129,7 +129,7 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
             with _stop_requests() as stop_requested:
                 for number in range(first + 1, config.num_steps + 1):
                     state, metrics = train_step(state, batch)
-                    # The log of the steps before is fetched while this one runs: nothing waits.
+                    # Metrics of earlier steps are fetched while this step runs: nothing waits.
                     if (number - 1) % config.log_every == 0:
                         steps.write(log)
                     steps.add(number, metrics)
@@ -159,12 +159,12 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
                             f"Stopped at step {number}; the state is saved in {workdir}. The same "
                             "command continues it."
                         )
-    # 8 leaving the block of checkpoints has waited for the last save
+    # 8 leaving the `with` block of the checkpoints waited for the last save
     return state
 
 
 class _Steps:
-    """The steps since the last line of the log: their metrics, and where the time went."""
+    """The steps since the last line of the log: their metrics and the time they took."""
 
     def __init__(self, config: Config, classes: tuple[str, ...]) -> None:
         self._batch_size = config.data.batch_size
@@ -195,15 +195,15 @@ class _Steps:
             for name in sorted(metrics, key=lambda name: not name.startswith("loss/")):
                 if not np.isfinite(metrics[name]).all():
                     raise UserError(
-                        f"{name} is {float(metrics[name])} at step {number}; nothing of it was "
+                        f"{name} is {float(metrics[name])} at step {number}; this state was not "
                         "saved. Lower --config.optimizer.learning-rate, clip with "
-                        "--config.optimizer.clip 1.0, or look for numbers in the images that "
+                        "--config.optimizer.clip 1.0, or look for values in the images that "
                         "should be marked as nodata."
                     )
         self._clock()
 
     def write(self, log: Logbook) -> None:
-        """Checks, averages and logs what has gathered; does nothing where there is nothing."""
+        """Checks, averages and logs the steps since the last line, if there are any."""
         if not self._steps:
             return
         self.check()
@@ -217,7 +217,7 @@ class _Steps:
         self._steps, self._waited, self._worked = [], 0.0, 0.0
 
     def skip_clock(self) -> None:
-        """Leaves what happened since the last check, a validation or a save, out of the rates."""
+        """Excludes the time since the last check (a validation or a save) from the rates."""
         self._since = time.perf_counter()
 
     def _clock(self) -> None:
@@ -234,7 +234,7 @@ def _compiled(
     batch: dict[str, jax.Array],
     code: Code,
 ) -> Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]:
-    """The training step as one executable: another shape is an error, never a recompilation."""
+    """The training step as one executable: another shape is an error, not a recompilation."""
     teacher = _teacher(config, code)
     more = () if teacher is None else (teacher.variables,)
     step = jit_train_step(config, mesh, abstract, teacher)
@@ -246,8 +246,8 @@ def _teacher(config: Config, code: Code) -> Teacher | None:
     """The finished network that the config learns from.
 
     Raises:
-        UserError: Its run cannot be read, or tells other classes apart.
-        SensorError: The side images are not what it was trained on.
+        UserError: Its run cannot be read, or has other classes.
+        SensorError: The side images do not match what it was trained on.
     """
     distilled = distillation_of(config.loss.values())
     if distilled is None:
@@ -256,20 +256,20 @@ def _teacher(config: Config, code: Code) -> Teacher | None:
     theirs, ours = finished.data.source.classes, config.data.source.classes
     if theirs != ours:
         raise UserError(
-            f"The teacher {distilled.run} knows the classes {', '.join(theirs)}; this "
-            f"run has {', '.join(ours)}. They have to be the same, in the same order."
+            f"The teacher {distilled.run} has the classes {', '.join(theirs)}; this "
+            f"run has {', '.join(ours)}. They must be the same, in the same order."
         )
     for prefix, source in walk(config.data.source):
         if isinstance(source, Paired):
             found = band_statistics.typical(source.side.scenes("train"), config.data.crop)
-            where = f"What the teacher {distilled.run} sees"
+            where = f"The side source for the teacher {distilled.run}"
             refuse_other_sensor(finished.sensor, source.side, found, where, f"{prefix}.side")
     see = functools.partial(preprocess, steps=finished.preprocess)
     return Teacher(distilled.layers, finished.model, see, inference_variables(state))
 
 
 def on_devices(batches: Iterator[Sample], mesh: Mesh) -> Iterator[dict[str, jax.Array]]:
-    """Places batches on the devices, one ahead of the one that is handed out."""
+    """Places batches on the devices, one batch ahead of the one that is returned."""
     placed = None
     for batch in batches:
         upcoming = sharding.place_batch(mesh, batch)
@@ -290,7 +290,7 @@ def _refuse_changes(stored: Config | None, given: Config, workdir: Path) -> None
 
 
 def _initialised(config: Config, mesh: Mesh, code: Code) -> tuple[TrainState, str]:
-    """A new state, with the parameters of another run or framework where the config names one."""
+    """A new state, with the parameters of another run or framework if the config names one."""
     state = init_state(config, len(config.data.source.sensor.bands), mesh)
     if config.init_from is not None:
         _, other = checkpoint.reopen(Path(config.init_from), config.mesh, code=code)
@@ -338,12 +338,12 @@ def _summary(
 
 @contextmanager
 def _stop_requests() -> Iterator[Callable[[int], bool]]:
-    """Yields `stop_requested(step)`: whether SIGTERM or Ctrl-C came; processes agree on the step.
+    """Yields `stop_requested(step)`: whether SIGTERM or Ctrl-C came; equal in all processes.
 
-    A second Ctrl-C stops at once.
+    A second Ctrl-C stops immediately.
     """
     if jax.process_count() > 1:
-        # JAX itself listens for SIGTERM there, and synchronises the step.
+        # JAX handles SIGTERM itself there, and synchronises the step.
         yield multihost_utils.reached_preemption_sync_point
         return
     seen: list[int] = []

@@ -108,7 +108,7 @@ def test_a_size_of_nothing(capsys: pytest.CaptureFixture[str], copy: Path, name:
 
 
 def test_a_run_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert "is no run" in mistake(capsys, ["evaluate", str(tmp_path)])
+    assert "is not a run" in mistake(capsys, ["evaluate", str(tmp_path)])
 
 
 def test_an_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -213,7 +213,7 @@ def test_the_border_weights_are_drawn(
     assert min(pixels.shape[:2]) > 500
     said = mistake(capsys, ["border", str(tiny / "config.py"), str(tmp_path / "weights.jpg")])
     assert "ends in .png" in said
-    assert "is no run with a checkpoint" in mistake(capsys, ["border", str(tmp_path)])
+    assert "is not a run with a checkpoint" in mistake(capsys, ["border", str(tmp_path)])
 
 
 @pytest.fixture

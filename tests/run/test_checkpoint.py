@@ -134,5 +134,5 @@ def test_only_damaged_checkpoints_are_an_error_that_lists_them(
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no run"):
+    with pytest.raises(UserError, match="is not a run"):
         reopen(tmp_path, MeshShape())

@@ -153,11 +153,11 @@ def test_scenes_without_a_pixel_that_counts_are_left_out_and_told(
     pixels = arrays["image"][arrays["valid"] & (arrays["label"] != IGNORE)]
     np.testing.assert_allclose(found.mean, pixels.mean(0), rtol=1e-4)  # type: ignore[attr-defined]
     said = capsys.readouterr().err
-    assert "where 1 of 2 training scenes were looked at, the first being split 0 scene 0" in said
+    assert "windows of 1 of 2 training scenes, the first being split 0 scene 0" in said
     fitting.fitted((Standardize(),), Data(painted.Painted(), crop=8))
     assert capsys.readouterr().err == ""
     every = type("Every", (Blank,), {"every": True})
-    with pytest.raises(UserError, match=r"where 2 training scene\(s\) were looked at, the first b"):
+    with pytest.raises(UserError, match=r"windows of 2 training scene\(s\), the first b"):
         fitting.fitted((Standardize(),), Data(every(), crop=8))
 
 

@@ -160,7 +160,7 @@ def test_a_run_continues_on_other_devices(tiny: Path, finished: Path, tmp_path: 
 def test_a_loss_that_is_not_finite_stops_the_run_with_its_name(tiny: Path, tmp_path: Path) -> None:
     flags = ["--config.optimizer.learning-rate", "1e30", "--config.optimizer.clip", "None"]
     config = configs.override(configs.load_config(str(tiny / "config.py")), flags, "test")
-    with pytest.raises(UserError, match=r"is (nan|inf) at step \d+; nothing of it was saved"):
+    with pytest.raises(UserError, match=r"is (nan|inf) at step \d+; this state was not saved"):
         training.train(config, tmp_path / "run")
 
 
@@ -371,7 +371,7 @@ def test_what_is_not_finite_is_named_with_its_step_and_its_first_cause(small: Co
     steps.add(4, metrics(1.0, [[1, 0], [0, 1]]))
     steps.check()
     steps.add(5, metrics(float("nan"), [[1, 0], [0, 1]]) | {"grad_norm": jnp.float32("inf")})
-    with pytest.raises(UserError, match=r"^loss/ce is nan at step 5; nothing of it was saved"):
+    with pytest.raises(UserError, match=r"^loss/ce is nan at step 5; this state was not saved"):
         steps.check()
 
 
@@ -477,7 +477,7 @@ def test_a_teacher_is_a_finished_run_of_the_same_classes_that_sees_what_it_saw(
         return dataclasses.replace(config, data=dataclasses.replace(data, source=source))
 
     with pytest.raises(
-        UserError, match=r"first knows the classes land, water, ice; this run has l"
+        UserError, match=r"first has the classes land, water, ice; this run has l"
     ):
         training._teacher(of(source=painted.Painted(classes=("land", "ice", "water"))), ())
 
@@ -488,5 +488,5 @@ def test_a_teacher_is_a_finished_run_of_the_same_classes_that_sees_what_it_saw(
         def sensor(self) -> Sensor:
             return dataclasses.replace(super().sensor, bands=("answer", "height"))
 
-    with pytest.raises(SensorError, match="What the teacher first sees"):
+    with pytest.raises(SensorError, match="The side source for the teacher first"):
         training._teacher(of(side=Decibel()), ())
