@@ -1,4 +1,4 @@
-"""What the edge-weighted loss sees: image, classes, and the weight of every pixel over it."""
+"""Pictures of the edge-weighted loss: image, classes, and the weight of every pixel."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -23,22 +23,22 @@ class _Tile(NamedTuple):
     name: str
     rgb: NDArray[np.uint8]  # (H, W, 3)
     label: NDArray[np.uint8]  # (H, W)
-    weight: NDArray[np.float32]  # (H, W), NaN where no loss is
+    weight: NDArray[np.float32]  # (H, W), NaN where there is no loss
 
 
 def border_figure(config: Config, split: str, count: int) -> Figure:
-    """The middle of some scenes with the weights that the config's edge-weighted loss gives.
+    """The middle of some scenes with the weights of the config's edge-weighted loss.
 
-    A config without such a loss is drawn with that of the U-Net paper.
+    For a config without such a loss, that of the U-Net paper is used.
 
     Args:
-        config: A run's config; only its source, loss and sizes of windows matter.
+        config: A run's config; only its source, loss and window sizes are used.
         split: `train`, `validation` or `test`.
-        count: Scenes, evenly spaced over the split.
+        count: Number of scenes, evenly spaced over the split.
 
     Raises:
-        UserError: The split is empty or cannot be read, or there are not as many class weights as
-            classes.
+        UserError: The split is empty or cannot be read, or the number of class weights is not the
+            number of classes.
     """
     loss = _loss(config)
     config = dataclasses.replace(config, loss={"edge": loss}, preprocess=(), augment=())

@@ -1,7 +1,7 @@
-"""What networks there are: size, work, stride, how far a pixel sees, paper, a config that uses it.
+"""The catalogue of networks: size, work, stride, receptive field, paper, a config that uses it.
 
-Everything is found or worked out from the networks themselves: a new file in `models` appears here
-without being entered anywhere.
+Everything is derived from the networks themselves: a new file in `models` appears here without
+being registered anywhere.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ from jaxseg.errors import UserError
 Call = Callable[..., object]
 Context = nn.module.InterceptorContext
 Row = tuple[str, str, tuple[int, ...], int]
-"""Path, class, shape of the output and own parameters of one module."""
+"""Path, class, output shape and number of own parameters of one module."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,16 +41,16 @@ class Card:
     """One line of the catalogue.
 
     Attributes:
-        name: The class.
-        parameters: Trainable numbers.
-        flop: Floating-point operations of one image, a multiply-add counted as two; what XLA counts
-            before optimisation, so taps that meet padding are left out.
-        stride: Ratio of the image's size to that of the coarsest features; poolings to a few cells,
-            as pyramids have, do not count.
-        sight: Rows of the image that the logits of one pixel depend on, its theoretical receptive
-            field; None = all of them, or more than can be told (1500).
+        name: Name of the class.
+        parameters: Number of trainable parameters.
+        flop: Floating-point operations for one image, a multiply-add counted as two, as XLA counts
+            them before optimisation, so taps that fall on padding are left out.
+        stride: Ratio of the image's size to that of the coarsest features, without poolings to a
+            few cells, as in pyramids.
+        sight: Theoretical receptive field: rows of the image that the logits of one pixel depend
+            on; None = all, or more than can be determined (1500).
         paper: First author, year, arXiv number.
-        config: Stem of a shipped config.
+        config: Name of a shipped config.
     """
 
     name: str
@@ -77,10 +77,10 @@ def networks() -> dict[str, type[nn.Module]]:
 
 
 def network(name: str) -> type[nn.Module]:
-    """The network of that name, in upper or lower case, with or without punctuation.
+    """The network of that name, regardless of case and punctuation.
 
     Raises:
-        UserError: There is none; lists those that exist.
+        UserError: There is no such network; the message lists all.
     """
     wanted = re.sub(r"[^a-z0-9+]", "", name.lower())
     for known, kind in networks().items():
@@ -90,7 +90,7 @@ def network(name: str) -> type[nn.Module]:
 
 
 def card(kind: type[nn.Module], *, bands: int, classes: int, size: int) -> Card:
-    """The line of one network, with its default arguments."""
+    """The catalogue's line for one network with its default arguments."""
     model = kind(num_classes=classes)
     variables, rows = _traced(model, bands, 512)
     stride = _stride(rows)
@@ -108,21 +108,21 @@ def card(kind: type[nn.Module], *, bands: int, classes: int, size: int) -> Card:
 
 
 def output_stride(model: nn.Module) -> int:
-    """Ratio of the image's size to that of the coarsest features of more than 8 rows."""
+    """Ratio of the image's size to that of the coarsest features with more than 8 rows."""
     return _stride(layers(model, bands=3, size=512))
 
 
 def _stride(rows: list[Row]) -> int:
     heights = [shape[1] for _, _, shape, _ in rows if len(shape) == 4 and shape[1] > 8]
-    # Valid convolutions cost some rows: the ratio is rounded to a power of two.
+    # Unpadded convolutions lose some rows, so the ratio is rounded to a power of two.
     return int(2 ** round(math.log2(max(heights) / min(heights))))
 
 
 def layers(model: nn.Module, *, bands: int, size: int) -> list[Row]:
-    """Path, class, output's shape and parameters of every module, in the order of their work.
+    """Path, class, output shape and number of parameters of every module, in order of execution.
 
-    A module stands before those within it, and its parameters are its own, without theirs. The
-    shape is () where the output is more than one array.
+    A module comes before its submodules, and its parameters do not include theirs. The shape is ()
+    if the output is more than one array.
     """
     return _traced(model, bands, size)[1]
 
@@ -137,7 +137,7 @@ def _traced(model: nn.Module, bands: int, size: int) -> tuple[dict[str, Any], li
         module = context.module
         if context.method_name != "__call__":
             return call(*args, **kwargs)
-        modules[module.path] = (type(module).__name__, ())  # before those within it
+        modules[module.path] = (type(module).__name__, ())  # before its submodules
         result = call(*args, **kwargs)
         shape = result.shape if isinstance(result, Array) else ()
         modules[module.path] = (type(module).__name__, shape)
@@ -167,7 +167,7 @@ def print_catalogue(
         cards = list(track(found, "networks", total=len(kinds), console=console))
     table = Table(box=SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("network", no_wrap=True)
-    for heading in ("param.", "GFLOP", "stride", "sight"):
+    for heading in ("param.", "GFLOP", "stride", "field"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("paper, arXiv", overflow="fold")
     table.add_column("config", no_wrap=True)
@@ -179,7 +179,7 @@ def print_catalogue(
     console.print(
         f"{bands} bands, {classes} classes, default arguments. GFLOP: one image of "
         f"{size} x {size}, a multiply-add is two.\n"
-        "Sight: theoretical receptive field in pixels. `jaxseg models NAME` shows the layers."
+        "Field: theoretical receptive field in pixels. `jaxseg models NAME` shows the layers."
     )
 
 
@@ -206,7 +206,7 @@ def print_layers(console: Console, name: str, *, bands: int, classes: int, size:
 
 
 def _source(kind: type[nn.Module]) -> str:
-    """The first citation behind the first `Source:` of class or file, or nothing."""
+    """The first citation after the first `Source:` of class or file; empty if there is none."""
     for text in (inspect.getdoc(kind), inspect.getdoc(inspect.getmodule(kind))):
         _, found, source = (text or "").partition("Source: ")
         if found:
@@ -226,9 +226,9 @@ def _paper(kind: type[nn.Module]) -> str:
 
 @functools.cache
 def _configs() -> dict[type, str]:
-    """A config for each network, of those that come with the library.
+    """A shipped config for each network.
 
-    The one that trains on the embedded dataset; of several, that with the shortest name.
+    Preferably one for the embedded dataset; of several, the one with the shortest name.
     """
     found: dict[type, tuple[bool, int, str]] = {}
     for path in shipped_configs().values():

@@ -1,7 +1,7 @@
-"""The commands themselves: `jaxseg train` (which `train.py` is, too), `evaluate` and the others.
+"""The commands themselves: `jaxseg train` (also `train.py`), `evaluate` and the others.
 
-A user's mistake ends with one short message and exit code 2; SIGTERM and Ctrl-C with a saved state
-and 130.
+A user's mistake ends with one short message and exit code 2; SIGTERM and Ctrl-C end with a saved
+state and exit code 130.
 """
 
 import logging
@@ -47,8 +47,7 @@ MISTAKE = 2
 def train(arguments: list[str] | None = None) -> None:
     """The command `jaxseg train`, and `python train.py`."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    # What begins with --config. belongs to the config file, whose fields are not known before it
-    # is read.
+    # Flags that begin with --config. are fields of the config file, known only after it is read.
     path = _value(arguments, "--config")
     with _Mistakes():
         if path is None or not {"-h", "--help"}.isdisjoint(arguments):
@@ -193,7 +192,7 @@ def polsar(arguments: list[str] | None = None) -> None:
 
 
 class _Mistakes:
-    """Turns the errors that explain themselves into a message and an exit code."""
+    """Turns self-explanatory errors into a message and an exit code."""
 
     def __enter__(self) -> None: ...
 
@@ -212,12 +211,12 @@ class _Mistakes:
 
 
 def _code(names: tuple[str, ...]) -> tuple[ModuleType, ...]:
-    """The files and packages that a person has named."""
+    """The files and packages that the user has named."""
     return tuple(configs.load_code(name) for name in names)
 
 
 def _start(distributed: bool) -> None:
-    """What comes before the first array: quiet libraries, compilation cache, processes, memory."""
+    """Settings before the first array: quiet libraries, compilation cache, processes, memory."""
     absl.logging.set_verbosity(absl.logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jaxseg" / "xla"

@@ -1,4 +1,4 @@
-"""The flags of each command, as frozen dataclasses; their docstrings are what `--help` prints."""
+"""The flags of each command, as frozen dataclasses whose docstrings are printed by `--help`."""
 
 import dataclasses
 from pathlib import Path
@@ -18,8 +18,8 @@ class TrainFlags:
     that config.
 
     Attributes:
-        config: Path of the config file, or the bare name of one that comes along.
-        workdir: Where checkpoints, metrics and pictures go; default runs/NAME-OF-THE-CONFIG-FILE.
+        config: Path of the config file, or the name of a shipped one.
+        workdir: Folder of checkpoints, metrics and pictures; default runs/NAME-OF-THE-CONFIG-FILE.
         distributed: Whether to join the other processes of this job (jax.distributed.initialize).
         code: Files (.py) or packages that define classes of other runs that this one starts from.
     """
@@ -40,12 +40,12 @@ class EvaluateFlags:
     Attributes:
         run: The workdir of the training.
         config: Path of a config file whose data are used; the run's own if left out.
-        split: Which part of the data.
+        split: The split to evaluate.
         step: best, latest, or the step of a checkpoint.
-        baseline: Whether to fit and show the per-pixel baseline too.
+        baseline: Whether to fit and show the per-pixel baseline, too.
         mesh: Devices along each axis.
         distributed: Whether to join the other processes of this job (jax.distributed.initialize).
-        code: Files (.py) or packages that define classes of the run from outside of jaxseg, or
+        code: Files (.py) or packages that define classes of the run from outside jaxseg, or
             further measures.
     """
 
@@ -59,7 +59,7 @@ class EvaluateFlags:
     code: tuple[str, ...] = ()
 
     def measures(self) -> tuple[Measure, ...]:
-        """Every measure with the parameters that were given."""
+        """Every measure with the given parameters."""
         values = (getattr(self, field.name) for field in dataclasses.fields(self))
         return tuple(value for value in values if isinstance(value, Measure))
 
@@ -91,9 +91,9 @@ class ExportFlags:
 
     Attributes:
         run: The workdir of the training.
-        file: Where to write, a name that ends in .safetensors.
+        file: File to write, a name that ends in .safetensors.
         step: best, latest, or the step of a checkpoint.
-        code: Files (.py) or packages that define classes of the run from outside of jaxseg.
+        code: Files (.py) or packages that define classes of the run from outside jaxseg.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -107,7 +107,7 @@ class ModelsFlags:
     """List the networks, or the layers of one: `jaxseg models [deeplabv3] [--size 512]`.
 
     Attributes:
-        name: A network; all of them if left out.
+        name: A network; all networks if left out.
         size: Rows and columns of the image.
         bands: Bands of the image.
         classes: Number of classes.
@@ -127,10 +127,10 @@ class BorderFlags:
 
     Attributes:
         config: Path of the config file, or the workdir of a run.
-        file: Where the picture goes, a name that ends in .png.
-        split: Which part of the data.
+        file: File of the picture, a name that ends in .png.
+        split: The split to draw.
         count: Number of windows.
-        code: Files (.py) or packages that define classes of the run from outside of jaxseg.
+        code: Files (.py) or packages that define classes of the run from outside jaxseg.
     """
 
     config: Annotated[Path, tyro.conf.Positional]
@@ -144,12 +144,12 @@ class BorderFlags:
 class ClassWeightsFlags:
     """Count the classes of a training split: jaxseg class-weights --config configs/deeplab.py.
 
-    Prints the weights that every rule makes of the counts, and keeps the counts with the data for
-    training, where a loss may have `class_weights="median_frequency"` or another rule.
+    Prints the weights that every rule computes from the counts, and stores the counts with the data
+    for training, where a loss may have `class_weights="median_frequency"` or another rule.
 
     Attributes:
         config: Path of the config file.
-        recount: Whether to count again what was counted before.
+        recount: Whether to count again even if stored counts exist.
     """
 
     config: str
@@ -162,14 +162,14 @@ class PolsarFlags:
 
     Reads PolSARpro folders (T3, C3, C2, S2) and complex GeoTIFF: four files or four bands.
 
-    Counts pixels without data and those that are no matrix of a radar, and draws all products.
+    Counts pixels without data and those that are not valid matrices, and draws all products.
 
     Attributes:
         path: The folder or file.
         out: Folder for the pictures.
         average: Rows and columns of the sliding mean before entropy, anisotropy, alpha and
             Freeman-Durden, odd; 0 = 7 for single looks, 3 otherwise.
-        looks: Looks that the refined Lee filter supposes; 0 = the median of those measured.
+        looks: Number of looks for the refined Lee filter; 0 = the median of the measured looks.
     """
 
     path: Annotated[str, tyro.conf.Positional]

@@ -1,4 +1,4 @@
-"""The command `jaxseg`: what there is, and the way to it. Imports nothing heavy by itself."""
+"""The command `jaxseg`: finds the commands and starts them, without heavy imports of its own."""
 
 import sys
 from importlib.metadata import version
@@ -7,13 +7,13 @@ COMMANDS = {
     "train": ("train --config CONFIG.py|NAME ...", "train a network"),
     "evaluate": ("evaluate RUN ...", "measure a run: tables, pictures, intervals"),
     "export": ("export RUN FILE.safetensors", "write a run's weights for PyTorch"),
-    "configs": ("configs [NAME] [--copy FILE.py]", "list the configs that come along, or copy one"),
+    "configs": ("configs [NAME] [--copy FILE.py]", "list the shipped configs, or copy one"),
     "models": ("models [NAME] ...", "list the networks, or the layers of one"),
     "border": ("border CONFIG.py|RUN [FILE.png] ...", "draw the border weights of a loss"),
-    "class-weights": ("class-weights --config CONFIG.py ...", "count the classes of a data set"),
+    "class-weights": ("class-weights --config CONFIG.py ...", "count the classes of a dataset"),
     "polsar": ("polsar FOLDER|FILE.tif ...", "check and draw a polarimetric scene"),
 }
-"""Command -> how it is called, what it does."""
+"""Command -> its usage and what it does."""
 
 MISTAKE = 2
 
@@ -40,10 +40,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def usage() -> str:
-    """The commands, one a line, within 80 columns."""
+    """The usage of all commands, within 80 columns."""
     lines = [f"  jaxseg {call}\n      {what}" for call, what in COMMANDS.values()]
     return (
         "Semantic segmentation of Earth observation: train, evaluate, map.\n\n"
         + "\n".join(lines)
-        + "\n\n`jaxseg COMMAND --help` says more; `jaxseg --version` which version this is.\n"
+        + "\n\n`jaxseg COMMAND --help` lists its flags; `jaxseg --version` prints the version.\n"
     )

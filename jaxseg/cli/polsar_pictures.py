@@ -1,7 +1,7 @@
-"""What a polarimetric scene holds: checks of every pixel, and a picture of each product.
+"""Survey of a polarimetric scene: checks of every pixel, and a picture of each product.
 
-A scene is read in strips and reduced to at most `SIDE` pixels a side by means of matrices, which
-are what decompositions want anyway. The checks count every pixel as it is stored.
+A scene is read in strips and reduced to at most `SIDE` pixels per side by averaging matrices, which
+decompositions need anyway. The checks count every pixel as stored.
 """
 
 import math
@@ -26,29 +26,29 @@ from jaxseg.pictures.tiles import DPI, stretch
 from jaxseg.scenes.scene import Window
 
 SIDE = 1600
-"""Rows and columns of a picture, at most."""
+"""Maximum rows and columns of a picture."""
 
 STRIP_PIXELS = 2_000_000
-"""Pixels that are in memory at a time."""
+"""Pixels in memory at a time."""
 
 FLOOR = 1e-12
-"""Power that zeros are drawn as."""
+"""Power as which zeros are drawn."""
 
 RANGE = 40.0
-"""Decibels that a map shows, at most."""
+"""Maximum range of a map in decibels."""
 
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """What a pass over a scene found.
+    """The result of a pass over a scene.
 
     Attributes:
-        scene: Its files.
-        factor: Rows and columns of the scene that are one of the overview.
-        bands: (h, w, 9) T3 or (h, w, 4) C2, means over usable pixels, zero where there is none.
-        known: (h, w) bool, whether there is one.
-        nodata: Pixels of the scene that are zero in all bands, or not finite.
-        bad: Pixels that are no Hermitian, positive semidefinite matrix.
+        scene: The files of the scene.
+        factor: Rows and columns of the scene per row and column of the overview.
+        bands: (h, w, 9) T3 or (h, w, 4) C2, means over usable pixels, zero where there are none.
+        known: (h, w) bool, whether there are usable pixels.
+        nodata: Number of pixels of the scene that are zero in all bands, or not finite.
+        bad: Number of pixels that are not Hermitian, positive semidefinite matrices.
         looks: (h, w) equivalent number of looks in 9 x 9 pixels of the overview.
     """
 
@@ -70,8 +70,8 @@ def survey(path: str, console: Console) -> Survey:
     """Reads the whole scene once.
 
     Raises:
-        UserError: A file is missing, damaged or of another grid; no pixel has data; or most pixels
-            are no matrix of a radar.
+        UserError: A file is missing, damaged or has another grid; no pixel has data; or most pixels
+            are not valid matrices.
     """
     scene = polsar_files.open_polsar(path)
     factor = max(1, math.ceil(max(scene.height, scene.width) / SIDE))
@@ -99,7 +99,7 @@ def survey(path: str, console: Console) -> Survey:
             for name, plane in zip(scene.names, scene.planes, strict=True)
             if not any(np.isfinite(plane(window)).any() for window in windows)
         ]
-        which = f" No number is finite in {', '.join(blank)}." if blank else ""
+        which = f" No value is finite in {', '.join(blank)}." if blank else ""
         raise UserError(
             f"{scene.path}: none of its {pixels} pixels has data: all are zero, NaN or infinite."
             f"{which}"
@@ -114,9 +114,9 @@ def survey(path: str, console: Console) -> Survey:
 def show(found: Survey, console: Console) -> None:
     """Prints the checks within 100 columns."""
     scene, pixels = found.scene, found.scene.height * found.scene.width
-    gsd = "ground sample distance not told" if scene.gsd is None else f"pixels of {scene.gsd:g} m"
+    gsd = "ground sample distance not known" if scene.gsd is None else f"pixels of {scene.gsd:g} m"
     say(console, f"{scene.path}: {scene.kind}, {scene.height} x {scene.width} pixels, {gsd}")
-    for count, what in ((found.nodata, "without data"), (found.bad, "no matrix of a radar")):
+    for count, what in ((found.nodata, "without data"), (found.bad, "not a valid matrix")):
         say(console, f"  {what:28}{count:>14,}   {count / pixels:8.3%}")
     power = _decibel(np.asarray(polsar.span(jnp.asarray(found.bands))))[found.known]
     low, middle, high = np.percentile(power, (5, 50, 95))
@@ -133,9 +133,9 @@ def figures(found: Survey, *, average: int = 0, looks: float = 0.0) -> dict[str,
 
     Args:
         found: The scene.
-        average: Rows and columns of the sliding mean before eigenvalues and powers are taken; 0 = 7
-            for single looks, 3 otherwise.
-        looks: Looks that the refined Lee filter supposes; 0 = the scene's median, 1 or more.
+        average: Rows and columns of the sliding mean before eigenvalues and powers; 0 = 7 for
+            single looks, 3 otherwise.
+        looks: Number of looks for the refined Lee filter; 0 = the scene's median, at least 1.
     """
     if found.bands.shape[-1] == 4:
         return _dual(found)
@@ -214,7 +214,7 @@ class _Map:
         limits: tuple[float, float] | None = None,
         colormap: str = "viridis",
     ) -> Figure:
-        """A map with a colour bar; without limits, from percentile 2 to 98."""
+        """A map with a colour bar; without limits, from the 2nd to the 98th percentile."""
         figure, axes = self._canvas(title)
         image = self._paint(axes, values, limits or self._range(values), colormap)
         _bar(figure, image, axes, label, clipped=limits is None)
@@ -241,7 +241,7 @@ class _Map:
         return figure
 
     def colors(self, values: Array, title: str, meaning: str) -> Figure:
-        """A composite whose bands are stretched from percentile 1 to 99 each."""
+        """A composite with each band stretched from its 1st to its 99th percentile."""
         figure, axes = self._canvas(title)
         rgb = stretch(np.asarray(values), self._known, low=1, high=99)
         rgb[~self._known] = 217
@@ -274,7 +274,7 @@ class _Map:
 
     def _range(self, values: NDArray[np.float32]) -> tuple[float, float]:
         seen = values[self._known]
-        zero = 10 * math.log10(FLOOR) + 1  # dB of no power, which would stretch the scale
+        zero = 10 * math.log10(FLOOR) + 1  # dB of zero power, which would extend the scale
         low, high = np.percentile(seen[np.isfinite(seen) & (seen > zero)], (2, 98))
         return float(max(low, high - RANGE)), float(max(high, low + 1e-3))
 

@@ -1,7 +1,7 @@
-"""How far a pixel sees: the theoretical receptive field of any network, by trying it.
+"""The theoretical receptive field of any network, found by running it.
 
-The network is run, as it is, with kernels of positive taps on one channel and no normalisation, so
-that nothing can cancel; what a row of the image changes in the logits depends on it.
+The network is run with positive kernels, one channel and no normalisation, so that nothing can
+cancel: logits that change with a row of the image depend on it.
 """
 
 import functools
@@ -23,24 +23,24 @@ from jaxseg.models.parts.layers import Conv, ConvTranspose, DepthwiseConv
 Places = NDArray[np.int64]
 
 SIGHT_ROWS = 1536
-"""Rows of the images in which it is looked how far a pixel sees; they have one column."""
+"""Rows of the test images, which have one column."""
 
 QUICK_TO_COMPILE = {
     "xla_backend_optimization_level": 0,
     "xla_disable_hlo_passes": "fusion,constant_folding",
 }
-"""A program that runs once need not be good."""
+"""Compiler options for a program that runs only once."""
 
 
 def receptive_field(model: nn.Module, stride: int) -> int | None:
     """Rows of the image that the logits of one pixel depend on; None = all, or more than 1500.
 
-    `stride` neighbouring rows are looked at, because pixels differ by their place within a stride;
-    those that see farthest count.
+    `stride` neighbouring rows are tested, because the receptive field depends on the position
+    within a stride; the largest one counts.
 
     Args:
         model: The network.
-        stride: Its output stride: pixels so many rows apart see alike.
+        stride: Its output stride; pixels this many rows apart have the same receptive field.
     """
     rows = SIGHT_ROWS // 2 + np.arange(stride)
     with nn.intercept_methods(_positive):
@@ -52,10 +52,10 @@ def receptive_field(model: nn.Module, stride: int) -> int | None:
 
 
 def _by_gradient(model: nn.Module, rows: Places) -> tuple[Places, Places]:
-    """Pairs of a row of the logits and a row of the image that has a gradient.
+    """Pairs of a row of the logits and a row of the image with a gradient.
 
-    Exact however many gates act on one another; poolings by the maximum would choose one of their
-    rows, so it is for networks without, which have no stride.
+    Exact for any number of nested gates. Max pooling would pass the gradient to only one of its
+    rows, so this is for networks without pooling, which have stride 1.
     """
     wanted = np.eye(SIGHT_ROWS, dtype=np.float32)[rows]
 
@@ -69,14 +69,14 @@ def _by_gradient(model: nn.Module, rows: Places) -> tuple[Places, Places]:
 
 
 def _by_light(model: nn.Module, rows: Places) -> tuple[Places, Places]:
-    """Pairs of a row of the image that is lit and a row of the logits that changes.
+    """Pairs of a row of the image that is set to a large value and a row of logits that changes.
 
-    Before a dim image, where little is lost in rounding, and before a brighter one, where a gate
-    may act on a gate. Several gates that act on one another would fade below what is told apart.
+    Tested on a dark image, where little is lost in rounding, and on a brighter one, where a gate
+    can act on another gate. The effect of several nested gates would be too small to detect.
     """
     images = np.ones((2, 1 + len(rows), SIGHT_ROWS, 1, 1), np.float32)
     images[0] = 1e-12
-    images[:, 1 + np.arange(len(rows)), rows] = 1e12  # number 0 stays as it is
+    images[:, 1 + np.arange(len(rows)), rows] = 1e12  # image 0 is not changed
     see = jax.jit(functools.partial(_logits, model), compiler_options=QUICK_TO_COMPILE)
     seen = see(images.reshape(-1, *images.shape[2:]))
     chex.assert_tree_all_finite(seen)
@@ -99,10 +99,10 @@ def _positive(
     kwargs: dict[str, object],
     context: nn.module.InterceptorContext,
 ) -> object:
-    """Convolutions see one channel through positive taps; normalisation does nothing.
+    """Convolutions apply positive taps to one channel; normalisation does nothing.
 
-    They answer with one channel, too, or two for a complex one, and leave it to broadcasting where
-    it meets more.
+    Their output has one channel, too (two for a complex one), which is broadcast where more are
+    expected.
     """
     module = context.module
     if context.method_name != "__call__":
@@ -121,7 +121,7 @@ def _positive(
                 padding=module.padding,
                 output_padding=module.output_padding,
             )
-        # Not `conv2d`, which on CPU may be one product for each tap: long to compile.
+        # Not `conv2d`, which on CPU may be one product per tap and slow to compile.
         stride, dilation = getattr(module, "stride", 1), getattr(module, "dilation", 1)
         padding = getattr(module, "padding", None)
         around = (dilation * (size - 1) // 2 if padding is None else padding,) * 2

@@ -13,10 +13,10 @@ MISTAKE = 2
 def configs(arguments: list[str]) -> None:
     """The command `jaxseg configs`."""
     parser = argparse.ArgumentParser(
-        "jaxseg configs", description="Lists the configs that come along, shows or copies one."
+        "jaxseg configs", description="Lists the shipped configs, or shows or copies one of them."
     )
-    parser.add_argument("name", nargs="?", help="of a config; all are listed if left out")
-    parser.add_argument("--copy", type=Path, metavar="FILE.py", help="where to write it, to edit")
+    parser.add_argument("name", nargs="?", help="name of a config; if left out, all are listed")
+    parser.add_argument("--copy", type=Path, metavar="FILE.py", help="file to copy it to, to edit")
     flags = parser.parse_args(arguments)
     files = shipped_configs()
     if flags.name is None:

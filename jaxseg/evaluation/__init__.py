@@ -1,1 +1,1 @@
-"""What a run is worth: every measure on a split, what single pixels reach, the report."""
+"""What a run is worth: every measure on a split, per-pixel baselines, the report."""

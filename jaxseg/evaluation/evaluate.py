@@ -1,6 +1,6 @@
-"""All that can be said about a run: `evaluate(workdir, split)`, and what single pixels would reach.
+"""Everything measured about a run: `evaluate(workdir, split)`, and per-pixel baselines.
 
-Nothing is written or shown here; that is `report`'s.
+Nothing is written or shown here; `report` does that.
 """
 
 import dataclasses
@@ -34,10 +34,10 @@ from jaxseg.sharding import MeshShape
 from jaxseg.transforms.transform import preprocess
 
 BASELINE_WINDOWS = 256
-"""Training windows that the per-pixel baselines are fitted on, evenly spaced over the split."""
+"""Number of training windows to which the per-pixel baselines are fitted, evenly spaced."""
 
 BASELINE_SIDE = 1024
-"""Rows and columns of such a window, at most."""
+"""Maximum rows and columns of such a window."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,18 +45,18 @@ class Assessment:
     """Everything that `evaluate` finds out about a run.
 
     Attributes:
-        split: Which part of the data.
-        step: Of the checkpoint.
+        split: The evaluated split.
+        step: Step of the checkpoint.
         source: The data.
-        network: What the network reached.
-        intervals: How sure these scores are.
-        measures: Measures of whole scenes: borders, objects, and what else there is.
-        temperature: Divides the logits for the best likelihood of the validation split.
-        reliability: Calibration before and after a division by the temperature.
-        baseline: What single pixels reach, one Gaussian per class, if asked for.
-        wishart: What they reach by their Wishart distance, if asked for and polarimetric.
+        network: The results of the network.
+        intervals: Confidence intervals of these scores.
+        measures: Measures of whole scenes: borders, objects and others.
+        temperature: Divisor of the logits that maximises the likelihood of the validation split.
+        reliability: Calibration before and after division by the temperature.
+        baseline: Results of one Gaussian per class on single pixels, if requested.
+        wishart: Results of the Wishart distance of single pixels, if requested and polarimetric.
         worst: The windows with the lowest accuracy.
-        median: Those in the middle.
+        median: The windows with medium accuracy.
     """
 
     split: str
@@ -84,23 +84,23 @@ def evaluate(
     measures: Iterable[Measure] = (),
     code: Code = (),
 ) -> Assessment:
-    """Evaluates a checkpoint of a run; `report` shows and writes what this finds.
+    """Evaluates a checkpoint of a run; `report` shows and writes the result.
 
     Args:
-        workdir: The run.
+        workdir: The run's folder.
         split: `train`, `validation` or `test`.
         source: Other data to evaluate the run on; None = its own.
         which: `best`, `latest` or a step.
-        mesh_shape: Devices to use; need not be those of the training.
-        baseline: Whether to fit and count the per-pixel baselines too.
-        measures: Of your own, or the library's with other parameters: BoundaryTotal(tolerance=...).
-            Every other measure of the library is taken with its defaults.
-        code: Where the run's classes from outside of jaxseg may be taken from.
+        mesh_shape: Devices to use; they may differ from those of the training.
+        baseline: Whether to fit and evaluate the per-pixel baselines, too.
+        measures: Your own measures, or the library's with other parameters, such as
+            BoundaryTotal(tolerance=...). All other measures of the library use their defaults.
+        code: Where the run's classes from outside jaxseg may be taken from.
 
     Raises:
-        UserError: There is no such run, checkpoint or split, or a split has no labelled pixel,
-            or pixels that the run was trained on; or measures share a name.
-        SensorError: The images are not what the run was trained on.
+        UserError: There is no such run, checkpoint or split, the split has no labelled pixel or
+            contains pixels that the run was trained on, or measures share a name.
+        SensorError: The images do not match what the run was trained on.
     """
     measures = with_library(measures)
     config, state = checkpoint.reopen(workdir, mesh_shape, which, code)
@@ -133,7 +133,7 @@ def evaluate(
 
 
 def _of_source(config: Config, source: Source) -> Config:
-    """The config with other data, or its own, without what only training looks at."""
+    """The config with this source, without the side images that only training uses."""
     data = dataclasses.replace(config.data, source=without_side(source))
     return dataclasses.replace(config, data=data)
 
@@ -141,8 +141,8 @@ def _of_source(config: Config, source: Source) -> Config:
 def _check_classes(trained: Source, given: Source) -> None:
     if trained.classes != given.classes:
         raise UserError(
-            f"The data have the classes {', '.join(given.classes)}; the network tells apart "
-            f"{', '.join(trained.classes)}. They have to be the same, in the same order."
+            f"The data have the classes {', '.join(given.classes)}; the network was trained on "
+            f"{', '.join(trained.classes)}. They must be the same, in the same order."
         )
 
 
@@ -157,11 +157,11 @@ class PixelClassifier(Protocol):
 
 
 Pixels = Callable[[Sample], tuple[NDArray[np.float32], NDArray[np.uint8]]]
-"""The pixels (N, C) and labels (N,) of a window that count."""
+"""Window -> its labelled, valid pixels (N, C) and their labels (N,)."""
 
 
 def baseline_evaluation(config: Config, split: str) -> Evaluation:
-    """What one Gaussian per class, fitted to single preprocessed pixels, reaches."""
+    """Evaluates one Gaussian per class, fitted to single preprocessed pixels."""
 
     def pixels(sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         image, valid = jnp.asarray(sample["image"]), jnp.asarray(sample["valid"])
@@ -173,7 +173,7 @@ def baseline_evaluation(config: Config, split: str) -> Evaluation:
 
 
 def wishart_evaluation(config: Config, split: str) -> Evaluation | None:
-    """What the Wishart distance of single pixels reaches; None if the bands are no T3 or C3."""
+    """Evaluates the Wishart distance of single pixels; None if the bands are not T3 or C3."""
     source = config.data.source
     if tuple(source.sensor.bands) not in (polsar.T3_BANDS, polsar.C3_BANDS):
         return None
@@ -187,7 +187,7 @@ def wishart_evaluation(config: Config, split: str) -> Evaluation | None:
 def _pixel_evaluation(
     config: Config, split: str, classifier: PixelClassifier, pixels: Pixels
 ) -> Evaluation:
-    """Fits the classifier on windows of the training split and counts it on all of `split`."""
+    """Fits the classifier to windows of the training split and evaluates it on all of `split`."""
     source = config.data.source
     data = config.data
     train = source.scenes("train")
@@ -221,6 +221,6 @@ def _pixel_evaluation(
 def _counted(
     image: NDArray[np.float32], sample: Sample
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """The pixels (N, C) and labels (N,) that count."""
+    """The labelled, valid pixels (N, C) and their labels (N,)."""
     counted = sample["valid"].astype(bool) & (sample["label"] != IGNORE)
     return image[counted], sample["label"][counted].astype(np.uint8)

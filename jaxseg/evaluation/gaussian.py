@@ -4,11 +4,11 @@ Quadratic discriminant analysis: a pixel x of C bands gets the class with the la
 
     log prior_k - 1/2 log det S_k - 1/2 (x - m_k)^T S_k^-1 (x - m_k)
 
-What a network reaches above it is what the network gains from context. The fit is exact and takes
-one pass: per class a count, a mean and a scatter matrix in float64, merged batch by batch.
+The margin of a network over this baseline is its gain from context. The fit is exact and takes one
+pass: per class a count, a mean and a scatter matrix in float64, merged batch by batch.
 
-The covariance S_k is drawn towards the pooled within-class covariance P as if P had been seen on
-`prior_pixels` further pixels, so that a class of few pixels still has a usable ellipsoid and a
+The covariance S_k is shrunk towards the pooled within-class covariance P as if P had been observed
+on `prior_pixels` further pixels, so that a class of few pixels still has a usable covariance and a
 class of many keeps its own: S_k = (scatter_k + prior_pixels P) / (n_k + prior_pixels), plus `ridge`
 times the variances of P on the diagonal. Classes without a training pixel are never predicted.
 
@@ -39,11 +39,11 @@ class GaussianClassifier:
 
     Attributes:
         num_classes: K.
-        prior_pixels: Weight of the pooled covariance, in pixels; the number of bands if None.
+        prior_pixels: Weight of the pooled covariance, in pixels; None = the number of bands.
         ridge: Share of the pooled variances that is added to every covariance's diagonal.
-        count: (K,) training pixels seen; the class priors are their shares.
-        mean: (K, C), once something was fitted.
-        scatter: (K, C, C) sums of (x - mean)(x - mean)^T, once something was fitted.
+        count: (K,) number of training pixels; the class priors are their shares.
+        mean: (K, C) class means, after the first `fit`.
+        scatter: (K, C, C) sums of (x - mean)(x - mean)^T, after the first `fit`.
     """
 
     num_classes: int
@@ -55,7 +55,7 @@ class GaussianClassifier:
     _fitted: list[tuple[int, Array, float]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        """Starts without a pixel; the first `fit` decides the number of bands."""
+        """Starts without pixels; the first `fit` determines the number of bands."""
         self.count = np.zeros(self.num_classes)
         self.mean = np.zeros((self.num_classes, 0))
         self.scatter = np.zeros((self.num_classes, 0, 0))
@@ -68,7 +68,7 @@ class GaussianClassifier:
             labels: (N,) class ids; pixels of IGNORE are left out.
 
         Raises:
-            ValueError: A pixel is not finite, a label is no class, or C differs from before.
+            ValueError: A pixel is not finite, a label is not a class, or C differs from before.
         """
         if self.mean.shape[1] == 0:
             bands = pixels.shape[1]
@@ -90,13 +90,13 @@ class GaussianClassifier:
             self.count[k] = total
 
     def covariance(self) -> Array:
-        """The (K, C, C) regularised covariances; those of classes without a pixel mean nothing.
+        """The regularised covariances, (K, C, C); meaningless for classes without pixels.
 
         Raises:
             UserError: Nothing was fitted.
         """
         if not self.count.any():
-            raise UserError("The per-pixel baseline has not seen one labelled, valid pixel.")
+            raise UserError("The per-pixel baseline has not seen any labelled, valid pixel.")
         bands = self.mean.shape[1]
         weight = float(bands) if self.prior_pixels is None else self.prior_pixels
         pooled = self.scatter.sum(axis=0) / self.count.sum()
@@ -134,7 +134,7 @@ class GaussianClassifier:
         return out.reshape(pixels.shape[:-1])
 
     def _discriminants(self) -> list[tuple[int, Array, float]]:
-        """For each class seen: its id, W with W W^T = S^-1, and log prior - 1/2 log det S."""
+        """For each fitted class: its id, W with W W^T = S^-1, and log prior - 1/2 log det S."""
         if not self._fitted:
             covariance = self.covariance()
             for k in np.flatnonzero(self.count).tolist():
@@ -157,4 +157,4 @@ class GaussianClassifier:
             )
             raise ValueError(f"The pixels have {bands}.")
         if not np.isfinite(pixels).all():
-            raise ValueError("A pixel is not finite: pass only the pixels where valid holds.")
+            raise ValueError("A pixel is not finite: pass only the pixels where valid is True.")

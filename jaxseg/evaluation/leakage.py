@@ -1,4 +1,4 @@
-"""Whether a split that is to be measured holds pixels that the run was trained on."""
+"""Checks that an evaluated split does not contain pixels that the run was trained on."""
 
 from jaxseg.datasets.wrapped import leaves
 from jaxseg.errors import UserError
@@ -6,12 +6,13 @@ from jaxseg.scenes.scene import Located, Source
 
 
 def refuse_trained_pixels(trained: Source, given: Source, split: str) -> None:
-    """Compares a split with what a run was trained on, part by part, where files are the same.
+    """Compares a split with the training split of a run, source by source, if files are shared.
 
-    Files that are split in another way pass if none of the split trained; parts of files do not.
+    If whole files are divided in another way, the split passes if none of its files was used for
+    training; if parts of files are divided in another way, it is rejected.
 
     Raises:
-        UserError: Pixels of the split may have been trained on.
+        UserError: Pixels of the split may have been used for training.
     """
     if split == "train":
         return
@@ -21,10 +22,10 @@ def refuse_trained_pixels(trained: Source, given: Source, split: str) -> None:
 
 
 def _compare(trained: Source, given: Source, split: str) -> None:
-    """One source that opens files with another one.
+    """Compares two sources that open files.
 
     Raises:
-        UserError: Pixels of the split may have been trained on.
+        UserError: Pixels of the split may have been used for training.
     """
     if not (isinstance(trained, Located) and isinstance(given, Located)):
         return
@@ -39,7 +40,7 @@ def _compare(trained: Source, given: Source, split: str) -> None:
             pairs = {n: (own.split.get(n), other.split.get(n)) for n in sorted(names)}
             changed = (f"{n} {one} -> {two}" for n, (one, two) in pairs.items() if one != two)
             raise UserError(
-                f"{name}: the network may have been trained on pixels of the {split} split, for "
+                f"{name}: the network may have been trained on pixels of the {split} split, as "
                 f"the data are split in another way than the run's ({', '.join(changed)}). Split "
                 "them as the run did."
             )

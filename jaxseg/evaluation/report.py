@@ -1,15 +1,15 @@
-"""What a person gets to see of an assessment: tables on the terminal, files in the run's folder.
+"""The report of an assessment: tables on the terminal, and files in the run's folder.
 
-What `write` leaves behind:
+The files that `write` creates:
 
     WORKDIR/evaluation/SPLIT/
         scores.json       everything below as numbers
         classes.csv       one row per class: pixels, borders, confidence
         confusion.csv     rows = reference
-        MEASURE.csv       one row per class, of each measure with a table of its own (objects)
+        MEASURE.csv       one row per class, for each measure with a separate table (objects)
         reliability.csv   one row per bin of confidence
         confusion.png, classes.png, reliability.png, worst.png, median.png
-        MEASURE.png       of each measure that draws curves (objects)
+        MEASURE.png       for each measure that draws curves (objects)
     WORKDIR/evaluation/calibration.json   the temperature, with the step it belongs to
 """
 
@@ -38,17 +38,17 @@ from jaxseg.pictures import tiles as pictures
 
 
 def write(found: Assessment, workdir: Path, *, data: str = "") -> Path:
-    """Writes the files named above; returns the folder of the split.
+    """Writes the files listed above; returns the folder of the split.
 
     Args:
         found: What to write.
-        workdir: The run.
-        data: Name of other data than the run's own: their folder is evaluation/DATA/SPLIT.
+        workdir: The run's folder.
+        data: Name of data other than the run's own, for the folder evaluation/DATA/SPLIT.
     """
     folder = workdir / "evaluation" / data / found.split
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "scores.json", _report(found))
-    # One temperature for every split, since it is fitted on the validation split alone.
+    # One temperature for all splits, since it is fitted to the validation split alone.
     _write_json(
         workdir / "evaluation" / "calibration.json",
         {"step": found.step, "temperature": found.temperature, "fitted_on": "validation"},
@@ -78,7 +78,7 @@ def show(found: Assessment, console: Console, *, title: str) -> None:
         miou, pixels = found.network.scores.miou, found.baseline.scores.miou
         _say(
             console,
-            f"A Gaussian classifier of single pixels reaches mIoU {pixels:.4f}; context buys "
+            f"A Gaussian classifier of single pixels reaches mIoU {pixels:.4f}; context adds "
             f"{miou - pixels:+.4f}.",
         )
     _show_classes(found, console)
@@ -88,7 +88,7 @@ def show(found: Assessment, console: Console, *, title: str) -> None:
 
 
 def _show_baselines(found: Assessment, console: Console) -> None:
-    """The network beside the two classifiers of single polarimetric pixels."""
+    """Prints the network and the two classifiers of single polarimetric pixels in one table."""
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
     table.add_column("classifier")
     for heading in ("OA %", "AA %", "kappa", "mIoU %"):
@@ -113,7 +113,7 @@ def _show_baselines(found: Assessment, console: Console) -> None:
 
 
 def _show_classes(found: Assessment, console: Console) -> None:
-    """Intervals, measures that stand beside the scores, and calibration."""
+    """Prints intervals, measures of the table of classes, and calibration."""
     low, high = found.intervals.low["iou"], found.intervals.high["iou"]
     before, after = found.reliability
     beside = [measure for measure in found.measures if measure.beside_scores]
@@ -140,7 +140,7 @@ def _show_classes(found: Assessment, console: Console) -> None:
 
 
 def _show_measure(measure: Measure, classes: Sequence[str], console: Console) -> None:
-    """A table of its own, if any class has something to show."""
+    """Prints a separate table, if any class has something to show."""
     rows, headings = measure.rows(classes), _headings(measure)
     if rows:
         table = _table(*headings.values())
@@ -153,7 +153,7 @@ def _show_measure(measure: Measure, classes: Sequence[str], console: Console) ->
 
 
 def _headings(measure: Measure) -> dict[str, str]:
-    """The columns that the terminal shows, and what stands above them."""
+    """The columns that the terminal shows, with their headings."""
     return measure.headings or {column: column for column in measure.columns()}
 
 
@@ -237,7 +237,7 @@ def _tables(found: Assessment) -> dict[str, list[list[str]]]:
 
 
 def _csv_rows(rows: dict[str, dict[str, float]]) -> list[list[str]]:
-    """A header and a row per class; nothing where no class has something to show."""
+    """A header and a row per class; empty if no class has something to show."""
     header = [["class", *row] for row in rows.values()][:1]
     return header + [[name, *map(_cell, row.values())] for name, row in rows.items()]
 
@@ -287,7 +287,7 @@ def _cell(number: float) -> str:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  (what json can write)
-    """Plain numbers, text, lists and dicts; None for NaN."""
+    """Plain numbers, strings, lists and dicts; None for NaN."""
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):

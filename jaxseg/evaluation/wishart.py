@@ -4,9 +4,10 @@ A pixel of coherency (or covariance) T gets the class k whose mean matrix S_k is
 
     d_k(T) = ln |S_k| + tr(S_k^-1 T),
 
-which is the likelihood of L-look matrices, whatever L, with every class as probable as the others.
+which maximises the likelihood of L-look matrices, for any L, if all classes are equally probable.
 The fit is the mean of the training pixels of each class. Pixels are the raw bands of
-`jaxseg.physics.polsar`: diagonal, then Re and Im of what is above it; C3 and T3 give the same map.
+`jaxseg.physics.polsar`: diagonal, then Re and Im of the elements above it; C3 and T3 give the same
+map.
 
 Source: Lee, Grunes, Kwok, Classification of Multi-Look Polarimetric SAR Imagery Based on Complex
 Wishart Distribution, International Journal of Remote Sensing 1994. Checked against the complex
@@ -37,7 +38,7 @@ class WishartClassifier:
 
     Attributes:
         num_classes: K.
-        count: (K,) training pixels seen.
+        count: (K,) number of training pixels.
         total: (K, 9) sums of their bands.
     """
 
@@ -46,7 +47,7 @@ class WishartClassifier:
     total: Array = field(init=False)
 
     def __post_init__(self) -> None:
-        """Starts without a pixel."""
+        """Starts without pixels."""
         self.count = np.zeros(self.num_classes)
         self.total = np.zeros((self.num_classes, BANDS))
 
@@ -58,7 +59,7 @@ class WishartClassifier:
             labels: (N,) class ids; pixels of IGNORE are left out.
 
         Raises:
-            ValueError: A pixel is not finite, or a label is no class.
+            ValueError: A pixel is not finite, or a label is not a class.
         """
         _check(pixels)
         present = np.unique(labels)
@@ -70,13 +71,13 @@ class WishartClassifier:
             self.total[k] += chosen.sum(axis=0, dtype=np.float64)
 
     def centres(self) -> NDArray[np.complex128]:
-        """The (K, 3, 3) mean matrices; those of classes without a pixel mean nothing.
+        """The mean matrices, (K, 3, 3); meaningless for classes without pixels.
 
         Raises:
             UserError: Nothing was fitted.
         """
         if not self.count.any():
-            raise UserError("The Wishart classifier has not seen one labelled, valid pixel.")
+            raise UserError("The Wishart classifier has not seen any labelled, valid pixel.")
         mean = self.total / np.maximum(self.count, 1)[:, None]
         centres = np.zeros((self.num_classes, 3, 3), np.complex128)
         for i in range(3):
@@ -96,7 +97,7 @@ class WishartClassifier:
             (...) uint8 class ids.
 
         Raises:
-            UserError: Nothing was fitted, or a class's mean is no matrix of a radar.
+            UserError: Nothing was fitted, or the mean of a class is not positive definite.
             ValueError: A pixel is not finite.
         """
         _check(pixels)
@@ -107,10 +108,10 @@ class WishartClassifier:
             k = known[values[:, 0] <= 0][0]
             raise UserError(
                 f"The mean matrix of class {k} is not positive definite ({self.count[k]:.0f} "
-                "training pixels): its pixels are no polarimetric matrices, or too few."
+                "training pixels): its pixels are not polarimetric matrices, or are too few."
             )
         inverse = np.linalg.inv(centres[known])
-        # tr(A T) of Hermitian A and T is linear in the nine bands of T.
+        # tr(A T) for Hermitian A and T is linear in the nine bands of T.
         weights = np.empty((len(known), BANDS))
         weights[:, :3] = inverse[:, range(3), range(3)].real
         weights[:, 3::2] = 2 * inverse[:, _ROWS, _COLUMNS].real
@@ -123,4 +124,4 @@ def _check(pixels: NDArray[np.floating[Any]]) -> None:
     if pixels.shape[-1] != BANDS:
         raise ValueError(f"The pixels have {pixels.shape[-1]} bands: T3 and C3 have {BANDS}.")
     if not np.isfinite(pixels).all():
-        raise ValueError("A pixel is not finite: pass only the pixels where valid holds.")
+        raise ValueError("A pixel is not finite: pass only the pixels where valid is True.")

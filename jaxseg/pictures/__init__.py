@@ -1,1 +1,1 @@
-"""What people look at: tiles beside their maps, confusion matrices, curves."""
+"""Pictures: tiles beside their maps, confusion matrices, curves."""

@@ -1,4 +1,4 @@
-"""The numbers of an evaluation, drawn: scores per class, reliability, curves of a measure.
+"""Charts of an evaluation: scores per class, reliability, curves of a measure.
 
 Charts are matplotlib `Figure` objects without pyplot, as in `pictures`.
 """
@@ -21,7 +21,7 @@ GAP = "#d6605b"
 MARKERS = ("s", "D", "^", "v", "P", "X", "<", ">")
 SHADES = ("#2a9d74", "#e09f3e", "#7b4fa3", "#8a8a8a", "#c05a8d", "#5aa9c0", "#a5722f", "#4d4d4d")
 SHOWN = 30
-"""Classes that a chart names; of more, those with the lowest IoU or the largest error."""
+"""Classes shown in a chart; if there are more, those with the lowest IoU or the largest error."""
 
 
 def scores_figure(
@@ -35,7 +35,7 @@ def scores_figure(
     Args:
         classes: K names.
         iou: (K,) 0..1.
-        interval: (K,) lower and (K,) upper ends.
+        interval: (K,) lower and (K,) upper bounds.
         others: Up to eight further scores: name -> (K,), 0..1 or NaN.
     """
     rows = np.argsort(-np.asarray(iou), kind="stable")[-SHOWN:]
@@ -64,9 +64,9 @@ def reliability_figure(
     """Reliability diagrams at T = 1 and at the fitted temperature, and the error of each class.
 
     Args:
-        before: At T = 1.
-        after: At the temperature.
-        temperature: The fitted one.
+        before: Reliability at T = 1.
+        after: Reliability at the fitted temperature.
+        temperature: The fitted temperature.
         classes: K names.
     """
     errors = np.stack([before.ece()[1:], after.ece()[1:]])
@@ -99,7 +99,7 @@ def reliability_figure(
 
 
 def curves_figure(curves: Curves, classes: Sequence[str], colors: Colors) -> Figure:
-    """A line per class and their mean, dashed, in percent.
+    """One line per class and their mean (dashed), in percent.
 
     Args:
         curves: What to draw.
@@ -134,7 +134,7 @@ def curves_figure(curves: Curves, classes: Sequence[str], colors: Colors) -> Fig
 
 
 def _diagram(axes: Axes, part: Reliability) -> None:
-    """Accuracy in each bin of confidence, and its gap to the mean confidence there."""
+    """Accuracy in each bin of confidence, and its gap to the mean confidence of the bin."""
     pixels, right, confidence = part.pixels[0], part.right[0], part.confidence[0]
     some = pixels > 0
     left = (np.arange(BINS) / BINS)[some]
@@ -160,7 +160,7 @@ def _diagram(axes: Axes, part: Reliability) -> None:
 
 
 def _shares(axes: Axes, part: Reliability) -> None:
-    """How many of the pixels have which confidence."""
+    """Share of the pixels in each bin of confidence."""
     pixels = part.pixels[0]
     share = 100 * pixels / max(1, pixels.sum())
     axes.bar(np.arange(BINS) / BINS, share, 1 / BINS, align="edge", color="0.6", edgecolor="white")

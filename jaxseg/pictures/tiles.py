@@ -1,8 +1,8 @@
-"""What people look at: tiles with their prediction and error, and the confusion matrix drawn.
+"""Pictures of tiles with their prediction and error, and of the confusion matrix.
 
-Pixels that nobody counts (invalid, or labelled IGNORE) are striped wherever a label or an error is
-shown, because any plain colour, black too, may be a class. In error maps a right pixel is light
-grey and a wrong one red. Charts are matplotlib `Figure` objects without pyplot and its global
+Pixels that are not counted (invalid, or labelled IGNORE) are striped wherever a label or an error
+is shown, because any plain colour, even black, may be a class. In error maps correct pixels are
+light grey and wrong ones red. Charts are matplotlib `Figure` objects without pyplot and its global
 state; `figure.savefig(path)` writes them.
 """
 
@@ -28,10 +28,10 @@ DPI = 120.0
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """One window and what was predicted for it.
+    """One window and its prediction.
 
     Attributes:
-        name: What the picture calls it.
+        name: Its name in the picture.
         rgb: (H, W, 3) uint8, contrast already stretched.
         label: (H, W) class ids, or IGNORE.
         prediction: (H, W) class ids.
@@ -45,7 +45,7 @@ class Tile:
     valid: NDArray[np.bool_]
 
     def counted(self) -> NDArray[np.bool_]:
-        """(H, W) bool: the pixels that losses and metrics see."""
+        """(H, W) bool: the pixels that losses and metrics use."""
         return np.asarray(self.valid & (self.label != IGNORE))
 
 
@@ -55,7 +55,7 @@ def stretch(
     """Stretches the contrast of each band between two percentiles of its valid, finite pixels.
 
     Args:
-        rgb: (H, W, 3), any range.
+        rgb: (H, W, 3) in any range.
         valid: (H, W) bool.
         low: Percentile that becomes 0.
         high: Percentile that becomes 255.
@@ -79,7 +79,7 @@ def stretch(
 
 
 def colorize(label: NDArray[np.integer[Any]], colors: Colors) -> NDArray[np.uint8]:
-    """(H, W) class ids -> (H, W, 3) uint8; what is no class (IGNORE) becomes black."""
+    """(H, W) class ids -> (H, W, 3) uint8; values that are not classes (IGNORE) become black."""
     table = np.zeros((len(colors) + 1, 3), np.uint8)
     table[:-1] = colors
     known = (label >= 0) & (label < len(colors))
@@ -93,7 +93,7 @@ def error_map(tile: Tile) -> NDArray[np.uint8]:
 
 
 def panel_array(tile: Tile, colors: Colors, *, gap: int = 4) -> NDArray[np.uint8]:
-    """Image, label, prediction and error side by side, pixel for pixel, with white gaps.
+    """Image, label, prediction and error side by side at full resolution, with white gaps.
 
     Args:
         tile: The window.
@@ -101,7 +101,7 @@ def panel_array(tile: Tile, colors: Colors, *, gap: int = 4) -> NDArray[np.uint8
         gap: Width of a gap in pixels.
 
     Returns:
-        (H, 4 W + 3 gap, 3) uint8, as TensorBoard takes it.
+        (H, 4 W + 3 gap, 3) uint8, as TensorBoard expects it.
     """
     white = np.full((tile.rgb.shape[0], gap, 3), 255, np.uint8)
     columns = [white] * 7
@@ -115,7 +115,7 @@ def panel(tile: Tile, colors: Colors, classes: Sequence[str]) -> Figure:
 
 
 def tiles_figure(tiles: Sequence[Tile], colors: Colors, classes: Sequence[str]) -> Figure:
-    """One row per tile: image, reference, prediction, error; a legend of the classes that occur.
+    """One row per tile: image, reference, prediction, error; a legend of the classes present.
 
     Args:
         tiles: The windows, of any sizes.
@@ -207,7 +207,7 @@ def _views(tile: Tile, colors: Colors) -> list[NDArray[np.uint8]]:
 
 
 def _striped(picture: NDArray[np.uint8], kept: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Diagonal stripes where `kept` is False, a few dozen across the picture whatever its size."""
+    """Diagonal stripes where `kept` is False, a few dozen across a picture of any size."""
     height, width = kept.shape
     rows, columns = np.ogrid[:height, :width]
     stripe = (rows + columns) // max(2, max(height, width) // 48) % 2
@@ -217,7 +217,7 @@ def _striped(picture: NDArray[np.uint8], kept: NDArray[np.bool_]) -> NDArray[np.
 def _draw_row(part: SubFigure, tile: Tile, colors: Colors, *, headings: bool) -> None:
     counted = tile.counted()
     right = f"{(tile.prediction == tile.label)[counted].mean():.1%}" if counted.any() else "nothing"
-    name = tile.name if len(tile.name) <= 110 else "…" + tile.name[-109:]  # its end tells most
+    name = tile.name if len(tile.name) <= 110 else "…" + tile.name[-109:]  # keep its end
     part.suptitle(f"{_literal(name)}   ({right} right)", x=0.01, ha="left", fontsize=9.5)
     titles = ("image", "reference", "prediction", "error")
     for column, (title, view) in enumerate(zip(titles, _views(tile, colors), strict=True)):
@@ -254,12 +254,12 @@ def _fraction(color: tuple[int, int, int]) -> tuple[float, float, float]:
 
 
 def short(name: str, length: int = 28) -> str:
-    """A class name for a chart, cut where it is too long."""
+    """A class name for a chart, truncated if it is too long."""
     return _literal(name if len(name) <= length else name[: length - 1] + "…")
 
 
 def _literal(text: str) -> str:
-    """Keeps matplotlib from reading mathematics between dollars."""
+    """Escapes dollar signs, between which matplotlib would expect mathematics."""
     return text.replace("$", r"\$")
 
 

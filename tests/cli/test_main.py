@@ -189,7 +189,7 @@ def test_a_run_is_evaluated_into_tables_and_pictures(
     assert "band-numbers 1 2 3" in mistake(capsys, other + turned)
     assert "needs --config" in mistake(capsys, run + turned)
     renamed = ["--config.data.source.classes", "ground", "disc", "cube"]
-    assert "the network tells apart ground, disc, square" in mistake(capsys, other + renamed)
+    assert "the network was trained on ground, disc, square" in mistake(capsys, other + renamed)
     other[other.index("latest")] = "3"  # which was saved, and is neither the latest nor the best
     cli.main([*other, "--no-baseline", "--split", "validation"])
     said = " ".join(capsys.readouterr().out.split())

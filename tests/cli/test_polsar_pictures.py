@@ -87,7 +87,7 @@ def test_bad_pixels_and_those_without_data_are_counted_once(
     ("fault", "words"),
     [
         ("empty", "none of its 600 pixels has data"),
-        ("one plane", "No number is finite in T13_imag.bin."),
+        ("one plane", "No value is finite in T13_imag.bin."),
         ("swapped", "not Hermitian, positive semidefinite"),
     ],
 )
@@ -253,7 +253,7 @@ def test_the_checks_count_pixels_of_the_scene(
     said = capsys.readouterr().out
     assert "scene: T3, 96 x 95 pixels, pixels of 2.5 m" in said
     assert "without data                           760     8.333%" in said
-    assert "no matrix of a radar                     7     0.077%" in said
+    assert "not a valid matrix                       7     0.077%" in said
     decibel = 10 * np.log10(found.bands[..., :3].sum(-1)[found.known])
     low, middle, high = np.percentile(decibel, (5, 50, 95))
     assert f"{middle:.1f}   5 to 95 %: {low:.1f} to {high:.1f}" in said

@@ -140,7 +140,7 @@ def test_a_big_image_is_predicted_in_parts_that_fit_together() -> None:
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(UserError, match="not seen one labelled"):
+    with pytest.raises(UserError, match="not seen any labelled"):
         GaussianClassifier(2).predict(np.zeros((1, 3)))
     classifier = GaussianClassifier(2)
     with pytest.raises(ValueError, match="none of the 2 classes"):

@@ -233,7 +233,7 @@ def test_a_run_is_assessed_on_other_data_of_its_classes(reopened: dict[str, Any]
     assert found.baseline is found.wishart is None
     renamed = dataclasses.replace(other, classes=("land", "ice", "water"))
     with pytest.raises(
-        UserError, match=r"classes land, ice, water; the network tells apart land, w"
+        UserError, match=r"classes land, ice, water; the network was trained on land, w"
     ):
         assessment.evaluate(Path("run"), source=renamed)
 

@@ -299,7 +299,7 @@ def test_the_terminal_says_the_same_in_percent(found: Assessment) -> None:
     assert found.baseline is not None
     miou, pixels = found.network.scores.miou, found.baseline.scores.miou
     assert miou != pixels
-    sentence = f"single pixels reaches mIoU {pixels:.4f}; context buys {miou - pixels:+.4f}."
+    sentence = f"single pixels reaches mIoU {pixels:.4f}; context adds {miou - pixels:+.4f}."
     assert sentence in said
     before, after = found.reliability
     rows = [line.split() for line in said.splitlines()]

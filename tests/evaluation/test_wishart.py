@@ -142,7 +142,7 @@ def test_a_sum_of_many_float32_pixels_keeps_its_digits() -> None:
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(UserError, match="not seen one labelled"):
+    with pytest.raises(UserError, match="not seen any labelled"):
         WishartClassifier(2).predict(np.zeros((1, 9)))
     classifier = WishartClassifier(2)
     with pytest.raises(ValueError, match="have 4 bands"):
