@@ -1,13 +1,14 @@
 """Refined PSPNet on the polarimetric scene of San Francisco (AIRSAR, L-band, PolSF labels).
 
-On the test blocks the best of its two validated checkpoints (step 100) reaches OA 98.2 %, AA
-94.7 %, kappa 0.961, mIoU 0.878; 7.9 CPU minutes on one core of a busy machine, one seed. There
-`jaxseg evaluate` measures 92.8 %, 75.5 %, 0.849, 0.618 of a Wishart maximum-likelihood classifier
-and 97.4 %, 91.2 %, 0.944, 0.826 of a Gaussian one on dB and coherences, both of single pixels.
+On the test blocks the better of its two validated checkpoints (step 100) reaches OA 98.2 %, AA
+94.7 %, kappa 0.961, mIoU 0.878; 7.9 CPU minutes on one core of a busy machine, one seed. On the
+same blocks `jaxseg evaluate` measures 92.8 %, 75.5 %, 0.849, 0.618 for a Wishart maximum-likelihood
+classifier and 97.4 %, 91.2 %, 0.944, 0.826 for a Gaussian classifier on dB and coherences, both of
+single pixels.
 
 The data are not part of jaxseg: a PolSARpro folder T3 and label.png, of the same pixels, with ids 0
 unlabelled, 1 bare soil, 2 mountain, 3 water, 4 urban, 5 vegetation (PolSF, Liu et al., 2022,
-arXiv:1912.07259, whose list has them in another order than its file). Where they lie is said by
+arXiv:1912.07259, whose list has another order than its file). Give their paths as
 --config.data.source.path and --config.data.source.labels.
 
     python train.py --config configs/airsar.py
@@ -23,7 +24,7 @@ from jaxseg.transforms import CoherencyFeatures, Dihedral, Standardize
 
 MEAN = (-14.2, -21.2, -26.4, -0.53, -0.16, 0.21, -0.30, 0.03, 0.26)
 STD = (3.34, 6.66, 7.07, 0.375, 0.127, 0.149, 0.160, 0.217, 0.188)
-"""Of dB and coherences over the labelled training pixels of a crop of 544 x 368."""
+"""Mean and deviation of dB and coherences of the labelled training pixels of a 544 x 368 crop."""
 
 
 def get_config() -> Config:

@@ -4,8 +4,8 @@ r"""DeepLabV3 on Pascal VOC 2012, the paper's second stage: output stride 8, fro
         --config.init-from runs/deeplab_voc
 
 Starts from the parameters of `deeplab_voc.py` and trains on VOC's own masks, which are better than
-the augmented ones. Not run to its end by us: the paper reports 78.5 % mIoU on the validation split
-at output stride 8.
+the augmented ones. Not run to completion by us: the paper reports 78.5 % mIoU on the validation
+split at output stride 8.
 """
 
 from jaxseg.config import Config

@@ -1,11 +1,11 @@
-r"""Your own folder of images and masks, with the lecture's U-Net.
+r"""Your own folder of images and masks, with the padded U-Net.
 
     python train.py --config configs/folder.py \
         --config.data.source.images photos/images --config.data.source.masks photos/masks \
         --config.data.source.classes water land road \
         --config.data.source.mask-colors 226 169 41 132 41 246 110 193 228
 
-Masks hold ids 0, 1, 2, ... unless `ids` or `mask-colors` says otherwise. `--help` lists every field
+Masks hold ids 0, 1, 2, ... unless `ids` or `mask-colors` is given. `--help` lists every field
 of the source. Bands, number of classes, mean and standard deviation are taken from the data.
 """
 
@@ -19,7 +19,7 @@ from jaxseg.transforms import Brightness, Dihedral, Standardize
 
 
 def get_config() -> Config:
-    """The lecture's U-Net on files where they lie."""
+    """The padded U-Net with 16 features on your own files."""
     return Config(
         model=UNet(num_classes=0, features=16),  # 0 = as many as the source has
         data=Data(

@@ -1,8 +1,8 @@
-"""ReSC-Net on Indian Pines, the hyperspectral scene of an Indiana farmland.
+"""ReSC-Net on Indian Pines, the hyperspectral scene of Indiana farmland.
 
-Reaches 0.521 mIoU on test pixels that lie 5 pixels or more away from all training blocks: overall
-accuracy 67.5 %, average accuracy 72.3 %, kappa 0.626 (one seed; fields of a few classes lie in one
-block each). A Gaussian classifier of single pixels has 0.303 mIoU.
+Reaches 0.521 mIoU on test pixels at least 5 pixels away from all training blocks: overall accuracy
+67.5 %, average accuracy 72.3 %, kappa 0.626 (one seed; a few classes lie entirely in one block
+each). A Gaussian classifier of single pixels reaches 0.303 mIoU.
 
     pip install 'jaxseg[hyperspectral]'
     python train.py --config configs/indian_pines.py

@@ -1,4 +1,4 @@
-"""The lecture's PSPNet on the embedded optical landscape.
+"""Lextal's PSPNet on the embedded optical landscape.
 
 Reaches 0.324 mIoU on the test split in 849 CPU seconds of training, compiling included; no
 classifier of single pixels can exceed 0.299.

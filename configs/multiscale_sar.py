@@ -1,7 +1,7 @@
 """The multi-scale SAR network on the embedded SAR landscape.
 
-Reaches 0.535 mIoU on the test split in 5.4 CPU minutes on one core of a busy machine, the dataset
-being there already; no classifier of single pixels can exceed 0.164.
+Reaches 0.535 mIoU on the test split in 5.4 CPU minutes on one core of a busy machine, with the
+dataset already drawn; no classifier of single pixels can exceed 0.164.
 
     python train.py --config configs/multiscale_sar.py
 """
@@ -16,7 +16,7 @@ from jaxseg.transforms import Dihedral, LogIntensity, Standardize
 
 
 def get_config() -> Config:
-    """Half the features, on 64 x 64 windows of VV and VH in dB."""
+    """The network with half its default features on 64 x 64 windows of VV and VH in dB."""
     return Config(
         model=MultiscaleSAR(num_classes=10, features=(16, 32, 32), hidden=64),
         data=Data(source=Landscape(modality="sar"), crop=64, batch_size=8, evaluation_crop=256),

@@ -1,15 +1,15 @@
-r"""Touching nuclei with the lecture's U-Net and its border weights, on a folder with object ids.
+r"""Touching nuclei with the padded U-Net and border weights, on a folder with object ids.
 
     python train.py --config configs/nuclei.py \
         --config.data.source.images nuclei/images --config.data.source.instances nuclei/instances
     jaxseg border configs/nuclei.py border.png --config.data.source.images nuclei/images \
         --config.data.source.instances nuclei/instances
 
-Object maps hold a whole number per pixel, 0 = no object; every object becomes a region of its own,
-because pixels where two objects touch are background. Mean and standard deviation are taken from
-the data. For masks of classes without object ids (cell membranes, say) give `masks` and `ids`,
-`--config.data.source.instances ""` and `--config.data.source.no-separate-touching`: connected
-regions are the objects then.
+Object maps hold an integer per pixel, 0 = no object; every object becomes a separate region,
+because pixels where two objects touch become background. Mean and standard deviation are computed
+from the data. For masks of classes without object ids, such as cell membranes, give `masks` and
+`ids`, `--config.data.source.instances ""` and `--config.data.source.no-separate-touching`: then
+connected regions are the objects.
 """
 
 from jaxseg.config import Config
@@ -22,7 +22,7 @@ from jaxseg.transforms import Brightness, Dihedral, ScaleCrop, Standardize
 
 
 def get_config() -> Config:
-    """The lecture's U-Net with 16 features and the paper's w0 = 10, sigma = 5."""
+    """The padded U-Net with 16 features and the paper's w0 = 10, sigma = 5."""
     return Config(
         model=UNet(num_classes=2, features=16),
         data=Data(

@@ -4,12 +4,12 @@ r"""PSPNet on Pascal VOC 2012, the paper's recipe: ResNet-101, crop 473, 30k ste
         --config.pretrained.path resnet101_v2.pth
 
 Needs accelerators, the standard VOCdevkit folder (with SegmentationClassAug for the augmented set),
-and semseg's ImageNet weights of the ResNet-101 with the deep stem. Not run to its end by us: semseg
-reports 79.07 % mIoU on the validation split for ResNet-101 after 50 epochs, at one scale.
+and semseg's ImageNet weights of the ResNet-101 with the deep stem. Not run to completion by us:
+semseg reports 79.07 % mIoU on the validation split for ResNet-101 after 50 epochs, at one scale.
 
-Differences from the recipe: all layers learn at the base rate, where the paper's new layers learn
-ten times as fast, because the optimizer has one rate; no rotation by up to 10 degrees and no blur;
-evaluation is on windows of the crop's size side by side, not overlapping and at one scale.
+Differences from the recipe: all layers learn at the base rate, because the optimizer has only one,
+whereas the paper's new layers learn ten times as fast; no rotation by up to 10 degrees and no blur;
+evaluation uses adjacent windows of the crop's size, without overlap and at one scale.
 """
 
 from jaxseg.config import Config

@@ -1,7 +1,7 @@
 """Refined PSPNet on the embedded polarimetric SAR landscape.
 
-Reaches 0.439 mIoU on the test split in 6.6 CPU minutes on one core of a busy machine, the dataset
-being there already; no classifier of single pixels can exceed 0.249.
+Reaches 0.439 mIoU on the test split in 6.6 CPU minutes on one core of a busy machine, with the
+dataset already drawn; no classifier of single pixels can exceed 0.249.
 
     python train.py --config configs/refined_pspnet.py
     python train.py --config configs/refined_pspnet.py --config.model.backbone resnet50

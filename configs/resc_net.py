@@ -1,7 +1,7 @@
 """ReSC-Net on the embedded hyperspectral landscape.
 
-Reaches 0.626 mIoU on the test split in 6.3 CPU minutes on one core of a busy machine, the dataset
-being there already; no classifier of single pixels can exceed 0.335.
+Reaches 0.626 mIoU on the test split in 6.3 CPU minutes on one core of a busy machine, with the
+dataset already drawn; no classifier of single pixels can exceed 0.335.
 
     python train.py --config configs/resc_net.py
 """

@@ -1,7 +1,8 @@
 """ReSC-Net on Salinas-A, a small hyperspectral scene of vegetables in a few large fields.
 
-Reaches 1.000 mIoU on test pixels that lie 5 pixels or more away from all training blocks, in 1.1
-CPU minutes; a Gaussian classifier of single pixels has 0.988: the scene hardly tells methods apart.
+Reaches 1.000 mIoU on test pixels at least 5 pixels away from all training blocks, in 1.1 CPU
+minutes; a Gaussian classifier of single pixels reaches 0.988: the scene hardly distinguishes
+methods.
 
     python train.py --config configs/salinas_a.py --config.data.source.path FOLDER
 """

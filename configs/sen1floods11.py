@@ -1,16 +1,16 @@
-r"""Surface water in Sentinel-1 chips of floods, Sen1Floods11, with the lecture's U-Net.
+r"""Surface water in Sentinel-1 chips of floods, Sen1Floods11, with the padded U-Net.
 
-On the five of 446 labelled chips that were at hand (three train, one of them without data, one
-validates) it ends at 0.797 mIoU on the fifth, where a Gaussian classifier of single pixels has
-0.712. That shows that it runs, not how good it is.
+Only five of the 446 labelled chips were available (three for training, one of them without data,
+one for validation): it ends at 0.797 mIoU on the fifth, where a Gaussian classifier of single
+pixels reaches 0.712. This shows that it runs, not how good it is.
 
     python train.py --config configs/sen1floods11.py \
         --config.data.source.images sen1floods11/S1 --config.data.source.masks sen1floods11/labels
 
 Chips S1/NAME_S1Hand.tif hold VV and VH in dB, labels/NAME_LabelHand.tif -1 = not known, 0 = land,
-1 = water. Pixels without data are NaN; a chip that has nothing else, or no known label, trains
-nothing and does no harm. Names begin with the country, so shares of the files in order of their
-names keep countries together; give `--config.data.source.split-by lists` for the published split.
+1 = water. Pixels without data are NaN; a chip without any data, or without any known label, has no
+effect on training. Names begin with the country, so shares of the files in order of their names
+keep countries together; give `--config.data.source.split-by lists` for the published split.
 
 **Source:** Bonafilia, Tellman, Anderson, Issenberg, Sen1Floods11: A Georeferenced Dataset to Train
 and Test Deep Learning Flood Algorithms for Sentinel-1, CVPR Workshops 2020.
@@ -26,7 +26,7 @@ from jaxseg.transforms import Dihedral, Speckle, Standardize
 
 
 def get_config() -> Config:
-    """The lecture's U-Net with 16 features on 128 x 128 windows, with a little more speckle."""
+    """The padded U-Net with 16 features on 128 x 128 windows, with some additional speckle."""
     return Config(
         model=UNet(num_classes=2, features=16),
         data=Data(

@@ -1,8 +1,8 @@
-"""The lecture's U-Net on TFDS' Oxford-IIIT Pet: 7,349 photographs, pet / background / outline.
+"""The padded U-Net on TFDS' Oxford-IIIT Pet: 7,349 photographs, pet / background / outline.
 
     python train.py --config configs/unet_pets.py
 
-Downloads 800 MB on first use. Meant for one accelerator; not run to its end by us.
+Downloads 800 MB on first use. Meant for one accelerator; not run to completion by us.
 """
 
 from jaxseg.config import Config
@@ -15,7 +15,7 @@ from jaxseg.transforms import Brightness, Mirror, ScaleCrop, Standardize
 
 
 def get_config() -> Config:
-    """U-Net with 32 features on 256 x 256 windows, zoomed by 0.5 to 1."""
+    """The padded U-Net with 32 features on 256 x 256 windows, zoomed by 0.5 to 1."""
     return Config(
         model=UNet(num_classes=3, features=32),
         data=Data(source=OxfordPets(), crop=512, batch_size=32, pad=True),
