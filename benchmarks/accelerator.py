@@ -1,27 +1,27 @@
-"""What one GPU or TPU does with the library, in minutes: one command, a table and a JSON file.
+"""Measures the library on one GPU or TPU within minutes: one command, a table and a JSON file.
 
     python benchmarks/accelerator.py [--minutes 8] [--networks unet32 ...] [--out DIR] [--tiny]
 
-Measured are, in this order: a large matrix product and a large copy (the ceilings of all else);
-whether logits, losses and a killed and resumed run come out as they should; the library's own
-training step in bfloat16, network by network, each at the largest batch that fits, and the same
-network in PyTorch where that is installed; the input pipeline; inference; then all in float32. A
-case that the time does not suffice for is listed as not reached, and the results are written after
-every case, so that a run that is cut off still counts.
+It measures, in this order: a large matrix product and a large copy (the ceilings of everything
+else); whether logits, losses and a killed and resumed run are correct; the library's training step
+in bfloat16, network by network, each at the largest batch that fits, and the same network in
+PyTorch if that is installed; the input pipeline; inference; then all in float32. A case for which
+there is no time left is listed as not reached, and the results are written after every case, so
+that an interrupted run is still useful.
 
-Times are medians of steps that are waited for one by one, the first ones left out, on numbers made
-on the device; compiling is reported apart. FLOPs are those of convolutions and matrix products,
-without products with padding; a training step counts three forward passes. Bytes are XLA's own
-estimate, or where it makes none, those of all operands and results of the optimised program.
+Times are medians of individually awaited steps, without the first ones, on data created on the
+device; compilation is reported separately. FLOPs are those of convolutions and matrix products,
+without products with padding; a training step counts as three forward passes. Bytes are XLA's
+estimate, or, if it makes none, those of all operands and results of the optimised program.
 
-This process never touches the device. Others do, and answer it one request at a time: one that
-takes too long, as a compilation that cannot be interrupted, is ended with its process. While
-PyTorch is compared with, both frameworks keep a process, 65 % of the memory for JAX and 28 % for
-PyTorch, because starting them again for every network would cost a third of the time. Afterwards
-JAX has 92 %.
+This process never uses the device. Worker processes do, one request at a time: a request that takes
+too long, such as a compilation that cannot be interrupted, is terminated with its process. During
+the comparison with PyTorch, both frameworks keep a process, with 65 % of the memory for JAX and
+28 % for PyTorch, because starting them again for every network would cost a third of the time.
+Afterwards JAX has 92 %.
 
-Without an accelerator, small sizes run, and nothing is measured on one; `--tiny` asks for these.
-Needs a checkout, with jaxseg's dependencies. PyTorch and torchvision are used where they are.
+Without an accelerator it runs at small sizes and measures nothing; `--tiny` requests these sizes.
+Needs a checkout, with jaxseg's dependencies. PyTorch and torchvision are used if installed.
 """
 
 import argparse

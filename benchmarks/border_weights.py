@@ -1,11 +1,10 @@
-"""Times d1 + d2 against its definition, one distance transform of the whole image per object.
+"""Compares the time of d1 + d2 with its definition: one distance transform per object.
 
     python benchmarks/border_weights.py [--quick]
 
 Prints CPU seconds of both, their ratio, the largest difference of the border term (w0 = 10, sigma =
-5), and CPU seconds of the same code jitted for the device. `--quick` leaves out the definition
-where it has more than 100 objects. Goals: 50 on 1024 x 1024 with 1000 objects, 10 on 512 x 512 with
-80.
+5), and CPU seconds of the same code jitted for the device. `--quick` skips the definition for more
+than 100 objects. Goals: ratios of 50 on 1024 x 1024 with 1000 objects and 10 on 512 x 512 with 80.
 """
 
 import argparse

@@ -3,24 +3,24 @@
     python benchmarks/edge_weights.py --nuclei data/nuclei_dsb2018 --em data/em_isbi2012
         [--sets nuclei em landscape] [--steps 300] [--seeds 3] [--workdir runs/edge_weights]
 
-Three sets with touching objects, the lecture's U-Net with 16 features, 8 windows of 128 x 128 a
-step; the two runs of a seed share initial parameters, windows and augmentation and differ in the
-loss alone (w0 = 10, sigma = 5, no class weights):
+Three sets with touching objects, the padded U-Net with 16 features, 8 windows of 128 x 128 per
+step; the two runs of a seed share initial parameters, windows and augmentation and differ only in
+the loss (w0 = 10, sigma = 5, no class weights):
 
     nuclei     images/ and instances/; every nucleus a region (separate_touching); files 60/10/30 %
     em         images/ and masks/ with 0 = membrane, 255 = cell; the objects are the cells, as
                connected regions; slices 70/15/15 % in their order
     landscape  the embedded optical set; the objects are parcels and buildings
 
-Whole test images are predicted. Predicted objects are connected regions of a class (four
-neighbours) of at least 10 pixels. Counted over the whole test split: object F1 at IoU 0.5; merged,
-predicted objects that cover more than half of two or more true ones; split, true objects that hold
-more than half of two or more predicted ones; boundary F1 within 2 pixels; mean IoU of pixels; Rand,
-the foreground-restricted F-score of pixel pairs (all as `jaxseg.metrics.objects` defines them).
+Whole test images are predicted. Predicted objects are 4-connected regions of a class with at least
+10 pixels. Counted over the whole test split: object F1 at IoU 0.5; merged, predicted objects that
+cover more than half of two or more true ones; split, true objects that contain more than half of
+two or more predicted ones; boundary F1 within 2 pixels; mean IoU of pixels; Rand, the
+foreground-restricted F-score of pixel pairs (all as `jaxseg.metrics.objects` defines them).
 
-A finished run is not repeated. Written are WORKDIR/SET/LOSS_SEED/result.json and
-WORKDIR/edge_weights.md: mean and standard deviation over seeds, in how many seeds the edge-weighted
-run is the better one, and what a prediction equal to the label would get.
+A finished run is not repeated. The output is WORKDIR/SET/LOSS_SEED/result.json and
+WORKDIR/edge_weights.md: mean and standard deviation over seeds, the number of seeds in which the
+edge-weighted run is better, and the scores of a prediction equal to the label.
 """
 
 import argparse

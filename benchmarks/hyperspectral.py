@@ -4,23 +4,25 @@
     python benchmarks/hyperspectral.py [--seeds 5] [--steps 300] [--splits blocks pixels]
         [--methods resc_net unet svm] [--workdir runs/hyperspectral]
 
-    blocks  whole blocks of 12 x 12 pixels train, and a band of 4 pixels around them does not test
-    pixels  single pixels are drawn, the custom of the field. It leaks: nearly every test pixel lies
-            beside a training pixel of its own field, so these scores say how well a method
-            remembers the scene, and nothing about another one
+    blocks  whole blocks of 12 x 12 pixels are for training; a band of 4 pixels around them is not
+            tested
+    pixels  single pixels are drawn, as is common in the field. It leaks: nearly every test pixel
+            lies beside a training pixel of its own field, so these scores state how well a method
+            memorizes the scene, and nothing about another scene
 
-40 % of the labels train and 50 % test in both; the 10 % between are not looked at. A seed decides
-the split, the initial parameters and the order of the data, so methods of one seed share a split.
+In both, 40 % of the labels are for training and 50 % for testing; the other 10 % are not used. A
+seed determines the split, the initial parameters and the order of the data, so all methods with
+one seed share a split.
 
     resc_net  configs/indian_pines.py
-    unet      the same config with the lecture's U-Net of 16 features
-    svm       each pixel on its own: standardised spectra, RBF kernel, C and gamma by the mean
-              accuracy of threefold cross-validation among training pixels (scikit-learn)
+    unet      the same config with the padded U-Net of 16 features
+    svm       single pixels: standardised spectra, RBF kernel, C and gamma by the mean accuracy of
+              threefold cross-validation among training pixels (scikit-learn)
 
-The whole scene is classified in one pass by the parameters of the last step. Overall accuracy (OA),
-average accuracy over the classes that the test split has (AA) and kappa, in per cent, mean and
-standard deviation over seeds. Under blocks a class that fills a single block may be absent from
-training or test. A finished result is not repeated. Written are
+The whole scene is classified in one pass with the parameters of the last step. The table gives
+overall accuracy (OA), average accuracy over the classes in the test split (AA) and kappa, in
+percent, as mean and standard deviation over seeds. With blocks, a class that lies in a single block
+may be absent from training or test. A finished result is not repeated. The output is
 WORKDIR/SPLIT/METHOD_SEED/result.json, WORKDIR/hyperspectral.json and WORKDIR/hyperspectral.md.
 """
 
@@ -133,7 +135,7 @@ def resc_net(
 
 
 def unet(config: Config, seed: int, steps: int, folder: Path) -> tuple[Scores, dict[str, object]]:
-    """Its data and recipe with the lecture's U-Net."""
+    """The shipped config's data and recipe with the padded U-Net."""
     model = UNet(num_classes=len(config.data.source.classes), features=16)
     return network(dataclasses.replace(config, model=model), seed, steps, folder)
 

@@ -6,12 +6,12 @@
 2. *Posteriors.* Pixels are drawn from the known distribution of every surface. p(pixel | surface)
    is exact for optical (a Gaussian mixture of log reflectances) and a quadrature over states for
    the radars (Gamma and complex Wishart mixtures). For hyperspectral it is the density of the
-   state itself: who sees the noise-free abundances knows at least as much as who sees the
-   spectrum, so that number is an upper bound.
-3. *Decisions.* mIoU is a sum of fractions of what a rule decides, so the best rule is not the most
-   probable class: Frank-Wolfe steps from many starts seek the rule that maximises the mean IoU
-   itself; pixels of equal value may be split among classes at random. The problem is not concave:
-   the number is the best of all starts, which agree to 0.001.
+   state itself: the noise-free abundances contain at least as much information as the spectrum, so
+   this number is an upper bound.
+3. *Decisions.* mIoU is a sum of fractions, so the best rule is not the most probable class:
+   Frank-Wolfe steps from many starts search for the rule that maximises the mean IoU itself; pixels
+   of equal value may be split among classes at random. The problem is not concave: the result is
+   the best of all starts, which agree to 0.001.
 """
 
 import argparse

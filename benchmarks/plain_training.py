@@ -1,7 +1,7 @@
-"""The plainest training step, for comparisons with other frameworks' plainest training step.
+"""The simplest training step, for comparison with that of other frameworks.
 
-Forward, cross-entropy, backward, SGD with momentum, new batch statistics, nothing else: what both
-sides do in the same words.
+Forward, cross-entropy, backward, SGD with momentum, new batch statistics, nothing else: the same
+on both sides.
 """
 
 from functools import partial

@@ -1,24 +1,24 @@
-"""What optical images at training time are worth to a network that sees radar alone.
+"""The value of optical images at training time for a network that sees radar alone.
 
     python benchmarks/side_information.py [--sets landscape ombria] [--ombria data/ombria]
         [--steps 300] [--seeds 3] [--workdir runs/side_information]
 
-The lecture's U-Net with 16 features, the same radar windows, steps and seeds for all:
+The padded U-Net with 16 features, with the same radar windows, steps and seeds for all:
 
     alone  radar only
     A      distillation: attention maps of bottleneck and decoder, and the logits, of a network that
            was trained on the optical images of the same ground
-    B      hallucination: a second branch sees radar and is taught to have the optical network's
-           features; the answer is the mean of both branches
-    C      the optical network's weights to start from, its first convolution adapted to two bands
+    B      hallucination: a second branch sees radar and learns to reproduce the optical network's
+           features; the logits are the mean of both branches
+    C      starts from the optical network's weights, the first convolution adapted to two bands
 
 The optical network is trained once per set, as long as the others, on the optical images of the
-same training scenes; its own score is the last row, for what the sensor can see. Every network is
-tested on radar alone. In `landscape` both sensors are drawn from the same maps; `ombria` has two
-dates of Sentinel-1 and Sentinel-2 each (folders S1_before, S1_after, S2_before, S2_after, masks),
-and floods to find.
+same training scenes; its own score is the last row, as the limit of the sensor. All other networks
+are tested on radar alone. In `landscape` both sensors are drawn from the same maps; `ombria` shows
+floods at two dates, each with Sentinel-1 and Sentinel-2 (folders S1_before, S1_after, S2_before,
+S2_after, masks).
 
-A finished run is not repeated. Written is WORKDIR/side_information.md.
+A finished run is not repeated. The output is WORKDIR/side_information.md.
 """
 
 import argparse

@@ -1,22 +1,22 @@
-"""How many CPU seconds a step costs, as a ratio to PyTorch on the same machine in the same minutes.
+"""CPU seconds of a step as a ratio to PyTorch, on the same machine at the same time.
 
     python benchmarks/step_ratio.py [--only unet deeplabv3 ...] [--rounds 5] [--size 256]
 
-Both frameworks run the same networks with the same weights on the same numbers, alternating, so
-that a busy neighbour slows both. CPU seconds (`time.process_time`, all threads) are counted,
-because they do not depend on how many cores happen to be free. PyTorch's threads are told to sleep
-while they wait: by default they spin, which on a busy machine cost it up to half as much again and
-would flatter us. PyTorch runs in both of its memory layouts, and ratios are
-to the faster one. Inference is the evaluation-mode forward pass, of the whole batch at once and,
-as the second contender, one image after the other within one program (smaller buffers, fewer page
-faults). Training is forward, cross-entropy, backward, SGD with momentum, new batch statistics.
+Both frameworks run the same networks with the same weights on the same data, in turns, so that
+other load on the machine slows both. CPU seconds (`time.process_time`, all threads) are measured,
+because they do not depend on the number of free cores. PyTorch's threads are set to sleep while
+they wait: by default they spin, which on a busy machine cost PyTorch up to half as much again and
+would favour JAX. PyTorch runs in both of its memory layouts, and ratios are to the faster one.
+Inference is the evaluation-mode forward pass, of the whole batch at once and, as a second variant,
+of one image after the other within one program (smaller buffers, fewer page faults). Training is
+forward, cross-entropy, backward, SGD with momentum, new batch statistics.
 
-Both run in one process whose allocator keeps freed memory, as jaxseg's commands set it
-(`jaxseg.cli.memory`); `--allocator default` leaves it as Python starts it.
+Both run in one process whose allocator keeps freed memory, as in jaxseg's commands
+(`jaxseg.cli.memory`); `--allocator default` keeps Python's default.
 
 Needs `pip install torch`, and for some networks `torchvision` and `segmentation-models-pytorch`,
-without which they are left out; the library itself never imports them. The logits of both are
-compared first, so that nobody measures two different networks.
+without which these are skipped; the library itself never imports them. The logits of both are
+compared first, to make sure that both networks are the same.
 """
 
 import argparse

@@ -1,24 +1,24 @@
-"""What withstands wrong labels: the share of the loss in mIoU that each method wins back.
+"""Robustness to wrong labels: the share of the loss in mIoU that each method recovers.
 
     python benchmarks/wrong_labels.py [--share 0.4] [--errors any] [--steps 1000] [--seeds 3]
         [--methods ...] [--workdir runs/wrong_labels]
 
-On the embedded landscape the lecture's U-Net with 8 features learns to read optical images from
-training labels of which a share of the regions carries a wrong class (see
-`jaxseg.datasets.mislabelled`): `any` other one, or, with --errors pairs, the one that is most
-easily confused with the right one (lake and river, cropland and meadow, ...). Validation and test
-labels are right. The runs of a seed share wrong labels, windows and initial parameters:
+On the optical images of the embedded landscape, the padded U-Net with 8 features learns from
+training labels in which a share of the regions has a wrong class (see
+`jaxseg.datasets.mislabelled`): `any` other class, or, with --errors pairs, the class that is most
+easily confused with the correct one (lake and river, cropland and meadow, ...). Validation and test
+labels are correct. The runs of a seed share wrong labels, windows and initial parameters:
 
-    clean         plain cross-entropy on right labels: what can be reached
-    plain         plain cross-entropy on wrong labels: what is lost
-    symmetric     symmetric cross-entropy, both halves with weight 1
-    co-teaching   two networks, each learning from what the other finds easy: from all labels for
-                  15 % of the run, then from ever fewer, from 40 % on from 1 - share; the first is
-                  tested
-    cross-modal   two networks, of optical and radar images, that weigh each label by how much both
-                  believe it; the optical one is tested
+    clean         plain cross-entropy on correct labels: the upper limit
+    plain         plain cross-entropy on wrong labels: the loss
+    symmetric     symmetric cross-entropy, both terms with weight 1
+    co-teaching   two networks, each learning from the labels that the other finds easy: from all
+                  labels for 15 % of the run, then from fewer and fewer, and from the share
+                  1 - share after 40 %; the first network is tested
+    cross-modal   two networks, for optical and radar images, that weight each label by how much
+                  both trust it; the optical one is tested
 
-Recovered is (method - plain) / (clean - plain). A finished run is not repeated. Written is
+Recovered is (method - plain) / (clean - plain). A finished run is not repeated. The output is
 WORKDIR/wrong_labels.md.
 """
 

@@ -3,14 +3,14 @@
     python benchmarks/zoo.py [--steps 150] [--only unet deeplab ...] [--workdir runs/zoo]
 
 Every shipped config of the optical landscape gives its network; everything else is the same for
-all: 8 windows of 128 x 128 a step, AdamW at 2e-3 with a cosine, plain cross-entropy (and the
-network's own auxiliary heads). Networks for other sensors have nothing to show here; their configs
-say what they reach. Then the ablations: what skip connections, pyramid pooling,
-several atrous rates, attention and edge weights each buy, a network against itself without them.
+all: 8 windows of 128 x 128 per step, AdamW at 2e-3 with a cosine schedule, plain cross-entropy (and
+the network's own auxiliary heads). Networks for other sensors are not included; their configs state
+their scores. Then the ablations: the gain from skip connections, pyramid pooling, several atrous
+rates, attention and edge weights, each as a network with and without them.
 
-A finished network is not trained again. Written are WORKDIR/zoo.json, WORKDIR/zoo.md (two tables)
-and WORKDIR/zoo.png (one tile of the test split as each network sees it). One seed each: differences
-of a few percent between networks mean nothing, and a short budget favours small networks.
+A finished network is not trained again. The output is WORKDIR/zoo.json, WORKDIR/zoo.md (two tables)
+and WORKDIR/zoo.png (the maps of one test tile by all networks). One seed each: differences of a few
+percent between networks are not significant, and a short budget favours small networks.
 """
 
 import argparse
@@ -165,7 +165,7 @@ def comparison(results: dict[str, dict[str, Any]]) -> str:
 
 
 def bought(results: dict[str, dict[str, Any]]) -> str:
-    """What each idea of the lecture buys, as a Markdown table."""
+    """The gain from each idea, as a Markdown table."""
     lines = [
         "| idea | network | mIoU without | with | inconspicuous without | with "
         "| boundary F1 without | with |",

@@ -1,4 +1,4 @@
-"""What `accelerator.py` finds out, in order of worth, and how long each case may take."""
+"""The cases of `accelerator.py`, in order of importance, and the time limit of each."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

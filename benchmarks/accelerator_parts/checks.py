@@ -1,4 +1,4 @@
-"""Whether the device computes what it should: known logits, a loss that falls, equal runs."""
+"""Checks that the device computes correctly: known logits, a decreasing loss, equal runs."""
 
 import dataclasses
 import json

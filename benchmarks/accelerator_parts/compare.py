@@ -1,4 +1,4 @@
-"""One network here and in PyTorch, in turns on one device: how many times as long ours takes."""
+"""One network in JAX and PyTorch, in turns on one device: the ratio of their times."""
 
 import statistics
 import time

@@ -1,4 +1,4 @@
-"""Data on the disk for `accelerator.py`: `landscape`, a folder of GeoTIFFs, a tiny run."""
+"""Data on disk for `accelerator.py`: `landscape`, a folder of GeoTIFFs, a tiny run."""
 
 import itertools
 import os

@@ -1,4 +1,4 @@
-"""What a device is, and the two rates that no network on it can exceed."""
+"""Description of the device, and the two rates that no network on it can exceed."""
 
 import importlib.metadata
 import os

@@ -1,8 +1,8 @@
-"""Floating-point operations of a network's convolutions and matrix products, read off its jaxpr.
+"""Floating-point operations of a network's convolutions and matrix products, from its jaxpr.
 
 `Lowered.cost_analysis` does not work for GPUs and TPUs, and counts the form that a network has on
-one platform. Here a multiplication with its addition counts as two, products with padding are left
-out, and where a formulation depends on the platform, the native one counts.
+one platform. Here a multiply-add counts as two, products with padding are left out, and where a
+formulation depends on the platform, the native one counts.
 """
 
 import math

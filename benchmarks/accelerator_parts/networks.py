@@ -1,4 +1,4 @@
-"""What `accelerator.py` runs: the networks at their sizes, made-up data for them, drawn weights."""
+"""What `accelerator.py` runs: networks with their sizes, synthetic data, random weights."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""The plain step that PyTorch does too, here: prepared, and taken in turns with PyTorch's."""
+"""The JAX side of the plain step that PyTorch does too: prepared, and run in turns with it."""
 
 import dataclasses
 from collections.abc import Callable

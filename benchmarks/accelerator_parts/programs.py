@@ -1,4 +1,4 @@
-"""Programs for a device: compiled one way or another, their memory, their steps timed."""
+"""Programs for a device: their compilation, memory and step times."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What `accelerator.py` says and writes: a line for each case, one JSON file, one of tables."""
+"""The output of `accelerator.py`: a line for each case, one JSON file, one file of tables."""
 
 import json
 import math

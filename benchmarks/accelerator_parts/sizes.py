@@ -1,4 +1,4 @@
-"""Which networks `accelerator.py` runs, and at which sizes: what all of its processes agree on."""
+"""The networks of `accelerator.py` and their sizes, shared by all of its processes."""
 
 from typing import NamedTuple
 

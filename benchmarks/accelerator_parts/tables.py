@@ -1,4 +1,4 @@
-"""How results read: one line each on the terminal, a row of a table in Markdown."""
+"""Formatting of results: one line each on the terminal, and one row of a Markdown table."""
 
 import math
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """The PyTorch side of `accelerator.py`: the same networks, autocast to bfloat16, channels last.
 
-Forward, cross-entropy, backward, SGD with momentum, as `plain_training` does it for JAX. cuDNN
-tries its kernels first (`torch.backends.cudnn.benchmark`), as XLA does.
+Forward, cross-entropy, backward, SGD with momentum, as in `plain_training` for JAX. cuDNN
+benchmarks its kernels first (`torch.backends.cudnn.benchmark`), as XLA does.
 """
 
 import gc

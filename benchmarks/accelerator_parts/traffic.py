@@ -1,7 +1,7 @@
-"""Bytes that an optimised program moves, for compilers that do not say, as XLA's for GPUs.
+"""Bytes that an optimised program moves, for compilers that do not report them, such as XLA:GPU.
 
-Every kernel reads its operands once and writes its results once; what stays in caches is counted
-all the same, and a kernel that reads a part of an operand counts for all of it. Scratch space of
+Every kernel reads its operands once and writes its results once; data that stay in caches are
+counted too, and a kernel that reads a part of an operand counts the whole operand. Scratch space of
 library calls is left out.
 """
 

@@ -1,8 +1,8 @@
-"""Processes that answer one request at a time: what hangs, dies or fills a device costs one answer.
+"""Worker processes that handle one request at a time, so that a hang or crash costs one result.
 
-A compilation cannot be interrupted, so who waits too long ends the whole process, and the next
-request starts another. Requests and answers are JSON, one object a line. Only the standard library
-is imported here, by both sides.
+A compilation cannot be interrupted, so after a timeout the whole process is ended, and the next
+request starts another one. Requests and responses are JSON, one object per line. Both sides import
+only the standard library here.
 """
 
 import contextlib

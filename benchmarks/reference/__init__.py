@@ -1,1 +1,1 @@
-"""Networks in PyTorch, with the names that their reference implementations give to weights."""
+"""Networks in PyTorch, with the weight names of their reference implementations."""

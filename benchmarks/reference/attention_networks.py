@@ -1,7 +1,7 @@
-"""Attention U-Nets and CHWS-UNet in PyTorch, with the names their references give to weights.
+"""Attention U-Nets and CHWS-UNet in PyTorch, with the weight names of their references.
 
-Written anew from the references' graphs: (B, 3, H, W) -> (B, K, H, W) logits, H and W multiples of
-16. Initial values are PyTorch's own; `jaxseg.weights.pretrained` reads them by name.
+Rewritten from the references' graphs: (B, 3, H, W) -> (B, K, H, W) logits, H and W multiples of 16.
+Initial values are PyTorch's defaults; `jaxseg.weights.pretrained` reads them by name.
 """
 
 import math

@@ -1,7 +1,7 @@
-"""The zoo's networks in PyTorch, with the names their reference implementations give to weights.
+"""The zoo's networks in PyTorch, with the weight names of their reference implementations.
 
-Written anew from the references' graphs where no package has them: (B, 3, H, W) -> (B, K, H, W)
-logits. Initial values are PyTorch's own; `jaxseg.weights.pretrained` reads them by name.
+Rewritten from the references' graphs if no package has them: (B, 3, H, W) -> (B, K, H, W) logits.
+Initial values are PyTorch's defaults; `jaxseg.weights.pretrained` reads them by name.
 """
 
 import torch

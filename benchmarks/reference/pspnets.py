@@ -1,7 +1,7 @@
-"""The two PSPNets in PyTorch, on torchvision's ResNets, with the references' names for weights.
+"""The two PSPNets in PyTorch, on torchvision's ResNets, with the references' weight names.
 
-Written anew from the references' graphs: (B, 3, H, W) -> (B, K, H, W) logits. Initial values are
-PyTorch's own; `jaxseg.weights.pretrained` reads them by name.
+Rewritten from the references' graphs: (B, 3, H, W) -> (B, K, H, W) logits. Initial values are
+PyTorch's defaults; `jaxseg.weights.pretrained` reads them by name.
 """
 
 import torch
