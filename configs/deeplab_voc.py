@@ -5,8 +5,8 @@ r"""DeepLabV3 on Pascal VOC 2012, the paper's first stage: ResNet-101, output st
 
 Needs accelerators, the standard VOCdevkit folder (with SegmentationClassAug for the augmented set),
 and torchvision's ImageNet weights of ResNet-101. The second stage is `deeplab_voc_os8.py`. Not run
-to completion by us: the paper reports 77.2 % mIoU on the validation split for a ResNet-101 at output
-stride 16 after this stage.
+to completion by us: the paper reports 77.2 % mIoU on the validation split for a ResNet-101 at
+output stride 16 after this stage.
 """
 
 from jaxseg.config import Config

@@ -78,7 +78,7 @@ def needs_of(losses: Iterable[object], zoom: float = 1.0) -> tuple[PixelInput, .
 
 
 def over(part: jax.Array, whole: jax.Array) -> jax.Array:
-    """part / whole, or part / 1 where whole is 0, which keeps value and gradient finite."""
+    """Returns part / whole, or part where whole is 0, which keeps value and gradient finite."""
     return part / jnp.where(whole > 0, whole, 1.0)
 
 

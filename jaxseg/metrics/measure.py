@@ -48,7 +48,7 @@ TAKEN = frozenset(
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What a measure is told before the first map.
+    """What a measure knows before the first map.
 
     Attributes:
         num_classes: K.
@@ -214,7 +214,7 @@ def _by_name(measures: Iterable[Measure]) -> dict[str, Measure]:
 
 
 def ratio(part: NDArray[np.generic], whole: NDArray[np.generic]) -> Array:
-    """part / whole, in the shape of `part`; NaN where `whole` is 0."""
+    """Returns part / whole, in the shape of `part`; NaN where `whole` is 0."""
     numbers = part.astype(np.float64)
     over = np.broadcast_to(whole.astype(np.float64), numbers.shape)
     return np.divide(numbers, over, out=np.full_like(numbers, np.nan), where=over > 0)

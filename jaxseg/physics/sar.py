@@ -53,7 +53,7 @@ def above(intensity: Array, floor: float) -> Array:
 
 
 def decibel_to_intensity(decibel: Array) -> Array:
-    """dB to linear power; NaN stays NaN, minus infinity becomes 0."""
+    """Linear power of dB values; NaN stays NaN, minus infinity becomes 0."""
     return jnp.exp(decibel * (np.log(10) / 10))
 
 

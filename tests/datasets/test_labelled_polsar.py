@@ -146,7 +146,9 @@ def test_a_corner_of_impossible_matrices_is_invalid_and_a_scene_of_them_refused(
     # Anew, because what was opened is kept.
     other = labelled(tmp_path / "other")
     (-power).tofile(other / "T3" / "T11.bin")
-    with pytest.raises(UserError, match=r"other/T3: 2160 of 2304 pixels .* not Hermitian, positive"):
+    with pytest.raises(
+        UserError, match=r"other/T3: 2160 of 2304 pixels .* not Hermitian, positive"
+    ):
         source(other).scenes("train")
 
 

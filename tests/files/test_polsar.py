@@ -248,7 +248,9 @@ def test_a_place_without_a_scene_says_what_is_one(tmp_path: Path) -> None:
         open_polsar(folder / "T11.bin")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "I11.bin").touch()
-    with pytest.raises(UserError, match=r"other holds I11.bin: these are not planes of T3, C3, C2 or S2"):
+    with pytest.raises(
+        UserError, match=r"other holds I11.bin: these are not planes of T3, C3, C2 or S2"
+    ):
         open_polsar(tmp_path / "other")
 
 

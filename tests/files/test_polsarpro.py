@@ -59,7 +59,9 @@ def test_leading_bytes_that_a_header_tells_are_skipped(tmp_path: Path) -> None:
     folder = write_polsarpro(tmp_path / "T3", "T3", values)
     plane = folder / "T22.bin"
     plane.write_bytes(b"\x07" * 20 + plane.read_bytes())
-    with pytest.raises(UserError, match=r"T22\.bin has 236 bytes; .* are 216: it belongs to another"):
+    with pytest.raises(
+        UserError, match=r"T22\.bin has 236 bytes; .* are 216: it belongs to another"
+    ):
         open_folder(folder)
     header(folder, "T22", "header offset = 0", "header offset = 20")
     opened = open_folder(folder)
@@ -196,5 +198,7 @@ def test_planes_of_one_place_may_write_it_differently_but_not_mean_another(tmp_p
 def test_a_folder_of_other_planes_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "b.bin").touch()
     (tmp_path / "a.bin").touch()
-    with pytest.raises(UserError, match=r"holds a\.bin, b\.bin: these are not planes of T3, C3, C2 or S2"):
+    with pytest.raises(
+        UserError, match=r"holds a\.bin, b\.bin: these are not planes of T3, C3, C2 or S2"
+    ):
         open_folder(tmp_path)

@@ -124,7 +124,7 @@ def _taps_that_touch(pixels: int, taps: int, dilation: int) -> slice:
 
 
 def _padded(x: Array, rows: slice, columns: slice, dilation: int) -> Array:
-    """x with the zero padding that the taps need."""
+    """The features with the zero padding that the taps need."""
     down, right = (dilation * ((taps.stop - taps.start) // 2) for taps in (rows, columns))
     return jnp.pad(x, ((0, 0), (down, down), (right, right), (0, 0)))
 
