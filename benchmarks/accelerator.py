@@ -219,7 +219,7 @@ class Session:
         return self.began + 60 * self.asked.minutes - time.monotonic() - 2
 
     def _attempt(self, case: Case) -> None:
-        """Runs one case, if there is time, and writes what came of it."""
+        """Runs one case, if there is time, and writes its result."""
         most, least = LIMITS[case.part]
         if self.tiny:  # on whatever machine, for tests
             most, least = self._left(), least / 4

@@ -135,7 +135,7 @@ def planned(name: str, folder: Path | None, loss: str, steps: int, seed: int) ->
 
 
 def measured(config: Config, name: str, folder: Path) -> dict[str, float]:
-    """Trains and evaluates, unless FOLDER/result.json says what came out."""
+    """Trains and evaluates, unless FOLDER/result.json has the result."""
     file = folder / "result.json"
     if not file.is_file():
         state = training.train(config, folder / "run")
@@ -171,7 +171,7 @@ def evaluated(config: Config, state: TrainState, name: str) -> dict[str, float]:
 
 
 def object_measures(counts: NDArray[np.int64]) -> dict[str, float]:
-    """What the sums of `object_counts` over images say."""
+    """The scores from the sums of `object_counts` over images."""
     hits, found, real, merged, split, *pairs = counts.tolist()
     return {
         "object_f1": 2 * hits / max(1, found + real),

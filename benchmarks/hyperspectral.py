@@ -99,7 +99,7 @@ def main() -> None:
 
 
 def measured(split: str, method: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
-    """Trains and tests, unless FOLDER/result.json says what came out.
+    """Trains and tests, unless FOLDER/result.json has the result.
 
     Raises:
         SystemExit: It came out of another number of steps.
@@ -159,7 +159,7 @@ def network(
 
 
 def svm(config: Config, seed: int, steps: int, folder: Path) -> tuple[Scores, dict[str, object]]:
-    """The field's classic, blind to neighbours."""
+    """The classic method of the field, which does not use neighbours."""
     spectra, label = pixels(config, "train")
     folds = StratifiedKFold(3, shuffle=True, random_state=seed)
     search = GridSearchCV(make_pipeline(StandardScaler(), SVC(kernel="rbf")), GRID, cv=folds)

@@ -171,7 +171,7 @@ def helped(plain: Config, optical: Source, teacher: Path) -> dict[str, Config]:
 
 
 def measured(config: Config, folder: Path) -> dict[str, float]:
-    """Trains and tests, unless FOLDER/result.json says what came out.
+    """Trains and tests, unless FOLDER/result.json has the result.
 
     Raises:
         SystemExit: It came out of another number of steps.

@@ -65,7 +65,7 @@ Step = Callable[[], None]
 
 
 class Case(NamedTuple):
-    """A network of ours and a maker of the same one in PyTorch.
+    """A network in JAX and a constructor of the same network in PyTorch.
 
     Attributes:
         title: For the table.

@@ -119,7 +119,7 @@ def planned(method: str, errors: str, share: float, steps: int, seed: int) -> Co
 
 
 def measured(config: Config, folder: Path) -> float:
-    """Trains and tests, unless FOLDER/result.json says what came out.
+    """Trains and tests, unless FOLDER/result.json has the result.
 
     Raises:
         SystemExit: It came out of another number of steps or share of wrong labels.

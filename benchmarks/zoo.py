@@ -113,7 +113,7 @@ def equal(config: Config, steps: int) -> Config:
 
 
 def measure(config: Config, folder: Path) -> None:
-    """Trains and evaluates one network; FOLDER/result.json holds what came out."""
+    """Trains and evaluates one network; the result is stored in FOLDER/result.json."""
     wall, cpu = time.perf_counter(), time.process_time()
     state = training.train(config, folder / "run")
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

@@ -42,7 +42,7 @@ def _version(name: str) -> str | None:
 
 
 def _driver() -> str | None:
-    """What `nvidia-smi` says of the first GPU, where there is one."""
+    """The output of `nvidia-smi` for the first GPU, if there is one."""
     if shutil.which("nvidia-smi") is None:
         return None
     asked = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]

@@ -38,7 +38,7 @@ from jaxseg.run import step
 
 
 def answer(request: Facts, note: Note) -> Facts:
-    """What one request asks for."""
+    """Handles one request."""
     note(str(request["do"]))
     if request["do"] != "turn":
         plain.HELD.clear()  # it occupies memory

@@ -88,7 +88,7 @@ def is_gpu(device: jax.Device) -> bool:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether XLA says that something does not fit."""
+    """Whether the error of XLA means that memory is exhausted."""
     return "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()
 
 
@@ -143,7 +143,7 @@ def _memory(compiled: jax.stages.Compiled) -> dict[str, int] | None:
 
 
 def _bytes_accessed(compiled: jax.stages.Compiled) -> tuple[float, str]:
-    """What the program reads and writes, and who says so."""
+    """Bytes that the program reads and writes, and the source of this number."""
     try:
         costs: Any = compiled.cost_analysis()
     except (RuntimeError, NotImplementedError):

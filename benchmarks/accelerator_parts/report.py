@@ -49,7 +49,7 @@ class Report:
             sys.stdout.flush()
 
     def end(self, text: str) -> None:
-        """Shows what came of it."""
+        """Shows the result of the case."""
         room = COLUMNS - len(self._line) - 1
         text = text if len(text) <= room else text[: room - 1] + "…"
         again = f"\r{self._line}" if self._is_terminal else ""
@@ -62,7 +62,7 @@ class Report:
         sys.stdout.flush()
 
     def record(self, case: Case, found: Facts) -> None:
-        """Keeps, writes and shows what came of a case."""
+        """Stores, writes and shows the result of a case."""
         known = {"part": case.part, "network": case.network, "dtype": case.dtype}
         for row in self.cases:
             if all(row[key] == value for key, value in known.items()):

@@ -26,7 +26,7 @@ HELD: dict[str, Callable[[], None]] = {}
 
 
 def answer(request: Facts, note: Note) -> Facts:
-    """What one request asks for."""
+    """Handles one request."""
     note(str(request["do"]))
     return REQUESTS[request["do"]](request, note)
 
@@ -44,7 +44,7 @@ def device(request: Facts, note: Note) -> Facts:
 
 
 def network(name: str, features: int, classes: int) -> nn.Module:
-    """The same network as ours of that name.
+    """The same network as the one of that name in JAX.
 
     Raises:
         ImportError: It needs torchvision, which is not there.

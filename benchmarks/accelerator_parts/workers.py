@@ -34,7 +34,7 @@ class Lost(Exception):  # noqa: N818  it is an outcome of a case, and written do
     """
 
     def __init__(self, status: str, reason: str) -> None:
-        """Says what became of the request, and why."""
+        """Stores the status of the request and its reason."""
         super().__init__(reason)
         self.status, self.reason = status, reason
 
@@ -160,7 +160,7 @@ def _read(pipe: TextIO, lines: "queue.Queue[str | None]") -> None:
 
 
 def serve(answer: Callable[[Facts, Note], Facts]) -> None:
-    """The answering side: reads requests until the asking side is gone.
+    """The worker's side: reads requests until the other side is gone.
 
     Whatever else is printed goes to standard error, also from below Python.
     """
