@@ -1,6 +1,8 @@
 """A run survives: killed, stopped, damaged or moved to other devices, it ends as it should."""
 
+import contextlib
 import dataclasses
+import io
 import json
 import os
 import shutil
@@ -11,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -188,11 +190,15 @@ def test_a_run_starts_from_another_run(tiny: Path, finished: Path, tmp_path: Pat
         np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
 
 
-@pytest.fixture
-def small() -> Config:
+def seven_steps() -> Config:
     """A run of seven steps that compiles in a moment, of one parameter."""
     config = painted.config(num_steps=7, log_every=3, eval_every=4, save_every=5)
     return dataclasses.replace(config, data=dataclasses.replace(config.data, batch_size=8))
+
+
+@pytest.fixture
+def small() -> Config:
+    return seven_steps()
 
 
 class Kept:
@@ -231,32 +237,55 @@ def lines(workdir: Path, kind: str) -> dict[int, dict[str, float]]:
     return {row["step"]: row for row in rows if row["kind"] == kind}
 
 
-def test_a_run_logs_validates_and_saves_at_its_intervals_and_continues_where_it_was(
-    small: Config,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    kept = Kept()
-    monkeypatch.setattr(training, "Checkpoints", kept)
-    final = training.train(small, tmp_path / "run")
-    said = capsys.readouterr().out
-    assert int(final.step) == 7
-    trained, validated = lines(tmp_path / "run", "train"), lines(tmp_path / "run", "validation")
-    assert list(trained) == [3, 6, 7]
+class Trained(NamedTuple):
+    """A run that ended: where, its last state, what it saved and what it printed."""
+
+    workdir: Path
+    final: TrainState
+    kept: Kept
+    said: str
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    workdir, kept = tmp_path_factory.mktemp("trained") / "run", Kept()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(io.StringIO()) as said,
+    ):
+        patch.setattr(training, "Checkpoints", kept)
+        final = training.train(seven_steps(), workdir)
+    return Trained(workdir, final, kept, said.getvalue())
+
+
+def test_a_run_logs_validates_and_saves_at_its_intervals(trained: Trained) -> None:
+    assert int(trained.final.step) == 7
+    assert list(lines(trained.workdir, "train")) == [3, 6, 7]
+    validated = lines(trained.workdir, "validation")
     assert list(validated) == [4, 7]
-    assert {step: miou for step, (_, miou) in kept.saved.items()} == {
-        5: None,
-        7: validated[7]["miou"],
-    }
-    counted = Evaluator(small, training.sharding.make_mesh(small.mesh), "validation")(final)
-    assert validated[7]["miou"] == counted.scores.miou
-    assert validated[7]["kappa"] == counted.scores.kappa
-    (events,) = (tmp_path / "run" / "tensorboard").iterdir()
+    saved = {step: miou for step, (_, miou) in trained.kept.saved.items()}
+    assert saved == {5: None, 7: validated[7]["miou"]}
+
+
+def test_a_run_validates_as_it_is_evaluated(small: Config, trained: Trained) -> None:
+    mesh = training.sharding.make_mesh(small.mesh)
+    counted = Evaluator(small, mesh, "validation")(trained.final)
+    logged = lines(trained.workdir, "validation")[7]
+    assert logged["miou"] == counted.scores.miou
+    assert logged["kappa"] == counted.scores.kappa
+
+
+def test_a_run_logs_numbers_and_pictures(trained: Trained) -> None:
+    logged = lines(trained.workdir, "train")[3]
+    assert {"loss", "loss/ce", "grad_norm", "learning_rate", "miou"} <= logged.keys()
+    assert logged["images_per_second"] > 0
+    (events,) = (trained.workdir / "tensorboard").iterdir()
     assert b"validation/split_1_scene_0__row_0__column_0" in events.read_bytes()
-    assert {"loss", "loss/ce", "grad_norm", "learning_rate", "miou"} <= trained[3].keys()
-    assert trained[3]["images_per_second"] > 0
-    for told in (
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
         "seed = 0",
         "devices    8 x cpu",
         "mesh       data 8, fsdp 1, space 1",
@@ -267,22 +296,42 @@ def test_a_run_logs_validates_and_saves_at_its_intervals_and_continues_where_it_
         "steps      0 to 7",
         "step 3/7",
         "validating ...",
-    ):
-        assert told in said
+    ],
+)
+def test_a_run_says_what_it_does(trained: Trained, line: str) -> None:
+    assert line in trained.said
 
-    # Stopped by a kill after step 5 it goes on with the batches that were to come.
-    monkeypatch.setattr(training, "Checkpoints", Kept(kept.stored, kept.saved[5][0]))
-    again = training.train(small, tmp_path / "run")
-    np.testing.assert_array_equal(again.params["sure"], final.params["sure"])
+
+def test_a_run_that_was_killed_goes_on_with_the_batches_that_were_to_come(
+    small: Config,
+    trained: Trained,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    workdir = tmp_path / "run"
+    shutil.copytree(trained.workdir, workdir)
+    kept = Kept(trained.kept.stored, trained.kept.saved[5][0])
+    monkeypatch.setattr(training, "Checkpoints", kept)
+    again = training.train(small, workdir)
+    np.testing.assert_array_equal(again.params["sure"], trained.final.params["sure"])
     assert int(again.step) == 7
     said = capsys.readouterr().out
     assert "Skipped: checkpoint 6 cannot be read." in said
     assert "weights    continued from the newest checkpoint" in said
     assert "steps      5 to 7" in said
-    assert list(lines(tmp_path / "run", "train")) == [3, 6, 7]
+    assert list(lines(workdir, "train")) == [3, 6, 7]
 
-    # A finished one does nothing more; another config does not begin.
-    monkeypatch.setattr(training, "Checkpoints", Kept(kept.stored, kept.saved[7][0]))
+
+def test_a_complete_run_does_nothing_more_and_no_other_config_continues_it(
+    small: Config,
+    trained: Trained,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kept = Kept(trained.kept.stored, trained.kept.saved[7][0])
+    monkeypatch.setattr(training, "Checkpoints", kept)
     assert int(training.train(small, tmp_path / "run").step) == 7
     assert "is complete: 7 of 7 steps" in " ".join(capsys.readouterr().out.split())
     with pytest.raises(UserError, match=r"another config.*\n  seed: 0 -> 1\n.*another --workdir"):
