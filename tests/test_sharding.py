@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from fixtures.compiler import IN_A_HURRY
 from fixtures.places import ROOT
 
 from jaxseg import sharding
@@ -42,8 +43,7 @@ def joined(command: list[str], tiny: Path, *, processes: int, devices: int) -> N
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
     environment = os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} "
-        "--xla_backend_optimization_level=0",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {IN_A_HURRY}",
         "XDG_CACHE_HOME": str(tiny / "cache"),
         "JAX_COORDINATOR_PORT": port,
         "SLURM_JOB_ID": "1",

@@ -1,12 +1,14 @@
 """The command line: a user's mistake is one short message without a traceback."""
 
+import contextlib
 import csv
 import dataclasses
+import io
 import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -129,77 +131,141 @@ def test_help_shows_every_field_with_its_meaning(
     assert max(map(len, lines)) <= 100
 
 
-def test_a_run_is_evaluated_into_tables_and_pictures(
-    capsys: pytest.CaptureFixture[str], copy: Path
-) -> None:
+class Evaluated(NamedTuple):
+    """A run of four steps, evaluated once by the command, and what it printed."""
+
+    folder: Path
+    run: Path
+    said: str
+
+    @property
+    def written(self) -> Path:
+        """The folder of the evaluation."""
+        return self.run / "evaluation" / "test"
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """What scores.json holds."""
+        return json.loads((self.written / "scores.json").read_text())  # type: ignore[no-any-return]
+
+    def on_data(self, *flags: str) -> list[str]:
+        """The command that evaluates on data of a config file."""
+        step = "3"  # which was saved, and is neither the latest nor the best
+        config = ["--config", str(self.folder / "config.py")]
+        return ["evaluate", str(self.run), "--step", step, *config, *flags]
+
+
+@pytest.fixture(scope="module")
+def evaluated(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
+    run = tmp_path_factory.mktemp("evaluated") / "run"
     flags = ["--config.num-steps", "4", "--config.eval-every", "4"]
-    training.train(
-        configs.override(configs.load_config(str(copy / "config.py")), flags, "test"), copy / "run"
-    )
-    capsys.readouterr()
-    cli.main(["evaluate", str(copy / "run"), "--step", "latest"])
-    said = capsys.readouterr().out
-    assert "mIoU" in said
-    assert "Gaussian classifier" in said
-    lines = [line for line in said.splitlines() if str(copy) not in line]
+    config = configs.override(configs.load_config(str(tiny / "config.py")), flags, "test")
+    training.train(config, run)
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        cli.main(["evaluate", str(run), "--step", "latest"])
+    return Evaluated(tiny, run, said.getvalue())
+
+
+def test_an_evaluation_is_printed_within_100_columns(evaluated: Evaluated) -> None:
+    assert "mIoU" in evaluated.said
+    assert "Gaussian classifier" in evaluated.said
+    lines = [line for line in evaluated.said.splitlines() if str(evaluated.run) not in line]
     assert max(map(len, lines)) <= 100
-    folder = copy / "run" / "evaluation" / "test"
-    report = json.loads((folder / "scores.json").read_text())
-    confusion = np.array(report["network"]["confusion"])
-    assert confusion.sum() == 2 * 48 * 72  # both test scenes, every pixel once
-    assert report["network"]["overall_accuracy"] == pytest.approx(
-        np.trace(confusion) / confusion.sum()
-    )
-    assert report["step"] == 4
-    assert "per_pixel_baseline" in report
-    network = report["network"]
-    for name in ("miou", "kappa"):
-        low, high = network["intervals"][name]
-        assert low <= network[name] <= high
-    scenes = configs.load_config(str(copy / "config.py")).data.source.scenes("test")
+
+
+def test_an_evaluation_counts_every_pixel_of_the_split_once(evaluated: Evaluated) -> None:
+    network = evaluated.scores["network"]
+    confusion = np.array(network["confusion"])
+    assert evaluated.scores["step"] == 4
+    assert confusion.sum() == 2 * 48 * 72  # both test scenes
+    assert network["overall_accuracy"] == pytest.approx(np.trace(confusion) / confusion.sum())
+    assert "per_pixel_baseline" in evaluated.scores
+
+
+@pytest.mark.parametrize("name", ["miou", "kappa"])
+def test_an_interval_holds_its_score(evaluated: Evaluated, name: str) -> None:
+    network = evaluated.scores["network"]
+    low, high = network["intervals"][name]
+    assert low <= network[name] <= high
+
+
+def test_an_evaluation_counts_the_objects_that_the_data_know(evaluated: Evaluated) -> None:
+    found = evaluated.scores["network"]["objects"]
+    scenes = configs.load_config(str(evaluated.folder / "config.py")).data.source.scenes("test")
     samples = [scenes.read(index, Window(0, 0, 48, 72)) for index in range(2)]
     for k, name in ((1, "disc"), (2, "square")):
         count = sum(len(np.unique(s["instance"][s["label"] == k])) for s in samples)
-        assert network["objects"][name]["true"] == count > 0
-    assert "ground" not in network["objects"]  # its pixels have no object id
-    assert network["boundaries"]["rim_pixels"] == round(0.02 * np.hypot(48, 48))
-    stored = json.loads((folder.parent / "calibration.json").read_text())
+        assert found[name]["true"] == count > 0
+    assert "ground" not in found  # its pixels have no object id
+
+
+def test_the_rim_of_boundaries_follows_the_size_of_a_scene(evaluated: Evaluated) -> None:
+    rim = evaluated.scores["network"]["boundaries"]["rim_pixels"]
+    assert rim == round(0.02 * np.hypot(48, 48))
+
+
+def test_the_temperature_is_kept_with_the_step_that_it_was_fitted_for(evaluated: Evaluated) -> None:
+    stored = json.loads((evaluated.written.parent / "calibration.json").read_text())
     assert stored == {
         "step": 4,
-        "temperature": network["calibration"]["temperature"],
+        "temperature": evaluated.scores["network"]["calibration"]["temperature"],
         "fitted_on": "validation",
     }
-    with (folder / "reliability.csv").open() as file:
+
+
+def test_the_bins_of_confidence_hold_every_pixel_in_both_reliabilities(
+    evaluated: Evaluated,
+) -> None:
+    with (evaluated.written / "reliability.csv").open() as file:
         bins = list(csv.DictReader(file))
-    assert sum(int(row["pixels"]) for row in bins) == 2 * 4 * confusion.sum()
-    classes = (folder / "classes.csv").read_text().splitlines()
+    assert sum(int(row["pixels"]) for row in bins) == 2 * 4 * (2 * 48 * 72)
+
+
+def test_the_tables_of_an_evaluation_have_their_columns(evaluated: Evaluated) -> None:
+    classes = (evaluated.written / "classes.csv").read_text().splitlines()
     assert classes[0].startswith("class,iou,")
     assert {line.count(",") for line in classes} == {11}
-    assert (folder / "objects.csv").read_text().startswith("class,true,predicted,")
-    for name in ("confusion", "worst", "median", "classes", "reliability", "objects"):
-        assert Image.open(folder / f"{name}.png").size[0] > 400
+    objects = (evaluated.written / "objects.csv").read_text()
+    assert objects.startswith("class,true,predicted,")
 
+
+@pytest.mark.parametrize(
+    "name", ["confusion", "worst", "median", "classes", "reliability", "objects"]
+)
+def test_an_evaluation_is_drawn(evaluated: Evaluated, name: str) -> None:
+    assert Image.open(evaluated.written / f"{name}.png").size[0] > 400
+
+
+def test_metres_need_data_that_know_them(
+    capsys: pytest.CaptureFixture[str], evaluated: Evaluated
+) -> None:
     metres = ["--tolerance.value", "10", "--tolerance.unit", "metres"]
-    said = mistake(capsys, ["evaluate", str(copy / "run"), "--step", "latest", *metres])
+    said = mistake(capsys, ["evaluate", str(evaluated.run), "--step", "latest", *metres])
     assert "does not state the size of a pixel in metres" in said
 
-    run = ["evaluate", str(copy / "run"), "--step", "latest"]
-    other = [*run, "--config", str(copy / "config.py")]
+
+def test_other_data_have_to_be_of_the_runs_bands_and_classes(
+    capsys: pytest.CaptureFixture[str], evaluated: Evaluated
+) -> None:
     turned = ["--config.data.source.band-numbers", "3", "2", "1"]
-    assert "band-numbers 1 2 3" in mistake(capsys, other + turned)
-    assert "needs --config" in mistake(capsys, run + turned)
+    assert "band-numbers 1 2 3" in mistake(capsys, evaluated.on_data(*turned))
+    without = ["evaluate", str(evaluated.run), *turned]
+    assert "needs --config" in mistake(capsys, without)
     renamed = ["--config.data.source.classes", "ground", "disc", "cube"]
-    assert "the network was trained on ground, disc, square" in mistake(capsys, other + renamed)
-    other[other.index("latest")] = "3"  # which was saved, and is neither the latest nor the best
-    cli.main([*other, "--no-baseline", "--split", "validation"])
+    said = mistake(capsys, evaluated.on_data(*renamed))
+    assert "the network was trained on ground, disc, square" in said
+
+
+def test_an_evaluation_of_other_data_has_a_folder_of_its_own(
+    capsys: pytest.CaptureFixture[str], evaluated: Evaluated
+) -> None:
+    cli.main(evaluated.on_data("--no-baseline", "--split", "validation"))
     said = " ".join(capsys.readouterr().out.split())
     assert "validation split of config" in said
     assert "Gaussian classifier" not in said
-    scores = json.loads(
-        (copy / "run" / "evaluation" / "config" / "validation" / "scores.json").read_text()
-    )
-    assert scores["split"] == "validation"
-    assert scores["step"] == 3
+    folder = evaluated.run / "evaluation" / "config" / "validation"
+    scores = json.loads((folder / "scores.json").read_text())
+    assert (scores["split"], scores["step"]) == ("validation", 3)
     assert "per_pixel_baseline" not in scores
 
 

@@ -105,28 +105,47 @@ def close(ours: Any, theirs: Any) -> bool:
     return all(a is None if np.isnan(b) else a == pytest.approx(b) for a, b in pairs)
 
 
-def test_scores_json_holds_every_number_under_its_name(found: Assessment, folder: Path) -> None:
-    stored = json.loads((folder / "scores.json").read_text())
+@pytest.fixture
+def stored(folder: Path) -> dict[str, Any]:
+    """What scores.json holds."""
+    return json.loads((folder / "scores.json").read_text())  # type: ignore[no-any-return]
+
+
+def test_scores_json_holds_the_scores_of_network_and_baseline(
+    found: Assessment, stored: dict[str, Any]
+) -> None:
     assert (stored["split"], stored["step"]) == ("validation", 70)
     assert stored["per_pixel_baseline"] == found.baseline.scores.as_json()  # type: ignore[union-attr]
     assert "wishart_baseline" not in stored
     network = stored["network"]
     assert network.items() >= found.network.scores.as_json().items()
     assert network["confusion"] == CONFUSION.tolist()
-    intervals = network["intervals"]
+
+
+def test_scores_json_holds_the_intervals(found: Assessment, stored: dict[str, Any]) -> None:
+    intervals = stored["network"]["intervals"]
     assert (intervals["unit"], intervals["blocks"], intervals["draws"]) == ("windows", 3, 1000)
     low, high = found.intervals.low, found.intervals.high
     assert close(intervals["miou"], [low["miou"], high["miou"]])
     assert close(intervals["iou"], np.stack([low["iou"], high["iou"]], -1))
-    borders = network["boundaries"]
+
+
+def test_scores_json_holds_the_boundaries(found: Assessment, stored: dict[str, Any]) -> None:
+    borders = stored["network"]["boundaries"]
     assert (borders["tolerance_pixels"], borders["rim_pixels"], borders["gsd"]) == (2.5, 3, 2.0)
     f1, iou = borders_of(found).f1(), borders_of(found).iou()
     for name, mean, values in (("f1", "mean_f1", f1), ("iou", "mean_iou", iou)):
         assert list(borders[name]) == list(NAMES)
         assert close(list(borders[name].values()), values)
         assert borders[mean] == pytest.approx(np.nanmean(values))
-    before, after = (network["calibration"][name] for name in ("before", "after"))
-    assert network["calibration"]["temperature"] == 1.7
+
+
+def test_scores_json_holds_the_calibration_before_and_after(
+    found: Assessment, stored: dict[str, Any]
+) -> None:
+    calibration = stored["network"]["calibration"]
+    before, after = calibration["before"], calibration["after"]
+    assert calibration["temperature"] == 1.7
     assert (before["nll"], after["nll"]) == (0.9, 0.4)
     for part, reliability in zip((before, after), found.reliability, strict=True):
         ece = reliability.ece()
@@ -134,8 +153,12 @@ def test_scores_json_holds_every_number_under_its_name(found: Assessment, folder
         assert part["classwise_ece"] == pytest.approx(np.nanmean(ece[1:]))
         assert close(list(part["per_class"].values()), ece[1:])
         assert part["per_class"]["snow"] is None
-    assert set(network["objects"]) == {"[water]", "ice"}  # those with objects in the reference
-    water = network["objects"]["[water]"]
+
+
+def test_scores_json_holds_the_objects(found: Assessment, stored: dict[str, Any]) -> None:
+    objects = stored["network"]["objects"]
+    assert set(objects) == {"[water]", "ice"}  # those with objects in the reference
+    water = objects["[water]"]
     expected = {
         "true": 8,
         "predicted": 10,
@@ -152,7 +175,7 @@ def test_scores_json_holds_every_number_under_its_name(found: Assessment, folder
     }
     assert {name: water[name] for name in expected} == pytest.approx(expected)
     assert len(water) == 10 + len(THRESHOLDS)
-    assert network["objects"]["ice"]["precision"] is None
+    assert objects["ice"]["precision"] is None
 
 
 def table(folder: Path, name: str) -> list[dict[str, str]]:
@@ -160,8 +183,10 @@ def table(folder: Path, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_tables_have_the_same_numbers_as_the_json(found: Assessment, folder: Path) -> None:
-    network = json.loads((folder / "scores.json").read_text())["network"]
+def test_the_table_of_classes_has_the_numbers_of_the_json(
+    folder: Path, stored: dict[str, Any]
+) -> None:
+    network = stored["network"]
     calibration, borders = network["calibration"], network["boundaries"]
     rows = table(folder, "classes")
     assert [row["class"] for row in rows] == list(NAMES)
@@ -183,12 +208,20 @@ def test_the_tables_have_the_same_numbers_as_the_json(found: Assessment, folder:
                 assert row[column] == ""
             else:
                 assert float(row[column]) == pytest.approx(number, abs=1e-6)
+
+
+def test_the_table_of_confusions_has_the_numbers_of_the_json(folder: Path) -> None:
     confusion = table(folder, "confusion")
     assert [row.pop("reference") for row in confusion] == list(NAMES)
     assert [[int(row[name]) for name in NAMES] for row in confusion] == CONFUSION.tolist()
+
+
+def test_the_table_of_objects_has_the_numbers_of_the_json(
+    folder: Path, stored: dict[str, Any]
+) -> None:
     objects = table(folder, "objects")
     assert [row["class"] for row in objects] == ["[water]", "ice"]
-    for name, number in network["objects"]["[water]"].items():
+    for name, number in stored["network"]["objects"]["[water]"].items():
         assert float(objects[0][name]) == pytest.approx(number, abs=1e-6)
     assert objects[0]["true"] == "8"
     assert objects[1]["precision"] == ""

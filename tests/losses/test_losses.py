@@ -24,9 +24,9 @@ from jaxseg.losses.pixels import (
 from jaxseg.losses.regions import Dice, Jaccard, LovaszSoftmax, Tversky
 from jaxseg.scenes.scene import IGNORE
 
-# A boundary is a maximum of neighbours, a hard pixel one of a quarter, and what is right already
-# adds nothing to Lovasz' IoU: these do not reach every pixel.
-REACHED = {EdgeAware: 0.9, HardPixelCrossEntropy: 0.25, LovaszSoftmax: 0.8}
+# A boundary is a maximum of neighbours less the pixel, which cancels where it is that maximum; hard
+# pixels are a quarter; what is right already adds nothing to Lovasz' IoU. Other losses reach all.
+REACHED = {EdgeAware: 0.85, HardPixelCrossEntropy: 0.25, LovaszSoftmax: 0.8}
 
 
 def test_cross_entropy_is_the_mean_of_minus_log_probability() -> None:
@@ -71,7 +71,7 @@ def test_an_ignored_pixel_has_no_gradient(loss: Loss) -> None:
     logits, batch, valid = example()
     gradient = compiled(loss)(logits, batch, valid)[1]
     assert np.all(np.asarray(gradient)[~np.asarray(valid)] == 0)
-    reached = np.abs(np.asarray(gradient)[np.asarray(valid)]).sum(-1) > 0
+    reached = np.abs(np.asarray(gradient)[np.asarray(valid)]).sum(-1) > 1e-8  # more than rounding
     assert reached.mean() >= REACHED.get(type(loss), 1.0)
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from fixtures.networks import drawn, shapes
+from fixtures.networks import applied, drawn, shapes
 
 from jaxseg.models.attention_unet import AttentionUNet, Gate, GridAttentionUNet, GridGate
 from jaxseg.models.parts.layers import BatchNorm, Conv
@@ -88,7 +88,7 @@ def test_a_gate_weighs_pixels_by_skip_and_signal() -> None:
 
     inside = np.maximum(layer(skip, "skip") + layer(signal, "signal"), 0)
     expected = skip / (1 + np.exp(-layer(inside, "psi")))
-    np.testing.assert_allclose(gate.apply(variables, skip, signal), expected, atol=1e-5)
+    np.testing.assert_allclose(applied(gate, variables, skip, signal), expected, atol=1e-5)
 
 
 def test_a_grid_gate_decides_on_half_the_grid() -> None:
@@ -103,4 +103,4 @@ def test_a_grid_gate_decides_on_half_the_grid() -> None:
     alpha = resize(1 / (1 + jnp.exp(-psi)), (8, 8))
     y = (alpha * skip) @ p["out"]["kernel"][0, 0] + p["out"]["bias"]
     y = (y - stats["mean"]) / np.sqrt(stats["var"] + 1e-5) * p["norm"]["scale"] + p["norm"]["bias"]
-    np.testing.assert_allclose(gate.apply(variables, skip, signal), y, atol=1e-4)
+    np.testing.assert_allclose(applied(gate, variables, skip, signal), y, atol=1e-4)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures.networks import applied, initialised
 from numpy.typing import NDArray
 from scipy.signal import correlate
 
@@ -38,7 +39,7 @@ def whole(x: jax.Array) -> NDArray[np.complex64]:
 @pytest.mark.parametrize("size", [1, 3])
 def test_a_complex_convolution_is_that_of_complex_numbers(size: int) -> None:
     z, conv = numbers(1, 6, 7, 2), ComplexConv(3, kernel_size=size)
-    variables = conv.init(jax.random.key(0), parts(z))
+    variables = initialised(conv, parts(z))
     kernel = whole(variables["params"]["kernel"])  # (k, k, 2, 3)
     expected = np.zeros((1, 6, 7, 3), np.complex128)
     for c in range(2):
@@ -46,15 +47,15 @@ def test_a_complex_convolution_is_that_of_complex_numbers(size: int) -> None:
             # scipy's correlation conjugates its second argument.
             taps = kernel[:, :, c, f].conj()
             expected[0, :, :, f] += correlate(z[0, :, :, c], taps, mode="same", method="direct")
-    np.testing.assert_allclose(whole(conv.apply(variables, parts(z))), expected, atol=1e-5)
+    np.testing.assert_allclose(whole(applied(conv, variables, parts(z))), expected, atol=1e-5)
 
 
 def test_a_turn_of_all_phases_turns_what_a_convolution_says() -> None:
     z, conv = numbers(2, 5, 5, 4), ComplexConv(3)
-    variables = conv.init(jax.random.key(0), parts(z))
+    variables = initialised(conv, parts(z))
     turn = np.exp(0.7j).astype(np.complex64)
-    turned = whole(conv.apply(variables, parts(turn * z)))
-    np.testing.assert_allclose(turned, turn * whole(conv.apply(variables, parts(z))), atol=1e-5)
+    turned = whole(applied(conv, variables, parts(turn * z)))
+    np.testing.assert_allclose(turned, turn * whole(applied(conv, variables, parts(z))), atol=1e-5)
 
 
 def test_kernels_begin_with_uniform_phases_and_hes_variance() -> None:
@@ -69,7 +70,7 @@ def test_normalised_channels_are_circular_and_centred() -> None:
     z = numbers(4, 16, 16, 3)
     z = (z.real + 1j * (0.5 * z.imag + 0.8 * z.real)) * np.array([0.3, 1, 50]) + (3 - 2j)
     norm = ComplexBatchNorm(use_running_average=False)
-    variables = norm.init(jax.random.key(0), parts(z))
+    variables = initialised(norm, parts(z))
     apply = jax.jit(lambda v: norm.apply(v, parts(z), mutable=["batch_stats"]))
     out, moved = apply(variables)
     flat = whole(out).reshape(-1, 3)
@@ -83,14 +84,14 @@ def test_normalised_channels_are_circular_and_centred() -> None:
     np.testing.assert_allclose(stats["mean"], pixels.mean(0), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(stats["var"], pixels.var(0), rtol=1e-3)
     still = ComplexBatchNorm(use_running_average=True)
-    again = still.apply({"params": variables["params"], "batch_stats": stats}, parts(z))
+    again = applied(still, {"params": variables["params"], "batch_stats": stats}, parts(z))
     np.testing.assert_allclose(again, out, atol=2e-3)
 
 
 def test_modrelu_keeps_phases_and_shortens() -> None:
     z = numbers(1, 4, 4, 2)
     variables = {"params": {"offset": jnp.array([-0.5, 0.0])}}
-    out = whole(ModReLU().apply(variables, parts(z)))
+    out = whole(applied(ModReLU(), variables, parts(z)))
     expected = np.maximum(np.abs(z) - np.array([0.5, 0]), 0) * z / np.abs(z)
     np.testing.assert_allclose(out, expected, atol=1e-5)
     slope = jax.grad(lambda x: ModReLU().apply(variables, x).sum())(jnp.zeros((1, 1, 1, 4)))

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from fixtures.networks import drawn, shapes
+from fixtures.networks import applied, drawn, shapes
 
 from jaxseg.models.linknet import LinkNet
 from jaxseg.weights import pretrained
@@ -62,7 +62,9 @@ def test_the_sum_of_two_features_is_never_negative() -> None:
     model = LinkNet(2)
     variables = drawn(shapes(model, bands=3))
     image = np.random.default_rng(0).standard_normal((1, 64, 64, 3)).astype(np.float32)
-    _, state = model.apply(variables, image, train=False, capture_intermediates=True, mutable=True)
+    _, state = applied(
+        model, variables, image, train=False, capture_intermediates=True, mutable=True
+    )
     seen = state["intermediates"]
     features = [seen[f"decoder{i}"]["__call__"][0] for i in (1, 2, 3, 4)]
     features += list(seen["backbone"]["__call__"][0])

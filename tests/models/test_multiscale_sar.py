@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from fixtures.networks import applied, initialised
 
 from jaxseg import config as configs
 from jaxseg import sharding
@@ -64,10 +65,10 @@ def test_the_adjoint_satisfies_its_definition() -> None:
 @pytest.mark.parametrize("bands", [1, 2, 40])
 def test_steps_of_the_untrained_coder_lower_what_they_minimise(bands: int) -> None:
     image = jnp.asarray(np.random.default_rng(0).standard_normal((1, 24, 24, bands)), jnp.float32)
-    variables = Denoiser().init(jax.random.key(0), image)
+    variables = initialised(Denoiser(), image)
     losses = []
     for steps in (1, 3, 9):
-        result, codes = Denoiser(steps=steps).apply(variables, image)
+        result, codes = applied(Denoiser(steps=steps), variables, image)
         losses.append(float(sparse_loss(image, result, codes, sparsity=1.0)))
     assert losses[0] > losses[1] > losses[2]
     assert losses[0] < float((image**2).mean())  # the loss of codes that are all zero
@@ -75,11 +76,11 @@ def test_steps_of_the_untrained_coder_lower_what_they_minimise(bands: int) -> No
 
 def test_the_length_of_the_atoms_does_not_matter() -> None:
     image = jnp.asarray(np.random.default_rng(0).standard_normal((1, 24, 24, 2)), jnp.float32)
-    params = Denoiser().init(jax.random.key(0), image)["params"]
+    params = initialised(Denoiser(), image)["params"]
     longer = params | {"synthesis": 5 * params["synthesis"]}
     for one, other in zip(
-        Denoiser().apply({"params": params}, image),
-        Denoiser().apply({"params": longer}, image),
+        applied(Denoiser(), {"params": params}, image),
+        applied(Denoiser(), {"params": longer}, image),
         strict=True,
     ):
         np.testing.assert_allclose(one, other, atol=1e-5)
@@ -123,7 +124,7 @@ def test_the_sparse_loss_leaves_weighted_and_only_when_asked_for() -> None:
     assert set(variables) == {"params", "batch_stats"}
     evaluate = jax.jit(model.apply, static_argnames=("train", "mutable"))
     logits, sown = evaluate(variables, image, train=False, mutable=("regularizers",))
-    parts = Denoiser(8).apply({"params": variables["params"]["denoiser"]}, image)
+    parts = applied(Denoiser(8), {"params": variables["params"]["denoiser"]}, image)
     (actual,) = sown["regularizers"]["sparse"]
     np.testing.assert_allclose(actual, 0.5 * sparse_loss(image, *parts, 1.0), rtol=1e-5)
     np.testing.assert_allclose(logits, evaluate(variables, image, train=False), atol=1e-5)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from fixtures.networks import shapes
+from fixtures.networks import applied, initialised, shapes
 
 from jaxseg.errors import UserError
 from jaxseg.models.parts.layers import BatchNorm, Conv
@@ -113,8 +113,8 @@ def test_the_pyramid_keeps_its_input_and_adds_means_at_four_scales() -> None:
     norm = functools.partial(BatchNorm, use_running_average=True)
     pyramid = Pyramid(Conv, norm)
     x = np.random.default_rng(0).standard_normal((2, 12, 12, 8)).astype(np.float32)
-    variables = pyramid.init(jax.random.key(0), x)
-    y = np.asarray(pyramid.apply(variables, x))
+    variables = initialised(pyramid, x)
+    y = np.asarray(applied(pyramid, variables, x))
     assert y.shape == (2, 12, 12, 16)
     np.testing.assert_array_equal(y[..., :8], x)
     kernel = variables["params"]["level0"]["kernel"][0, 0]

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures.networks import applied, initialised
 
 from jaxseg.models.parts.layers import Conv
 from jaxseg.models.refined_pspnet import ChannelAttention, RefinedPSPNet
@@ -15,7 +16,7 @@ from jaxseg.models.refined_pspnet import ChannelAttention, RefinedPSPNet
 def test_attention_weighs_channels_by_mean_and_maximum() -> None:
     attention = ChannelAttention(Conv)
     x = np.random.default_rng(0).standard_normal((2, 6, 5, 9)).astype(np.float32)
-    variables = attention.init(jax.random.key(0), x)
+    variables = initialised(attention, x)
     squeeze, excite = (variables["params"][name] for name in ("squeeze", "excite"))
     assert squeeze["kernel"].shape == (1, 1, 9, 8)
 
@@ -25,7 +26,7 @@ def test_attention_weighs_channels_by_mean_and_maximum() -> None:
 
     gate = 2 / (1 + np.exp(-(layers(x.mean((1, 2))) + layers(x.max((1, 2))))))
     np.testing.assert_allclose(
-        attention.apply(variables, x), x * gate[:, None, None], rtol=1e-4, atol=1e-5
+        applied(attention, variables, x), x * gate[:, None, None], rtol=1e-4, atol=1e-5
     )
 
 

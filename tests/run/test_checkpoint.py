@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures import painted
 
 from jaxseg import config as configs
 from jaxseg import sharding
@@ -27,6 +28,13 @@ def run(tiny: Path) -> tuple[Config, TrainState]:
     return config, step.init_state(config, 3, sharding.make_mesh(config.mesh))
 
 
+@pytest.fixture(scope="module")
+def small() -> tuple[Config, TrainState]:
+    """Of one parameter, for tests of what is kept."""
+    config = painted.config()
+    return config, step.init_state(config, 2, sharding.make_mesh(config.mesh))
+
+
 def at(state: TrainState, number: int) -> TrainState:
     return state.replace(step=jnp.asarray(number, jnp.int32))  # type: ignore[attr-defined, no-any-return]
 
@@ -42,8 +50,8 @@ def kept(workdir: Path) -> list[int]:
     return sorted(int(folder.name) for folder in (workdir / "checkpoints").iterdir())
 
 
-def test_the_newest_and_the_best_are_kept(tmp_path: Path, run: tuple[Config, TrainState]) -> None:
-    save(tmp_path, run, {1: 0.5, 2: 0.9, 3: None, 4: 0.1, 5: None, 6: 0.3})
+def test_the_newest_and_the_best_are_kept(tmp_path: Path, small: tuple[Config, TrainState]) -> None:
+    save(tmp_path, small, {1: 0.5, 2: 0.9, 3: None, 4: 0.1, 5: None, 6: 0.3})
     assert kept(tmp_path) == [2, 5, 6]
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.choose("best") == 2
@@ -54,9 +62,9 @@ def test_the_newest_and_the_best_are_kept(tmp_path: Path, run: tuple[Config, Tra
 
 
 def test_a_metric_that_is_no_number_does_not_evict_the_best(
-    tmp_path: Path, run: tuple[Config, TrainState]
+    tmp_path: Path, small: tuple[Config, TrainState]
 ) -> None:
-    save(tmp_path, run, {1: 0.5, 2: float("nan"), 3: 0.4, 4: float("nan"), 5: 0.3})
+    save(tmp_path, small, {1: 0.5, 2: float("nan"), 3: 0.4, 4: float("nan"), 5: 0.3})
     assert kept(tmp_path) == [1, 4, 5]
 
 

@@ -1,6 +1,8 @@
 """A run survives: killed, stopped, damaged or moved to other devices, it ends as it should."""
 
+import contextlib
 import dataclasses
+import io
 import json
 import os
 import shutil
@@ -11,13 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from fixtures import painted
+from fixtures.compiler import IN_A_HURRY
 from fixtures.places import ROOT
 
 from jaxseg import config as configs
@@ -25,6 +28,7 @@ from jaxseg.config import Config
 from jaxseg.datasets.paired import Paired
 from jaxseg.errors import UserError
 from jaxseg.losses.distillation import Distillation
+from jaxseg.optimizer import Optimizer
 from jaxseg.run import checkpoint, completion, training
 from jaxseg.run.evaluator import Evaluator
 from jaxseg.run.logbook import Logbook
@@ -34,7 +38,7 @@ from jaxseg.scenes.sensor import Sensor
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.radiometry import Standardize
 
-ONE_DEVICE = {"XLA_FLAGS": "--xla_backend_optimization_level=0", "JAX_PLATFORMS": "cpu"}
+ONE_DEVICE = {"XLA_FLAGS": IN_A_HURRY, "JAX_PLATFORMS": "cpu"}
 
 
 def start(tiny: Path, workdir: Path, *flags: str) -> subprocess.Popen[str]:
@@ -157,11 +161,15 @@ def test_a_run_continues_on_other_devices(tiny: Path, finished: Path, tmp_path: 
         np.testing.assert_allclose(np.asarray(ours), theirs, rtol=0.05, atol=2e-3)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_with_its_name(tiny: Path, tmp_path: Path) -> None:
-    flags = ["--config.optimizer.learning-rate", "1e30", "--config.optimizer.clip", "None"]
-    config = configs.override(configs.load_config(str(tiny / "config.py")), flags, "test")
-    with pytest.raises(UserError, match=r"is (nan|inf) at step \d+; this state was not saved"):
-        training.train(config, tmp_path / "run")
+def test_a_loss_that_is_not_finite_stops_the_run_with_its_name(
+    small: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optimizer = Optimizer(learning_rate=1e38, schedule="constant", clip=None)
+    kept = Kept()
+    monkeypatch.setattr(training, "Checkpoints", kept)
+    with pytest.raises(UserError, match=r"^loss/ce is (nan|inf) at step [23]; this state was"):
+        training.train(dataclasses.replace(small, optimizer=optimizer), tmp_path / "run")
+    assert kept.saved == {}
 
 
 def test_a_network_of_another_number_of_classes_is_refused(tiny: Path, tmp_path: Path) -> None:
@@ -182,11 +190,15 @@ def test_a_run_starts_from_another_run(tiny: Path, finished: Path, tmp_path: Pat
         np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
 
 
-@pytest.fixture
-def small() -> Config:
+def seven_steps() -> Config:
     """A run of seven steps that compiles in a moment, of one parameter."""
     config = painted.config(num_steps=7, log_every=3, eval_every=4, save_every=5)
     return dataclasses.replace(config, data=dataclasses.replace(config.data, batch_size=8))
+
+
+@pytest.fixture
+def small() -> Config:
+    return seven_steps()
 
 
 class Kept:
@@ -225,32 +237,55 @@ def lines(workdir: Path, kind: str) -> dict[int, dict[str, float]]:
     return {row["step"]: row for row in rows if row["kind"] == kind}
 
 
-def test_a_run_logs_validates_and_saves_at_its_intervals_and_continues_where_it_was(
-    small: Config,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    kept = Kept()
-    monkeypatch.setattr(training, "Checkpoints", kept)
-    final = training.train(small, tmp_path / "run")
-    said = capsys.readouterr().out
-    assert int(final.step) == 7
-    trained, validated = lines(tmp_path / "run", "train"), lines(tmp_path / "run", "validation")
-    assert list(trained) == [3, 6, 7]
+class Trained(NamedTuple):
+    """A run that ended: where, its last state, what it saved and what it printed."""
+
+    workdir: Path
+    final: TrainState
+    kept: Kept
+    said: str
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    workdir, kept = tmp_path_factory.mktemp("trained") / "run", Kept()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(io.StringIO()) as said,
+    ):
+        patch.setattr(training, "Checkpoints", kept)
+        final = training.train(seven_steps(), workdir)
+    return Trained(workdir, final, kept, said.getvalue())
+
+
+def test_a_run_logs_validates_and_saves_at_its_intervals(trained: Trained) -> None:
+    assert int(trained.final.step) == 7
+    assert list(lines(trained.workdir, "train")) == [3, 6, 7]
+    validated = lines(trained.workdir, "validation")
     assert list(validated) == [4, 7]
-    assert {step: miou for step, (_, miou) in kept.saved.items()} == {
-        5: None,
-        7: validated[7]["miou"],
-    }
-    counted = Evaluator(small, training.sharding.make_mesh(small.mesh), "validation")(final)
-    assert validated[7]["miou"] == counted.scores.miou
-    assert validated[7]["kappa"] == counted.scores.kappa
-    (events,) = (tmp_path / "run" / "tensorboard").iterdir()
+    saved = {step: miou for step, (_, miou) in trained.kept.saved.items()}
+    assert saved == {5: None, 7: validated[7]["miou"]}
+
+
+def test_a_run_validates_as_it_is_evaluated(small: Config, trained: Trained) -> None:
+    mesh = training.sharding.make_mesh(small.mesh)
+    counted = Evaluator(small, mesh, "validation")(trained.final)
+    logged = lines(trained.workdir, "validation")[7]
+    assert logged["miou"] == counted.scores.miou
+    assert logged["kappa"] == counted.scores.kappa
+
+
+def test_a_run_logs_numbers_and_pictures(trained: Trained) -> None:
+    logged = lines(trained.workdir, "train")[3]
+    assert {"loss", "loss/ce", "grad_norm", "learning_rate", "miou"} <= logged.keys()
+    assert logged["images_per_second"] > 0
+    (events,) = (trained.workdir / "tensorboard").iterdir()
     assert b"validation/split_1_scene_0__row_0__column_0" in events.read_bytes()
-    assert {"loss", "loss/ce", "grad_norm", "learning_rate", "miou"} <= trained[3].keys()
-    assert trained[3]["images_per_second"] > 0
-    for told in (
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
         "seed = 0",
         "devices    8 x cpu",
         "mesh       data 8, fsdp 1, space 1",
@@ -261,22 +296,42 @@ def test_a_run_logs_validates_and_saves_at_its_intervals_and_continues_where_it_
         "steps      0 to 7",
         "step 3/7",
         "validating ...",
-    ):
-        assert told in said
+    ],
+)
+def test_a_run_says_what_it_does(trained: Trained, line: str) -> None:
+    assert line in trained.said
 
-    # Stopped by a kill after step 5 it goes on with the batches that were to come.
-    monkeypatch.setattr(training, "Checkpoints", Kept(kept.stored, kept.saved[5][0]))
-    again = training.train(small, tmp_path / "run")
-    np.testing.assert_array_equal(again.params["sure"], final.params["sure"])
+
+def test_a_run_that_was_killed_goes_on_with_the_batches_that_were_to_come(
+    small: Config,
+    trained: Trained,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    workdir = tmp_path / "run"
+    shutil.copytree(trained.workdir, workdir)
+    kept = Kept(trained.kept.stored, trained.kept.saved[5][0])
+    monkeypatch.setattr(training, "Checkpoints", kept)
+    again = training.train(small, workdir)
+    np.testing.assert_array_equal(again.params["sure"], trained.final.params["sure"])
     assert int(again.step) == 7
     said = capsys.readouterr().out
     assert "Skipped: checkpoint 6 cannot be read." in said
     assert "weights    continued from the newest checkpoint" in said
     assert "steps      5 to 7" in said
-    assert list(lines(tmp_path / "run", "train")) == [3, 6, 7]
+    assert list(lines(workdir, "train")) == [3, 6, 7]
 
-    # A finished one does nothing more; another config does not begin.
-    monkeypatch.setattr(training, "Checkpoints", Kept(kept.stored, kept.saved[7][0]))
+
+def test_a_complete_run_does_nothing_more_and_no_other_config_continues_it(
+    small: Config,
+    trained: Trained,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kept = Kept(trained.kept.stored, trained.kept.saved[7][0])
+    monkeypatch.setattr(training, "Checkpoints", kept)
     assert int(training.train(small, tmp_path / "run").step) == 7
     assert "is complete: 7 of 7 steps" in " ".join(capsys.readouterr().out.split())
     with pytest.raises(UserError, match=r"another config.*\n  seed: 0 -> 1\n.*another --workdir"):
@@ -476,7 +531,9 @@ def test_a_teacher_is_a_finished_run_of_the_same_classes_that_sees_what_it_saw(
         source = dataclasses.replace(Paired(PAINTED, PAINTED), **changes)
         return dataclasses.replace(config, data=dataclasses.replace(data, source=source))
 
-    with pytest.raises(UserError, match=r"first has the classes land, water, ice; this run has l"):
+    with pytest.raises(
+        UserError, match=r"first has the classes land, water, ice; this run has l"
+    ):
         training._teacher(of(source=painted.Painted(classes=("land", "ice", "water"))), ())
 
     class Decibel(painted.Painted):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures.networks import applied, initialised
 
 from jaxseg.models.parts.attention import ScSE, SqueezeExcite
 from jaxseg.models.parts.layers import Conv
@@ -19,7 +20,7 @@ def features() -> jax.Array:
 
 def variables_of(module: Any, features: jax.Array) -> Any:
     """Initial ones, with biases that are not zero."""
-    variables = module.init(jax.random.key(1), features)
+    variables = initialised(module, features)
     return jax.tree.map(lambda leaf: leaf + 0.3 * jnp.cos(jnp.arange(leaf.shape[-1])), variables)
 
 
@@ -39,7 +40,7 @@ def test_channels_are_weighed_by_the_images_means(features: jax.Array) -> None:
     module = SqueezeExcite(Conv)
     variables = variables_of(module, features)
     expected = by_channel(variables["params"], np.asarray(features))
-    np.testing.assert_allclose(module.apply(variables, features), expected, atol=1e-5)
+    np.testing.assert_allclose(applied(module, variables, features), expected, atol=1e-5)
 
 
 def test_concurrent_gates_are_a_sum_of_both(features: jax.Array) -> None:
@@ -49,13 +50,13 @@ def test_concurrent_gates_are_a_sum_of_both(features: jax.Array) -> None:
     spatial = params["spatial"]
     by_pixel = x * sigmoid(x @ np.asarray(spatial["kernel"])[0, 0] + np.asarray(spatial["bias"]))
     expected = by_channel(params["channel"], x) + by_pixel
-    np.testing.assert_allclose(module.apply(variables, features), expected, atol=1e-5)
+    np.testing.assert_allclose(applied(module, variables, features), expected, atol=1e-5)
 
 
 def test_gates_without_weights_let_half_pass_each(features: jax.Array) -> None:
     module = ScSE(Conv)
-    variables = jax.tree.map(jnp.zeros_like, module.init(jax.random.key(1), features))
-    np.testing.assert_allclose(module.apply(variables, features), features, atol=1e-6)
+    variables = jax.tree.map(jnp.zeros_like, initialised(module, features))
+    np.testing.assert_allclose(applied(module, variables, features), features, atol=1e-6)
 
 
 def test_the_channel_gate_knows_no_place_and_the_spatial_one_nothing_else(
@@ -65,15 +66,16 @@ def test_the_channel_gate_knows_no_place_and_the_spatial_one_nothing_else(
     variables = variables_of(both, features)
     of_channel = {"params": variables["params"]["channel"]}
     shuffled = features[:, ::-1, jnp.array([3, 0, 4, 1, 2])]
-    out, moved = (both.apply(variables, x) for x in (features, shuffled))
+    out, moved = (applied(both, variables, x) for x in (features, shuffled))
     chex.assert_trees_all_close(moved, out[:, ::-1, jnp.array([3, 0, 4, 1, 2])], atol=1e-5)
     # Another pixel changes this one only through the channel gate.
     other = features.at[:, 0, 0].add(1)
     before, after = (
-        (both.apply(variables, x) - channel.apply(of_channel, x))[:, 1:] for x in (features, other)
+        (applied(both, variables, x) - applied(channel, of_channel, x))[:, 1:]
+        for x in (features, other)
     )
     chex.assert_trees_all_close(before, after, atol=1e-5)
-    change = channel.apply(of_channel, other) - channel.apply(of_channel, features)
+    change = applied(channel, of_channel, other) - applied(channel, of_channel, features)
     assert np.abs(change[:, 1:]).max() > 1e-4
 
 
@@ -84,6 +86,6 @@ def test_the_layer_between_is_reduced_but_never_empty(
     channels: int, reduction: int, inside: int
 ) -> None:
     module = SqueezeExcite(Conv, reduction)
-    variables = module.init(jax.random.key(0), jnp.ones((1, 2, 2, channels)))
+    variables = initialised(module, jnp.ones((1, 2, 2, channels)))
     chex.assert_shape(variables["params"]["squeeze"]["kernel"], (1, 1, channels, inside))
     chex.assert_shape(variables["params"]["excite"]["kernel"], (1, 1, inside, channels))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures.networks import applied, initialised
 
 from jaxseg.models.parts.aux_head import AuxHead
 from jaxseg.models.parts.convolution import conv2d
@@ -23,7 +24,7 @@ def features() -> np.ndarray:
 
 
 def variables_of(head: AuxHead, features: np.ndarray) -> Any:
-    variables = head.init(jax.random.key(0), features, train=False)
+    variables = initialised(head, features, train=False)
     return jax.tree.map(lambda leaf: leaf + 0.1 * jnp.cos(jnp.arange(leaf.shape[-1])), variables)
 
 
@@ -37,7 +38,7 @@ def test_its_logits_are_those_of_its_layers(features: np.ndarray) -> None:
     x = (x - stats["mean"]) / np.sqrt(stats["var"] + 1e-5) * params["norm"]["scale"]
     x = np.maximum(x + params["norm"]["bias"], 0)
     expected = x @ params["head"]["kernel"][0, 0] + params["head"]["bias"]
-    found = head.apply(variables, features, train=False)
+    found = applied(head, variables, features, train=False)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -57,7 +58,7 @@ def test_training_drops_a_tenth_of_values_or_of_channels(
         return result
 
     with nn.intercept_methods(note):
-        head.apply(variables, wide, train=True, rngs={"dropout": jax.random.key(1)})
+        applied(head, variables, wide, train=True, rngs={"dropout": jax.random.key(1)})
     before, after = seen["before"], seen["after"]
     lost, kept = (after == 0) & (before > 0), after > 0
     assert lost.sum() / (before > 0).sum() == pytest.approx(0.1, abs=0.04)

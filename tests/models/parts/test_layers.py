@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures.networks import applied, initialised
 
 from jaxseg.models.parts import layers
 from jaxseg.models.parts.convolution import conv2d, conv_transpose2d
@@ -20,9 +21,9 @@ def image() -> np.ndarray:
 
 def made(module: Any, image: np.ndarray) -> tuple[Any, Any]:
     """Parameters, biases not zero, and the answer."""
-    params = module.init(jax.random.key(0), image)["params"]
+    params = initialised(module, image)["params"]
     params = jax.tree.map(lambda p: p + 0.1 * jnp.cos(jnp.arange(p.shape[-1])), params)
-    return params, module.apply({"params": params}, image)
+    return params, applied(module, {"params": params}, image)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,33 @@
+"""The notebooks of `examples/` run from their first to their last cell."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from fixtures.places import ROOT
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_and_shows_what_it_says(path: Path, tmp_path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells)  # kept without its outputs
+    client = NotebookClient(
+        notebook,
+        timeout=500,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
+    )
+    client.execute()
+    outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
+    said = "".join(o["text"] for o in outputs if o["output_type"] == "stream")
+    right = float(said.rpartition("% of the pixels are right")[0].split()[-1])
+    assert right > 80
+    assert any("image/png" in o.get("data", {}) for o in outputs)
+
+
+def test_there_is_a_notebook() -> None:
+    assert NOTEBOOKS
