@@ -71,6 +71,7 @@ def sensor(
     nodata: float | None,
     added: int | None,
     reading: Reading,
+    flag: str = FLAG,
 ) -> Sensor:
     """The sensor of the images, by the header of the first file and the user's fields.
 
@@ -83,6 +84,7 @@ def sensor(
         nodata: Given by the user.
         added: Given by the user, which implies that these are Sentinel-2 values.
         reading: Conversion of the values.
+        flag: What the command line calls these fields.
 
     Raises:
         UserError: Unit and conversion contradict each other, or the header cannot be read.
@@ -99,7 +101,7 @@ def sensor(
         before, _, after = reading.convert.partition("-to-")
         if unit not in ("", before):
             raise UserError(
-                f"{FLAG}.convert {reading.convert} is for values of {before}; {FLAG}.unit says "
+                f"{flag}.convert {reading.convert} is for values of {before}; {flag}.unit says "
                 f"{unit}."
             )
         unit, scale, offset = ("power" if after == "power" else "decibel"), None, 0.0
@@ -116,13 +118,16 @@ def sensor(
     )
 
 
-def added(header: raster.Header, names: Sequence[str], told: int | None) -> tuple[int, ...]:
+def added(
+    header: raster.Header, names: Sequence[str], told: int | None, *, flag: str = FLAG
+) -> tuple[int, ...]:
     """What Sentinel-2's processing baseline added to each band that is read.
 
     Args:
         header: Header of the file.
         names: Names of the bands; nothing is added to those that do not measure reflectance.
         told: Given by the user; None = by the file.
+        flag: What the command line calls these fields.
 
     Raises:
         ScaleError: The file's data type cannot hold the offset, or leaves open whether it does.
@@ -137,12 +142,12 @@ def added(header: raster.Header, names: Sequence[str], told: int | None) -> tupl
             raise ScaleError(
                 f"{header.path} is Sentinel-2 of processing baseline {found:05.2f}, which adds "
                 f"{extra} to whole numbers, but it holds {header.dtype}. State what these values "
-                f"are: {FLAG}.added 0 for reflectance (0..1), {FLAG}.added {extra} for the "
+                f"are: {flag}.added 0 for reflectance (0..1), {flag}.added {extra} for the "
                 "product's own numbers."
             )
     if header.dtype.kind in "iu" and extra > (largest := np.iinfo(header.dtype.name).max):
         raise ScaleError(
-            f"{FLAG}.added {extra}: {header.path} holds {header.dtype}, up to {largest}, so "
+            f"{flag}.added {extra}: {header.path} holds {header.dtype}, up to {largest}, so "
             "nothing was added to its values. Give 0."
         )
     return tuple(extra if sentinel2.is_spectral(name) else 0 for name in names)

@@ -1,0 +1,172 @@
+"""Maps as files: blocks that are written one by one, and the Cloud Optimised GeoTIFF made of them.
+
+A COG cannot be written window by window: its overviews stand before its pixels. So every finished
+block is a file of its own, which also is the record that it is finished; in the end GDAL reads them
+as one virtual raster and writes the map in one pass.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from xml.sax.saxutils import escape, quoteattr
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+
+from jaxseg.errors import UserError
+from jaxseg.scenes.scene import Window
+
+BLOCK = 512
+"""Rows and columns of the tiles within the files, as the COG driver has them."""
+
+_GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "float32": "Float32"}
+
+
+class MapBand(NamedTuple):
+    """One band of a map.
+
+    Attributes:
+        description: Its name.
+        scale: What a number is multiplied by to give the quantity.
+        unit: Of the quantity; empty = none.
+    """
+
+    description: str
+    scale: float = 1.0
+    unit: str = ""
+
+
+class MapFacts(NamedTuple):
+    """What a map is, beside its numbers.
+
+    Attributes:
+        height: Rows.
+        width: Columns.
+        dtype: Type of the numbers: uint8, uint16 or float32.
+        bands: One or more.
+        nodata: The number of pixels without data.
+        crs: Coordinate reference system, or None.
+        transform: (column, row) -> (x, y).
+        colors: RGB colour of each class in a map of classes; empty = the numbers are not classes.
+        tags: What the file says of itself.
+    """
+
+    height: int
+    width: int
+    dtype: str
+    bands: tuple[MapBand, ...]
+    nodata: float
+    crs: CRS | None
+    transform: Affine
+    colors: tuple[tuple[int, int, int], ...]
+    tags: Mapping[str, str]
+
+
+def write_block(path: Path, array: NDArray[np.generic]) -> None:
+    """Writes (h, w, B) so that the file is there whole or not at all.
+
+    Raises:
+        UserError: The disk is full, or the folder cannot be written to.
+    """
+    height, width, bands = array.shape
+    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    form = {
+        **{"driver": "GTiff", "height": height, "width": width, "count": bands},
+        **{"dtype": str(array.dtype), "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK},
+        **{"compress": "zstd", "zstd_level": 1, "interleave": "band"},
+    }
+    try:
+        with rasterio.open(aside, "w", **form) as file:
+            file.write(np.moveaxis(array, -1, 0))
+        os.replace(aside, path)  # noqa: PTH105
+    except (RasterioError, OSError) as error:
+        aside.unlink(missing_ok=True)
+        raise UserError(f"Cannot write {path}: {error}. {_room(path.parent)}") from error
+
+
+def assemble(blocks: Sequence[tuple[Path, Window]], facts: MapFacts, path: Path) -> None:
+    """Makes one Cloud Optimised GeoTIFF of all blocks; it is there whole or not at all.
+
+    Overviews of classes hold the most frequent class, those of quantities their mean.
+
+    Args:
+        blocks: The files, and where each of them lies in the map.
+        facts: Of the map.
+        path: The map. What is there is replaced.
+
+    Raises:
+        UserError: A block cannot be read, or the map cannot be written.
+    """
+    virtual = blocks[0][0].parent / f"{path.stem}.vrt"
+    virtual.write_text(_virtual_raster(blocks, facts), encoding="utf-8")
+    aside = blocks[0][0].parent / f"{path.stem}.{os.getpid()}.tif"
+    form = {
+        **{"driver": "COG", "BLOCKSIZE": BLOCK, "COMPRESS": "DEFLATE", "PREDICTOR": "YES"},
+        **{"OVERVIEW_RESAMPLING": "MODE" if facts.colors else "AVERAGE", "BIGTIFF": "IF_SAFER"},
+    }
+    try:
+        with rasterio.Env(GDAL_CACHEMAX=128), rasterio.open(virtual) as file:
+            rasterio.shutil.copy(file, aside, **form)
+        os.replace(aside, path)  # noqa: PTH105
+    except (RasterioError, OSError) as error:
+        raise UserError(f"Cannot write {path}: {error}. {_room(path.parent)}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _room(folder: Path) -> str:
+    """How much room is left where something could not be written."""
+    try:
+        state = os.statvfs(folder)
+    except OSError:
+        return f"Is the folder {folder} there, and may it be written to?"
+    free = state.f_bavail * state.f_frsize / 2**20
+    return f"{free:.0f} MiB are free in {folder}."
+
+
+def _virtual_raster(blocks: Sequence[tuple[Path, Window]], facts: MapFacts) -> str:
+    """GDAL's XML of one raster that lies in many files."""
+    kind = _GDAL_TYPES[facts.dtype]
+    lines = [f'<VRTDataset rasterXSize="{facts.width}" rasterYSize="{facts.height}">']
+    if facts.crs is not None:
+        lines.append(f"<SRS>{escape(facts.crs.to_wkt())}</SRS>")
+    if facts.crs is not None or facts.transform != Affine.identity():
+        numbers = ", ".join(f"{number!r}" for number in facts.transform.to_gdal())
+        lines.append(f"<GeoTransform>{numbers}</GeoTransform>")
+    lines.append("<Metadata>")
+    lines += [
+        f"<MDI key={quoteattr(key)}>{escape(value)}</MDI>" for key, value in facts.tags.items()
+    ]
+    lines.append("</Metadata>")
+    for number, band in enumerate(facts.bands, start=1):
+        lines.append(f'<VRTRasterBand dataType="{kind}" band="{number}">')
+        lines.append(f"<Description>{escape(band.description)}</Description>")
+        lines.append(f"<NoDataValue>{facts.nodata:g}</NoDataValue>")
+        if band.unit:
+            lines.append(f"<UnitType>{escape(band.unit)}</UnitType>")
+        if band.scale != 1:
+            lines.append(f"<Offset>0</Offset><Scale>{band.scale!r}</Scale>")
+        if facts.colors and facts.dtype == "uint8":
+            lines.append("<ColorInterp>Palette</ColorInterp><ColorTable>")
+            lines += [f'<Entry c1="{r}" c2="{g}" c3="{b}" c4="255"/>' for r, g, b in facts.colors]
+            lines.append("</ColorTable>")
+        for path, (y, x, height, width) in blocks:
+            size = f'xSize="{width}" ySize="{height}"'
+            lines.append(
+                "<SimpleSource>"
+                f'<SourceFilename relativeToVRT="1">{escape(path.name)}</SourceFilename>'
+                f"<SourceBand>{number}</SourceBand>"
+                f'<SourceProperties RasterXSize="{width}" RasterYSize="{height}" '
+                f'DataType="{kind}" BlockXSize="{BLOCK}" BlockYSize="{BLOCK}"/>'
+                f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="{x}" yOff="{y}" {size}/>'
+                "</SimpleSource>"
+            )
+        lines.append("</VRTRasterBand>")
+    lines.append("</VRTDataset>")
+    return "\n".join(lines)

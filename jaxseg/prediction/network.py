@@ -1,0 +1,100 @@
+"""The networks as one compiled function: a batch of tiles in, weighted class probabilities out."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from numpy.typing import NDArray
+
+from jaxseg import sharding
+from jaxseg.errors import UserError
+from jaxseg.prediction.tiling import Grid
+from jaxseg.run.loaded import Run
+from jaxseg.transforms.transform import preprocess
+
+Augmentation = Literal["none", "flips", "dihedral"]
+"""Which symmetries of a tile are averaged: one, four or eight."""
+
+_SYMMETRIES: dict[str, tuple[tuple[int, bool], ...]] = {
+    "none": ((0, False),),
+    "flips": ((0, False), (2, False), (0, True), (2, True)),
+    "dihedral": tuple((turns, mirrored) for mirrored in (False, True) for turns in range(4)),
+}
+"""Quarter turns, and whether the tile is mirrored before."""
+
+
+class TileNetwork:
+    """Averages the calibrated probabilities of one network or several over symmetries of a tile."""
+
+    def __init__(
+        self, runs: Sequence[Run], mesh: Mesh, grid: Grid, *, augmentation: Augmentation = "none"
+    ) -> None:
+        """Places the variables on all devices; compiles nothing yet.
+
+        Args:
+            runs: Of the same bands and classes.
+            mesh: Where tiles are computed: batches over `data` and `fsdp`, rows over `space`.
+            grid: Of the tiles.
+            augmentation: Which symmetries are averaged.
+
+        Raises:
+            UserError: The runs do not fit each other, or the mesh does not cut the tiles evenly.
+        """
+        for run in runs[1:]:
+            if (run.classes, run.sensor.bands) != (runs[0].classes, runs[0].sensor.bands):
+                raise UserError(
+                    f"Runs of the classes {', '.join(runs[0].classes)} and "
+                    f"{', '.join(run.classes)}: an ensemble needs runs of the same classes and "
+                    "bands, in the same order."
+                )
+        sharding.check_batch(mesh, mesh.shape["data"] * mesh.shape["fsdp"], grid.size)
+        self._mesh, self._grid, self._runs = mesh, grid, tuple(runs)
+        self._symmetries = _SYMMETRIES[augmentation]
+        place = sharding.replicated(mesh)
+        self._variables = jax.device_put([run.variables for run in runs], place)
+        batch = sharding.batch_sharding(mesh)
+        self._answer: Callable[..., jax.Array] = jax.jit(
+            self._probabilities, in_shardings=(place, batch, batch)
+        )
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self._runs[0].classes)
+
+    def __call__(self, image: NDArray[np.generic], valid: NDArray[np.bool_]) -> jax.Array:
+        """(B, K, core, core) float32: probability of each class times the weight of the pixel.
+
+        Returns at once; the devices compute while the caller goes on.
+
+        Args:
+            image: (B, size, size, C) raw values.
+            valid: (B, size, size), False where there are no data.
+        """
+        return self._answer(self._variables, image, valid)
+
+    def _probabilities(self, variables: Any, image: jax.Array, valid: jax.Array) -> jax.Array:  # noqa: ANN401
+        total: Any = 0
+        for run, of_run in zip(self._runs, variables, strict=True):
+            ready = preprocess(image, valid, run.config.preprocess)
+            for turns, mirrored in self._symmetries:
+                total += self._once(run, of_run, ready, turns, mirrored)
+        margin, core = self._grid.margin, self._grid.core
+        total = total[:, margin : margin + core, margin : margin + core]
+        along = jnp.asarray(self._grid.weights())
+        weight = along[:, None] * along / (len(self._runs) * len(self._symmetries))
+        return jnp.moveaxis(total * weight[..., None], -1, 1)
+
+    def _once(
+        self, run: Run, variables: Any, image: jax.Array, turns: int, mirrored: bool  # noqa: ANN401
+    ) -> jax.Array:
+        turn = functools.partial(jnp.rot90, axes=(1, 2))
+        seen = turn(image[:, :, ::-1] if mirrored else image, turns)
+        logits: Any = run.config.model.apply(variables, seen, train=False)
+        logits = turn(logits, -turns)
+        logits = logits[:, :, ::-1] if mirrored else logits
+        return jax.nn.softmax(logits / jnp.float32(run.temperature), axis=-1)

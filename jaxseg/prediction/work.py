@@ -1,0 +1,130 @@
+"""What is to be done and what is done: blocks of the map, each of which is a file when finished.
+
+    map.tif.part/job.json               what is being made, so that nothing else continues it
+                 classes_0003_0001.tif  a block: its row and column of blocks; whole, or not there
+    map.tif                             appears at the end, when every block is there
+
+No process keeps a list of its own: a block is finished if its files are there. So a killed process
+loses the blocks it was working at and nothing else, and any number of processes that divide the
+blocks by arithmetic need no lock.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxseg.errors import UserError
+from jaxseg.files.maps import BLOCK, write_block
+from jaxseg.scenes.scene import Window
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How a window of a scene is cut into blocks.
+
+    Attributes:
+        window: What is mapped, in pixels of the scene.
+        columns: Columns of a block, a multiple of `BLOCK`; rows are `BLOCK`.
+    """
+
+    window: Window
+    columns: int
+
+    @property
+    def down(self) -> int:
+        """Blocks one below the other."""
+        return -(-self.window.height // BLOCK)
+
+    @property
+    def across(self) -> int:
+        """Blocks side by side."""
+        return -(-self.window.width // self.columns)
+
+    def place(self, row: int, column: int) -> Window:
+        """Where a block lies in the map."""
+        y, x = row * BLOCK, column * self.columns
+        return Window(
+            y, x, min(BLOCK, self.window.height - y), min(self.columns, self.window.width - x)
+        )
+
+    def share(self, part: int, parts: int) -> list[tuple[int, int]]:
+        """The blocks (row, column) of one of several processes: neighbours, one below the other."""
+        every = [(row, column) for column in range(self.across) for row in range(self.down)]
+        first, last = (len(every) * number // parts for number in (part, part + 1))
+        return every[first:last]
+
+
+class Work:
+    """The folder of a map that is being made."""
+
+    def __init__(self, out: Path, plan: Plan, layers: tuple[str, ...], job: Mapping[str, object]) -> None:
+        """Begins, or continues what is there.
+
+        Args:
+            out: The map.
+            plan: Its blocks.
+            layers: Names of what is made of every block.
+            job: All that decides the numbers in the map.
+
+        Raises:
+            UserError: The folder cannot be made, or what is there was begun as another job.
+        """
+        self.folder = out.with_name(f"{out.name}.part")
+        self.plan, self.layers = plan, layers
+        text = json.dumps(job, indent=1, sort_keys=True)
+        record = self.folder / "job.json"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not record.exists():
+                aside = record.with_name(f"job.{os.getpid()}.tmp")
+                aside.write_text(text, encoding="utf-8")
+                os.replace(aside, record)  # noqa: PTH105
+            begun = record.read_text(encoding="utf-8")
+        except OSError as error:
+            raise UserError(
+                f"Cannot write to {self.folder}: {error.strerror}. Give a map in a folder that can "
+                "be written to."
+            ) from error
+        if begun != text:
+            old, new = json.loads(begun), json.loads(text)
+            changed = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
+            raise UserError(
+                f"{self.folder} holds a map that was begun with other settings "
+                f"({', '.join(changed)}). Give those to continue it, or --overwrite to begin again."
+            )
+
+    def path(self, layer: str, row: int, column: int) -> Path:
+        """The file of a layer of a block."""
+        return self.folder / f"{layer}_{row:05}_{column:05}.tif"
+
+    def done(self, row: int, column: int) -> bool:
+        """Whether a block is finished."""
+        return all(self.path(layer, row, column).exists() for layer in self.layers)
+
+    def missing(self) -> list[tuple[int, int]]:
+        """The blocks that are not finished."""
+        return [block for block in self.plan.share(0, 1) if not self.done(*block)]
+
+    def write(self, row: int, column: int, layers: Mapping[str, NDArray[np.generic]]) -> None:
+        """Finishes a block.
+
+        Raises:
+            UserError: It cannot be written.
+        """
+        for layer, array in layers.items():
+            write_block(self.path(layer, row, column), array)
+
+    def blocks(self, layer: str) -> list[tuple[Path, Window]]:
+        """The files of a layer, and where each of them lies in the map."""
+        every = self.plan.share(0, 1)
+        return [(self.path(layer, *block), self.plan.place(*block)) for block in every]
+
+    def remove(self) -> None:
+        """Removes the folder, the map being made."""
+        shutil.rmtree(self.folder, ignore_errors=True)
