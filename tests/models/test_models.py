@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures.compiler import AS_USERS_ROUND
 from fixtures.networks import drawn, shapes
 from jax import Array
 
@@ -316,7 +317,9 @@ def test_computing_blocks_anew_changes_no_gradient(name: str) -> None:
                 nn.log_softmax(logits) * jnp.cos(jnp.arange(logits.size)).reshape(logits.shape)
             ).sum()
 
-        return jax.jit(jax.grad(loss))(variables["params"])
+        # A value recomputed with other rounding may pass a ReLU or a pooling on the other side.
+        compiled = jax.jit(jax.grad(loss), compiler_options=AS_USERS_ROUND)
+        return compiled(variables["params"])
 
     kept, anew = gradients(small(name)), gradients(small(name, remat=True))
     norm = math.sqrt(sum(float((leaf**2).sum()) for leaf in jax.tree.leaves(kept)))

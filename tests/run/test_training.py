@@ -531,9 +531,7 @@ def test_a_teacher_is_a_finished_run_of_the_same_classes_that_sees_what_it_saw(
         source = dataclasses.replace(Paired(PAINTED, PAINTED), **changes)
         return dataclasses.replace(config, data=dataclasses.replace(data, source=source))
 
-    with pytest.raises(
-        UserError, match=r"first has the classes land, water, ice; this run has l"
-    ):
+    with pytest.raises(UserError, match=r"first has the classes land, water, ice; this run has l"):
         training._teacher(of(source=painted.Painted(classes=("land", "ice", "water"))), ())
 
     class Decibel(painted.Painted):
