@@ -11,29 +11,22 @@ import inspect
 import math
 import pkgutil
 import re
-from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import Array
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from jaxseg import config as configs
 from jaxseg import models, shipped_configs
-from jaxseg.cli.receptive_field import receptive_field
 from jaxseg.console import track
 from jaxseg.datasets.landscape.source import Landscape
 from jaxseg.errors import UserError
-
-Call = Callable[..., object]
-Context = nn.module.InterceptorContext
-Row = tuple[str, str, tuple[int, ...], int]
-"""Path, class, output shape and number of own parameters of one module."""
+from jaxseg.models.receptive_field import receptive_field
+from jaxseg.models.structure import layers, stride_of, traced
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +85,8 @@ def network(name: str) -> type[nn.Module]:
 def card(kind: type[nn.Module], *, bands: int, classes: int, size: int) -> Card:
     """The catalogue's line for one network with its default arguments."""
     model = kind(num_classes=classes)
-    variables, rows = _traced(model, bands, 512)
-    stride = _stride(rows)
+    variables, rows = traced(model, bands, 512)
+    stride = stride_of(rows)
     image = jax.ShapeDtypeStruct((1, size, size, bands), jnp.float32)
     work = jax.jit(functools.partial(model.apply, train=False)).lower(variables, image)
     return Card(
@@ -105,55 +98,6 @@ def card(kind: type[nn.Module], *, bands: int, classes: int, size: int) -> Card:
         paper=_paper(kind),
         config=_configs().get(kind, "-"),
     )
-
-
-def output_stride(model: nn.Module) -> int:
-    """Ratio of the image's size to that of the coarsest features with more than 8 rows."""
-    return _stride(layers(model, bands=3, size=512))
-
-
-def _stride(rows: list[Row]) -> int:
-    heights = [shape[1] for _, _, shape, _ in rows if len(shape) == 4 and shape[1] > 8]
-    # Unpadded convolutions lose some rows, so the ratio is rounded to a power of two.
-    return int(2 ** round(math.log2(max(heights) / min(heights))))
-
-
-def layers(model: nn.Module, *, bands: int, size: int) -> list[Row]:
-    """Path, class, output shape and number of parameters of every module, in order of execution.
-
-    A module comes before its submodules, and its parameters do not include theirs. The shape is ()
-    if the output is more than one array.
-    """
-    return _traced(model, bands, size)[1]
-
-
-def _traced(model: nn.Module, bands: int, size: int) -> tuple[dict[str, Any], list[Row]]:
-    """Shapes of the variables, and the layers."""
-    modules: dict[tuple[str, ...], tuple[str, tuple[int, ...]]] = {}
-
-    def note(
-        call: Call, args: tuple[object, ...], kwargs: dict[str, object], context: Context
-    ) -> object:
-        module = context.module
-        if context.method_name != "__call__":
-            return call(*args, **kwargs)
-        modules[module.path] = (type(module).__name__, ())  # before its submodules
-        result = call(*args, **kwargs)
-        shape = result.shape if isinstance(result, Array) else ()
-        modules[module.path] = (type(module).__name__, shape)
-        return result
-
-    image = jax.ShapeDtypeStruct((1, size, size, bands), jnp.float32)
-    with nn.intercept_methods(note):
-        variables: dict[str, Any] = jax.eval_shape(
-            functools.partial(model.init, jax.random.key(0), train=False), image
-        )
-    rows = []
-    for path, (kind, shape) in modules.items():
-        own: Any = functools.reduce(lambda tree, key: tree.get(key, {}), path, variables["params"])
-        count = sum(math.prod(p.shape) for p in own.values() if not isinstance(p, Mapping))
-        rows.append(("/".join(path), kind, shape, count))
-    return variables, rows
 
 
 def print_catalogue(

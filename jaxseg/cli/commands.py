@@ -16,6 +16,7 @@ import tyro
 from rich.console import Console
 
 from jaxseg import config as configs
+from jaxseg import sharding
 from jaxseg.cli import border_pictures, catalogue, polsar_pictures
 from jaxseg.cli.flags import (
     BorderFlags,
@@ -24,6 +25,7 @@ from jaxseg.cli.flags import (
     ExportFlags,
     ModelsFlags,
     PolsarFlags,
+    PredictFlags,
     TrainFlags,
     evaluate_flags,
 )
@@ -34,8 +36,12 @@ from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import report
 from jaxseg.losses import class_counts
 from jaxseg.metrics.measure import measures_of
+from jaxseg.prediction import predict as mapping
+from jaxseg.prediction.predict import Settings, Share
 from jaxseg.run import checkpoint, training
+from jaxseg.run.loaded import load_run
 from jaxseg.run.step import inference_variables
+from jaxseg.scenes.scene import Window
 from jaxseg.sharding import MeshShape
 from jaxseg.weights import pretrained
 from jaxseg.weights.state_dict import write_state_dict
@@ -102,6 +108,35 @@ def evaluate(arguments: list[str] | None = None) -> None:
             title = f"{flags.run}, {flags.split} split" + (f" of {data}" if data else "")
             report.show(found, console, title=title)
             say(console, f"Tables and pictures: {folder}")
+
+
+def predict(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg predict`."""
+    with _Mistakes():
+        flags = tyro.cli(PredictFlags, args=arguments, prog="jaxseg predict")
+        if len(flags.files) < 2:
+            raise UserError("Give the files of a scene and, last, the map: scene.tif map.tif.")
+        _start(distributed=False)
+        settings = Settings(
+            layers=flags.layers,
+            image=flags.image,
+            window=None if flags.window is None else Window(*flags.window),
+            bounds=flags.bounds,
+            tile=flags.tile,
+            overlap=flags.overlap,
+            batch=flags.batch,
+            augmentation=flags.tta,
+            share=Share.parse(flags.shard),
+            overwrite=flags.overwrite,
+            check=flags.check,
+        )
+        *paths, out = flags.files
+        code = _code(flags.code)
+        say(make_console(), f"jaxseg: {flags.run}, {', '.join(paths)} -> {out}")
+        runs = [load_run(run, flags.step, code=code) for run in (flags.run, *flags.ensemble)]
+        mesh = sharding.make_mesh(flags.mesh)
+        for file in mapping.predict(runs, paths, Path(out), settings, mesh=mesh):
+            say(make_console(), f"written    {file}")
 
 
 def export(arguments: list[str] | None = None) -> None:

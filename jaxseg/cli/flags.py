@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxseg.metrics.measure import Measure, measures
+from jaxseg.prediction.image import Image
+from jaxseg.prediction.layers import Layer
+from jaxseg.prediction.network import Augmentation
 from jaxseg.sharding import MeshShape
 
 
@@ -81,6 +84,52 @@ def evaluate_flags() -> type[EvaluateFlags]:
         frozen=True,
         namespace={"__doc__": EvaluateFlags.__doc__},
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictFlags:
+    """Map a scene: jaxseg predict runs/unet scene.tif map.tif.
+
+    Several files of one grid make one scene: jaxseg predict RUN vv.tif vh.tif map.tif. Started
+    again after an interruption, the same command continues where it stopped.
+
+    Attributes:
+        run: The workdir of the training.
+        files: The files of the scene, and last the map to be written (.tif).
+        layers: What is written; all but classes in files beside the map, map_confidence.tif.
+        step: best, latest, or the step of a checkpoint.
+        ensemble: Further runs, whose probabilities are averaged with those of the first.
+        tta: Symmetries of a tile that are averaged: none, four flips, or eight of the square.
+        window: First row, first column, rows and columns of the part that is mapped.
+        bounds: The same in coordinates of the scene: west, south, east, north.
+        tile: Rows and columns of a tile; chosen by the network if 0.
+        overlap: Pixels that two tiles share; the network's receptive field if left out.
+        batch: Tiles that each device computes at a time.
+        image: How the files are read; what is left out is read as the run's source reads it.
+        check: Whether the scene is compared with the images of the training.
+        shard: Part of the work of this process, such as 3/16; the last one writes the map.
+        overwrite: Whether to replace a map that exists.
+        mesh: Devices along each axis.
+        code: Files (.py) or packages that define classes of the run from outside of jaxseg.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    files: Annotated[tuple[str, ...], tyro.conf.Positional]
+    layers: tuple[Layer, ...] = ("classes",)
+    step: str = "best"
+    ensemble: tuple[Path, ...] = ()
+    tta: Augmentation = "none"
+    window: tuple[int, int, int, int] | None = None
+    bounds: tuple[float, float, float, float] | None = None
+    tile: int = 0
+    overlap: int | None = None
+    batch: int = 1
+    image: Image = dataclasses.field(default_factory=Image)
+    check: bool = True
+    shard: str = "1/1"
+    overwrite: bool = False
+    mesh: MeshShape = MeshShape()
+    code: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

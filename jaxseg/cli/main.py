@@ -6,6 +6,7 @@ from importlib.metadata import version
 COMMANDS = {
     "train": ("train --config CONFIG.py|NAME ...", "train a network"),
     "evaluate": ("evaluate RUN ...", "measure a run: tables, pictures, intervals"),
+    "predict": ("predict RUN SCENE.tif MAP.tif ...", "map a scene of any size"),
     "export": ("export RUN FILE.safetensors", "write a run's weights for PyTorch"),
     "configs": ("configs [NAME] [--copy FILE.py]", "list the shipped configs, or copy one"),
     "models": ("models [NAME] ...", "list the networks, or the layers of one"),

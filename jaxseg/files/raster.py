@@ -36,6 +36,11 @@ _GDAL = {
     "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
     # Opening one of a million files must not list their folder; side-car files are still found.
     "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
+    # A server that does not answer is an error, not a program that hangs; in seconds.
+    "GDAL_HTTP_CONNECTTIMEOUT": "20",
+    "GDAL_HTTP_TIMEOUT": "120",
+    "GDAL_HTTP_MAX_RETRY": "3",
+    "GDAL_HTTP_RETRY_DELAY": "1",
 }
 
 # Single-look data of many radars are pairs of 16-bit integers, a type that NumPy lacks.
@@ -224,8 +229,7 @@ def _lent(path: str) -> Iterator[rasterio.DatasetReader]:
     """The open file, for one thread alone; GDAL's errors become errors that a user understands."""
     with rasterio.Env(**_GDAL):
         try:
-            status = os.stat(path)  # noqa: PTH116  (a Path costs more than the call)
-            key = (path, status.st_mtime_ns, status.st_size)
+            key = _key(path)
             file = _POOL.take(key) or rasterio.open(path)
             yield file
         except FileNotFoundError:
@@ -240,6 +244,14 @@ def _lent(path: str) -> Iterator[rasterio.DatasetReader]:
                 "again or remove it."
             ) from error
         _POOL.give_back(key, file)
+
+
+def _key(path: str) -> "_Key":
+    """What tells apart two states of a file; GDAL alone knows what is not a local file."""
+    if path.startswith("/vsi") or "://" in path:
+        return path, 0, 0
+    status = os.stat(path)  # noqa: PTH116  (a Path costs more than the call)
+    return path, status.st_mtime_ns, status.st_size
 
 
 _Key = tuple[str, int, int]

@@ -119,8 +119,8 @@ class Scene:
 
     def padded(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
         """The same of a window that may reach beyond the scene, which is reflected there."""
-        rows = _reflected(window.y, window.height, self.height)
-        columns = _reflected(window.x, window.width, self.width)
+        rows = reflected(window.y, window.height, self.height)
+        columns = reflected(window.x, window.width, self.width)
         top, left = int(rows.min()), int(columns.min())
         inside = Window(top, left, int(rows.max()) - top + 1, int(columns.max()) - left + 1)
         image, valid = self.read(inside)
@@ -176,8 +176,11 @@ def open_scene(paths: Sequence[str], source: Source, trained: Sensor, image: Ima
     reading = Reading(fields.convert or "", 1.0 if fields.multiply is None else fields.multiply)
     parts = []
     for file, header in enumerate(headers):
-        own = [(place, name) for place, name in zip(chosen, names, strict=True)
-               if places[place][0] == file]
+        own = [
+            (place, name)
+            for place, name in zip(chosen, names, strict=True)
+            if places[place][0] == file
+        ]
         if not own:
             continue
         numbers = tuple(places[place][1] for place, _ in own)
@@ -269,7 +272,7 @@ def _chosen(
     return [place for place in range(count) if not opaque[place]]
 
 
-def _reflected(start: int, length: int, limit: int) -> NDArray[np.int64]:
+def reflected(start: int, length: int, limit: int) -> NDArray[np.int64]:
     """Places of `start` to `start + length - 1` in a row of `limit` pixels that is mirrored."""
     places = np.arange(start, start + length)
     if limit == 1:

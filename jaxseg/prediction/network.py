@@ -52,7 +52,7 @@ class TileNetwork:
                     "bands, in the same order."
                 )
         sharding.check_batch(mesh, mesh.shape["data"] * mesh.shape["fsdp"], grid.size)
-        self._mesh, self._grid, self._runs = mesh, grid, tuple(runs)
+        self.grid, self._runs = grid, tuple(runs)
         self._symmetries = _SYMMETRIES[augmentation]
         place = sharding.replicated(mesh)
         self._variables = jax.device_put([run.variables for run in runs], place)
@@ -83,14 +83,19 @@ class TileNetwork:
             ready = preprocess(image, valid, run.config.preprocess)
             for turns, mirrored in self._symmetries:
                 total += self._once(run, of_run, ready, turns, mirrored)
-        margin, core = self._grid.margin, self._grid.core
+        margin, core = self.grid.margin, self.grid.core
         total = total[:, margin : margin + core, margin : margin + core]
-        along = jnp.asarray(self._grid.weights())
+        along = jnp.asarray(self.grid.weights())
         weight = along[:, None] * along / (len(self._runs) * len(self._symmetries))
         return jnp.moveaxis(total * weight[..., None], -1, 1)
 
     def _once(
-        self, run: Run, variables: Any, image: jax.Array, turns: int, mirrored: bool  # noqa: ANN401
+        self,
+        run: Run,
+        variables: Any,  # noqa: ANN401
+        image: jax.Array,
+        turns: int,
+        mirrored: bool,
     ) -> jax.Array:
         turn = functools.partial(jnp.rot90, axes=(1, 2))
         seen = turn(image[:, :, ::-1] if mirrored else image, turns)

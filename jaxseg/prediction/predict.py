@@ -10,10 +10,10 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
+import math
 import os
-import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,14 +23,17 @@ from jax.sharding import Mesh
 from numpy.typing import NDArray
 
 from jaxseg import sharding
-from jaxseg.console import clock, make_console, progress_bar, say
+from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.files.maps import BLOCK, MapFacts, assemble
+from jaxseg.models.receptive_field import receptive_field
+from jaxseg.models.structure import output_stride
 from jaxseg.prediction import layers as drawing
-from jaxseg.prediction.blending import Rows
 from jaxseg.prediction.image import Image, Scene, check_sensor, open_scene
 from jaxseg.prediction.layers import Layer
+from jaxseg.prediction.meter import Meter
 from jaxseg.prediction.network import Augmentation, TileNetwork
+from jaxseg.prediction.sweep import Swept, sweep
 from jaxseg.prediction.tiling import Grid, grid_for
 from jaxseg.prediction.work import Plan, Work
 from jaxseg.run.loaded import Run
@@ -39,11 +42,8 @@ from jaxseg.scenes.scene import Window
 SUMS = 256 * 2**20
 """Bytes of probabilities that are added up at a time; wider scenes are cut into panels."""
 
-AHEAD = 2
-"""Rows of tiles that are read ahead."""
-
-READERS = 4
-"""Threads that read; several because most of reading is decompression."""
+WAITING = 2
+"""Blocks that wait to be written; more would only take memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +65,19 @@ class Share:
                 "such as 3/16."
             )
 
+    @classmethod
+    def parse(cls, text: str) -> "Share":
+        """Reads `3/16`.
+
+        Raises:
+            UserError: It is something else.
+        """
+        try:
+            number, count = map(int, text.split("/"))
+        except ValueError:
+            raise UserError(f"--shard {text}: give a part of the work such as 3/16.") from None
+        return cls(number, count)
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -74,6 +87,7 @@ class Settings:
         layers: What is written.
         image: How the scene's files are read.
         window: Part of the scene: first row, first column, rows, columns; None = all.
+        bounds: The same in the scene's coordinates: west, south, east, north.
         tile: Rows and columns of a tile; 0 = by the network.
         overlap: Pixels that two tiles share; None = by the network's receptive field.
         batch: Tiles that a device computes at a time.
@@ -84,8 +98,9 @@ class Settings:
     """
 
     layers: tuple[Layer, ...] = ("classes",)
-    image: Image = Image()
+    image: Image = dataclasses.field(default_factory=Image)
     window: Window | None = None
+    bounds: tuple[float, float, float, float] | None = None
     tile: int = 0
     overlap: int | None = None
     batch: int = 1
@@ -101,7 +116,6 @@ def predict(
     out: Path,
     settings: Settings = Settings(),
     *,
-    sees: tuple[int | None, int],
     mesh: Mesh | None = None,
 ) -> list[Path]:
     """Makes the map of one scene, or this process's part of it.
@@ -111,7 +125,6 @@ def predict(
         paths: Files of the scene.
         out: The map; other layers are written beside it, map_confidence.tif and so on.
         settings: How.
-        sees: Receptive field (None = the whole image) and output stride of the network.
         mesh: Devices; None = all.
 
     Returns:
@@ -128,11 +141,13 @@ def predict(
     scene = open_scene(paths, runs[0].config.data.source, runs[0].sensor, settings.image)
     if settings.check:
         check_sensor(scene, runs[0].sensor, settings.image)
-    window = _inside(settings.window, scene)
+    window = _window(settings, scene)
     data = runs[0].config.data
+    say(console, f"scene      {scene.height} x {scene.width} pixels, {', '.join(scene.paths)}")
+    field, stride = _reach(runs)
     grid, exact = grid_for(
-        receptive_field=sees[0],
-        stride=sees[1],
+        receptive_field=field,
+        stride=stride,
         crop=data.evaluation_crop or data.crop,
         tile=settings.tile,
         overlap=settings.overlap,
@@ -141,19 +156,31 @@ def predict(
     columns = SUMS // (4 * network.classes * grid.core) // BLOCK * BLOCK
     plan = Plan(window, max(BLOCK, min(columns, -(-window.width // BLOCK) * BLOCK)))
     job = _job(runs, scene, settings, grid, plan)
-    work = Work(out, plan, settings.layers, job)
+    work = Work(out, plan, settings.layers, job, again=settings.overwrite)
     share = settings.share
     todo = [b for b in plan.share(share.number - 1, share.count) if not work.done(*b)]
-    say(console, f"scene      {scene.height} x {scene.width} pixels, {', '.join(scene.paths)}")
-    say(console, f"tiles      {_told(grid, exact, sees[0])}")
-    _compute(network, scene, work, todo, grid, settings.batch * _width(mesh))
+    say(console, f"tiles      {_told(grid, exact, field)}")
+    _compute(network, scene, work, todo, settings.batch * _width(mesh))
     if left := work.missing():
-        say(console, f"{len(left)} of {plan.down * plan.across} blocks are still missing in {work.folder}.")
+        say(
+            console,
+            f"{len(left)} of {plan.down * plan.across} blocks are still missing in {work.folder}.",
+        )
         return []
     for layer, file in files.items():
         assemble(work.blocks(layer), _facts(layer, runs, scene, window, job), file)
     work.remove()
     return list(files.values())
+
+
+def _reach(runs: Sequence[Run]) -> tuple[int | None, int]:
+    """Receptive field and output stride of all networks together."""
+    strides = [output_stride(run.config.model) for run in runs]
+    fields = [
+        receptive_field(run.config.model, stride) for run, stride in zip(runs, strides, strict=True)
+    ]
+    known = [field for field in fields if field is not None]
+    return (max(known) if len(known) == len(fields) else None), math.lcm(*strides)
 
 
 def _width(mesh: Mesh) -> int:
@@ -175,29 +202,58 @@ def _file(out: Path, layer: Layer) -> Path:
     return out if layer == "classes" else out.with_name(f"{out.stem}_{layer}{out.suffix}")
 
 
-def _check_out(files: Sequence[Path] | object, *, overwrite: bool) -> None:
-    for file in files:  # type: ignore[attr-defined]
+def _check_out(files: Iterable[Path], *, overwrite: bool) -> None:
+    for file in files:
         if file.suffix.lower() not in (".tif", ".tiff"):
             raise UserError(f"{file}: a map is a GeoTIFF; give a name that ends in .tif.")
         if not file.parent.is_dir():
-            raise UserError(f"{file}: there is no folder {file.parent}. Make it, or correct the name.")
+            raise UserError(
+                f"{file}: there is no folder {file.parent}. Make it, or correct the name."
+            )
         if file.exists() and not overwrite:
             raise UserError(f"{file} exists. Give another name, or --overwrite to replace it.")
 
 
-def _inside(window: Window | None, scene: Scene) -> Window:
-    whole = Window(0, 0, scene.height, scene.width)
+def _window(settings: Settings, scene: Scene) -> Window:
+    """The part of the scene that is asked for.
+
+    Raises:
+        UserError: It is not inside the scene.
+    """
+    window = settings.window
+    if settings.bounds is not None:
+        if window is not None:
+            raise UserError("--window and --bounds name two parts of the scene: give one of them.")
+        window = _of_bounds(settings.bounds, scene)
     if window is None:
-        return whole
+        return Window(0, 0, scene.height, scene.width)
     bottom, right = window.y + window.height, window.x + window.width
     small = min(window.height, window.width) < 1
     if small or min(window.y, window.x) < 0 or bottom > scene.height or right > scene.width:
         raise UserError(
-            f"--window {' '.join(map(str, window))}: rows {window.y} to {bottom - 1} and columns "
-            f"{window.x} to {right - 1} are not a part of the scene of {scene.height} x "
-            f"{scene.width} pixels. Give first row, first column, rows and columns."
+            f"--window {' '.join(map(str, window))}: first row, first column, rows and columns of "
+            f"a part of the scene, which has {scene.height} x {scene.width} pixels."
         )
     return window
+
+
+def _of_bounds(bounds: tuple[float, float, float, float], scene: Scene) -> Window:
+    """All pixels of the scene that lie at least in part within west, south, east, north.
+
+    Raises:
+        UserError: There are none.
+    """
+    west, south, east, north = bounds
+    corners = [~scene.header.transform * (x, y) for x in (west, east) for y in (south, north)]
+    columns, rows = ([corner[axis] for corner in corners] for axis in (0, 1))
+    left, right = max(0, math.floor(min(columns))), min(scene.width, math.ceil(max(columns)))
+    top, bottom = max(0, math.floor(min(rows))), min(scene.height, math.ceil(max(rows)))
+    if not (west < east and south < north and left < right and top < bottom):
+        raise UserError(
+            f"--bounds {' '.join(f'{number:g}' for number in bounds)}: west, south, east and north "
+            f"in {scene.header.crs or 'pixels'} hold no pixel of the scene."
+        )
+    return Window(top, left, bottom - top, right - left)
 
 
 def _job(
@@ -262,44 +318,32 @@ def _facts(
     )
 
 
-@dataclasses.dataclass
-class _Strip:
-    """A row of tiles of one panel, as it is read.
-
-    Attributes:
-        row: Number of the row of tiles.
-        image: (size, width, C).
-        valid: (size, width).
-    """
-
-    row: int
-    image: NDArray[np.generic]
-    valid: NDArray[np.bool_]
-
-
 def _compute(
-    network: TileNetwork,
-    scene: Scene,
-    work: Work,
-    todo: list[tuple[int, int]],
-    grid: Grid,
-    batch: int,
+    network: TileNetwork, scene: Scene, work: Work, todo: list[tuple[int, int]], batch: int
 ) -> None:
-    """Computes and writes the blocks; consecutive ones of a panel share their rows of tiles."""
-    pixels = sum(np.prod(work.plan.place(*block)[2:]) for block in todo)
-    with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(1) as writer, Meter(int(pixels)) as meter:
-        written: deque[Future[None]] = deque()
-        for column, rows in _runs_of_blocks(todo):
-            for row, drawn in _panel(network, scene, work, column, rows, grid, batch, readers):
+    """Computes and writes blocks; neighbours, one below the other, share their rows of tiles."""
+    pixels = sum(_area(work.plan.place(*block)) for block in todo)
+    written: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(1) as writer, Meter(pixels) as meter:
+        for column, rows in _columns(todo):
+            first, last = (work.plan.place(row, column) for row in (rows[0], rows[-1]))
+            y, x = work.plan.window.y + first.y, work.plan.window.x + first.x
+            window = Window(y, x, last.y + last.height - first.y, first.width)
+            swept = sweep(network, scene, window, batch)
+            for row, drawn in _blocks(swept, work, column, rows):
                 written.append(writer.submit(work.write, row, column, drawn))
-                while len(written) > 2:
+                while len(written) > WAITING:
                     written.popleft().result()
-                meter.add(int(np.prod(work.plan.place(row, column)[2:])))
+                meter.add(_area(work.plan.place(row, column)))
         for future in written:
             future.result()
 
 
-def _runs_of_blocks(todo: list[tuple[int, int]]) -> Iterator[tuple[int, list[int]]]:
+def _area(window: Window) -> int:
+    return window.height * window.width
+
+
+def _columns(todo: list[tuple[int, int]]) -> Iterator[tuple[int, list[int]]]:
     """Blocks of one column one below the other."""
     rows: list[int] = []
     for number, (row, column) in enumerate(todo):
@@ -310,172 +354,22 @@ def _runs_of_blocks(todo: list[tuple[int, int]]) -> Iterator[tuple[int, list[int
             rows = []
 
 
-def _panel(
-    network: TileNetwork,
-    scene: Scene,
-    work: Work,
-    column: int,
-    rows: list[int],
-    grid: Grid,
-    batch: int,
-    readers: ThreadPoolExecutor,
-) -> Iterator[tuple[int, dict[str, NDArray[np.generic]]]]:
-    """The blocks of some rows of one column of blocks, from the top."""
-    window = work.plan.window
-    first_place, last_place = work.plan.place(rows[0], column), work.plan.place(rows[-1], column)
-    top, bottom = window.y + first_place.y, window.y + last_place.y + last_place.height
-    left, width = window.x + first_place.x, first_place.width
-    tile_rows = grid.touching(top, bottom)
-    tile_columns = grid.touching(left, left + width)
-    sums = Rows(grid, network.classes, left, width)
-    pending = {
-        layer: np.empty((BLOCK, width, len(drawing.numbers(layer, ("",) * network.classes).bands)))
-        for layer in ()
-    }
-    del pending
-    blocks = _Blocks(work, rows, column, top, bottom, width, network.classes)
-    strips = _read_ahead(scene, grid, tile_rows, tile_columns, readers)
-    for strip in strips:
-        inside = _valid_rows(scene, strip, grid, left, width, tile_columns)
-        for tile_column, weighted in _tiles(network, strip, grid, tile_columns, batch):
-            sums.add(tile_column, weighted)
-        yield from blocks.add(grid.core_start(strip.row), sums.finished(), inside)
-
-
-class _Blocks:
-    """Gathers finished rows to blocks."""
-
-    def __init__(
-        self, work: Work, rows: list[int], column: int, top: int, bottom: int, width: int, classes: int
-    ) -> None:
-        self._work, self._rows, self._column = work, list(rows), column
-        self._top, self._bottom = top, bottom
-        self._parts: dict[str, list[NDArray[np.generic]]] = {layer: [] for layer in work.layers}
-        self._held = 0
-
-    def add(
-        self, first: int, sums: NDArray[np.float32], valid: NDArray[np.bool_]
-    ) -> Iterator[tuple[int, dict[str, NDArray[np.generic]]]]:
-        """Rows of the scene from `first` on; yields blocks that are complete."""
-        begin, end = max(first, self._top), min(first + sums.shape[1], self._bottom)
+def _blocks(
+    swept: Iterator[Swept], work: Work, column: int, rows: list[int]
+) -> Iterator[tuple[int, dict[Layer, NDArray[np.generic]]]]:
+    """The layers of each block, gathered from rows of the scene."""
+    parts: dict[Layer, list[NDArray[np.generic]]] = {layer: [] for layer in work.layers}
+    waiting, held = list(rows), 0
+    for piece in swept:
+        begin, end = 0, len(piece.valid)
         while begin < end:
-            height = self._work.plan.place(self._rows[0], self._column).height
-            take = min(end - begin, height - self._held)
-            rows = slice(begin - first, begin - first + take)
-            for layer, parts in self._parts.items():
-                parts.append(drawing.drawn(layer, sums[:, rows], valid[rows]))  # type: ignore[arg-type]
-            self._held += take
-            begin += take
-            if self._held == height:
-                yield (
-                    self._rows.pop(0),
-                    {layer: np.concatenate(parts) for layer, parts in self._parts.items()},
-                )
-                self._parts = {layer: [] for layer in self._parts}
-                self._held = 0
-
-
-def _read_ahead(
-    scene: Scene, grid: Grid, rows: range, columns: range, readers: ThreadPoolExecutor
-) -> Iterator[_Strip]:
-    """Rows of tiles in their order, the next ones being read."""
-    left = grid.start(columns[0])
-    width = grid.start(columns[-1]) + grid.size - left
-    cuts = np.linspace(0, width, min(READERS, -(-width // BLOCK)) + 1).astype(int)
-
-    def begin(row: int) -> list[Future[tuple[NDArray[np.generic], NDArray[np.bool_]]]]:
-        return [
-            readers.submit(
-                scene.padded, Window(grid.start(row), left + int(a), grid.size, int(b - a))
-            )
-            for a, b in zip(cuts[:-1], cuts[1:], strict=True)
-        ]
-
-    ahead = deque((row, begin(row)) for row in rows[:AHEAD])
-    for row in rows[AHEAD:] or ():
-        yield _strip(*ahead.popleft())
-        ahead.append((row, begin(row)))
-    while ahead:
-        yield _strip(*ahead.popleft())
-
-
-def _strip(
-    row: int, parts: list[Future[tuple[NDArray[np.generic], NDArray[np.bool_]]]]
-) -> _Strip:
-    images, valid = zip(*(part.result() for part in parts), strict=True)
-    return _Strip(row, np.concatenate(images, 1), np.concatenate(valid, 1))
-
-
-def _valid_rows(
-    scene: Scene, strip: _Strip, grid: Grid, left: int, width: int, columns: range
-) -> NDArray[np.bool_]:
-    """(step, width) where the rows that the strip finishes have data."""
-    first = left - grid.start(columns[0])
-    return strip.valid[grid.margin : grid.margin + grid.step, first : first + width]
-
-
-def _tiles(
-    network: TileNetwork, strip: _Strip, grid: Grid, columns: range, batch: int
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Weighted probabilities of each tile of a row; tiles without data are left out."""
-    left = grid.start(columns[0])
-    core = slice(grid.margin, grid.margin + grid.core)
-    places = {}
-    for column in columns:
-        start = grid.start(column) - left
-        if strip.valid[core, start + grid.margin : start + grid.margin + grid.core].any():
-            places[column] = slice(start, start + grid.size)
-    numbers = list(places)
-    running: deque[tuple[list[int], jax.Array]] = deque()
-    for first in range(0, len(numbers), batch):
-        chosen = numbers[first : first + batch]
-        filled = [places[number] for number in (chosen + chosen[-1:] * batch)[:batch]]
-        image = np.stack([strip.image[:, place] for place in filled])
-        valid = np.stack([strip.valid[:, place] for place in filled])
-        running.append((chosen, network(image, valid)))
-        if len(running) > 1:
-            yield from _fetched(*running.popleft())
-    while running:
-        yield from _fetched(*running.popleft())
-
-
-def _fetched(numbers: list[int], answer: jax.Array) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    yield from zip(numbers, np.asarray(answer), strict=False)
-
-
-class Meter:
-    """Shows megapixels, their rate and the time that is left."""
-
-    def __init__(self, pixels: int) -> None:
-        """Starts at once.
-
-        Args:
-            pixels: To be mapped.
-        """
-        self._pixels, self._done = pixels, 0
-        self._console = make_console()
-        self._bar = progress_bar(self._console)
-        self._began = self._told = time.monotonic()
-
-    def __enter__(self) -> "Meter":
-        """Shows the bar."""
-        self._bar.start()
-        self._task = self._bar.add_task("mapping", total=self._pixels // 10**6, note="compiling")
-        if self._bar.disable:
-            say(self._console, f"mapping {self._pixels / 1e6:.1f} megapixels ...")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Takes it away."""
-        self._bar.stop()
-
-    def add(self, pixels: int) -> None:
-        """Pixels that are done."""
-        self._done += pixels
-        now = time.monotonic()
-        rate = self._done / (now - self._began)
-        note = f"{rate / 1e6:.2f} Mpx/s  ETA {clock((self._pixels - self._done) / rate)}"
-        self._bar.update(self._task, completed=self._done // 10**6, note=note)
-        if self._bar.disable and now - self._told > 10:
-            self._told = now
-            say(self._console, f"mapping {self._done / 1e6:.1f}/{self._pixels / 1e6:.1f} Mpx  {note}")
+            height = work.plan.place(waiting[0], column).height
+            taken = slice(begin, min(end, begin + height - held))
+            for layer in parts:
+                pixels = drawing.drawn(layer, piece.probabilities[:, taken], piece.valid[taken])
+                parts[layer].append(pixels)
+            held += taken.stop - begin
+            begin = taken.stop
+            if held == height:
+                yield waiting.pop(0), {name: np.concatenate(part) for name, part in parts.items()}
+                parts, held = {layer: [] for layer in work.layers}, 0

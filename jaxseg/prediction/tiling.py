@@ -1,8 +1,8 @@
-"""Where tiles lie: a grid anchored at the scene's first pixel, whatever part of it is asked for.
+r"""Where tiles lie: a grid anchored at the scene's first pixel, whatever part of it is asked for.
 
                margin   ramp        whole        ramp   margin
-    tile k     |......|///////|==============|\\\\\\\|......|
-    tile k+1                         |......|///////|==============|\\\\\\\|......|
+    tile k     |......|///////|==============|\\\\\\\\|......|
+    tile k+1                         |......|///////|==============|\\\\\\\\|......|
                                      |<-- step -->
 
 The outer `margin` of a tile sees less of the scene than the network needs and has weight 0. Over
@@ -82,7 +82,12 @@ class Grid:
 
 
 def grid_for(
-    *, receptive_field: int | None, stride: int, crop: int, tile: int = 0, overlap: int | None = None
+    *,
+    receptive_field: int | None,
+    stride: int,
+    crop: int,
+    tile: int = 0,
+    overlap: int | None = None,
 ) -> tuple[Grid, bool]:
     """The grid for a network, and whether its tiles equal the whole scene in one pass.
 
@@ -104,7 +109,7 @@ def grid_for(
     shared = size // 4 if overlap is None else overlap
     if sees is not None and shared >= 2 * sees:
         ramp = down(shared - 2 * sees, stride)
-        return Grid(size, sees, min(ramp, down((size - 2 * sees) // 2, stride))), True
+        return Grid(size, sees, ramp), True
     margin = down(shared // 4, stride)
     return Grid(size, margin, down(shared - 2 * margin, stride)), False
 

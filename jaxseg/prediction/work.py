@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from jaxseg.errors import UserError
 from jaxseg.files.maps import BLOCK, write_block
+from jaxseg.prediction.layers import Layer
 from jaxseg.scenes.scene import Window
 
 
@@ -63,7 +64,15 @@ class Plan:
 class Work:
     """The folder of a map that is being made."""
 
-    def __init__(self, out: Path, plan: Plan, layers: tuple[str, ...], job: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        out: Path,
+        plan: Plan,
+        layers: tuple[Layer, ...],
+        job: Mapping[str, object],
+        *,
+        again: bool = False,
+    ) -> None:
         """Begins, or continues what is there.
 
         Args:
@@ -71,6 +80,7 @@ class Work:
             plan: Its blocks.
             layers: Names of what is made of every block.
             job: All that decides the numbers in the map.
+            again: Whether what was begun as another job is thrown away.
 
         Raises:
             UserError: The folder cannot be made, or what is there was begun as another job.
@@ -80,7 +90,9 @@ class Work:
         text = json.dumps(job, indent=1, sort_keys=True)
         record = self.folder / "job.json"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            if again and record.exists() and record.read_text(encoding="utf-8") != text:
+                self.remove()
+            self.folder.mkdir(exist_ok=True)
             if not record.exists():
                 aside = record.with_name(f"job.{os.getpid()}.tmp")
                 aside.write_text(text, encoding="utf-8")
@@ -111,7 +123,7 @@ class Work:
         """The blocks that are not finished."""
         return [block for block in self.plan.share(0, 1) if not self.done(*block)]
 
-    def write(self, row: int, column: int, layers: Mapping[str, NDArray[np.generic]]) -> None:
+    def write(self, row: int, column: int, layers: Mapping[Layer, NDArray[np.generic]]) -> None:
         """Finishes a block.
 
         Raises:

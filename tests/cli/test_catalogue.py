@@ -9,6 +9,7 @@ from jaxseg.cli import main as cli
 from jaxseg.cli.catalogue import Card
 from jaxseg.console import make_console
 from jaxseg.errors import UserError
+from jaxseg.models import structure
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.refined_pspnet import RefinedPSPNet
 from jaxseg.models.two_networks import TwoNetworks
@@ -115,9 +116,9 @@ def test_a_config_on_the_embedded_dataset_stands_for_the_network() -> None:
 
 
 def test_strides_are_those_of_the_coarsest_features() -> None:
-    assert catalogue.output_stride(UNet(2)) == 16
-    assert catalogue.output_stride(DeepLabV3(2)) == 8
-    assert catalogue.output_stride(DeepLabV3(2, output_stride=16)) == 16
+    assert structure.output_stride(UNet(2)) == 16
+    assert structure.output_stride(DeepLabV3(2)) == 8
+    assert structure.output_stride(DeepLabV3(2, output_stride=16)) == 16
 
 
 def test_the_work_of_a_unet_is_that_of_its_multiplications() -> None:
@@ -133,11 +134,11 @@ def test_the_work_of_a_unet_is_that_of_its_multiplications() -> None:
 
 
 def test_layers_say_path_shape_and_own_parameters() -> None:
-    rows = catalogue.layers(UNet(2, features=4), bands=3, size=32)
+    rows = structure.layers(UNet(2, features=4), bands=3, size=32)
     assert rows[0] == ("", "UNet", (1, 32, 32, 2), 0)
     assert ("encoder2", "DoubleConv", (1, 16, 16, 8), 0) in rows
     assert ("encoder2/conv1", "Conv", (1, 16, 16, 8), 9 * 4 * 8) in rows
-    whole = catalogue.layers(UNet(1), bands=3, size=32)
+    whole = structure.layers(UNet(1), bands=3, size=32)
     assert sum(count for *_, count in whole) == 7_763_041
 
 

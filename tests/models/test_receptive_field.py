@@ -3,9 +3,9 @@
 import flax.linen as nn
 from jax import Array
 
-from jaxseg.cli.receptive_field import receptive_field
 from jaxseg.models.parts.layers import BatchNorm, Conv, ConvTranspose, SeparableConv
 from jaxseg.models.parts.resampling import max_pool3x3
+from jaxseg.models.receptive_field import receptive_field
 from jaxseg.models.resc_net import ReSCNet
 from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet

@@ -45,7 +45,7 @@ def receptive_field(model: nn.Module, stride: int) -> int | None:
     rows = SIGHT_ROWS // 2 + np.arange(stride)
     with nn.intercept_methods(_positive):
         numbers, pixels = (_by_gradient if stride == 1 else _by_light)(model, rows)
-    if {0, SIGHT_ROWS - 1} & set(pixels.tolist()):
+    if not len(pixels) or {0, SIGHT_ROWS - 1} & set(pixels.tolist()):
         return None
     distance, place = rows[numbers] - pixels, (pixels if stride > 1 else numbers) % stride
     return max(int(np.ptp(distance[place == p])) + 1 for p in np.unique(place))
@@ -62,7 +62,8 @@ def _by_gradient(model: nn.Module, rows: Places) -> tuple[Places, Places]:
     def see(images: Array) -> Array:
         return (_logits(model, images) * wanted).sum()
 
-    images = np.ones((len(rows), SIGHT_ROWS, 1, 1), np.float32)
+    # Not 1, where the gradients of simple formulas vanish.
+    images = np.full((len(rows), SIGHT_ROWS, 1, 1), 1.37, np.float32)
     gradient = jax.jit(jax.grad(see), compiler_options=QUICK_TO_COMPILE)(images)
     numbers, pixels = np.nonzero(np.asarray(gradient)[..., 0, 0])
     return numbers, pixels

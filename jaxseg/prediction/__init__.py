@@ -1,0 +1,7 @@
+"""A run and a scene in, a georeferenced map out."""
+
+from jaxseg.prediction.image import Image
+from jaxseg.prediction.predict import Settings, Share
+from jaxseg.prediction.tiling import Grid
+
+__all__ = ["Grid", "Image", "Settings", "Share"]
