@@ -49,6 +49,7 @@ NOT_RUN = {
     "benchmarks/": "takes minutes to hours",
     "--distributed": "needs several processes; test_training has them",
     "--config.mesh.": "needs several devices; test_step has them",
+    "jaxseg predict": "needs a scene; tests/prediction makes some",
     "--help": "is run wherever commands are read",
     "configs/deeplab.py": "test_shipped_configs trains it",
     "configs/multiscale_sar.py": "likewise",
