@@ -57,7 +57,7 @@ def drawn(
     """
     if layer == "classes":
         stored = numbers(layer, ("",) * len(probabilities))
-        found = most_probable(probabilities).astype(stored.dtype)
+        found: NDArray[np.generic] = most_probable(probabilities).astype(stored.dtype)
         found[~valid] = stored.nodata
         return found[..., None]
     if layer == "probabilities":
@@ -72,7 +72,7 @@ def drawn(
         ranked = np.partition(probabilities, -2, axis=0) if len(probabilities) > 1 else None
         first = probabilities[0] if ranked is None else ranked[-1] - ranked[-2]
         quantity = first[..., None]
-    steps = np.rint(np.clip(quantity, 0, 1) * np.float32(STEPS)).astype(np.uint8)
+    steps: NDArray[np.uint8] = np.rint(np.clip(quantity, 0, 1) * np.float32(STEPS)).astype(np.uint8)
     steps[~valid] = NODATA
     return steps
 

@@ -284,7 +284,7 @@ def _digest(run: Run) -> str:
     """Of the weights."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(run.variables):
-        digest.update(np.ascontiguousarray(np.asarray(leaf)))
+        digest.update(np.asarray(leaf).tobytes())
     return digest.hexdigest()[:16]
 
 
