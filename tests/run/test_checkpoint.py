@@ -99,20 +99,20 @@ def test_a_directory_without_content_is_skipped(
 
 
 def test_a_checkpoint_with_damaged_metrics_is_put_aside(
-    tmp_path: Path, run: tuple[Config, TrainState]
+    tmp_path: Path, small: tuple[Config, TrainState]
 ) -> None:
-    save(tmp_path, run, {1: 0.5, 2: 0.9})
+    save(tmp_path, small, {1: 0.5, 2: 0.9})
     (tmp_path / "checkpoints/2/metrics/metrics").write_text("")
     with pytest.raises(UserError, match=r"2/metrics/metrics cannot be read.*Start the training"):
         Checkpoints(tmp_path)
-    abstract = step.abstract_state(run[0], 3, sharding.make_mesh(MeshShape()))
-    with Checkpoints(tmp_path, keep=2, repair=True) as checkpoints:
+    abstract = step.abstract_state(small[0], 2, sharding.make_mesh(MeshShape()))
+    with Checkpoints(tmp_path, keep=2, repair=True, code=(painted,)) as checkpoints:
         state, skipped = checkpoints.restore_newest(abstract)
         assert state is not None
         assert int(state.step) == 1
         assert "checkpoint 2 is put aside" in skipped[0]
-        checkpoints.save(at(run[1], 2), run[0], 0.7)
-    assert reopen(tmp_path, MeshShape())[1].step == 2
+        checkpoints.save(at(small[1], 2), small[0], 0.7)
+    assert reopen(tmp_path, MeshShape(), code=(painted,))[1].step == 2
 
 
 def test_a_run_that_comes_back_to_a_damaged_checkpoint_saves_it_anew(

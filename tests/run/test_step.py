@@ -122,13 +122,12 @@ def reference(
 @pytest.mark.parametrize(
     "shape",
     [
-        MeshShape(data=8),
-        MeshShape(data=1, fsdp=8),
-        MeshShape(data=2, space=4),
-        MeshShape(data=1, fsdp=4, space=2),
-        MeshShape(2, 2, 2),
+        pytest.param(MeshShape(data=8), marks=pytest.mark.slow, id="data"),
+        pytest.param(MeshShape(data=1, fsdp=8), marks=pytest.mark.slow, id="fsdp"),
+        pytest.param(MeshShape(data=2, space=4), marks=pytest.mark.slow, id="space"),
+        pytest.param(MeshShape(data=1, fsdp=4, space=2), marks=pytest.mark.slow, id="fsdp, space"),
+        pytest.param(MeshShape(2, 2, 2), id="all"),
     ],
-    ids=["data", "fsdp", "space", "fsdp and space", "all"],
 )
 def test_ten_steps_on_eight_devices_equal_one_device(
     reference: tuple[Config, list[float], Any], batches: list[Sample], shape: MeshShape

@@ -135,11 +135,13 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
     assert "9 to 12" in output
 
 
+@pytest.mark.slow
 def test_a_finished_run_says_so(tiny: Path, finished: Path) -> None:
     output = finish(start(tiny, finished))
     assert "is complete: 12 of 12 steps" in output
 
 
+@pytest.mark.slow
 def test_a_changed_config_refuses_to_resume_and_lists_the_fields(
     tiny: Path, finished: Path
 ) -> None:
@@ -150,6 +152,7 @@ def test_a_changed_config_refuses_to_resume_and_lists_the_fields(
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 def test_a_run_continues_on_other_devices(tiny: Path, finished: Path, tmp_path: Path) -> None:
     workdir = tmp_path / "run"
     shutil.copytree(finished, workdir)
@@ -179,6 +182,7 @@ def test_a_network_of_another_number_of_classes_is_refused(tiny: Path, tmp_path:
         training.train(config, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_another_run(tiny: Path, finished: Path, tmp_path: Path) -> None:
     flags = ["--config.init-from", str(finished), "--config.num-steps", "3"]
     config = configs.override(configs.load_config(str(tiny / "config.py")), flags, "test")

@@ -58,7 +58,7 @@ def test_training_drops_a_tenth_of_values_or_of_channels(
         return result
 
     with nn.intercept_methods(note):
-        applied(head, variables, wide, train=True, rngs={"dropout": jax.random.key(1)})
+        head.apply(variables, wide, train=True, rngs={"dropout": jax.random.key(1)})
     before, after = seen["before"], seen["after"]
     lost, kept = (after == 0) & (before > 0), after > 0
     assert lost.sum() / (before > 0).sum() == pytest.approx(0.1, abs=0.04)
