@@ -1,5 +1,6 @@
 """What every test runs on: eight pretended CPU devices and a compiler in a hurry."""
 
+import gc
 import os
 
 from fixtures.compiler import IN_A_HURRY
@@ -26,6 +27,10 @@ from fixtures.tiny_folder import tiny
 from numpy.typing import NDArray
 
 __all__ = ["folder", "tiny"]  # fixtures
+
+# Programs that JAX has traced are millions of objects that stay. To look through them for garbage
+# as often as Python does takes a sixth of the tests' time.
+gc.set_threshold(50_000, 20, 100)
 
 
 class Golden(NamedTuple):
