@@ -241,7 +241,7 @@ class _Mistakes:
             console.print(str(error), markup=False, soft_wrap=True)
             sys.exit(INTERRUPTED)
         if isinstance(error, KeyboardInterrupt):
-            console.print("Interrupted before the first step; nothing was lost.")
+            console.print("Interrupted; what was finished is kept, the same command continues.")
             sys.exit(INTERRUPTED)
 
 

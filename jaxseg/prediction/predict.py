@@ -109,6 +109,23 @@ class Settings:
     overwrite: bool = False
     check: bool = True
 
+    def __post_init__(self) -> None:
+        """Checks the numbers.
+
+        Raises:
+            UserError: Nothing would be written or computed, or a layer would be written twice.
+        """
+        if self.batch < 1 or self.tile < 0 or (self.overlap is not None and self.overlap < 0):
+            raise UserError(
+                f"--batch {self.batch}, --tile {self.tile}, --overlap {self.overlap}: at least one "
+                "tile at a time, and sizes that are not negative."
+            )
+        if not self.layers or len(set(self.layers)) < len(self.layers):
+            raise UserError(
+                f"--layers {' '.join(self.layers)}: name at least one layer, each of them once, of "
+                f"{', '.join(drawing.LAYERS)}."
+            )
+
 
 def predict(
     runs: Sequence[Run],
@@ -140,7 +157,8 @@ def predict(
     _check_out(files.values(), overwrite=settings.overwrite)
     scene = open_scene(paths, runs[0].config.data.source, runs[0].sensor, settings.image)
     if settings.check:
-        check_sensor(scene, runs[0].sensor, settings.image)
+        for run in runs:  # each of an ensemble has to understand the values
+            check_sensor(scene, run.sensor, settings.image)
     window = _window(settings, scene)
     data = runs[0].config.data
     say(console, f"scene      {scene.height} x {scene.width} pixels, {', '.join(scene.paths)}")

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg.errors import UserError
 from jaxseg.prediction.blending import Rows
 from jaxseg.prediction.network import TileNetwork
 from jaxseg.prediction.tiling import Grid
@@ -67,7 +68,7 @@ def sweep(network: TileNetwork, scene: Padded, window: Window, batch: int) -> It
         batch: Tiles that are computed at a time.
 
     Raises:
-        UserError: The scene cannot be read.
+        UserError: The scene cannot be read, or a probability is not finite.
     """
     grid, bottom = network.grid, window.y + window.height
     columns = grid.touching(window.x, window.x + window.width)
@@ -81,9 +82,24 @@ def sweep(network: TileNetwork, scene: Padded, window: Window, batch: int) -> It
             rows = slice(max(0, window.y - first), min(grid.step, bottom - first))
             done, inside = sums.finished()[:, rows], grid.margin + np.arange(rows.start, rows.stop)
             if len(inside):
+                _refuse_non_finite(done, first + rows.start)
                 yield Swept(
                     first + rows.start, done, strip.valid[inside, left : left + window.width]
                 )
+
+
+def _refuse_non_finite(probabilities: NDArray[np.float32], row: int) -> None:
+    """A class of NaN would be the first one.
+
+    Raises:
+        UserError: A probability is not finite.
+    """
+    if not np.isfinite(probabilities.sum(dtype=np.float64)):
+        raise UserError(
+            f"The network's probabilities are not finite in rows {row} to "
+            f"{row + probabilities.shape[1] - 1}. Evaluate the run, and look for extreme values in "
+            "these rows of the scene; --image.nodata leaves a value out."
+        )
 
 
 @dataclasses.dataclass

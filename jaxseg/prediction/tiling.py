@@ -102,7 +102,8 @@ def grid_for(
     Raises:
         UserError: The overlap leaves nothing of a tile.
     """
-    sees = None if receptive_field is None else up(receptive_field // 2, stride)
+    # By its place within the stride a pixel sees farther to one side, by half of it at most.
+    sees = None if receptive_field is None else up((receptive_field + stride - 1) // 2, stride)
     size = up(tile, stride) if tile else up(_usual(sees, crop), stride)
     if overlap is None and sees is not None and 4 * sees <= size:
         return Grid(size, sees, 0), True

@@ -1,6 +1,7 @@
 """From files to files: a map is whole, says what it is, and continues where it stopped."""
 
 import dataclasses
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from jaxseg.prediction import Settings, Share
 from jaxseg.prediction import predict as mapping
 from jaxseg.prediction.work import Work
 from jaxseg.run.loaded import Run
-from jaxseg.scenes.agreement import MissingBandError
+from jaxseg.scenes.agreement import MissingBandError, ScaleError
 from jaxseg.scenes.scene import Window
 from jaxseg.scenes.sensor import Sensor
 
@@ -293,3 +294,45 @@ def test_a_share_is_a_part_of_a_number_of_parts(text: str) -> None:
     with pytest.raises(UserError, match=f"--shard {text}"):
         Share.parse(text)
     assert Share.parse("3/16") == Share(3, 16)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"batch": 0}, {"tile": -1}, {"overlap": -1}, {"layers": ()}, {"layers": ("classes",) * 2}],
+    ids=str,
+)
+def test_settings_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"--batch|--layers"):
+        Settings(**wrong)
+
+
+def test_probabilities_that_are_not_finite_are_an_error_and_not_the_first_class(
+    run: Run, scene: Path, tmp_path: Path
+) -> None:
+    broken = dataclasses.replace(run, variables={"params": {"sure": np.float32(np.nan)}})
+    with pytest.raises(UserError, match=r"not finite in rows 0 to "):
+        made(broken, scene, tmp_path / "map.tif")
+    assert not (tmp_path / "map.tif").exists()
+
+
+def test_every_run_of_an_ensemble_is_compared_with_the_scene(
+    run: Run, scene: Path, tmp_path: Path
+) -> None:
+    tagged = Sensor(("answer", "class"), typical=((1e6, 2e6, 3e6),) * 2)
+    far = dataclasses.replace(run, config=dataclasses.replace(run.config, sensor=tagged))
+    with pytest.raises(ScaleError):
+        mapping.predict([run, far], [str(scene)], tmp_path / "map.tif", TILED)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scene_inside_a_zip_file_is_read_where_it_lies(
+    run: Run, scene: Path, written: Path, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "scene.zip", "w") as archive:
+        archive.write(scene, "scene.tif")
+    inside = f"/vsizip/{tmp_path / 'scene.zip'}/scene.tif"
+    mapping.predict([run], [inside], tmp_path / "map.tif", TILED)
+    with rasterio.open(tmp_path / "map.tif") as file, rasterio.open(written) as whole:
+        np.testing.assert_array_equal(file.read(), whole.read())
+    with pytest.raises(UserError, match="Cannot read /vsizip/"):
+        mapping.predict([run], [f"{inside}x"], tmp_path / "none.tif", TILED)
