@@ -139,16 +139,15 @@ def mosaic(files: Sequence[Header]) -> str:
     ]
     lines.append("</Metadata>")
     kind = _TYPES[first.dtype.name]
-    for number in range(1, first.bands + 1):
-        if number == first.alpha:
-            continue
-        lines.append(f'<VRTRasterBand dataType="{kind}" band="{number}">')
+    for band, number in enumerate(_bands(first)):
+        lines.append(f'<VRTRasterBand dataType="{kind}" band="{band + 1}">')
         if name := first.descriptions[number - 1]:
             lines.append(f"<Description>{escape(name)}</Description>")
         offset, scale = first.offsets[number - 1], first.scales[number - 1]
         lines.append(f"<Offset>{offset!r}</Offset><Scale>{scale!r}</Scale>")
         lines += [
-            _source(*place, str(number), "<UseMaskBand>true</UseMaskBand>") for place in placed
+            _source(file, x, y, str(_bands(file)[band]), "<UseMaskBand>true</UseMaskBand>")
+            for file, x, y in placed
         ]
         lines.append("</VRTRasterBand>")
     lines.append('<MaskBand><VRTRasterBand dataType="Byte">')
@@ -178,6 +177,15 @@ def remote_sources(path: str) -> list[str]:
     return found
 
 
+def _bands(file: Header) -> list[int]:
+    """Numbers of the bands, from 1, without opacity."""
+    return [number for number in range(1, file.bands + 1) if number != file.alpha]
+
+
+def _of_bands(file: Header, facts: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(facts[number - 1] for number in _bands(file))
+
+
 def _place(file: Header, first: Header) -> tuple[int, int]:
     """Column and row of a file's first pixel on the grid of the first file.
 
@@ -187,9 +195,9 @@ def _place(file: Header, first: Header) -> tuple[int, int]:
     for what, own, others in (
         ("CRS", file.crs, first.crs),
         ("data type", file.dtype, first.dtype),
-        ("bands", file.descriptions, first.descriptions),
-        ("scale", file.scales, first.scales),
-        ("offset", file.offsets, first.offsets),
+        ("bands", _of_bands(file, file.descriptions), _of_bands(first, first.descriptions)),
+        ("scale", _of_bands(file, file.scales), _of_bands(first, first.scales)),
+        ("offset", _of_bands(file, file.offsets), _of_bands(first, first.offsets)),
     ):
         if own != others:
             raise UserError(

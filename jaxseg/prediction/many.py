@@ -50,8 +50,9 @@ def map_each(mapper: Mapper, scenes: Sequence[SceneFiles], folder: Path) -> list
     if failed:
         named = "\n".join(f"  {name}: {why}" for name, why in list(failed.items())[:SHOWN])
         more = f"\n  and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
+        what = "maps are not complete" if own.settings.finish else "scenes could not be mapped"
         raise UserError(
-            f"{len(failed)} of {len(places)} scenes could not be mapped:\n{named}{more}\n"
+            f"{len(failed)} of {len(places)} {what}:\n{named}{more}\n"
             "The others are complete; the same command tries these again."
         )
     return written

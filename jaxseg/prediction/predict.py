@@ -138,7 +138,8 @@ class Mapper:
             raise UserError(f"{out}: no process has begun it.")
         work = Work(out, plan, settings.layers, job, again=settings.overwrite)
         if not settings.finish:
-            self._say("tiles", _told(grid, exact, self._field))
+            if grid not in self._networks:
+                self._say("tiles", _told(grid, exact, self._field))
             compute(
                 self._network(grid),
                 scene,
@@ -178,7 +179,7 @@ class Mapper:
         return open_mosaic(scenes, source, run.sensor, settings.image, **how)
 
     def _say(self, what: str, text: str) -> None:
-        say(self._console, f"{what:<10} {text}")
+        say(self._console, f"{what:<10} {text}".replace("\n", f"\n{'':<11}"))
 
     def _network(self, grid: Grid) -> TileNetwork:
         if grid not in self._networks:
@@ -242,7 +243,7 @@ class Mapper:
             "JAXSEG_BANDS": ", ".join(sensor.bands),
             "JAXSEG_UNIT": sensor.unit or "not known",
             "JAXSEG_SCENE": scene.title,
-            "JAXSEG_SEAMS": seam,
+            "JAXSEG_SEAMS": seam.replace("\n", " "),
             outputs.JOB: tag,
         }
         if self._thresholds:
@@ -300,7 +301,7 @@ def _told(grid: Grid, exact: bool, field: int | None) -> str:
     equal = "equal to one pass over the scene" if exact else "blended, not equal to one pass"
     return (
         f"{grid.size} x {grid.size} pixels, {2 * grid.margin + grid.ramp} shared; a pixel depends "
-        f"on {sees}: {equal}"
+        f"on {sees}:\n{equal}"
     )
 
 

@@ -39,10 +39,10 @@ class Seams(NamedTuple):
     elsewhere: tuple[int, int]
 
     def __str__(self) -> str:
-        """One sentence."""
+        """A sentence of two lines."""
         both = (self.beside[0] + self.elsewhere[0], self.beside[1] + self.elsewhere[1])
         return (
-            f"{_percent(both)} of the pixels change class with another tiling: "
+            f"{_percent(both)} of the pixels change class with another tiling:\n"
             f"{_percent(self.beside)} within {self.width} pixels of a seam, "
             f"{_percent(self.elsewhere)} elsewhere"
         )
