@@ -110,17 +110,18 @@ def grid_for(
     # By its place within the stride a pixel sees farther to one side, by half of it at most.
     sees = None if receptive_field is None else up((receptive_field + stride - 1) // 2, stride)
     size = up(tile, stride) if tile else up(_usual(sees, crop), stride)
-    if extent is not None and not tile:
-        around = sees if sees is not None and 4 * sees <= size and context is None else context
-        while up(size // 2, stride) >= max(64, extent + 2 * (around or 0)):
+    chosen = overlap is None and context is None
+    fits = sees if chosen and sees is not None and 4 * sees <= size else None
+    if extent is not None and not tile and overlap is None:
+        while up(size // 2, stride) >= max(64, extent + 2 * (fits or context or 0)):
             size = up(size // 2, stride)
     if context is not None:
         margin = up(context, stride)
         shared = 2 * margin + size // 8 if overlap is None else overlap
         ramp = max(0, down(shared - 2 * margin, stride))
         return Grid(size, margin, ramp), sees is not None and margin >= sees
-    if overlap is None and sees is not None and 4 * sees <= size:
-        return Grid(size, sees, 0), True
+    if fits is not None:
+        return Grid(size, fits, 0), True
     shared = size // 4 if overlap is None else overlap
     if sees is not None and shared >= 2 * sees:
         ramp = down(shared - 2 * sees, stride)
