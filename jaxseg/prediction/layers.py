@@ -4,7 +4,7 @@ All quantities are stored as whole numbers 0..254 that stand for 0..1, 255 = no 
 so by GDAL's scale, so that readers see 0..1.
 """
 
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,19 +46,25 @@ def numbers(layer: Layer, classes: tuple[str, ...]) -> Numbers:
 
 
 def drawn(
-    layer: Layer, probabilities: NDArray[np.float32], valid: NDArray[np.bool_]
+    layer: Layer, probabilities: NDArray[Any], valid: NDArray[np.bool_]
 ) -> NDArray[np.generic]:
     """A layer (h, w, bands) as it is stored.
 
     Args:
         layer: Which one.
-        probabilities: (K, h, w), which sum to 1.
+        probabilities: (K, h, w), which sum to 1; for classes also (1, h, w), their number as it is
+            stored.
         valid: (h, w), False where there are no data.
     """
     if layer == "classes":
+        numbered = probabilities.dtype.kind == "u"
         stored = numbers(layer, ("",) * len(probabilities))
-        found: NDArray[np.generic] = most_probable(probabilities).astype(stored.dtype)
-        found[~valid] = stored.nodata
+        found: NDArray[np.generic] = (
+            probabilities[0].copy()
+            if numbered
+            else most_probable(probabilities).astype(stored.dtype)
+        )
+        found[~valid] = np.iinfo(probabilities.dtype).max if numbered else stored.nodata
         return found[..., None]
     if layer == "probabilities":
         quantity = np.moveaxis(probabilities, 0, -1)
