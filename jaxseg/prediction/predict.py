@@ -170,7 +170,13 @@ def predict(
         tile=settings.tile,
         overlap=settings.overlap,
     )
-    network = TileNetwork(runs, mesh, grid, augmentation=settings.augmentation)
+    network = TileNetwork(
+        runs,
+        mesh,
+        grid,
+        augmentation=settings.augmentation,
+        classes_only=settings.layers == ("classes",),
+    )
     columns = SUMS // (4 * network.classes * grid.core) // BLOCK * BLOCK
     plan = Plan(window, max(BLOCK, min(columns, -(-window.width // BLOCK) * BLOCK)))
     job = _job(runs, scene, settings, grid, plan)
