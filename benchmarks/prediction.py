@@ -1,9 +1,9 @@
 """What a map costs: memory, waiting, the files, and all of it beside PyTorch.
 
-    python benchmarks/prediction.py memory   [--columns 20000 --rows 20000] [--network convolution]
+    python benchmarks/prediction.py memory   [--columns 20000 --rows 20000] [--network first_band]
     python benchmarks/prediction.py overlap  [--networks unet linknet] [--side 2048]
     python benchmarks/prediction.py pipeline [--side 8192] [--rounds 5]
-    python benchmarks/prediction.py compare  --runs runs/unet [--side 1440] [--overlaps 0 64 ...]
+    python benchmarks/prediction.py compare  --runs runs/unet [--side 1680] [--overlaps 0 64 ...]
 
 The scene is a mosaic of tiles of the embedded landscape, four bands of uint16 in a tiled GeoTIFF,
 which is written by windows and removed at the end. `--help` after a word lists its sizes.
@@ -67,9 +67,9 @@ def main() -> None:
     word.set_defaults(measure=memory)
     word.add_argument("--columns", type=int, nargs="+", default=[20_000, 10_000, 10_000])
     word.add_argument("--rows", type=int, nargs="+", default=[20_000, 10_000, 40_000])
-    word.add_argument("--network", default="convolution", help="a run, or of random weights")
-    word.add_argument("--tile", type=int, default=672)
-    word.add_argument("--overlap", type=int, default=192)
+    word.add_argument("--network", default="first_band", help="a run, or of random weights")
+    word.add_argument("--tile", type=int, default=784)
+    word.add_argument("--overlap", type=int, default=224)
 
     word = words.add_parser("overlap")
     word.set_defaults(measure=overlap)
@@ -89,9 +89,9 @@ def main() -> None:
     word = words.add_parser("compare")
     word.set_defaults(measure=compare)
     word.add_argument("--runs", nargs="+", required=True, help="folders of runs")
-    word.add_argument("--side", type=int, default=1440)
+    word.add_argument("--side", type=int, default=1680)
     word.add_argument("--tile", type=int, default=0, help="of all; 0 = what jaxseg takes")
-    word.add_argument("--overlaps", type=int, nargs="+", default=[0, 64, 128, 256])
+    word.add_argument("--overlaps", type=int, nargs="+", default=[0, 64, 128])
     word.add_argument("--batch", type=int, default=1)
     word.add_argument("--rounds", type=int, default=2)
     word.add_argument("--tools", nargs="+", default=["jaxseg", "loop", "geoai"])
@@ -190,15 +190,16 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
         for _ in range(arguments.rounds):
             for case in cases:
                 costs[case].append(maker.map(case, scene, "map"))
+                say(f"    {case[0]}, {case[1]} shared: {costs[case][-1].cpu:.1f} CPU s")
         if field is None:
             seams = shifted(maker, cases, scene)
         else:
             seams = from_one_pass(maker, cases, scene, up(field // 2 + stride, stride))
-        sight = f"{field} pixels in sight" if field else "the whole tile in sight"
-        how = f"overlap {shared}{' (exact)' if exact else ''}"
-        say(f"\n{name}: {type(run.config.model).__name__}, {sight}, tiles of {usual.size}; by ")
-        say(f"default jaxseg takes {how}. {side} x {side} x 4, CPU seconds of {arguments.rounds} ")
-        say("rounds (median).\n")
+        sight = f"{field} pixels" if field else "the whole tile"
+        say(
+            f"\n{name}: {type(run.config.model).__name__}, which sees {sight}. {side} x {side} x 4,"
+        )
+        say(f"tiles of {usual.size}. By default jaxseg's overlap is {shared}, exact: {exact}.\n")
         say("| tool | overlap | other class | Mpx / CPU s | peak MiB above idle |")
         say("|---|---:|---:|---:|---:|")
         for case in cases:

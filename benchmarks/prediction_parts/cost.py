@@ -4,7 +4,6 @@ Every measured piece of work has a fresh process, so that no memory of another c
 """
 
 import multiprocessing
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -13,9 +12,6 @@ from typing import NamedTuple, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-NICE = 10
-"""Other work on the machine goes first."""
 
 
 class Cost(NamedTuple):
@@ -50,7 +46,7 @@ def costed(work: Callable[[], object]) -> Cost:
 def alone(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
     """The function's result from a process of its own."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=os.nice, initargs=(NICE,)) as one:
+    with ProcessPoolExecutor(1, mp_context=context) as one:
         return one.submit(function, *arguments, **options).result()
 
 

@@ -1,6 +1,7 @@
 """The library's side: networks, whole maps, and single batches of tiles."""
 
 import contextlib
+import functools
 import io
 import statistics
 import threading
@@ -128,6 +129,7 @@ def whole_map(
     return first, costed(partial(mapped, run, scene, out, settings(tile, overlap, batch)))
 
 
+@functools.cache
 def tiles(name: str, side: int, tile: int, overlap: int) -> int:
     """How many tiles of a square scene are computed."""
     run = opened(name)
