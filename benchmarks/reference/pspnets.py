@@ -11,34 +11,39 @@ from torchvision.models import resnet
 
 
 class PSPNet(nn.Module):
-    """hszhao/semseg's PSPNet on ResNet-50 with the deep stem, without its auxiliary head."""
+    """hszhao/semseg's PSPNet, a ResNet with the deep stem, without its auxiliary head."""
 
-    def __init__(self, num_classes: int) -> None:
-        """H and W are multiples of 8 plus one."""
+    def __init__(self, num_classes: int, backbone: str = "resnet50") -> None:
+        """H and W are multiples of 8 plus one; the backbone is `resnet18` or `resnet50`."""
         super().__init__()
-        network = resnet.ResNet(resnet.Bottleneck, [3, 4, 6, 3])
+        block, depths, strided = {
+            "resnet18": (resnet.BasicBlock, [2, 2, 2, 2], ("conv1", "conv2")),
+            "resnet50": (resnet.Bottleneck, [3, 4, 6, 3], ("conv2",)),
+        }[backbone]
+        network = resnet.ResNet(block, depths)
         network.inplanes = 128
-        network.layer1 = network._make_layer(resnet.Bottleneck, 64, 3)
+        network.layer1 = network._make_layer(block, 64, depths[0])
+        features = 512 * block.expansion
         stem = []
         for inputs, outputs, stride in ((3, 64, 2), (64, 64, 1), (64, 128, 1)):
             stem += [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)]
             stem += [nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
         self.layer0 = nn.Sequential(*stem, nn.MaxPool2d(3, 2, 1))
         self.layer1, self.layer2 = network.layer1, network.layer2
-        self.layer3 = dilated(network.layer3, ("conv2",), 2)
-        self.layer4 = dilated(network.layer4, ("conv2",), 4)
+        self.layer3 = dilated(network.layer3, strided, 2)
+        self.layer4 = dilated(network.layer4, strided, 4)
         self.ppm = nn.Module()
         self.ppm.features = nn.ModuleList(
             nn.Sequential(
                 nn.AdaptiveAvgPool2d(bins),
-                nn.Conv2d(2048, 512, 1, bias=False),
-                nn.BatchNorm2d(512),
+                nn.Conv2d(features, features // 4, 1, bias=False),
+                nn.BatchNorm2d(features // 4),
                 nn.ReLU(inplace=True),
             )
             for bins in (1, 2, 3, 6)
         )
         self.cls = nn.Sequential(
-            nn.Conv2d(4096, 512, 3, 1, 1, bias=False),
+            nn.Conv2d(2 * features, 512, 3, 1, 1, bias=False),
             nn.BatchNorm2d(512),
             nn.ReLU(inplace=True),
             nn.Dropout2d(0.1),

@@ -25,6 +25,9 @@ from jaxseg.scenes.scene import Window
 BLOCK = 512
 """Rows and columns of the tiles within the files, as the COG driver has them."""
 
+os.environ.setdefault("GDAL_CACHEMAX", "256")
+"""MiB of blocks that GDAL keeps of all files; its own default is 5 % of the machine's memory."""
+
 _GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "float32": "Float32"}
 
 
@@ -113,7 +116,7 @@ def assemble(blocks: Sequence[tuple[Path, Window]], facts: MapFacts, path: Path)
         **{"OVERVIEW_RESAMPLING": "MODE" if facts.classes else "AVERAGE", "BIGTIFF": "IF_SAFER"},
     }
     try:
-        with rasterio.Env(GDAL_CACHEMAX=128), rasterio.open(virtual) as file:
+        with rasterio.open(virtual) as file:
             rasterio.shutil.copy(file, aside, **form)
         # What the file itself has no place for, such as the names of classes, lies beside it.
         if beside(aside).exists():

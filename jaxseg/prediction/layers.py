@@ -4,7 +4,7 @@ All quantities are stored as whole numbers 0..254 that stand for 0..1, 255 = no 
 so by GDAL's scale, so that readers see 0..1.
 """
 
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ def numbers(layer: Layer, classes: tuple[str, ...]) -> Numbers:
 
 def drawn(
     layer: Layer,
-    probabilities: NDArray[np.float32],
+    probabilities: NDArray[Any],
     valid: NDArray[np.bool_],
     thresholds: tuple[float, ...] = (),
 ) -> NDArray[np.generic]:
@@ -55,7 +55,8 @@ def drawn(
 
     Args:
         layer: Which one.
-        probabilities: (K, h, w), which sum to 1.
+        probabilities: (K, h, w), which sum to 1; for classes also (1, h, w), their number as it is
+            stored.
         valid: (h, w), False where there are no data.
         thresholds: (K,) of the classes, see `jaxseg.metrics.thresholds`; empty = the most probable
             class.
@@ -64,9 +65,14 @@ def drawn(
         if thresholds:
             factors = np.float32(1) / np.asarray(thresholds, np.float32)
             probabilities = probabilities * factors[:, None, None]
+        numbered = probabilities.dtype.kind == "u"
         stored = numbers(layer, ("",) * len(probabilities))
-        found: NDArray[np.generic] = most_probable(probabilities).astype(stored.dtype)
-        found[~valid] = stored.nodata
+        found: NDArray[np.generic] = (
+            probabilities[0].copy()
+            if numbered
+            else most_probable(probabilities).astype(stored.dtype)
+        )
+        found[~valid] = np.iinfo(probabilities.dtype).max if numbered else stored.nodata
         return found[..., None]
     if layer == "probabilities":
         quantity = np.moveaxis(probabilities, 0, -1)

@@ -40,6 +40,7 @@ class TileNetwork:
         *,
         augmentation: Augmentation = "none",
         scales: tuple[float, ...] = (1.0,),
+        classes_only: bool = False,
     ) -> None:
         """Places the variables on all devices; compiles nothing yet.
 
@@ -49,6 +50,8 @@ class TileNetwork:
             grid: Of the tiles.
             augmentation: Which symmetries are averaged.
             scales: Sizes of a tile, relative to its own, that are averaged.
+            classes_only: Whether the most probable class is enough. Where tiles do not share
+                pixels, the devices then answer with that alone: a byte instead of 4 K.
 
         Raises:
             UserError: The runs do not fit each other, or the mesh does not cut the tiles evenly.
@@ -66,6 +69,13 @@ class TileNetwork:
         self._sizes = tuple(max(1, round(grid.size * s / stride)) * stride for s in scales)
         for size in (grid.size, *self._sizes):
             sharding.check_batch(mesh, mesh.shape["data"] * mesh.shape["fsdp"], size)
+        self.dtype: type[np.generic] = np.float32
+        if classes_only and not grid.ramp:
+            self.dtype = np.uint8 if self.classes < np.iinfo(np.uint8).max else np.uint16
+        # The largest of the logits is that of the probabilities, if these are not averaged.
+        self._of_logits = self.dtype != np.float32 and (
+            len(self._runs) * len(self._symmetries) * len(self._sizes) == 1
+        )
         place = sharding.replicated(mesh)
         self._variables = jax.device_put([run.variables for run in runs], place)
         batch = sharding.batch_sharding(mesh)
@@ -83,10 +93,17 @@ class TileNetwork:
         """Output stride of all networks together."""
         return self._stride
 
+    @property
+    def channels(self) -> int:
+        """Of an answer: a probability of each class, or one number."""
+        return self.classes if self.dtype == np.float32 else 1
+
     def __call__(self, image: NDArray[np.generic], valid: NDArray[np.bool_]) -> jax.Array:
         """(B, K, core, core) float32: probability of each class times the weight of the pixel.
 
-        Returns at once; the devices compute while the caller goes on.
+        Or (B, 1, core, core) of `dtype`, if classes are enough: the number of the most probable
+        one, or the largest number of the type where a probability is not finite. Returns at once;
+        the devices compute while the caller goes on.
 
         Args:
             image: (B, size, size, C) raw values.
@@ -105,6 +122,8 @@ class TileNetwork:
                     total += _resized(found, self.grid.size)
         margin, core = self.grid.margin, self.grid.core
         total = total[:, margin : margin + core, margin : margin + core]
+        if self.dtype != np.float32:
+            return _number_of_largest(total, self.dtype)[:, None]
         along = jnp.asarray(self.grid.weights())
         weight = (
             along[:, None] * along / (len(self._runs) * len(self._symmetries) * len(self._sizes))
@@ -124,6 +143,8 @@ class TileNetwork:
         logits: Any = run.config.model.apply(variables, seen, train=False)
         logits = turn(logits, -turns)
         logits = logits[:, :, ::-1] if mirrored else logits
+        if self._of_logits:
+            return logits  # type: ignore[no-any-return]
         return jax.nn.softmax(logits / jnp.float32(run.temperature), axis=-1)
 
 
@@ -134,3 +155,14 @@ def _resized(image: jax.Array, size: int) -> jax.Array:
     shape = (image.shape[0], size, size, image.shape[-1])
     resized: jax.Array = jax.image.resize(image, shape, "linear")
     return resized
+
+
+def _number_of_largest(scores: jax.Array, dtype: type[np.generic]) -> jax.Array:
+    """(..., K) -> (...); the largest number of the type where one is not finite."""
+    finite = jnp.isfinite(scores.max(-1))
+    return jnp.where(finite, scores.argmax(-1), largest(dtype)).astype(dtype)
+
+
+def largest(dtype: Any) -> int:  # noqa: ANN401  (what NumPy takes for a type)
+    """The largest whole number of a type."""
+    return int(np.iinfo(dtype).max)

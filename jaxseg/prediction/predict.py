@@ -189,6 +189,7 @@ class Mapper:
                 grid,
                 augmentation=self.settings.augmentation,
                 scales=self.settings.scales,
+                classes_only=self.settings.layers == ("classes",) and not self._thresholds,
             )
         return self._networks[grid]
 

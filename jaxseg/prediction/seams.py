@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.prediction.layers import most_probable
+from jaxseg.prediction.layers import drawn
 from jaxseg.prediction.network import TileNetwork
 from jaxseg.prediction.sweep import Padded, sweep
 from jaxseg.scenes.scene import Window
@@ -110,8 +110,8 @@ def _classes(network: TileNetwork, scene: Padded, part: Window, batch: int) -> N
     """(h, w) class of each pixel, -1 where there are no data."""
     rows = []
     for swept in sweep(network, scene, part, batch):
-        found = most_probable(swept.probabilities).astype(np.int32)
-        rows.append(np.where(swept.valid, found, -1))
+        found = drawn("classes", swept.probabilities, swept.valid)[..., 0]
+        rows.append(np.where(swept.valid, found.astype(np.int32), -1))
     return np.concatenate(rows)
 
 

@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 
 from jaxseg.errors import UserError
 from jaxseg.prediction.blending import Rows
-from jaxseg.prediction.network import TileNetwork
+from jaxseg.prediction.network import TileNetwork, largest
 from jaxseg.prediction.tiling import Grid
 from jaxseg.scenes.scene import Window
 
 AHEAD = 2
 """Rows of tiles that are read ahead."""
+
+RUNNING = 2
+"""Batches that the devices have beside the one whose answer is awaited."""
 
 READERS = 4
 """Threads that read; several because most of reading is decompression."""
@@ -43,16 +46,17 @@ class Padded(Protocol):
 
 
 class Swept(NamedTuple):
-    """Some rows of the scene.
+    """Some rows of the scene, until the next ones are asked for: their memory is used again.
 
     Attributes:
         first: The first of them.
-        probabilities: (K, h, w) float32.
+        probabilities: (K, h, w) float32, or the number of the largest, (1, h, w), if the network
+            answers only that.
         valid: (h, w), False where there are no data.
     """
 
     first: int
-    probabilities: NDArray[np.float32]
+    probabilities: NDArray[np.generic]
     valid: NDArray[np.bool_]
 
 
@@ -72,32 +76,36 @@ def sweep(network: TileNetwork, scene: Padded, window: Window, batch: int) -> It
     """
     grid, bottom = network.grid, window.y + window.height
     columns = grid.touching(window.x, window.x + window.width)
-    sums = Rows(grid, network.classes, window.x, window.width)
+    sums = Rows(grid, network.channels, window.x, window.width, network.dtype)
     left = window.x - grid.start(columns[0])
     with ThreadPoolExecutor(READERS) as readers:
-        for strip in _read_ahead(scene, grid, grid.touching(window.y, bottom), columns, readers):
-            for column, weighted in _tiles(network, strip, columns, batch):
+        strips = _read_ahead(scene, grid, grid.touching(window.y, bottom), columns, readers)
+        for (row, valid), column, weighted in _computed(network, strips, columns, batch):
+            if column is not None:
                 sums.add(column, weighted)
-            first = grid.core_start(strip.row)
+                continue
+            first = grid.core_start(row)
             rows = slice(max(0, window.y - first), min(grid.step, bottom - first))
             done, inside = sums.finished()[:, rows], grid.margin + np.arange(rows.start, rows.stop)
             if len(inside):
                 _refuse_non_finite(done, first + rows.start)
-                yield Swept(
-                    first + rows.start, done, strip.valid[inside, left : left + window.width]
-                )
+                yield Swept(first + rows.start, done, valid[inside, left : left + window.width])
 
 
-def _refuse_non_finite(probabilities: NDArray[np.float32], row: int) -> None:
+def _refuse_non_finite(answers: NDArray[np.generic], row: int) -> None:
     """A class of NaN would be the first one.
 
     Raises:
         UserError: A probability is not finite.
     """
-    if not np.isfinite(probabilities.sum(dtype=np.float64)):
+    if answers.dtype.kind == "f":
+        finite = np.isfinite(answers.sum(dtype=np.float64))
+    else:
+        finite = answers.max(initial=0) < largest(answers.dtype)
+    if not finite:
         raise UserError(
             f"The network's probabilities are not finite in rows {row} to "
-            f"{row + probabilities.shape[1] - 1}. Evaluate the run, and look for extreme values in "
+            f"{row + answers.shape[1] - 1}. Evaluate the run, and look for extreme values in "
             "these rows of the scene; --image.nodata leaves a value out."
         )
 
@@ -146,31 +154,65 @@ def _strip(row: int, parts: list[Future[tuple[NDArray[np.generic], NDArray[np.bo
     return _Strip(row, np.concatenate(images, 1), np.concatenate(valid, 1))
 
 
-def _tiles(
-    network: TileNetwork, strip: _Strip, columns: range, batch: int
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Weighted probabilities of each tile of a row; tiles without data are left out."""
-    grid = network.grid
-    left = grid.start(columns[0])
-    core = slice(grid.margin, grid.margin + grid.core)
-    places = {}
-    for column in columns:
-        start = grid.start(column) - left
-        if strip.valid[core, start + grid.margin : start + grid.margin + grid.core].any():
-            places[column] = slice(start, start + grid.size)
-    numbers = list(places)
-    running: deque[tuple[list[int], jax.Array]] = deque()
-    for first in range(0, len(numbers), batch):
-        chosen = numbers[first : first + batch]
-        filled = [places[number] for number in (chosen + chosen[-1:] * batch)[:batch]]
-        image = np.stack([strip.image[:, place] for place in filled])
-        valid = np.stack([strip.valid[:, place] for place in filled])
-        running.append((chosen, network(image, valid)))
-        if len(running) > 1:
-            yield from _fetched(*running.popleft())
+class _Row(NamedTuple):
+    """A row of tiles without its image."""
+
+    number: int
+    valid: NDArray[np.bool_]
+
+
+_Place = tuple[_Row, int | None]
+"""A tile by its row and column; the end of a row has no column."""
+
+
+def _computed(
+    network: TileNetwork, strips: Iterator[_Strip], columns: range, batch: int
+) -> Iterator[tuple[_Row, int | None, NDArray[np.generic]]]:
+    """Answer of each tile of each row, and after its tiles the end of the row.
+
+    Batches go on from one row to the next, so that all but the last are full, and some of them are
+    handed to the devices before the answer of the first is awaited.
+    """
+    running: deque[tuple[list[_Place], jax.Array | None]] = deque()
+    places: list[_Place] = []
+    images: list[NDArray[np.generic]] = []
+    valid: list[NDArray[np.bool_]] = []
+    for strip in strips:
+        row = _Row(strip.row, strip.valid)
+        for column, part in _tiles(strip, network.grid, columns):
+            places.append((row, column))
+            images.append(strip.image[:, part])
+            valid.append(strip.valid[:, part])
+            if len(images) == batch:
+                running.append((places, network(np.stack(images), np.stack(valid))))
+                places, images, valid = [], [], []
+                if len(running) > RUNNING:
+                    yield from _fetched(*running.popleft())
+        places.append((row, None))
+    if images:
+        more = batch - len(images)  # of the last tile, so that nothing is compiled again
+        image, known = (np.stack(part + part[-1:] * more) for part in (images, valid))
+        running.append((places, network(image, known)))
+    else:
+        running.append((places, None))
     while running:
         yield from _fetched(*running.popleft())
 
 
-def _fetched(numbers: list[int], answer: jax.Array) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    yield from zip(numbers, np.asarray(answer), strict=False)
+def _tiles(strip: _Strip, grid: Grid, columns: range) -> Iterator[tuple[int, slice]]:
+    """Column of each tile of a row and its part of the strip; tiles without data are left out."""
+    core = slice(grid.margin, grid.margin + grid.core)
+    for column in columns:
+        start = grid.start(column) - grid.start(columns[0])
+        if strip.valid[core, start + grid.margin : start + grid.margin + grid.core].any():
+            yield column, slice(start, start + grid.size)
+
+
+def _fetched(
+    places: list[_Place], answer: jax.Array | None
+) -> Iterator[tuple[_Row, int | None, NDArray[np.generic]]]:
+    """Awaits a batch."""
+    found = iter(() if answer is None else np.asarray(answer))
+    nothing = np.zeros(0)
+    for row, column in places:
+        yield row, column, nothing if column is None else next(found)

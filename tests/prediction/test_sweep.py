@@ -16,7 +16,7 @@ from jaxseg.models.receptive_field import receptive_field
 from jaxseg.models.structure import output_stride
 from jaxseg.pipeline import Data
 from jaxseg.prediction.image import reflected
-from jaxseg.prediction.network import TileNetwork
+from jaxseg.prediction.network import Augmentation, TileNetwork
 from jaxseg.prediction.sweep import sweep
 from jaxseg.prediction.tiling import Grid, grid_for
 from jaxseg.run.loaded import Run
@@ -78,7 +78,10 @@ def one_device() -> jax.sharding.Mesh:
 
 def gathered(network: TileNetwork, given: Array, window: Window, batch: int = 3) -> NDArray[Any]:
     """(K, h, w) of a window."""
-    parts = list(sweep(network, given, window, batch))
+    parts = [
+        part._replace(probabilities=part.probabilities.copy())
+        for part in sweep(network, given, window, batch)
+    ]
     assert [p.first for p in parts] == list(
         np.cumsum([window.y, *(len(p.valid) for p in parts[:-1])])
     )
@@ -118,6 +121,44 @@ def test_a_pixel_is_the_same_in_every_window(small: Run, ramp: int) -> None:
         np.testing.assert_array_equal(part, inside)
 
 
+@pytest.mark.parametrize("batch", [1, 3, 64])
+def test_batches_go_on_from_one_row_of_tiles_to_the_next(small: Run, batch: int) -> None:
+    network, sizes = TileNetwork([small], one_device(), Grid(64, 16, 0)), []
+    given = scene(96, 320)
+    given.valid[32:64] = False  # a row of tiles without data
+
+    class Counted:
+        grid, channels, dtype = network.grid, network.channels, network.dtype
+
+        def __call__(self, image: Any, valid: Any) -> Any:
+            sizes.append(len(image))
+            return network(image, valid)
+
+    found = gathered(Counted(), given, Window(0, 0, 96, 320), batch)  # type: ignore[arg-type]
+    assert sizes == [batch] * -(-2 * 10 // batch)
+    expected = gathered(network, given, Window(0, 0, 96, 320), batch=10)
+    np.testing.assert_allclose(found[:, given.valid], expected[:, given.valid], atol=1e-6)
+
+
+@pytest.mark.parametrize("augmentation", ["none", "flips"])
+def test_where_classes_are_enough_they_are_those_of_the_probabilities(
+    small: Run, augmentation: Augmentation
+) -> None:
+    given = scene(96, 150)
+    networks = [
+        TileNetwork([small], one_device(), Grid(64, 16, 0), augmentation=augmentation, **more)
+        for more in ({}, {"classes_only": True})
+    ]
+    probabilities, classes = (gathered(n, given, Window(0, 0, 96, 150)) for n in networks)
+    assert (classes.dtype, classes.shape) == (np.uint8, (1, 96, 150))
+    np.testing.assert_array_equal(classes[0], probabilities.argmax(0))
+
+
+def test_tiles_that_share_pixels_answer_with_probabilities(small: Run) -> None:
+    network = TileNetwork([small], one_device(), Grid(64, 16, 16), classes_only=True)
+    assert (network.dtype, network.channels) == (np.float32, network.classes)
+
+
 def test_tiles_without_data_never_reach_the_device(small: Run) -> None:
     grid = Grid(64, 16, 0)
     network, batches = TileNetwork([small], one_device(), grid), []
@@ -125,7 +166,7 @@ def test_tiles_without_data_never_reach_the_device(small: Run) -> None:
     given.valid[:, 40:] = False
 
     class Counted:
-        grid, classes = network.grid, network.classes
+        grid, channels, dtype = network.grid, network.channels, network.dtype
 
         def __call__(self, image: Any, valid: Any) -> Any:
             batches.append(valid.any((1, 2)))
