@@ -27,6 +27,7 @@ FACTS = MapFacts(
     nodata=255,
     crs=CRS.from_epsg(32632),
     transform=PLACE,
+    classes=(),
     colors=(),
     tags={},
 )
@@ -110,7 +111,8 @@ def test_overviews_of_quantities_are_means(tmp_path: Path) -> None:
 
 def test_overviews_of_classes_are_the_most_frequent_ones(tmp_path: Path) -> None:
     colors = tuple((number, 2 * number, 3 * number) for number in range(21))
-    facts, overview = halved(tmp_path, colors=colors)
+    names = tuple(f"class {number}" for number in range(21))
+    facts, overview = halved(tmp_path, classes=names, colors=colors)
     assert (overview == 10).all()
     with rasterio.open(tmp_path / "map.tif") as file:
         assert tuple(file.colormap(1)[number][:3] for number in range(21)) == facts.colors

@@ -11,7 +11,7 @@ import rasterio
 from fixtures import painted
 
 from jaxseg.errors import UserError
-from jaxseg.prediction import Settings, Share
+from jaxseg.prediction import Image, Settings, Share
 from jaxseg.prediction import predict as mapping
 from jaxseg.prediction.work import Plan, Work
 from jaxseg.run.loaded import Run
@@ -26,7 +26,7 @@ BOTH = ("classes", "margin")
 def run(sure: float = 3.0, **changes: Any) -> Run:
     """Answers the number in band `answer`."""
     config = dataclasses.replace(painted.config(), sensor=Sensor(("answer", "class")))
-    fields: Any = {"step": 7, "temperature": 1.0} | changes
+    fields: Any = {"step": 7, "temperature": 1.0, "thresholds": (0.3, 0.3, 0.4)} | changes
     return Run(config, variables={"params": {"sure": np.float32(sure)}}, **fields)
 
 
@@ -52,9 +52,11 @@ def mapped(given: Run, scene: Path, part: int, **fields: Any) -> list[Path]:
         (run(temperature=1.5), {}, "runs"),
         (run(), {"window": Window(0, 0, 600, 39)}, "window"),
         (run(), {"layers": BOTH}, "layers"),
-        (run(), {"image": mapping.Image(multiply=2.0)}, "image"),
+        (run(), {"scales": (1.0, 2.0)}, "scales"),
+        (run(), {"thresholds": True}, "thresholds"),
+        (run(), {"image": Image(multiply=2.0)}, "image"),
     ],
-    ids=["weights", "step", "temperature", "window", "layers", "reading"],
+    ids=["weights", "step", "temperature", "window", "layers", "scales", "thresholds", "reading"],
 )
 def test_a_map_of_another_network_or_another_part_is_not_continued(
     scene: Path, other: Run, fields: dict[str, Any], changed: str
@@ -91,7 +93,11 @@ def test_a_block_is_done_when_all_of_its_layers_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize("parts", [1, 2, 5, 16])
 def test_parts_of_the_work_are_all_blocks_once(parts: int) -> None:
     plan = Plan(Window(7, 9, 1100, 1333), 512)
-    shares = [plan.share(part, parts) for part in range(parts)]
+    every = plan.blocks()
+    shares = [
+        [every[place] for place in Share(part, parts).of(len(every))]
+        for part in range(1, parts + 1)
+    ]
     blocks = [block for share in shares for block in share]
     assert len(blocks) == len(set(blocks)) == 9
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
@@ -124,4 +130,6 @@ def test_tiles_of_an_ensemble_see_as_far_as_its_farthest_network(
     known = dict(zip(models, zip(fields, strides, strict=True), strict=True))
     monkeypatch.setattr(mapping, "output_stride", lambda model: known[model][1])
     monkeypatch.setattr(mapping, "receptive_field", lambda model, _: known[model][0])
-    assert mapping._reach(runs) == together
+    assert mapping._reach(runs, (1.0, 2.0)) == together
+    farthest = None if together[0] is None else 2 * together[0]
+    assert mapping._reach(runs, (0.5, 1.0)) == (farthest, together[1])
