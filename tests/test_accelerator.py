@@ -214,6 +214,7 @@ def test_the_largest_batch_is_the_one_whose_program_fits() -> None:
     assert at_the_largest_batch(Small(limit=10 * smallest, refuses=100))["batch"] == 64
 
 
+@pytest.mark.slow
 def test_a_batch_that_runs_out_of_memory_is_halved() -> None:
     found = at_the_largest_batch(Small(limit=10**9, refuses=32))
     assert found["batch"] == 16

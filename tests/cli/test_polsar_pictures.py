@@ -33,6 +33,7 @@ PRODUCTS = {
 }
 
 
+@pytest.mark.slow
 def test_every_product_is_drawn_and_the_checks_are_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

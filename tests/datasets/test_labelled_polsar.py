@@ -227,6 +227,7 @@ def test_missing_labels_and_scenes_of_two_channels_are_refused(
         source(folder, labels=str(tmp_path / "odd.png")).scenes("train")
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_airsar_has_all_classes_in_every_split() -> None:
     if not DATA.is_dir():

@@ -22,6 +22,7 @@ from jaxseg.metrics.intervals import bootstrap
 from jaxseg.metrics.measure import Setting
 from jaxseg.metrics.objects import THRESHOLDS, ObjectTotal
 from jaxseg.metrics.scores import scores_of
+from jaxseg.metrics.thresholds import Thresholds
 from jaxseg.pictures.tiles import Tile
 from jaxseg.run.evaluator import Evaluation
 
@@ -71,6 +72,7 @@ def found() -> Assessment:
         intervals=bootstrap(network.margins, range(3)),
         measures=(borders, objects),
         temperature=1.7,
+        thresholds=Thresholds((0.2, 0.3, 0.5), 0.4, 0.45),
         reliability=(reliability(1, 0.9), reliability(2, 0.4)),
         baseline=evaluation(np.diag([40, 20, 5, 0]) + np.eye(4, k=1, dtype=int)),
         wishart=None,

@@ -156,6 +156,7 @@ def test_mistakes_are_named() -> None:
         classifier.predict(np.ones((1, 9)))
 
 
+@pytest.mark.slow
 def test_a_polarimetric_source_is_counted_by_both_classifiers_of_single_pixels(
     tmp_path: Path,
 ) -> None:

@@ -76,6 +76,7 @@ def test_a_metric_that_is_no_number_does_not_evict_the_best(
     assert kept(tmp_path) == [1, 4, 5]
 
 
+@pytest.mark.slow
 def test_a_state_returns_as_it_was_on_another_mesh(
     tmp_path: Path, run: tuple[Config, TrainState]
 ) -> None:

@@ -77,13 +77,16 @@ def test_probabilities_are_calibrated_by_the_evaluation_of_this_step(
     file = folder / "run/evaluation/calibration.json"
     file.parent.mkdir()
     try:
-        file.write_text(json.dumps({"step": 3, "temperature": 4.0}))
+        fitted = {"step": 3, "temperature": 4.0, "thresholds": [0.2, 0.8]}
+        file.write_text(json.dumps(fitted))
         warm = jaxseg.load_run(folder / "run")
+        assert (warm.thresholds, warm.name) == ((0.2, 0.8), "run")
         logits = warm.logits(IMAGE) / 4
         expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
         np.testing.assert_allclose(warm.probabilities(IMAGE), expected, atol=1e-5)
-        file.write_text(json.dumps({"step": 2, "temperature": 4.0}))  # of another checkpoint
-        assert jaxseg.load_run(folder / "run").temperature == 1.0
+        file.write_text(json.dumps(fitted | {"step": 2}))  # of another checkpoint
+        other = jaxseg.load_run(folder / "run")
+        assert (other.temperature, other.thresholds) == (1.0, ())
         file.write_text("{")
         with pytest.raises(UserError, match="evaluate the run again"):
             jaxseg.load_run(folder / "run")
