@@ -258,7 +258,14 @@ def test_a_split_has_its_folder_and_the_temperature_lies_above_all(
 ) -> None:
     assert folder.parts[-2:] == ("evaluation", "validation")
     stored = json.loads((folder.parent / "calibration.json").read_text())
-    assert stored == {"step": 70, "temperature": 1.7, "fitted_on": "validation"}
+    assert stored == {
+        "step": 70,
+        "temperature": 1.7,
+        "thresholds": [0.2, 0.3, 0.5],
+        "miou_by_argmax": 0.4,
+        "miou_by_thresholds": 0.45,
+        "fitted_on": "validation",
+    }
     pictures = ("confusion", "classes", "reliability", "objects", "worst", "median")
     assert {path.stem for path in folder.glob("*.png")} == set(pictures)
     sizes = {name: Image.open(folder / f"{name}.png").size for name in ("worst", "median")}
@@ -351,6 +358,7 @@ def test_the_terminal_says_the_same_in_percent(found: Assessment) -> None:
     ece = [100 * part.ece()[0] for part in (before, after)]
     assert f"ECE {ece[0]:.1f} %, with the logits divided by T = 1.700" in said
     assert f"(fitted on validation) {ece[1]:.1f} %;\n  NLL 0.9000 and 0.4000" in said
+    assert "mIoU of a sample of validation from 40.0 to 45.0 %" in " ".join(said.split())
     mean = 100 * objects_of(found).f1()[1].mean()
     assert (
         "[water] 8 10 75.0 60.0 66.7 MEAN 50.0 1 2 50.0".replace("MEAN", f"{mean:.1f}").split()
