@@ -30,9 +30,10 @@ from jaxseg.prediction import layers as drawing
 from jaxseg.prediction import outputs
 from jaxseg.prediction.archive import SceneFiles, refuse_remote_sources
 from jaxseg.prediction.computing import compute
-from jaxseg.prediction.image import Scene, check_sensor, open_mosaic, open_scene
+from jaxseg.prediction.image import Scene, check_sensor
 from jaxseg.prediction.layers import Layer
 from jaxseg.prediction.network import TileNetwork
+from jaxseg.prediction.opening import open_mosaic, open_scene
 from jaxseg.prediction.region import region
 from jaxseg.prediction.seams import seams
 from jaxseg.prediction.settings import Settings, Share

@@ -13,7 +13,8 @@ from rasterio.enums import ColorInterp
 
 from jaxseg.datasets import Folder
 from jaxseg.errors import UserError
-from jaxseg.prediction.image import Image, Scene, open_scene, reflected
+from jaxseg.prediction.image import Image, Scene, reflected
+from jaxseg.prediction.opening import open_scene
 from jaxseg.scenes.scene import Window
 from jaxseg.scenes.sensor import Sensor
 

@@ -101,7 +101,7 @@ class LandscapeBuilder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
         }
         return tfds.core.DatasetInfo(
             builder=self,
-            description=f"{type(self).__doc__} Card: jaxseg/datasets/landscape.py. {settings}",
+            description=f"{type(self).__doc__} Card: jaxseg/datasets/landscape/. {settings}",
             features=tfds.features.FeaturesDict(features),
             disable_shuffling=True,
             citation=CITATION,
