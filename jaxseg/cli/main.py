@@ -35,6 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
 
         shipped.configs(rest)
     else:
+        if sys.stderr.isatty() and not {"-h", "--help"} & set(rest):
+            sys.stderr.write(f"jaxseg {command} ...\n")  # the imports take some seconds
         from jaxseg.cli import commands
 
         getattr(commands, command.replace("-", "_"))(rest)

@@ -92,7 +92,7 @@ def write_block(path: Path, array: NDArray[np.generic]) -> None:
         os.replace(aside, path)  # noqa: PTH105
     except (RasterioError, OSError) as error:
         aside.unlink(missing_ok=True)
-        raise UserError(f"Cannot write {path}: {error}. {_room(path.parent)}") from error
+        raise UserError(f"Cannot write {path}: {_reason(error)}. {_room(path.parent)}") from error
 
 
 def assemble(blocks: Sequence[tuple[Path, Window]], facts: MapFacts, path: Path) -> None:
@@ -125,7 +125,7 @@ def assemble(blocks: Sequence[tuple[Path, Window]], facts: MapFacts, path: Path)
             beside(path).unlink(missing_ok=True)
         os.replace(aside, path)  # noqa: PTH105
     except (RasterioError, OSError) as error:
-        raise UserError(f"Cannot write {path}: {error}. {_room(path.parent)}") from error
+        raise UserError(f"Cannot write {path}: {_reason(error)}. {_room(path.parent)}") from error
     finally:
         aside.unlink(missing_ok=True)
 
@@ -133,6 +133,11 @@ def assemble(blocks: Sequence[tuple[Path, Window]], facts: MapFacts, path: Path)
 def beside(path: Path) -> Path:
     """The file in which GDAL keeps what a GeoTIFF has no place for."""
     return path.with_name(f"{path.name}.aux.xml")
+
+
+def _reason(error: Exception) -> str:
+    """What GDAL said first."""
+    return str(error.__cause__ or error).rstrip(".")
 
 
 def _room(folder: Path) -> str:
