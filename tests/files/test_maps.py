@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -68,6 +69,18 @@ def test_signs_of_markup_in_names_and_tags_are_kept(tmp_path: Path) -> None:
         assert file.descriptions == ("rock & ice", "<5 m")
         assert file.units[1] == "m > 0 & < 9"
         assert said.items() <= file.tags().items()
+
+
+def test_names_of_classes_lie_beside_a_map_and_go_with_the_map_before(tmp_path: Path) -> None:
+    names = ("rock & ice", "<5 m", "water")
+    facts = FACTS._replace(bands=(MapBand("class"),), classes=names, colors=((1, 2, 3),) * 3)
+    path = made(tmp_path, facts, pixels(facts) % 3)
+    found = ElementTree.parse(maps.beside(path)).iter("Category")
+    assert [category.text for category in found] == list(names)
+    with rasterio.open(path) as file:
+        np.testing.assert_array_equal(file.read(1), pixels(facts)[..., 0] % 3)
+    made(tmp_path, FACTS, pixels())
+    assert not maps.beside(path).exists()
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])

@@ -65,6 +65,11 @@ def test_rules_by_hand() -> None:
     assert COUNTS.weights("linknet") == pytest.approx(linknet, rel=1e-5)
 
 
+def test_the_class_in_the_middle_weighs_one_however_frequent_the_others_are() -> None:
+    counts = ClassCounts(pixels=(900, 50, 10), around=(1000, 1000, 1000))
+    assert counts.weights("median_frequency") == pytest.approx((50 / 900, 1, 5), rel=1e-5)
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_a_rare_class_weighs_more_and_an_absent_one_nothing(rule: str) -> None:
     counts = ClassCounts(pixels=(10**12, 10**6, 0, 3), around=(10**12 + 10**6 + 3,) * 4)

@@ -88,6 +88,35 @@ def test_normalised_channels_are_circular_and_centred() -> None:
     np.testing.assert_allclose(again, out, atol=2e-3)
 
 
+def test_stored_statistics_keep_nine_tenths_of_what_they_were() -> None:
+    z = numbers(2, 4, 4, 2) * 3 + (1 + 2j)
+    z = z.real + 1j * (z.imag + z.real)
+    norm = ComplexBatchNorm(use_running_average=False)
+    _, moved = applied(norm, initialised(norm, parts(z)), parts(z), mutable=["batch_stats"])
+    stats, pixels = moved["batch_stats"], np.asarray(parts(z)).reshape(-1, 4)
+    centred = pixels - pixels.mean(0)
+    np.testing.assert_allclose(stats["mean"], 0.1 * pixels.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(stats["var"], 0.9 + 0.1 * pixels.var(0), rtol=1e-5)
+    together = (centred[:, :2] * centred[:, 2:]).mean(0)
+    np.testing.assert_allclose(stats["covariance"], 0.1 * together, rtol=1e-5)
+
+
+def test_a_learned_symmetric_matrix_and_an_offset_follow_the_whitening() -> None:
+    z = numbers(2, 4, 4, 2)
+    z = z.real + 1j * (0.5 * z.imag + z.real)
+    norm = ComplexBatchNorm(use_running_average=False)
+    variables = initialised(norm, parts(z))
+    plain, _ = applied(norm, variables, parts(z), mutable=["batch_stats"])
+    real, imaginary = np.split(np.asarray(plain) / np.sqrt(0.5), 2, axis=-1)
+    p, q, r = np.array([0.3, 2.0]), np.array([1.5, -0.7]), np.array([0.4, -1.1])
+    offset = np.array([1.0, 2.0, 3.0, 4.0])
+    learned = {"scale": np.concatenate([p, q]), "shear": r, "bias": offset}
+    learned = {name: jnp.asarray(value, jnp.float32) for name, value in learned.items()}
+    out, _ = applied(norm, variables | {"params": learned}, parts(z), mutable=["batch_stats"])
+    expected = np.concatenate([p * real + r * imaginary, r * real + q * imaginary], -1) + offset
+    np.testing.assert_allclose(out, expected, atol=1e-4)
+
+
 def test_modrelu_keeps_phases_and_shortens() -> None:
     z = numbers(1, 4, 4, 2)
     variables = {"params": {"offset": jnp.array([-0.5, 0.0])}}

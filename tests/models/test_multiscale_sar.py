@@ -62,6 +62,25 @@ def test_the_adjoint_satisfies_its_definition() -> None:
     np.testing.assert_allclose(left, right, rtol=1e-4)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_every_step_of_the_coder_is_one_of_iterative_shrinkage(steps: int) -> None:
+    random = np.random.default_rng(0)
+    image = jnp.asarray(random.standard_normal((1, 12, 10, 2)), jnp.float32)
+    coder = Denoiser(atoms=8, sparsity=0.5, size=3, steps=steps)
+    variables = initialised(coder, image)
+    p = variables["params"]
+    gain = (1 + np.sqrt(8 / 2)) ** 2
+    d = p["synthesis"] / jnp.sqrt((p["synthesis"] ** 2).sum((0, 1, 3), keepdims=True))
+    w = p["analysis"] / (gain * 3 * np.sqrt(2))
+    codes = jnp.zeros((1, 12, 10, 8))
+    for _ in range(steps):
+        error = conv2d(codes, d, padding=1) - image
+        codes = soft(codes - conv2d(error, w, padding=1), jnp.float32(0.5 / 2 / gain))
+    result, found = applied(coder, variables, image)
+    np.testing.assert_allclose(found, codes, atol=1e-5)
+    np.testing.assert_allclose(result, conv2d(codes, d, padding=1), atol=1e-5)
+
+
 @pytest.mark.parametrize("bands", [1, 2, 40])
 def test_steps_of_the_untrained_coder_lower_what_they_minimise(bands: int) -> None:
     image = jnp.asarray(np.random.default_rng(0).standard_normal((1, 24, 24, bands)), jnp.float32)

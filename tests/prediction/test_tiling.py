@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
+from jaxseg.prediction.seams import _beside
 from jaxseg.prediction.tiling import Grid, grid_for
 
 GRIDS = [Grid(64, 0, 0), Grid(64, 8, 0), Grid(64, 8, 16), Grid(64, 0, 32), Grid(48, 13, 7)]
@@ -82,3 +83,15 @@ def test_tiles_are_as_large_as_what_a_pixel_sees_and_training_ask_for(
 def test_tiles_of_which_nothing_is_left_are_refused(margin: int, ramp: int) -> None:
     with pytest.raises(UserError, match="larger --tile or a smaller --overlap"):
         Grid(64, margin, ramp)
+
+
+@pytest.mark.parametrize("grid", [Grid(64, 0, 0), Grid(64, 8, 0), Grid(64, 0, 16)], ids=str)
+def test_the_seams_of_a_tiling_and_of_the_moved_one_are_where_two_tiles_weigh_alike(
+    grid: Grid,
+) -> None:
+    by, places = grid.step // 2, np.arange(200)
+    starts = np.array([grid.core_start(tile) for tile in range(-2, 9)])
+    middles = starts + grid.ramp / 2
+    every = np.concatenate([middles, middles - by])
+    distance = np.abs(places[:, None] - every).min(1)
+    np.testing.assert_array_equal(_beside(places, grid.step, grid.ramp, by, 3), distance <= 3)

@@ -16,6 +16,7 @@ from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
 from jaxseg.metrics.intervals import bootstrap
 from jaxseg.metrics.objects import ObjectTotal
 from jaxseg.metrics.scores import scores_of
+from jaxseg.metrics.thresholds import Thresholds, fit
 from jaxseg.pictures import tiles as pictures
 from jaxseg.run import completion, step
 from jaxseg.run import evaluator as evaluation
@@ -314,3 +315,27 @@ def test_a_split_without_a_scene_or_with_windows_that_the_mesh_cannot_cut_is_ref
     blank = dataclasses.replace(empty.data, source=painted.Painted(sizes=((1, 3),)))
     with pytest.raises(UserError, match="The split test has no labelled, valid pixel"):
         Evaluator(dataclasses.replace(empty, data=blank), mesh, "test")
+
+
+def test_thresholds_are_fitted_to_calibrated_probabilities(
+    evaluator: tuple[Evaluator, step.TrainState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, state = evaluator
+    given: list[np.ndarray] = []
+
+    def fitted(probabilities: np.ndarray, label: np.ndarray) -> Thresholds:
+        given.extend([probabilities, label])
+        return fit(probabilities, label)
+
+    monkeypatch.setattr(evaluation, "fit", fitted)
+    temperature, decision = found.decisions(state)
+    assert abs(temperature - 1) > 0.1
+    assert decision == fit(*given)
+    # The network answers 0, 1 or 2, and is as sure of it as `sure` says.
+    logits = -float(state.params["sure"]) * (np.arange(3)[:, None] - np.arange(3)) ** 2
+    answers = np.exp(logits / temperature)
+    answers /= answers.sum(1, keepdims=True)
+    known = given[1] >= 0
+    apart = np.abs(given[0][known][:, None] - answers).max(-1).min(1)
+    assert apart.max() < 1e-5
+    assert 0 < known.sum() <= sum(counted(scene).sum() for scene in range(len(SCENES)))
