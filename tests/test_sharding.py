@@ -2,17 +2,14 @@
 
 import json
 import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
-from fixtures.compiler import IN_A_HURRY
 from fixtures.places import ROOT
+from fixtures.processes import joined
 
 from jaxseg import sharding
 from jaxseg.errors import UserError
@@ -35,34 +32,6 @@ def test_large_leaves_are_cut_along_their_largest_axis() -> None:
     assert placed["kernel"].spec == jax.sharding.PartitionSpec(None, None, None, "fsdp")
     assert placed["odd"].spec == jax.sharding.PartitionSpec()
     assert placed["bias"].spec == jax.sharding.PartitionSpec()
-
-
-def joined(command: list[str], tiny: Path, *, processes: int, devices: int) -> None:
-    """Runs a command as `processes` with so many devices each, joined as a SLURM job is."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = str(free.getsockname()[1])
-    environment = os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {IN_A_HURRY}",
-        "XDG_CACHE_HOME": str(tiny / "cache"),
-        "JAX_COORDINATOR_PORT": port,
-        "SLURM_JOB_ID": "1",
-        "SLURM_STEP_NODELIST": "localhost",
-        "SLURM_NTASKS": str(processes),
-    }
-    running = [
-        subprocess.Popen(
-            [sys.executable, *command, "--distributed"],
-            env=environment | {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(processes)
-    ]
-    for process in running:
-        output, _ = process.communicate(timeout=400)
-        assert process.returncode == 0, output
 
 
 @pytest.mark.slow

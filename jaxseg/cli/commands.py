@@ -4,6 +4,7 @@ A user's mistake ends with one short message and exit code 2; SIGTERM and Ctrl-C
 state and exit code 130.
 """
 
+import dataclasses
 import logging
 import os
 import sys
@@ -13,6 +14,7 @@ from types import ModuleType
 import absl.logging
 import jax
 import tyro
+from jax.experimental import multihost_utils
 from rich.console import Console
 
 from jaxseg import config as configs
@@ -36,12 +38,14 @@ from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import report
 from jaxseg.losses import class_counts
 from jaxseg.metrics.measure import measures_of
-from jaxseg.prediction import predict as mapping
-from jaxseg.prediction.predict import Settings, Share
+from jaxseg.prediction.archive import SceneFiles, names_many, scenes
+from jaxseg.prediction.many import SHOWN, map_each
+from jaxseg.prediction.predict import Mapper
+from jaxseg.prediction.settings import Share
 from jaxseg.run import checkpoint, training
 from jaxseg.run.loaded import load_run
 from jaxseg.run.step import inference_variables
-from jaxseg.scenes.scene import Window
+from jaxseg.scenes.sensor import listed
 from jaxseg.sharding import MeshShape
 from jaxseg.weights import pretrained
 from jaxseg.weights.state_dict import write_state_dict
@@ -116,27 +120,34 @@ def predict(arguments: list[str] | None = None) -> None:
         flags = tyro.cli(PredictFlags, args=arguments, prog="jaxseg predict")
         if len(flags.files) < 2:
             raise UserError("Give the files of a scene and, last, the map: scene.tif map.tif.")
-        _start(distributed=False)
-        settings = Settings(
-            layers=flags.layers,
-            image=flags.image,
-            window=None if flags.window is None else Window(*flags.window),
-            bounds=flags.bounds,
-            tile=flags.tile,
-            overlap=flags.overlap,
-            batch=flags.batch,
-            augmentation=flags.tta,
-            share=Share.parse(flags.shard),
-            overwrite=flags.overwrite,
-            check=flags.check,
-        )
-        *paths, out = flags.files
-        code = _code(flags.code)
-        say(make_console(), f"jaxseg: {flags.run}, {', '.join(paths)} -> {out}")
+        _start(flags.distributed)
+        settings, shape = flags.settings(), flags.mesh
+        if flags.distributed:  # every process maps its part on its own devices
+            share = Share(jax.process_index() + 1, jax.process_count())
+            settings = dataclasses.replace(settings, share=share)
+        mesh = sharding.make_mesh(shape, jax.local_devices())
+        *given, last = flags.files
+        out, console, code = Path(last), make_console(), _code(flags.code)
+        say(console, f"jaxseg: {flags.run}, {listed(given)} -> {out}")
         runs = [load_run(run, flags.step, code=code) for run in (flags.run, *flags.ensemble)]
-        mesh = sharding.make_mesh(flags.mesh)
-        for file in mapping.predict(runs, paths, Path(out), settings, mesh=mesh):
-            say(make_console(), f"written    {file}")
+        mapper = Mapper(runs, settings, mesh)
+        one_map = out.suffix.lower() in (".tif", ".tiff")
+        if one_map and not flags.mosaic and not any(map(names_many, given)):
+            files = mapper.map([SceneFiles(Path(given[0]).stem, tuple(given))], out)
+        else:
+            found = scenes(given, runs[0].sensor.bands, remote=flags.remote)
+            if one_map and not flags.mosaic and len(found) > 1:
+                raise UserError(
+                    f"{len(found)} scenes and one map, {out}: give a folder for their maps, or "
+                    "--mosaic to put them together."
+                )
+            files = mapper.map(found, out) if one_map else map_each(mapper, found, out)
+        for file in files[:SHOWN]:
+            say(console, f"written    {file}")
+        if len(files) > SHOWN:
+            say(console, f"           and {len(files) - SHOWN} more")
+        if flags.distributed:  # who leaves early takes the others along
+            multihost_utils.sync_global_devices("maps")
 
 
 def export(arguments: list[str] | None = None) -> None:

@@ -24,6 +24,7 @@ from jaxseg.metrics.calibration import Reliability
 from jaxseg.metrics.intervals import Intervals
 from jaxseg.metrics.measure import Measure, with_library
 from jaxseg.metrics.scores import scores_of
+from jaxseg.metrics.thresholds import Thresholds
 from jaxseg.physics import polsar
 from jaxseg.pictures import tiles as pictures
 from jaxseg.pipeline import windows as pipeline
@@ -52,6 +53,7 @@ class Assessment:
         intervals: Confidence intervals of these scores.
         measures: Measures of whole scenes: borders, objects and others.
         temperature: Divisor of the logits that maximises the likelihood of the validation split.
+        thresholds: Thresholds of the classes with the best mean IoU on the validation split.
         reliability: Calibration before and after division by the temperature.
         baseline: Results of one Gaussian per class on single pixels, if requested.
         wishart: Results of the Wishart distance of single pixels, if requested and polarimetric.
@@ -66,6 +68,7 @@ class Assessment:
     intervals: Intervals
     measures: tuple[Measure, ...]
     temperature: float
+    thresholds: Thresholds
     reliability: tuple[Reliability, Reliability]
     baseline: Evaluation | None
     wishart: Evaluation | None
@@ -112,7 +115,7 @@ def evaluate(
         refuse_trained_pixels(config.data.source, source, split)
         config = _of_source(config, source)
     evaluator = Evaluator(config, mesh, split, confidence=True)
-    temperature = validation.calibration(state).best_temperature()
+    temperature, decision = validation.decisions(state)
     result, confidence, totals = evaluator.with_shapes(state, temperature, measures)
     ranked = result.ranked()
     middle = len(ranked) // 2
@@ -124,6 +127,7 @@ def evaluate(
         intervals=evaluator.intervals(result),
         measures=totals,
         temperature=temperature,
+        thresholds=decision,
         reliability=confidence.reliability(),
         baseline=baseline_evaluation(config, split) if baseline else None,
         wishart=wishart_evaluation(config, split) if baseline else None,

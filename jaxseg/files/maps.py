@@ -56,6 +56,7 @@ class MapFacts(NamedTuple):
         nodata: The number of pixels without data.
         crs: Coordinate reference system, or None.
         transform: (column, row) -> (x, y).
+        classes: Name of each class in a map of classes; empty = the numbers are not classes.
         colors: RGB colour of each class in a map of classes; empty = the numbers are not classes.
         tags: What the file says of itself.
     """
@@ -67,6 +68,7 @@ class MapFacts(NamedTuple):
     nodata: float
     crs: CRS | None
     transform: Affine
+    classes: tuple[str, ...]
     colors: tuple[tuple[int, int, int], ...]
     tags: Mapping[str, str]
 
@@ -111,16 +113,26 @@ def assemble(blocks: Sequence[tuple[Path, Window]], facts: MapFacts, path: Path)
     aside = blocks[0][0].parent / f"{path.stem}.{os.getpid()}.tif"
     form = {
         **{"driver": "COG", "BLOCKSIZE": BLOCK, "COMPRESS": "DEFLATE", "PREDICTOR": "YES"},
-        **{"OVERVIEW_RESAMPLING": "MODE" if facts.colors else "AVERAGE", "BIGTIFF": "IF_SAFER"},
+        **{"OVERVIEW_RESAMPLING": "MODE" if facts.classes else "AVERAGE", "BIGTIFF": "IF_SAFER"},
     }
     try:
         with rasterio.open(virtual) as file:
             rasterio.shutil.copy(file, aside, **form)
+        # What the file itself has no place for, such as the names of classes, lies beside it.
+        if beside(aside).exists():
+            os.replace(beside(aside), beside(path))  # noqa: PTH105
+        else:
+            beside(path).unlink(missing_ok=True)
         os.replace(aside, path)  # noqa: PTH105
     except (RasterioError, OSError) as error:
         raise UserError(f"Cannot write {path}: {error}. {_room(path.parent)}") from error
     finally:
         aside.unlink(missing_ok=True)
+
+
+def beside(path: Path) -> Path:
+    """The file in which GDAL keeps what a GeoTIFF has no place for."""
+    return path.with_name(f"{path.name}.aux.xml")
 
 
 def _room(folder: Path) -> str:
@@ -155,6 +167,10 @@ def _virtual_raster(blocks: Sequence[tuple[Path, Window]], facts: MapFacts) -> s
             lines.append(f"<UnitType>{escape(band.unit)}</UnitType>")
         if band.scale != 1:
             lines.append(f"<Offset>0</Offset><Scale>{band.scale!r}</Scale>")
+        if facts.classes:
+            lines.append("<CategoryNames>")
+            lines += [f"<Category>{escape(name)}</Category>" for name in facts.classes]
+            lines.append("</CategoryNames>")
         if facts.colors and facts.dtype == "uint8":
             lines.append("<ColorInterp>Palette</ColorInterp><ColorTable>")
             lines += [f'<Entry c1="{r}" c2="{g}" c3="{b}" c4="255"/>' for r, g, b in facts.colors]

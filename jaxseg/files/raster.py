@@ -5,6 +5,7 @@ lent to one thread at a time, so that reading a second window does not open the 
 """
 
 import os
+import re
 import threading
 import warnings
 from collections import OrderedDict
@@ -29,6 +30,10 @@ from jaxseg.scenes.scene import Window
 
 OPEN_FILES = 256
 """How many files stay open for their next window; systems commonly allow a process 1024."""
+
+_REMOTE = re.compile(
+    r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)|(?<!\bfile)(?<!\bzip)(?<!\btar)://"
+)
 
 _GDAL = {
     # A truncated JPEG or PNG is an error; by default GDAL reads the missing part as gray or black.
@@ -131,11 +136,21 @@ def header(path: str) -> Header:
             offsets=tuple(file.offsets),
             tags=dict(file.tags()),
             alpha=alpha[0] if alpha else None,
-            masked=any(MaskFlags.per_dataset in flags for flags in file.mask_flag_enums),
+            masked=bool(alpha) or _has_mask(file),
             palette=_palette(file),
             crs=file.crs,
             transform=file.transform,
         )
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path asks another machine: a URL, or a network file system of GDAL."""
+    return _REMOTE.search(path) is not None
+
+
+def gdal_settings() -> dict[str, str]:
+    """How GDAL is set; those of the environment, such as GDAL_HTTP_TIMEOUT, come first."""
+    return {name: os.environ.get(name, value) for name, value in _GDAL.items()}
 
 
 def wavelengths(path: str) -> tuple[float, ...]:
@@ -187,8 +202,17 @@ def read_mask(path: str, window: Window) -> NDArray[np.bool_]:
     """
     with _lent(path) as file:
         _check_inside(file, window)
-        mask: NDArray[np.uint8] = file.read_masks(1, window=_rectangle(window))
-    return mask > 0
+        if not _has_mask(file) and ColorInterp.alpha in file.colorinterp:
+            # GDAL takes opacity for a mask in files of two and four bands alone.
+            alpha = file.colorinterp.index(ColorInterp.alpha) + 1
+            mask: NDArray[np.uint8] = file.read(alpha, window=_rectangle(window))
+        else:
+            mask = file.read_masks(1, window=_rectangle(window))
+    return np.asarray(mask > 0)
+
+
+def _has_mask(file: rasterio.DatasetReader) -> bool:
+    return any(MaskFlags.per_dataset in flags for flags in file.mask_flag_enums)
 
 
 def _rectangle(window: Window) -> rasterio.windows.Window:
@@ -227,7 +251,7 @@ def _palette(file: rasterio.DatasetReader) -> NDArray[np.uint8] | None:
 @contextmanager
 def _lent(path: str) -> Iterator[rasterio.DatasetReader]:
     """The open file, for one thread alone; GDAL's errors become errors that a user understands."""
-    with rasterio.Env(**_GDAL):
+    with rasterio.Env(**gdal_settings()):
         try:
             key = _key(path)
             file = _POOL.take(key) or rasterio.open(path)

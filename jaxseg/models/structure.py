@@ -62,7 +62,9 @@ def traced(model: nn.Module, bands: int, size: int) -> tuple[dict[str, Any], lis
         )
     rows = []
     for path, (kind, shape) in modules.items():
-        own: Any = functools.reduce(lambda tree, key: tree.get(key, {}), path, variables["params"])
+        # A network may have no parameters at all.
+        tree = variables.get("params", {})
+        own: Any = functools.reduce(lambda tree, key: tree.get(key, {}), path, tree)
         count = sum(math.prod(p.shape) for p in own.values() if not isinstance(p, Mapping))
         rows.append(("/".join(path), kind, shape, count))
     return variables, rows

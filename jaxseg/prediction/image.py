@@ -5,7 +5,9 @@ number. Values are read as the run's own source reads them, unless fields say ot
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -16,14 +18,26 @@ from jaxseg.datasets.folder.index import check_pair
 from jaxseg.datasets.folder.numbers import Convert, Reading
 from jaxseg.datasets.wrapped import seen
 from jaxseg.errors import UserError
-from jaxseg.files import raster
-from jaxseg.scenes.agreement import MissingBandError, refuse_other
+from jaxseg.files import raster, virtual
+from jaxseg.prediction.archive import SceneFiles
+from jaxseg.scenes.agreement import (
+    BaselineError,
+    MissingBandError,
+    PixelSizeError,
+    refuse_other,
+)
 from jaxseg.scenes.scene import Source, Window
 from jaxseg.scenes.sensor import Sensor, Unit, canonical, listed, typical_numbers
 from jaxseg.scenes.source_flags import SourceFlags
 
 FLAG = "--image"
 """What the command line calls these fields."""
+
+PIXEL_SIZES = 0.1
+"""Share by which pixels may be larger than those of the training."""
+
+METRES_PER_DEGREE = 111_320.0
+"""Of latitude."""
 
 LOOKS = 6
 """Windows along rows and along columns whose values are compared with those of the training."""
@@ -76,11 +90,13 @@ class Scene:
         header: Of its first file: size, CRS and transform.
         sensor: What the image is.
         paths: Its files.
+        title: What messages call it.
     """
 
     header: raster.Header
     sensor: Sensor
     paths: tuple[str, ...]
+    title: str
     _parts: tuple[_Part, ...]
     _reading: Reading
     _all_bands: bool
@@ -143,7 +159,15 @@ class Scene:
         return dataclasses.replace(self.sensor, typical=typical_numbers(pixels))
 
 
-def open_scene(paths: Sequence[str], source: Source, trained: Sensor, image: Image) -> Scene:
+def open_scene(
+    paths: Sequence[str],
+    source: Source,
+    trained: Sensor,
+    image: Image,
+    *,
+    check: bool = True,
+    resample: bool = False,
+) -> Scene:
     """Opens the files of one scene.
 
     Args:
@@ -151,12 +175,134 @@ def open_scene(paths: Sequence[str], source: Source, trained: Sensor, image: Ima
         source: Of the run, which says how values are read.
         trained: What the run was trained on.
         image: What is to be read otherwise.
+        check: Whether another pixel size than that of the training is rejected.
+        resample: Whether files are brought to that pixel size, and to one grid.
 
     Raises:
         UserError: A file cannot be read, or the files lie on different grids.
-        SensorError: Bands are missing.
+        SensorError: Bands are missing, or pixels have another size.
     """
     headers = [raster.header(path) for path in paths]
+    if resample:
+        frame = _frame(headers[0], trained)
+        headers = [_on(frame, header) for header in headers]
+    elif check:
+        _check_pixel_size(headers[0], trained)
+    return _scene(headers, paths, ", ".join(paths), source, trained, image)
+
+
+def open_mosaic(
+    scenes: Sequence[SceneFiles],
+    source: Source,
+    trained: Sensor,
+    image: Image,
+    *,
+    check: bool = True,
+    resample: bool = False,
+) -> Scene:
+    """Opens scenes of one file each as if they were one; where they overlap, the last one counts.
+
+    See `open_scene` for the other arguments.
+
+    Args:
+        scenes: On one grid, unless they are resampled to that of the first.
+        source: Of the run.
+        trained: What the run was trained on.
+        image: What is to be read otherwise.
+        check: Whether another pixel size is rejected.
+        resample: Whether scenes are brought to one grid of the training's pixel size.
+
+    Raises:
+        UserError: A file cannot be read, or the scenes do not lie on one grid.
+        SensorError: Bands are missing, pixels have another size, or values another meaning.
+    """
+    for scene in scenes:
+        if len(scene.paths) > 1:
+            raise UserError(
+                f"The scene {scene.name} has {len(scene.paths)} files: --mosaic puts scenes of one "
+                "file each together."
+            )
+    paths = [scene.paths[0] for scene in scenes]
+    headers = [raster.header(path) for path in paths]
+    if image.added is None:
+        _check_baselines(headers)
+    if resample:
+        frame = _frame(headers[0], trained)
+        headers = [_on(virtual.covering(header, frame), header) for header in headers]
+    elif check:
+        for header in headers:
+            _check_pixel_size(header, trained)
+    title = f"a mosaic of {len(paths)} scenes, {listed([Path(path).name for path in paths])}"
+    return _scene([raster.header(virtual.mosaic(headers))], paths, title, source, trained, image)
+
+
+def pixel_size(header: raster.Header) -> float | None:
+    """Metres per pixel, in the middle of a file in degrees; None = not known."""
+    if header.crs is None or not header.crs.is_geographic:
+        return header.gsd
+    _, latitude = header.transform @ (header.width / 2, header.height / 2)
+    square = abs(header.transform.determinant) * math.cos(math.radians(latitude))
+    return float(METRES_PER_DEGREE * square**0.5) if square > 0 else None
+
+
+def _check_pixel_size(header: raster.Header, trained: Sensor) -> None:
+    """Compares the size of the pixels with that of the training, where both are known.
+
+    Raises:
+        PixelSizeError: They differ by more than `PIXEL_SIZES`.
+    """
+    own = pixel_size(header)
+    if own is None or trained.gsd is None:
+        return
+    if not 1 / (1 + PIXEL_SIZES) <= own / trained.gsd <= 1 + PIXEL_SIZES:
+        raise PixelSizeError(
+            f"{header.path} has pixels of {own:.4g} m, the images of the training "
+            f"{trained.gsd:.4g} m: objects have another size in pixels. --resample brings the "
+            "scene to that of the training; --no-check maps it as it is."
+        )
+
+
+def _frame(first: raster.Header, trained: Sensor) -> virtual.Frame:
+    """The grid that scenes are resampled to: that of the first file, at the training's size."""
+    own, frame = pixel_size(first), virtual.frame_of(first)
+    if own is None or trained.gsd is None or math.isclose(own, trained.gsd, rel_tol=0.01):
+        return frame
+    return virtual.scaled(frame, trained.gsd / own)
+
+
+def _on(frame: virtual.Frame, header: raster.Header) -> raster.Header:
+    """The file on this grid."""
+    if virtual.frame_of(header) == frame:
+        return header
+    if header.crs is None:
+        raise UserError(f"{header.path} has no CRS: it cannot be resampled. Leave --resample out.")
+    return raster.header(virtual.resampled(header, frame))
+
+
+def _check_baselines(headers: Sequence[raster.Header]) -> None:
+    """In one mosaic the same number is added to the values of all scenes.
+
+    Raises:
+        BaselineError: It is not.
+    """
+    found = {folder_numbers.baseline(header): header.path for header in headers}
+    if len(found) > 1:
+        told = ", ".join(f"{path}: {number or 'not tagged'}" for number, path in found.items())
+        raise BaselineError(
+            f"Scenes of several processing baselines of Sentinel-2 ({told}) mean different things "
+            f"by equal values. Map them one by one, or give {FLAG}.added if all are alike."
+        )
+
+
+def _scene(
+    headers: Sequence[raster.Header],
+    paths: Sequence[str],
+    title: str,
+    source: Source,
+    trained: Sensor,
+    image: Image,
+) -> Scene:
+    """The scene of files that are open and lie on one grid."""
     first = headers[0]
     for other in headers[1:]:
         check_pair(first, other)
@@ -164,14 +310,13 @@ def open_scene(paths: Sequence[str], source: Source, trained: Sensor, image: Ima
     places = [(file, n) for file, h in enumerate(headers) for n in range(1, h.bands + 1)]
     described = [headers[file].descriptions[n - 1] or "" for file, n in places]
     opaque = [headers[file].alpha == n for file, n in places]
-    chosen = _chosen(fields, trained, described, opaque, ", ".join(paths))
+    chosen = _chosen(fields, trained, described, opaque, title)
     names = fields.band_names or tuple(
         described[place] or f"band{number}" for number, place in enumerate(chosen, start=1)
     )
     if len(names) != len(chosen):
         raise UserError(
-            f"{FLAG}.band-names has {len(names)} entries for {len(chosen)} band(s) read of "
-            f"{', '.join(paths)}."
+            f"{FLAG}.band-names has {len(names)} entries for {len(chosen)} band(s) read of {title}."
         )
     reading = Reading(fields.convert or "", 1.0 if fields.multiply is None else fields.multiply)
     parts = []
@@ -199,7 +344,7 @@ def open_scene(paths: Sequence[str], source: Source, trained: Sensor, image: Ima
         )
     if [places[place][0] for place in chosen] != sorted(places[place][0] for place in chosen):
         raise UserError(
-            f"The bands {listed(names)} are spread over {', '.join(paths)} in another order. Give "
+            f"The bands {listed(names)} are spread over {title} in another order. Give "
             "the files in the order of the bands."
         )
     sensor = folder_numbers.sensor(
@@ -214,7 +359,7 @@ def open_scene(paths: Sequence[str], source: Source, trained: Sensor, image: Ima
         flag=FLAG,
     )
     all_bands = fields.nodata_where == "all_bands"
-    return Scene(first, sensor, tuple(paths), tuple(parts), reading, all_bands)
+    return Scene(first, sensor, tuple(paths), title, tuple(parts), reading, all_bands)
 
 
 def check_sensor(scene: Scene, trained: Sensor, image: Image) -> None:
@@ -230,7 +375,7 @@ def check_sensor(scene: Scene, trained: Sensor, image: Image) -> None:
         multiply=image.multiply or 1.0,
         convert=image.convert or "",
     )
-    refuse_other(trained, scene.typical(), ", ".join(scene.paths), flags)
+    refuse_other(trained, scene.typical(), scene.title, flags)
 
 
 def _resolved(image: Image, source: Source) -> Image:

@@ -46,7 +46,10 @@ def numbers(layer: Layer, classes: tuple[str, ...]) -> Numbers:
 
 
 def drawn(
-    layer: Layer, probabilities: NDArray[Any], valid: NDArray[np.bool_]
+    layer: Layer,
+    probabilities: NDArray[Any],
+    valid: NDArray[np.bool_],
+    thresholds: tuple[float, ...] = (),
 ) -> NDArray[np.generic]:
     """A layer (h, w, bands) as it is stored.
 
@@ -55,8 +58,13 @@ def drawn(
         probabilities: (K, h, w), which sum to 1; for classes also (1, h, w), their number as it is
             stored.
         valid: (h, w), False where there are no data.
+        thresholds: (K,) of the classes, see `jaxseg.metrics.thresholds`; empty = the most probable
+            class.
     """
     if layer == "classes":
+        if thresholds:
+            factors = np.float32(1) / np.asarray(thresholds, np.float32)
+            probabilities = probabilities * factors[:, None, None]
         numbered = probabilities.dtype.kind == "u"
         stored = numbers(layer, ("",) * len(probabilities))
         found: NDArray[np.generic] = (

@@ -25,9 +25,9 @@ class Meter:
     def __enter__(self) -> "Meter":
         """Shows the bar."""
         self._bar.start()
-        self._task = self._bar.add_task("mapping", total=self._pixels // 10**6, note="compiling")
+        self._task = self._bar.add_task("mapping", total=self._pixels / 10**6, note="compiling")
         if self._bar.disable:
-            say(self._console, f"mapping {self._pixels / 1e6:.1f} megapixels ...")
+            say(self._console, f"mapping {self._pixels / 1e6:.2f} megapixels ...")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -40,10 +40,10 @@ class Meter:
         now = time.monotonic()
         rate = self._done / (now - self._began)
         note = f"{rate / 1e6:.2f} Mpx/s  ETA {clock((self._pixels - self._done) / rate)}"
-        self._bar.update(self._task, completed=self._done // 10**6, note=note)
+        self._bar.update(self._task, completed=self._done / 10**6, note=note)
         if self._bar.disable and now - self._told > SECONDS:
             self._told = now
             say(
                 self._console,
-                f"mapping {self._done / 1e6:.1f}/{self._pixels / 1e6:.1f} Mpx  {note}",
+                f"mapping {self._done / 1e6:.2f}/{self._pixels / 1e6:.2f} Mpx  {note}",
             )

@@ -1,6 +1,7 @@
 """The networks as one compiled function: a batch of tiles in, weighted class probabilities out."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from jaxseg import sharding
 from jaxseg.errors import UserError
+from jaxseg.models.structure import output_stride
 from jaxseg.prediction.tiling import Grid
 from jaxseg.run.loaded import Run
 from jaxseg.transforms.transform import preprocess
@@ -37,6 +39,7 @@ class TileNetwork:
         grid: Grid,
         *,
         augmentation: Augmentation = "none",
+        scales: tuple[float, ...] = (1.0,),
         classes_only: bool = False,
     ) -> None:
         """Places the variables on all devices; compiles nothing yet.
@@ -46,6 +49,7 @@ class TileNetwork:
             mesh: Where tiles are computed: batches over `data` and `fsdp`, rows over `space`.
             grid: Of the tiles.
             augmentation: Which symmetries are averaged.
+            scales: Sizes of a tile, relative to its own, that are averaged.
             classes_only: Whether the most probable class is enough. Where tiles do not share
                 pixels, the devices then answer with that alone: a byte instead of 4 K.
 
@@ -59,14 +63,19 @@ class TileNetwork:
                     f"{', '.join(run.classes)}: an ensemble needs runs of the same classes and "
                     "bands, in the same order."
                 )
-        sharding.check_batch(mesh, mesh.shape["data"] * mesh.shape["fsdp"], grid.size)
         self.grid, self._runs = grid, tuple(runs)
         self._symmetries = _SYMMETRIES[augmentation]
+        self._stride = stride = math.lcm(*(output_stride(run.config.model) for run in runs))
+        self._sizes = tuple(max(1, round(grid.size * s / stride)) * stride for s in scales)
+        for size in (grid.size, *self._sizes):
+            sharding.check_batch(mesh, mesh.shape["data"] * mesh.shape["fsdp"], size)
         self.dtype: type[np.generic] = np.float32
         if classes_only and not grid.ramp:
             self.dtype = np.uint8 if self.classes < np.iinfo(np.uint8).max else np.uint16
         # The largest of the logits is that of the probabilities, if these are not averaged.
-        self._of_logits = self.dtype != np.float32 and len(self._runs) * len(self._symmetries) == 1
+        self._of_logits = self.dtype != np.float32 and (
+            len(self._runs) * len(self._symmetries) * len(self._sizes) == 1
+        )
         place = sharding.replicated(mesh)
         self._variables = jax.device_put([run.variables for run in runs], place)
         batch = sharding.batch_sharding(mesh)
@@ -78,6 +87,11 @@ class TileNetwork:
     def classes(self) -> int:
         """Number of classes."""
         return len(self._runs[0].classes)
+
+    @property
+    def stride(self) -> int:
+        """Output stride of all networks together."""
+        return self._stride
 
     @property
     def channels(self) -> int:
@@ -101,14 +115,19 @@ class TileNetwork:
         total: Any = 0
         for run, of_run in zip(self._runs, variables, strict=True):
             ready = preprocess(image, valid, run.config.preprocess)
-            for turns, mirrored in self._symmetries:
-                total += self._once(run, of_run, ready, turns, mirrored)
+            for size in self._sizes:
+                scaled = _resized(ready, size)
+                for turns, mirrored in self._symmetries:
+                    found = self._once(run, of_run, scaled, turns, mirrored)
+                    total += _resized(found, self.grid.size)
         margin, core = self.grid.margin, self.grid.core
         total = total[:, margin : margin + core, margin : margin + core]
         if self.dtype != np.float32:
             return _number_of_largest(total, self.dtype)[:, None]
         along = jnp.asarray(self.grid.weights())
-        weight = along[:, None] * along / (len(self._runs) * len(self._symmetries))
+        weight = (
+            along[:, None] * along / (len(self._runs) * len(self._symmetries) * len(self._sizes))
+        )
         return jnp.moveaxis(total * weight[..., None], -1, 1)
 
     def _once(
@@ -127,6 +146,15 @@ class TileNetwork:
         if self._of_logits:
             return logits  # type: ignore[no-any-return]
         return jax.nn.softmax(logits / jnp.float32(run.temperature), axis=-1)
+
+
+def _resized(image: jax.Array, size: int) -> jax.Array:
+    """(B, h, w, C) -> (B, size, size, C); linear, and averaging where it becomes smaller."""
+    if image.shape[1] == size:
+        return image
+    shape = (image.shape[0], size, size, image.shape[-1])
+    resized: jax.Array = jax.image.resize(image, shape, "linear")
+    return resized
 
 
 def _number_of_largest(scores: jax.Array, dtype: type[np.generic]) -> jax.Array:

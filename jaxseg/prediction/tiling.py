@@ -88,6 +88,8 @@ def grid_for(
     crop: int,
     tile: int = 0,
     overlap: int | None = None,
+    context: int | None = None,
+    extent: int | None = None,
 ) -> tuple[Grid, bool]:
     """The grid for a network, and whether its tiles equal the whole scene in one pass.
 
@@ -98,6 +100,9 @@ def grid_for(
         crop: Rows of the windows that the network was trained on.
         tile: Rows and columns of a tile; 0 = what makes at least half of it count.
         overlap: Pixels that two neighbours share; None = by the receptive field.
+        context: Pixels at each side of a tile that have no weight; None = by the receptive field.
+        extent: Rows or columns of the scene, whichever are more; None = many. A tile whose half
+            holds the whole scene is halved.
 
     Raises:
         UserError: The overlap leaves nothing of a tile.
@@ -105,8 +110,18 @@ def grid_for(
     # By its place within the stride a pixel sees farther to one side, by half of it at most.
     sees = None if receptive_field is None else up((receptive_field + stride - 1) // 2, stride)
     size = up(tile, stride) if tile else up(_usual(sees, crop), stride)
-    if overlap is None and sees is not None and 4 * sees <= size:
-        return Grid(size, sees, 0), True
+    chosen = overlap is None and context is None
+    fits = sees if chosen and sees is not None and 4 * sees <= size else None
+    if extent is not None and not tile and overlap is None:
+        while up(size // 2, stride) >= max(64, extent + 2 * (fits or context or 0)):
+            size = up(size // 2, stride)
+    if context is not None:
+        margin = up(context, stride)
+        shared = 2 * margin + size // 8 if overlap is None else overlap
+        ramp = max(0, down(shared - 2 * margin, stride))
+        return Grid(size, margin, ramp), sees is not None and margin >= sees
+    if fits is not None:
+        return Grid(size, fits, 0), True
     shared = size // 4 if overlap is None else overlap
     if sees is not None and shared >= 2 * sees:
         ramp = down(shared - 2 * sees, stride)

@@ -13,7 +13,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -54,11 +54,9 @@ class Plan:
             y, x, min(BLOCK, self.window.height - y), min(self.columns, self.window.width - x)
         )
 
-    def share(self, part: int, parts: int) -> list[tuple[int, int]]:
-        """The blocks (row, column) of one of several processes: neighbours, one below the other."""
-        every = [(row, column) for column in range(self.across) for row in range(self.down)]
-        first, last = (len(every) * number // parts for number in (part, part + 1))
-        return every[first:last]
+    def blocks(self) -> list[tuple[int, int]]:
+        """All blocks (row, column), neighbours one below the other."""
+        return [(row, column) for column in range(self.across) for row in range(self.down)]
 
 
 class Work:
@@ -85,7 +83,7 @@ class Work:
         Raises:
             UserError: The folder cannot be made, or what is there was begun as another job.
         """
-        self.folder = out.with_name(f"{out.name}.part")
+        self.folder = self.folder_of(out)
         self.plan, self.layers = plan, layers
         text = json.dumps(job, indent=1, sort_keys=True)
         record = self.folder / "job.json"
@@ -94,9 +92,7 @@ class Work:
                 self.remove()
             self.folder.mkdir(exist_ok=True)
             if not record.exists():
-                aside = record.with_name(f"job.{os.getpid()}.tmp")
-                aside.write_text(text, encoding="utf-8")
-                os.replace(aside, record)  # noqa: PTH105
+                _write(record, text)
             begun = record.read_text(encoding="utf-8")
         except OSError as error:
             raise UserError(
@@ -111,6 +107,22 @@ class Work:
                 f"({', '.join(changed)}). Give those to continue it, or --overwrite to begin again."
             )
 
+    @staticmethod
+    def folder_of(out: Path) -> Path:
+        """Where a map is being made."""
+        return out.with_name(f"{out.name}.part")
+
+    def noted(self, name: str, found: Callable[[], str]) -> str:
+        """A text that is found once and kept until the map is complete.
+
+        Raises:
+            UserError: It cannot be written.
+        """
+        path = self.folder / name
+        if not path.exists():
+            _write(path, found())
+        return path.read_text(encoding="utf-8")
+
     def path(self, layer: str, row: int, column: int) -> Path:
         """The file of a layer of a block."""
         return self.folder / f"{layer}_{row:05}_{column:05}.tif"
@@ -121,7 +133,7 @@ class Work:
 
     def missing(self) -> list[tuple[int, int]]:
         """The blocks that are not finished."""
-        return [block for block in self.plan.share(0, 1) if not self.done(*block)]
+        return [block for block in self.plan.blocks() if not self.done(*block)]
 
     def write(self, row: int, column: int, layers: Mapping[Layer, NDArray[np.generic]]) -> None:
         """Finishes a block.
@@ -134,9 +146,16 @@ class Work:
 
     def blocks(self, layer: str) -> list[tuple[Path, Window]]:
         """The files of a layer, and where each of them lies in the map."""
-        every = self.plan.share(0, 1)
+        every = self.plan.blocks()
         return [(self.path(layer, *block), self.plan.place(*block)) for block in every]
 
     def remove(self) -> None:
         """Removes the folder, the map being made."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file that is there whole or not at all."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    aside.write_text(text, encoding="utf-8")
+    os.replace(aside, path)  # noqa: PTH105

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from jaxseg.metrics.intervals import Intervals, bootstrap
 from jaxseg.metrics.measure import Measure, Setting
 from jaxseg.metrics.scene_shapes import SceneShapes
 from jaxseg.metrics.scores import ConfusionTotal, Scores, scores_of
+from jaxseg.metrics.thresholds import Thresholds, fit
 from jaxseg.pictures import tiles as pictures
 from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline import windows as pipeline
@@ -135,13 +137,37 @@ class Evaluator:
 
         return self._counted(watched()), calibration, shapes.totals()
 
-    def calibration(self, state: TrainState) -> CalibrationTotal:
-        """The sums for fitting the temperature, on up to `CALIBRATION_WINDOWS` of the windows."""
+    def decisions(self, state: TrainState) -> tuple[float, Thresholds]:
+        """The best temperature, and the thresholds of the probabilities at this temperature.
+
+        Raises:
+            UserError: No pixel was counted.
+        """
+        sampled: list[tuple[NDArray[Any], NDArray[Any]]] = []
+        temperature = self.calibration(state, sampled).best_temperature()
+        logits, label = (np.concatenate(parts) for parts in zip(*sampled, strict=True))
+        chances = scipy.special.softmax(logits / temperature, axis=-1)
+        return temperature, fit(chances, label)
+
+    def calibration(
+        self,
+        state: TrainState,
+        sampled: list[tuple[NDArray[Any], NDArray[Any]]] | None = None,
+    ) -> CalibrationTotal:
+        """The sums for fitting the temperature, on up to `CALIBRATION_WINDOWS` of the windows.
+
+        Args:
+            state: The state to evaluate.
+            sampled: Where logits (N, K) and labels (N,) of some pixels are put; None = nowhere.
+        """
         total = CalibrationTotal()
         last = len(self._windows) - 1
         chosen = np.unique(np.linspace(0, last, CALIBRATION_WINDOWS).astype(int))
         for results in self._results(state, [self._windows[index] for index in chosen], math.nan):
             total.add(results)
+            if sampled is not None:
+                logits, label = (np.asarray(results[f"sample_{n}"]) for n in ("logits", "label"))
+                sampled.append((logits.reshape(-1, logits.shape[-1]), label.reshape(-1)))
         return total
 
     def intervals(self, result: Evaluation) -> Intervals:

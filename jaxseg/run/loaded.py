@@ -36,12 +36,16 @@ class Run:
         variables: Parameters and batch statistics, on the default device.
         temperature: The temperature that `jaxseg evaluate` fitted to the validation split; 1 if
             the run has not been evaluated at this step.
+        thresholds: (K,) the thresholds of the classes that it fitted there; () if not evaluated.
+        name: Of the run's folder.
     """
 
     config: Config
     step: int
     variables: Any
     temperature: float
+    thresholds: tuple[float, ...] = ()
+    name: str = ""
 
     @property
     def sensor(self) -> Sensor:
@@ -142,19 +146,20 @@ def load_run(workdir: str | Path, which: str | int = "best", *, code: Code = ())
     config, state = checkpoint.reopen(folder, MeshShape(), str(which), code)
     variables = jax.tree.map(jnp.asarray, jax.device_get(inference_variables(state)))
     step = int(state.step)
-    return Run(config, step, variables, _temperature(folder, step))
+    return Run(config, step, variables, *_fitted(folder, step), name=folder.resolve().name)
 
 
-def _temperature(folder: Path, step: int) -> float:
-    """The temperature that an evaluation at this step has fitted, else 1."""
+def _fitted(folder: Path, step: int) -> tuple[float, tuple[float, ...]]:
+    """Temperature and thresholds that an evaluation at this step has fitted, else 1 and none."""
     file = folder / "evaluation" / "calibration.json"
     if not file.is_file():
-        return 1.0
+        return 1.0, ()
     try:
         stored = json.loads(file.read_text())
         found, number = float(stored["temperature"]), int(stored["step"])
+        thresholds = tuple(float(value) for value in stored.get("thresholds", ()))
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{file} cannot be read ({error}): evaluate the run again, or remove the file."
         ) from error
-    return found if number == step else 1.0
+    return (found, thresholds) if number == step else (1.0, ())

@@ -22,7 +22,7 @@ from jaxseg.config import Config
 from jaxseg.losses import distillation
 from jaxseg.losses.distillation import Teacher
 from jaxseg.losses.loss import Capturing, InParts, OfTheWhole
-from jaxseg.metrics import calibration
+from jaxseg.metrics import calibration, thresholds
 from jaxseg.metrics.scores import confusion_matrix
 from jaxseg.scenes.scene import IGNORE, Batch
 from jaxseg.transforms.transform import augment, preprocess
@@ -242,7 +242,8 @@ def make_eval_step(config: Config, mesh: Mesh) -> Callable[..., Metrics]:
     For the variables see `inference_variables`. Results: `confusion` (K, K) int32 of the whole
     batch, `prediction` (B, H, W) uint8, and `margins` (B, 3, K) int32 of each window's confusion
     matrix: diagonal, row sums (reference) and column sums (prediction). With a temperature,
-    () float32, also the results of `calibration.measure`.
+    () float32, also the results of `calibration.measure`, and `sample_logits` and `sample_label`,
+    see `thresholds.sample`.
     """
 
     def eval_step(variables: Tree, batch: Batch, temperature: jax.Array | None = None) -> Metrics:
@@ -258,6 +259,8 @@ def make_eval_step(config: Config, mesh: Mesh) -> Callable[..., Metrics]:
         counts = {"confusion": confusions.sum(0), "margins": jnp.stack(margins, axis=1)}
         if temperature is not None:
             counts |= calibration.measure(logits, label, counted, temperature)
+            sampled = thresholds.sample(logits, label, counted)
+            counts |= dict(zip(("sample_logits", "sample_label"), sampled, strict=True))
         # Replicated, so that every process can fetch them.
         whole: Metrics = jax.lax.with_sharding_constraint(counts, sharding.replicated(mesh))
         return whole | {"prediction": prediction.astype(jnp.uint8)}

@@ -49,6 +49,10 @@ class BaselineError(ScaleError):
     """Only one of the two includes the 1000 that Sentinel-2's baseline 04.00 added."""
 
 
+class PixelSizeError(SensorError):
+    """The pixels are larger or smaller than those of the training."""
+
+
 def refuse_other(
     trained: Sensor, given: Sensor, where: str, flags: SourceFlags = SourceFlags()
 ) -> None:

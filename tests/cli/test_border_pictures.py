@@ -10,6 +10,8 @@ from fixtures.array_source import ArraySource, arrays
 from matplotlib.figure import Figure
 
 from jaxseg import config as configs
+from jaxseg.cli import border_pictures
+from jaxseg.cli import main as cli
 from jaxseg.cli.border_pictures import border_figure
 from jaxseg.config import Config
 from jaxseg.errors import UserError
@@ -149,3 +151,22 @@ def test_a_config_without_such_a_loss_is_drawn_with_the_papers(tiny: Path) -> No
     config = dataclasses.replace(of_arrays(tiny), loss={"ce": CrossEntropy()})
     figure = border_figure(config, "test", 1)
     assert "10 exp(-(d1 + d2)² / (2 · 5²))" in figure.get_suptitle()
+
+
+def test_the_command_draws_the_windows_and_the_split_that_are_asked_for(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, str, int]] = []
+
+    def drawn(config: Config, split: str, count: int) -> Figure:
+        asked.append((config.data.crop, split, count))
+        return Figure()
+
+    monkeypatch.setattr(border_pictures, "border_figure", drawn)
+    monkeypatch.chdir(tmp_path)
+    config = str(tiny / "config.py")
+    cli.main(["border", config])
+    flags = ["--split", "validation", "--count", "7", "--config.data.crop", "16"]
+    cli.main(["border", config, "other.png", *flags])
+    assert asked == [(32, "train", 4), (16, "validation", 7)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["border.png", "other.png"]

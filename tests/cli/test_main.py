@@ -321,7 +321,7 @@ def test_a_training_without_a_config_is_refused(
     ("error", "said"),
     [
         (training.Interrupted("Stopped at step 3; the state is saved."), "Stopped at step 3"),
-        (KeyboardInterrupt(), "Interrupted before the first step"),
+        (KeyboardInterrupt(), "Interrupted; what was finished is kept"),
     ],
 )
 def test_an_interrupted_training_exits_with_130(

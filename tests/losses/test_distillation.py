@@ -121,12 +121,13 @@ def test_wrong_settings_are_refused() -> None:
         terms(Distillation("run", features=1), FEATURES, FEATURES[..., :2])
 
 
-def test_logits_where_a_sensor_has_no_data_do_not_count() -> None:
+@pytest.mark.parametrize("mask", ["valid", "side_valid"])
+def test_logits_where_a_sensor_has_no_data_do_not_count(mask: str) -> None:
     rule = Distillation("run", logits=1, layers=())
-    valid = VALID.at[1, 2:].set(False)
+    masks = {"valid": VALID, "side_valid": VALID} | {mask: VALID.at[1, 2:].set(False)}
 
     def of(logits: jax.Array, reference: jax.Array) -> jax.Array:
-        batch = {"valid": valid, "side_valid": VALID, "teacher_logits": reference}
+        batch = masks | {"teacher_logits": reference}
         return rule.parts(logits, batch)["logits"]
 
     expected = of(LOGITS, LOGITS[::-1])

@@ -4,6 +4,7 @@ import dataclasses
 import zipfile
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from rasterio.transform import from_origin
 from rio_cogeo.cogeo import cog_validate
 
+from jaxseg import sharding
 from jaxseg.errors import UserError
 from jaxseg.prediction import Settings, Share
 from jaxseg.prediction import predict as mapping
@@ -75,7 +77,7 @@ def expected(truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def made(run: Run, scene: Path, out: Path, settings: Settings = TILED) -> list[Path]:
-    mesh = mapping.sharding.make_mesh(run.config.mesh, jax.devices()[:1])
+    mesh = sharding.make_mesh(run.config.mesh, jax.devices()[:1])
     return mapping.predict([run], [str(scene)], out, settings, mesh=mesh)
 
 
@@ -120,7 +122,12 @@ def test_overviews_show_the_most_frequent_class(written: Path) -> None:
 
 
 def test_nothing_is_left_beside_a_map(written: Path) -> None:
-    assert [path.name for path in written.parent.iterdir()] == ["map.tif"]
+    assert sorted(path.name for path in written.parent.iterdir()) == ["map.tif", "map.tif.aux.xml"]
+
+
+def test_a_map_names_its_classes_as_gdal_and_qgis_read_them(written: Path) -> None:
+    found = ElementTree.parse(f"{written}.aux.xml").iter("Category")
+    assert [category.text for category in found] == list(painted.CLASSES)
 
 
 class Killed(BaseException):
@@ -177,16 +184,16 @@ def test_a_window_is_the_same_part_of_the_map_at_its_place(
     with rasterio.open(tmp_path / "part.tif") as part, rasterio.open(written) as whole:
         expected = whole.read(1)[250 : 250 + 333, 490 : 490 + 601]
         np.testing.assert_array_equal(part.read(1), expected)
-        assert part.transform == CORNER * CORNER.translation(490, 250)
+        assert part.transform == CORNER @ CORNER.translation(490, 250)
 
 
 def test_bounds_hold_every_pixel_that_they_touch(run: Run, scene: Path, tmp_path: Path) -> None:
-    west, north = CORNER * (100, 50)
+    west, north = CORNER @ (100, 50)
     bounds = (west + 1, north - 2001, west + 999, north - 1)  # 100 columns, 201 rows
     made(run, scene, tmp_path / "part.tif", dataclasses.replace(TILED, bounds=bounds))
     with rasterio.open(tmp_path / "part.tif") as part:
         assert part.shape == (201, 100)
-        assert part.transform * (0, 0) == (west, north)
+        assert part.transform @ (0, 0) == (west, north)
 
 
 def test_layers_are_quantities_between_0_and_1(run: Run, scene: Path, tmp_path: Path) -> None:

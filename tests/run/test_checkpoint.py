@@ -61,6 +61,14 @@ def test_the_newest_and_the_best_are_kept(tmp_path: Path, small: tuple[Config, T
             checkpoints.choose("4")
 
 
+def test_before_the_first_validation_the_newest_is_the_best(
+    tmp_path: Path, small: tuple[Config, TrainState]
+) -> None:
+    save(tmp_path, small, {1: None, 2: float("nan")})
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.choose("best") == checkpoints.choose("latest") == 2
+
+
 def test_a_metric_that_is_no_number_does_not_evict_the_best(
     tmp_path: Path, small: tuple[Config, TrainState]
 ) -> None:

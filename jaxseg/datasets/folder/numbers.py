@@ -90,7 +90,7 @@ def sensor(
         UserError: Unit and conversion contradict each other, or the header cannot be read.
     """
     scale, offset = tagged_scale(header, numbers)
-    if added is not None or _baseline(header) is not None:
+    if added is not None or baseline(header) is not None:
         unit = unit or "reflectance"
         if added or header.dtype.kind != "f":  # floats may be reflectance itself
             scale, offset = sentinel2.SCALE, 0.0
@@ -136,7 +136,7 @@ def added(
         return (0,) * len(names)
     extra = told
     if extra is None:
-        found = _baseline(header)
+        found = baseline(header)
         extra = sentinel2.ADDED if found is not None and found >= sentinel2.BASELINE else 0
         if extra and header.dtype.kind == "f":
             raise ScaleError(
@@ -159,7 +159,7 @@ def check_scale(header: raster.Header, reference: raster.Header, numbers: tuple[
     Raises:
         ScaleError: Their tags of scale or offset differ.
     """
-    if _baseline(header) is not None:
+    if baseline(header) is not None:
         return  # its offset is known and subtracted
     own, first = tagged_scale(header, numbers), tagged_scale(reference, numbers)
     if own != first:
@@ -169,7 +169,7 @@ def check_scale(header: raster.Header, reference: raster.Header, numbers: tuple[
         )
 
 
-def _baseline(header: raster.Header) -> float | None:
+def baseline(header: raster.Header) -> float | None:
     """The processing baseline of a file with Sentinel-2's values; None for 8-bit pictures."""
     if header.dtype.itemsize == 1:  # 8 bits are a picture for display, or classes
         return None

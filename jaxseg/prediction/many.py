@@ -1,0 +1,58 @@
+"""Many scenes, one map each: divided among processes, resumed, and none stops the others."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxseg.console import make_console, say
+from jaxseg.errors import UserError
+from jaxseg.prediction.archive import SceneFiles
+from jaxseg.prediction.predict import Mapper
+
+SHOWN = 20
+"""Scenes that failed and are named at the end; each was named when it failed, too."""
+
+
+def map_each(mapper: Mapper, scenes: Sequence[SceneFiles], folder: Path) -> list[Path]:
+    """Makes the map of each scene of this process, at its place below a folder.
+
+    With at least as many scenes as processes, a process maps whole scenes; otherwise all of them
+    share the blocks of every scene. A scene that cannot be mapped does not stop the others.
+
+    Args:
+        mapper: How maps are made, and which share of them.
+        scenes: All of the archive, in an order that is the same in all processes.
+        folder: Of the maps; made if it is not there.
+
+    Returns:
+        The files of the maps that are complete.
+
+    Raises:
+        UserError: Some of the scenes could not be mapped.
+    """
+    console, share = make_console(), mapper.settings.share
+    whole = len(scenes) >= share.count
+    places = share.of(len(scenes)) if whole else range(len(scenes))
+    own = mapper.whole() if whole else mapper
+    failed: dict[str, str] = {}
+    written: list[Path] = []
+    for number, place in enumerate(places, start=1):
+        scene = scenes[place]
+        out = folder / f"{scene.name}.tif"
+        say(console, f"[{number}/{len(places)}] {scene.name}")
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            written += own.map([scene], out)
+        except UserError as error:
+            failed[scene.name] = str(error)
+            say(console, f"  failed: {error}")
+        except OSError as error:
+            raise UserError(f"Cannot write to {out.parent}: {error.strerror}.") from error
+    if failed:
+        named = "\n".join(f"  {name}: {why}" for name, why in list(failed.items())[:SHOWN])
+        more = f"\n  and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
+        what = "maps are not complete" if own.settings.finish else "scenes could not be mapped"
+        raise UserError(
+            f"{len(failed)} of {len(places)} {what}:\n{named}{more}\n"
+            "The others are complete; the same command tries these again."
+        )
+    return written

@@ -1,0 +1,135 @@
+"""A map that was begun is continued only if all that it depends on is as it was."""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from fixtures import painted
+
+from jaxseg.errors import UserError
+from jaxseg.prediction import Image, Settings, Share
+from jaxseg.prediction import predict as mapping
+from jaxseg.prediction.work import Plan, Work
+from jaxseg.run.loaded import Run
+from jaxseg.scenes.scene import Window
+from jaxseg.scenes.sensor import Sensor
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+BOTH = ("classes", "margin")
+
+
+def run(sure: float = 3.0, **changes: Any) -> Run:
+    """Answers the number in band `answer`."""
+    config = dataclasses.replace(painted.config(), sensor=Sensor(("answer", "class")))
+    fields: Any = {"step": 7, "temperature": 1.0, "thresholds": (0.3, 0.3, 0.4)} | changes
+    return Run(config, variables={"params": {"sure": np.float32(sure)}}, **fields)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    """Two blocks of a map, one below the other."""
+    path = tmp_path / "scene.tif"
+    with rasterio.open(path, "w", "GTiff", 40, 600, 2, dtype="uint8") as file:
+        file.write(np.random.default_rng(0).integers(0, 3, (2, 600, 40), np.uint8))
+    return path
+
+
+def mapped(given: Run, scene: Path, part: int, **fields: Any) -> list[Path]:
+    settings = Settings(tile=512, overlap=0, share=Share(part, 2), **fields)
+    return mapping.predict([given], [str(scene)], scene.with_name("map.tif"), settings)
+
+
+@pytest.mark.parametrize(
+    ("other", "fields", "changed"),
+    [
+        (run(sure=3.5), {}, "runs"),
+        (run(step=8), {}, "runs"),
+        (run(temperature=1.5), {}, "runs"),
+        (run(), {"window": Window(0, 0, 600, 39)}, "window"),
+        (run(), {"layers": BOTH}, "layers"),
+        (run(), {"scales": (1.0, 2.0)}, "scales"),
+        (run(), {"thresholds": True}, "thresholds"),
+        (run(), {"image": Image(multiply=2.0)}, "image"),
+    ],
+    ids=["weights", "step", "temperature", "window", "layers", "scales", "thresholds", "reading"],
+)
+def test_a_map_of_another_network_or_another_part_is_not_continued(
+    scene: Path, other: Run, fields: dict[str, Any], changed: str
+) -> None:
+    assert mapped(run(), scene, 1) == []
+    with pytest.raises(UserError, match=rf"begun with other settings \(.*\b{changed}\b.*\)"):
+        mapped(other, scene, 2, check=False, **fields)
+
+
+def test_a_scene_that_was_written_again_is_another_scene(scene: Path) -> None:
+    assert mapped(run(), scene, 1) == []
+    status = scene.stat()
+    os.utime(scene, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    with pytest.raises(UserError, match=r"begun with other settings \(scene\)"):
+        mapped(run(), scene, 2)
+
+
+def test_a_map_is_whole_when_its_last_part_is(scene: Path) -> None:
+    assert mapped(run(), scene, 2) == []
+    assert [path.name for path in mapped(run(), scene, 1)] == ["map.tif"]
+    with rasterio.open(scene) as given, rasterio.open(scene.with_name("map.tif")) as made:
+        np.testing.assert_array_equal(made.read(1), given.read(1))
+
+
+def test_a_block_is_done_when_all_of_its_layers_are(tmp_path: Path) -> None:
+    work = Work(tmp_path / "map.tif", Plan(Window(0, 0, 600, 40), 512), BOTH, {"version": "1"})
+    pixels = np.zeros((512, 40, 1), np.uint8)
+    work.write(0, 0, {"classes": pixels})
+    assert work.missing() == [(0, 0), (1, 0)]
+    work.write(0, 0, {"margin": pixels})
+    assert work.missing() == [(1, 0)]
+
+
+@pytest.mark.parametrize("parts", [1, 2, 5, 16])
+def test_parts_of_the_work_are_all_blocks_once(parts: int) -> None:
+    plan = Plan(Window(7, 9, 1100, 1333), 512)
+    every = plan.blocks()
+    shares = [
+        [every[place] for place in Share(part, parts).of(len(every))]
+        for part in range(1, parts + 1)
+    ]
+    blocks = [block for share in shares for block in share]
+    assert len(blocks) == len(set(blocks)) == 9
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    seen = np.zeros((1100, 1333), int)
+    for y, x, height, width in (plan.place(*block) for block in blocks):
+        seen[y : y + height, x : x + width] += 1
+    assert (seen == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "strides", "together"),
+    [
+        ((1, 141), (1, 16), (141, 16)),
+        ((141, 1), (16, 1), (141, 16)),
+        ((30, 20), (2, 3), (30, 6)),
+        ((30, None), (8, 32), (None, 32)),
+    ],
+)
+def test_tiles_of_an_ensemble_see_as_far_as_its_farthest_network(
+    monkeypatch: pytest.MonkeyPatch,
+    fields: tuple[int | None, int | None],
+    strides: tuple[int, int],
+    together: tuple[int | None, int],
+) -> None:
+    models = [painted.Told(num_classes=number) for number in (3, 4)]
+    runs = [
+        dataclasses.replace(run(), config=dataclasses.replace(run().config, model=model))
+        for model in models
+    ]
+    known = dict(zip(models, zip(fields, strides, strict=True), strict=True))
+    monkeypatch.setattr(mapping, "output_stride", lambda model: known[model][1])
+    monkeypatch.setattr(mapping, "receptive_field", lambda model, _: known[model][0])
+    assert mapping._reach(runs, (1.0, 2.0)) == together
+    farthest = None if together[0] is None else 2 * together[0]
+    assert mapping._reach(runs, (0.5, 1.0)) == (farthest, together[1])
