@@ -32,7 +32,7 @@ from jaxseg.pipeline import Data
 from jaxseg.prediction import predict as mapping
 from jaxseg.prediction.image import Image
 from jaxseg.prediction.network import TileNetwork
-from jaxseg.prediction.predict import Settings
+from jaxseg.prediction.settings import Settings
 from jaxseg.prediction.tiling import grid_for
 from jaxseg.run.loaded import Run, load_run
 from jaxseg.scenes.scene import Window
@@ -108,11 +108,10 @@ def mapped(run: Run, scene: Path, out: Path, settings: Settings) -> None:
 
 
 def settings(tile: int, overlap: int | None, batch: int, window: Window | None = None) -> Settings:
-    """As the flags of `jaxseg predict`; the made scenes are not compared with the training."""
+    """As the flags of `jaxseg predict`; scenes are not checked, and seams are measured here."""
     image = Image(band_numbers=(1, 2, 3, 4))
-    return Settings(
-        tile=tile, overlap=overlap, batch=batch, window=window, check=False, image=image
-    )
+    sizes = {"tile": tile, "overlap": overlap, "batch": batch, "window": window}
+    return Settings(**sizes, check=False, seams=False, image=image)
 
 
 FIRST = Window(0, 0, 64, 64)

@@ -42,7 +42,7 @@ def write(path: Path, pattern: UINT16, height: int, width: int, compress: str) -
     }
     if compress != "none":
         form |= {"compress": compress, "predictor": 2, "num_threads": 2}
-        form |= {"zlevel": 1} if compress == "deflate" else {}
+        form["zlevel" if compress == "deflate" else "zstd_level"] = 1
     with rasterio.open(path, "w", **form) as file:
         for number, name in enumerate(BANDS, start=1):
             file.set_band_description(number, name)

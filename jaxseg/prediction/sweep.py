@@ -7,7 +7,7 @@ while the host adds up the last one.
 import dataclasses
 import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, Protocol
 
@@ -116,13 +116,28 @@ class _Strip:
 
     Attributes:
         row: Number of the row of tiles.
-        image: (size, width, C).
         valid: (size, width).
+        images: (size, w, C) of parts side by side.
+        starts: First column of each part.
     """
 
     row: int
-    image: NDArray[np.generic]
     valid: NDArray[np.bool_]
+    images: Sequence[NDArray[np.generic]]
+    starts: Sequence[int]
+
+    def image(self, first: int, last: int) -> NDArray[np.generic]:
+        """(size, last - first, C) of some columns."""
+        parts = [
+            image[:, max(0, first - start) : last - start]
+            for start, image in zip(self.starts, self.images, strict=True)
+            if start < last and first < start + image.shape[1]
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
+
+
+_Part = tuple[NDArray[np.generic], NDArray[np.bool_]]
+"""Image and where it has data, of some columns."""
 
 
 def _read_ahead(
@@ -131,27 +146,25 @@ def _read_ahead(
     """Rows of tiles in their order, the next ones being read."""
     left = grid.start(columns[0])
     width = grid.start(columns[-1]) + grid.size - left
-    cuts = np.linspace(0, width, min(READERS, -(-width // PIECE)) + 1).astype(int)
+    pieces = min(READERS, -(-width // PIECE))
+    cuts = [width * piece // pieces for piece in range(pieces + 1)]
 
-    def begin(row: int) -> list[Future[tuple[NDArray[np.generic], NDArray[np.bool_]]]]:
+    def begin(row: int) -> list[Future[_Part]]:
         return [
-            readers.submit(
-                scene.padded, Window(grid.start(row), left + int(a), grid.size, int(b - a))
-            )
+            readers.submit(scene.padded, Window(grid.start(row), left + a, grid.size, b - a))
             for a, b in itertools.pairwise(cuts)
         ]
 
+    def finish(row: int, parts: list[Future[_Part]]) -> _Strip:
+        images, valid = zip(*(part.result() for part in parts), strict=True)
+        return _Strip(row, np.concatenate(valid, 1), images, cuts[:-1])
+
     ahead = deque((row, begin(row)) for row in rows[:AHEAD])
     for row in rows[AHEAD:] or ():
-        yield _strip(*ahead.popleft())
+        yield finish(*ahead.popleft())
         ahead.append((row, begin(row)))
     while ahead:
-        yield _strip(*ahead.popleft())
-
-
-def _strip(row: int, parts: list[Future[tuple[NDArray[np.generic], NDArray[np.bool_]]]]) -> _Strip:
-    images, valid = zip(*(part.result() for part in parts), strict=True)
-    return _Strip(row, np.concatenate(images, 1), np.concatenate(valid, 1))
+        yield finish(*ahead.popleft())
 
 
 class _Row(NamedTuple):
@@ -181,7 +194,7 @@ def _computed(
         row = _Row(strip.row, strip.valid)
         for column, part in _tiles(strip, network.grid, columns):
             places.append((row, column))
-            images.append(strip.image[:, part])
+            images.append(strip.image(part.start, part.stop))
             valid.append(strip.valid[:, part])
             if len(images) == batch:
                 running.append((places, network(np.stack(images), np.stack(valid))))
