@@ -4,16 +4,16 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import rasterio
 from fixtures.mapped import answering_run, answers, classes, mapper, write
-from fixtures.networks import drawn, shapes
 
 from jaxseg import sharding
 from jaxseg.errors import UserError
-from jaxseg.models import UNet
 from jaxseg.prediction import Mapper, Settings
 from jaxseg.prediction.archive import SceneFiles
 from jaxseg.prediction.network import TileNetwork
@@ -56,12 +56,22 @@ def test_context_is_seen_around_every_tile_and_does_not_count() -> None:
     assert usual(tile=512, context=32, overlap=64)[0].ramp == 0
 
 
+class Neighbours(nn.Module):
+    """One convolution."""
+
+    @nn.compact
+    def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
+        """Logits (B, H, W, 3)."""
+        del train
+        return nn.Conv(3, (3, 3))(image)
+
+
 @pytest.fixture(scope="module")
-def small_unet() -> Any:
-    model = UNet(num_classes=3, features=2)
+def looking_around() -> Any:
     run = answering_run()
-    config = dataclasses.replace(run.config, model=model)
-    return dataclasses.replace(run, config=config, variables=drawn(shapes(model, bands=2)))
+    config = dataclasses.replace(run.config, model=Neighbours())
+    variables = Neighbours().init(jax.random.key(0), jnp.zeros((1, 8, 8, 2)), train=False)
+    return dataclasses.replace(run, config=config, variables=variables)
 
 
 def probabilities(run: Any, image: Any, **how: Any) -> Any:
@@ -70,10 +80,10 @@ def probabilities(run: Any, image: Any, **how: Any) -> Any:
     return np.asarray(network(image, np.ones(image.shape[:3], bool)))
 
 
-def test_scales_are_averaged_at_the_place_of_every_pixel(small_unet: Any) -> None:
+def test_scales_are_averaged_at_the_place_of_every_pixel(looking_around: Any) -> None:
     image = np.random.default_rng(0).normal(size=(1, 64, 64, 2)).astype(np.float32)
-    each = [probabilities(small_unet, image, scales=(scale,)) for scale in (0.5, 1.0, 1.5)]
-    found = probabilities(small_unet, image, scales=(0.5, 1.0, 1.5))
+    each = [probabilities(looking_around, image, scales=(scale,)) for scale in (0.5, 1.0, 1.5)]
+    found = probabilities(looking_around, image, scales=(0.5, 1.0, 1.5))
     np.testing.assert_allclose(found, np.mean(each, 0), atol=1e-6)
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
     assert abs(each[0] - each[1]).max() > 1e-4
