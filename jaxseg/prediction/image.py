@@ -37,7 +37,7 @@ class Image:
         convert: Change of their unit.
         multiply: Factor of the values after that.
         added: What Sentinel-2's processing baseline 04.00 and later added to the values, 1000.
-        nodata: Value that means no data, besides each file's own tag.
+        nodata: Value that means no data, instead of each file's own tag.
         nodata_where: Whether `any_band` or `all_bands` with that value make a pixel invalid.
     """
 

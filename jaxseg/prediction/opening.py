@@ -20,7 +20,13 @@ from jaxseg.errors import UserError
 from jaxseg.files import raster, virtual
 from jaxseg.prediction.archive import SceneFiles
 from jaxseg.prediction.image import FLAG, Image, Part, Scene
-from jaxseg.scenes.agreement import BaselineError, MissingBandError, PixelSizeError
+from jaxseg.scenes import sentinel2
+from jaxseg.scenes.agreement import (
+    BaselineError,
+    MissingBandError,
+    PixelSizeError,
+    ScaleError,
+)
 from jaxseg.scenes.scene import Source
 from jaxseg.scenes.sensor import Sensor, canonical, listed
 
@@ -157,13 +163,36 @@ def _check_baselines(headers: Sequence[raster.Header]) -> None:
     Raises:
         BaselineError: It is not.
     """
-    found = {folder_numbers.baseline(header): header.path for header in headers}
-    if len(found) > 1:
-        told = ", ".join(f"{path}: {number or 'not tagged'}" for number, path in found.items())
+    numbers = {header.path: folder_numbers.baseline(header) for header in headers}
+    adds = {path: (number or 0) >= sentinel2.BASELINE for path, number in numbers.items()}
+    if len(set(adds.values())) > 1:
+        pair = [next(path for path, of in adds.items() if of is which) for which in (True, False)]
+        told = ", ".join(
+            f"{path}: {'not tagged' if numbers[path] is None else f'{numbers[path]:05.2f}'}"
+            for path in pair
+        )
         raise BaselineError(
             f"Scenes of several processing baselines of Sentinel-2 ({told}) mean different things "
             f"by equal values. Map them one by one, or give {FLAG}.added if all are alike."
         )
+
+
+def _check_scales(read: Sequence[tuple[raster.Header, tuple[int, ...]]]) -> None:
+    """The values of all files of a scene are multiplied by the same number.
+
+    Raises:
+        ScaleError: Their tags say otherwise.
+    """
+    if any(folder_numbers.baseline(header) is not None for header, _ in read):
+        return  # what each of them adds is known and subtracted
+    first, numbers = read[0]
+    scale = folder_numbers.tagged_scale(first, numbers)
+    for header, own in read[1:]:
+        if (other := folder_numbers.tagged_scale(header, own)) != scale:
+            raise ScaleError(
+                f"{header.path} is tagged with scale and offset {other}, {first.path} with "
+                f"{scale}: equal values mean different things. Bring the files to one scale."
+            )
 
 
 def _scene(
@@ -191,7 +220,7 @@ def _scene(
             f"{FLAG}.band-names has {len(names)} entries for {len(chosen)} band(s) read of {title}."
         )
     reading = Reading(fields.convert or "", 1.0 if fields.multiply is None else fields.multiply)
-    parts = []
+    parts: dict[int, Part] = {}
     for file, header in enumerate(headers):
         own = [
             (place, name)
@@ -205,15 +234,14 @@ def _scene(
             header.nodata[number - 1] if fields.nodata is None else fields.nodata
             for number in numbers
         )
-        parts.append(
-            Part(
-                header.path,
-                numbers,
-                tuple(None if t is None or not np.isfinite(t) else t for t in tags),
-                header.masked and header.alpha not in numbers,
-                folder_numbers.added(header, [name for _, name in own], fields.added, flag=FLAG),
-            )
+        parts[file] = Part(
+            header.path,
+            numbers,
+            tuple(None if t is None or not np.isfinite(t) else t for t in tags),
+            header.masked and header.alpha not in numbers,
+            folder_numbers.added(header, [name for _, name in own], fields.added, flag=FLAG),
         )
+    _check_scales([(headers[h], part.numbers) for h, part in parts.items()])
     if [places[place][0] for place in chosen] != sorted(places[place][0] for place in chosen):
         raise UserError(
             f"The bands {listed(names)} are spread over {title} in another order. Give "
@@ -221,9 +249,11 @@ def _scene(
         )
     sensor = folder_numbers.sensor(
         headers[places[chosen[0]][0]],
-        parts[0].numbers,
+        next(iter(parts.values())).numbers,
         names,
-        wavelengths=(),
+        wavelengths=tuple(
+            raster.wavelengths(part.path)[n - 1] for part in parts.values() for n in part.numbers
+        ),
         unit=fields.unit or "",
         nodata=fields.nodata,
         added=fields.added,
@@ -231,7 +261,7 @@ def _scene(
         flag=FLAG,
     )
     all_bands = fields.nodata_where == "all_bands"
-    return Scene(first, sensor, tuple(paths), title, tuple(parts), reading, all_bands)
+    return Scene(first, sensor, tuple(paths), title, tuple(parts.values()), reading, all_bands)
 
 
 def _resolved(image: Image, source: Source) -> Image:

@@ -15,6 +15,7 @@ from jaxseg.datasets import Folder
 from jaxseg.errors import UserError
 from jaxseg.prediction.image import Image, Scene, reflected
 from jaxseg.prediction.opening import open_scene
+from jaxseg.scenes.agreement import ScaleError
 from jaxseg.scenes.scene import Window
 from jaxseg.scenes.sensor import Sensor
 
@@ -146,3 +147,29 @@ def test_a_scene_without_data_has_no_typical_values(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", *np.zeros((2, 4, 6), np.int16), nodata=0)
     scene = opened(path)
     assert scene.typical() == dataclasses.replace(scene.sensor, typical=())
+
+
+def two_files(folder: Path, **of_second: Any) -> list[str]:
+    """Band B04 and band B03 of 4 x 6 pixels, each with the tag of its wavelength."""
+    paths = []
+    for name, centre in (("B04", "665"), ("B03", "560")):
+        paths.append(str(folder / f"{name}.tif"))
+        with rasterio.open(paths[-1], "w", "GTiff", 6, 4, 1, dtype="uint16") as file:
+            file.write(np.ones((1, 4, 6), np.uint16))
+            file.set_band_description(1, name)
+            file.update_tags(1, wavelength=centre, wavelength_units="nanometers")
+            for fact, value in of_second.items() if name == "B03" else ():
+                setattr(file, fact, value)
+    return paths
+
+
+def test_bands_of_several_files_keep_their_wavelengths(tmp_path: Path) -> None:
+    trained = Sensor(("B04", "B03"))
+    scene = open_scene(two_files(tmp_path), painted.Painted(), trained, Image())
+    assert scene.sensor.wavelengths == (665.0, 560.0)
+
+
+def test_files_of_several_scales_are_no_scene(tmp_path: Path) -> None:
+    trained = Sensor(("B04", "B03"))
+    with pytest.raises(ScaleError, match=r"B03.tif is tagged with scale .*B04.tif"):
+        open_scene(two_files(tmp_path, scales=(1e-3,)), painted.Painted(), trained, Image())

@@ -45,6 +45,16 @@ def test_scenes_of_another_processing_baseline_are_not_put_together(
         opened(tmp_path, "04.00", other)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "value"), [("05.09", "05.10", 200), ("03.00", "", 1200)]
+)
+def test_baselines_that_add_the_same_are_put_together(
+    tmp_path: Path, first: str, second: str, value: int
+) -> None:
+    image, _ = opened(tmp_path, first, second).read(Window(0, 0, 4, 12))
+    np.testing.assert_array_equal(image[0, :, 0], [value] * 6 + [value + 100] * 6)
+
+
 def test_scenes_of_one_baseline_lose_what_it_added(tmp_path: Path) -> None:
     image, valid = opened(tmp_path, "04.00", "04.00").read(Window(0, 0, 4, 12))
     assert valid.all()
