@@ -79,7 +79,7 @@ NETWORKS: dict[str, nn.Module] = {
 
 def opened(name: str) -> Run:
     """A run of a folder, or one of `NETWORKS` with random weights."""
-    if name not in NETWORKS:
+    if Path(name).is_dir() or name not in NETWORKS:
         return load_run(name)
     model, source = NETWORKS[name], Landscape()
     steps = () if name == "first_band" else (Standardize(mean=MEAN["optical"], std=STD["optical"]),)
