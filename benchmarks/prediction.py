@@ -3,7 +3,7 @@
     python benchmarks/prediction.py memory   [--columns 20000 --rows 20000] [--network first_band]
     python benchmarks/prediction.py overlap  [--networks unet linknet] [--side 2048]
     python benchmarks/prediction.py pipeline [--side 8192] [--rounds 5]
-    python benchmarks/prediction.py compare  --runs runs/unet [--side 1680] [--overlaps 0 64 ...]
+    python benchmarks/prediction.py compare  --runs runs/unet [--steps 2] [--overlaps 64 128]
 
 The scene is a mosaic of tiles of the embedded landscape, four bands of uint16 in a tiled GeoTIFF,
 which is written by windows and removed at the end. `--help` after a word lists its sizes.
@@ -11,10 +11,10 @@ which is written by windows and removed at the end. `--help` after a word lists 
 `memory`: peak resident memory of a map above that of the idle process, which has loaded the network
 and mapped one tile; every size in a process of its own.
 
-`overlap`: how much of its wall time a map keeps the device busy, after its start (opening,
-compiling and the first tile). Busy by computing: number of batches x median time of one batch with
-nothing beside it. Busy by not waiting: the time in which the device has at least one batch that is
-not ready. On CPUs the first is the stricter one, as reading and writing take cores from the device.
+`overlap`: how busy a map keeps the device from its first batch to its last. By computing: number of
+batches x median time of one batch with nothing beside it, of the wall time. By not waiting: the
+time in which the device has at least one batch that is not ready. On CPUs the first is the stricter
+one, as reading and writing take cores from the device.
 
 `pipeline`: CPU seconds of a map by a network that answers from a number in the first band, beside
 those of GDAL alone for the same files: it reads every block of the scene once, and copies the map,
@@ -22,11 +22,12 @@ from a tiled GeoTIFF without overviews, to a Cloud Optimised GeoTIFF with the op
 
 `compare`: the same network, weights and scene, in jaxseg, in a loop of overlapping blended windows
 in PyTorch (with arrays of the size of the scene, as usual), and in geoai-py if it is installed; in
-turns, every map in a process of its own. CPU seconds leave out the start, which compiles.
-Seams are the pixels whose class differs from the same framework's pass over the whole mirrored
-scene, counted where the scene's own border is out of sight. For a network that sees everything
-(PSPNet) they are the pixels that differ from the map whose tiles lie half a step further. Rates are
-those of a scene much larger than a tile: number of tiles x step^2 / CPU seconds.
+turns, every map in a process of its own. CPU seconds leave out the start, which compiles. Seams are
+the pixels whose class differs from the same framework's pass over the whole mirrored scene, counted
+where the scene's own border is out of sight. For a network that sees everything (PSPNet) they are
+the pixels that differ from the map whose tiles lie half a step further. Each overlap has a scene in
+which PyTorch's windows are exactly a step apart. Rates are those of a scene much larger than a
+tile: number of tiles x step^2 / CPU seconds.
 
 Needs a run for `compare`: a padded U-Net or a PSPNet on the optical landscape, such as
 
@@ -46,6 +47,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from prediction_parts import ours, scenes
 from prediction_parts.cost import Cost, alone
 
@@ -89,9 +91,9 @@ def main() -> None:
     word = words.add_parser("compare")
     word.set_defaults(measure=compare)
     word.add_argument("--runs", nargs="+", required=True, help="folders of runs")
-    word.add_argument("--side", type=int, default=1680)
+    word.add_argument("--steps", type=int, default=2, help="along rows and along columns")
     word.add_argument("--tile", type=int, default=0, help="of all; 0 = what jaxseg takes")
-    word.add_argument("--overlaps", type=int, nargs="+", default=[0, 64, 128])
+    word.add_argument("--overlaps", type=int, nargs="+", default=[64, 128])
     word.add_argument("--batch", type=int, default=1)
     word.add_argument("--rounds", type=int, default=2)
     word.add_argument("--tools", nargs="+", default=["jaxseg", "loop", "geoai"])
@@ -172,9 +174,6 @@ def pipeline(arguments: argparse.Namespace, folder: Path) -> None:
 
 def compare(arguments: argparse.Namespace, folder: Path) -> None:
     """Prints a table for each run."""
-    side = arguments.side
-    scene = folder / "scene.tif"
-    scenes.write(scene, scenes.mosaic(-(-side // scenes.TILE))[0], side, side, "deflate")
     tools = [t for t in arguments.tools if t != "geoai" or importlib.util.find_spec("geoai")]
     for name in arguments.runs:
         run = ours.opened(name)
@@ -185,30 +184,26 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
         usual, exact = grid_for(**sizes)
         shared = 2 * usual.margin + usual.ramp
         maker = Maker(arguments, name, folder, usual.size)
-        cases = [(tool, n) for tool in tools for n in sorted({*arguments.overlaps, shared})]
+        cases = [(tool, n) for n in sorted({*arguments.overlaps, shared}) for tool in tools]
         costs: dict[Case, list[Cost]] = {case: [] for case in cases}
         for _ in range(arguments.rounds):
             for case in cases:
-                costs[case].append(maker.map(case, scene, "map"))
+                costs[case].append(maker.map(case, maker.scene(case[1]), "map"))
                 say(f"    {case[0]}, {case[1]} shared: {costs[case][-1].cpu:.1f} CPU s")
-        if field is None:
-            seams = shifted(maker, cases, scene)
-        else:
-            seams = from_one_pass(maker, cases, scene, up(field // 2 + stride, stride))
-        sight = f"{field} pixels" if field else "the whole tile"
-        say(
-            f"\n{name}: {type(run.config.model).__name__}, which sees {sight}. {side} x {side} x 4,"
+        seams = (
+            from_one_pass(maker, cases, up(field // 2 + stride, stride))
+            if field
+            else shifted(maker, cases)
         )
-        say(f"tiles of {usual.size}. By default jaxseg's overlap is {shared}, exact: {exact}.\n")
+        say(f"\n{name}: {type(run.config.model).__name__}, which sees {field or 'all'} pixels.")
+        say(f"Tiles of {usual.size}; by default jaxseg's overlap is {shared}, exact: {exact}.\n")
         say("| tool | overlap | other class | Mpx / CPU s | peak MiB above idle |")
         say("|---|---:|---:|---:|---:|")
         for case in cases:
-            tiles = maker.tiles(case, side)
-            step = usual.size - case[1]
             seconds = statistics.median(cost.cpu for cost in costs[case])
             above = statistics.median(cost.above for cost in costs[case])
             percent = f"{100 * seams[case]:.4f} %" if seams[case] else "0"
-            rate = tiles * step**2 / 1e6 / seconds
+            rate = maker.tiles(case) * (usual.size - case[1]) ** 2 / 1e6 / seconds
             say(f"| {case[0]} | {case[1]} | {percent} | {rate:.4f} | {above:.0f} |")
     say("\nArrays of the size of a scene of 20,000 x 20,000 and 10 classes (computed):")
     for tool in ("loop", "geoai"):
@@ -234,6 +229,18 @@ class Maker(NamedTuple):
         """The file of a map."""
         return self.folder / f"{name}_{case[0]}_{case[1]}.tif"
 
+    def side(self, overlap: int) -> int:
+        """Of a scene in which all windows of PyTorch lie one step apart."""
+        return self.tile + self.arguments.steps * (self.tile - overlap)
+
+    def scene(self, overlap: int) -> Path:
+        """The scene for an overlap."""
+        path = self.folder / f"scene_{overlap}.tif"
+        if not path.exists():
+            side = self.side(overlap)
+            scenes.write(path, scenes.mosaic(-(-side // scenes.TILE))[0], side, side, "deflate")
+        return path
+
     def map(self, case: Case, scene: Path, name: str) -> Cost:
         """Makes a map; the cost without that of the start."""
         (tool, overlap), out, batch = case, self.out(case, name), self.arguments.batch
@@ -243,39 +250,38 @@ class Maker(NamedTuple):
         sizes = self.tile, overlap, batch
         first, whole = alone(ours.whole_map, self.folder, self.run, scene, out, *sizes)
         # The first map is of one tile, so the difference lacks one.
-        tiles = self.tiles(case, self.arguments.side)
+        tiles = self.tiles(case)
         cpu = (whole.cpu - first.cpu) * tiles / (tiles - 1)
         return whole._replace(cpu=cpu, wall=whole.wall - first.wall)
 
-    def tiles(self, case: Case, side: int) -> int:
-        """How many tiles a tool computes for a square scene."""
+    def tiles(self, case: Case) -> int:
+        """How many tiles a tool computes for the scene of its overlap."""
         tool, overlap = case
         if tool != "jaxseg":
-            return len(torch_side().starts(side, self.tile, overlap)) ** 2
-        return ours.tiles(self.run, side, self.tile, overlap)
+            return (self.arguments.steps + 1) ** 2
+        return ours.tiles(self.run, self.side(overlap), self.tile, overlap)
 
 
-def from_one_pass(maker: Maker, cases: list[Case], scene: Path, margin: int) -> dict[Case, float]:
+def from_one_pass(maker: Maker, cases: list[Case], margin: int) -> dict[Case, float]:
     """Share of pixels, out of sight of the border, unlike those of one pass over the scene."""
-    inside = np.s_[margin:-margin, margin:-margin]
-    whole = {"jaxseg": alone(ours.one_pass, maker.run, scene, margin)}
-    if {tool for tool, _ in cases} != {"jaxseg"}:
-        whole["torch"] = alone(torch_side().one_pass, maker.run, scene, margin)
-        differs = (whole["jaxseg"] != whole["torch"])[inside].mean()
-        say(f"One pass in jaxseg and one in PyTorch: {differs:.6%} of the pixels differ.")
-    found = {}
-    for case in cases:
-        reference = whole["jaxseg" if case[0] == "jaxseg" else "torch"]
-        found[case] = float((scenes.classes(maker.out(case, "map")) != reference)[inside].mean())
+    inside, found = np.s_[margin:-margin, margin:-margin], {}
+    wholes: dict[Case, NDArray[np.uint8]] = {}
+    for tool, overlap in cases:
+        which = ("jaxseg" if tool == "jaxseg" else "torch", overlap)
+        if which not in wholes:
+            side = ours if tool == "jaxseg" else torch_side()
+            wholes[which] = alone(side.one_pass, maker.run, maker.scene(overlap), margin)
+        made = scenes.classes(maker.out((tool, overlap), "map"))
+        found[tool, overlap] = float((made != wholes[which])[inside].mean())
     return found
 
 
-def shifted(maker: Maker, cases: list[Case], scene: Path) -> dict[Case, float]:
+def shifted(maker: Maker, cases: list[Case]) -> dict[Case, float]:
     """Share of pixels unlike those of tiles half a step further, half a tile from the border."""
-    found, part = {}, scene.with_name("part.tif")
+    found, part = {}, maker.folder / "part.tif"
     for case in cases:
         first = up((maker.tile - case[1]) // 2, 16)
-        scenes.cut(scene, part, first)
+        scenes.cut(maker.scene(case[1]), part, first)
         maker.map(case, part, "part")
         near = maker.tile // 2
         a = scenes.classes(maker.out(case, "map"))[first:, first:]

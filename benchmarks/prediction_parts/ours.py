@@ -79,7 +79,7 @@ NETWORKS: dict[str, nn.Module] = {
 
 def opened(name: str) -> Run:
     """A run of a folder, or one of `NETWORKS` with random weights."""
-    if name not in NETWORKS:
+    if Path(name).is_dir() or name not in NETWORKS:
         return load_run(name)
     model, source = NETWORKS[name], Landscape()
     steps = () if name == "first_band" else (Standardize(mean=MEAN["optical"], std=STD["optical"]),)
@@ -202,24 +202,23 @@ def _watch() -> None:
 def busy(
     folder: Path, name: str, scene: Path, out: Path, rounds: int, batch: int
 ) -> list[tuple[float, float, float, int]]:
-    """Wall seconds of a map without its start, of its batches alone, and in flight; batches.
+    """Wall seconds from the first batch to the last, of these alone, and in flight; batches.
 
-    The start has one batch of its own. In flight is the time in which the device has at least one
-    batch that is not ready.
+    In flight is the time in which the device has at least one batch that is not ready.
     """
     begin(folder)
     run, found = opened(name), []
     mapping.TileNetwork = Watched  # type: ignore[misc]
     threading.Thread(target=_watch, daemon=True).start()
     for turn in range(rounds + 1):
-        start = costed(partial(mapped, run, scene, out, settings(0, None, batch, FIRST)))
         Watched.spans.clear()
-        whole = costed(partial(mapped, run, scene, out, settings(0, None, batch)))
+        mapped(run, scene, out, settings(0, None, batch))
         spans = sorted(Watched.spans)
         if turn:
             alone = _batch_alone(run, scene, out, batch, min(8, len(spans)))
             flight = sum(end - begun for begun, end in _union(spans))
-            found.append((whole.wall - start.wall, alone * (len(spans) - 1), flight, len(spans)))
+            wall = max(end for _, end in spans) - spans[0][0]
+            found.append((wall, alone * len(spans), flight, len(spans)))
     return found
 
 
