@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
@@ -65,6 +66,14 @@ def compute(
                     meter.add(_area(work.plan.place(row, column)))
             for future in written:
                 future.result()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        size = network.grid.size
+        raise UserError(
+            f"The devices have no memory for {batch} tile(s) of {size} x {size} pixels at a time. "
+            "Give a smaller --batch or --tile, or divide each tile with --mesh.space."
+        ) from error
     except UserError as error:
         raise UserError(
             f"{error} What was finished is kept in {work.folder}: the same command continues."

@@ -41,6 +41,7 @@ from jaxseg.prediction.tiling import Grid, grid_for
 from jaxseg.prediction.work import Plan, Work
 from jaxseg.run.loaded import Run
 from jaxseg.scenes.scene import Window
+from jaxseg.scenes.sensor import listed
 
 SUMS = 256 * 2**20
 """Bytes of probabilities that are added up at a time; wider scenes are cut into panels."""
@@ -244,7 +245,7 @@ class Mapper:
             "JAXSEG_CLASSES": ", ".join(runs[0].classes),
             "JAXSEG_BANDS": ", ".join(sensor.bands),
             "JAXSEG_UNIT": sensor.unit or "not known",
-            "JAXSEG_SCENE": scene.title,
+            "JAXSEG_SCENE": listed([_name(path) for path in scene.paths]),
             "JAXSEG_SEAMS": seam.replace("\n", " "),
             outputs.JOB: tag,
         }
@@ -305,6 +306,11 @@ def _told(grid: Grid, exact: bool, field: int | None) -> str:
         f"{grid.size} x {grid.size} pixels, {2 * grid.margin + grid.ramp} shared; a pixel depends "
         f"on {sees}:\n{equal}"
     )
+
+
+def _name(path: str) -> str:
+    """The name of a file, without the folders and keys of its address."""
+    return Path(path.partition("?")[0]).name
 
 
 def _state(path: str) -> list[object]:

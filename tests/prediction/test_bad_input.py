@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 import rasterio
@@ -17,6 +18,7 @@ from jaxseg.errors import UserError
 from jaxseg.files import maps
 from jaxseg.prediction import Settings
 from jaxseg.prediction.archive import SceneFiles
+from jaxseg.prediction.network import TileNetwork
 from jaxseg.scenes.agreement import PixelSizeError
 
 
@@ -254,3 +256,23 @@ def test_a_server_that_never_answers_is_an_error(
     monkeypatch.setenv("GDAL_HTTP_MAX_RETRY", "0")
     with serving(tmp_path, stalls=True) as address:
         refused(tmp_path, r"Cannot read http.*a.tif", f"{address}/a.tif")
+
+
+def test_a_device_without_memory_is_an_error_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.tif", answers(40, 40))
+
+    def full(*_: object) -> None:
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
+
+    monkeypatch.setattr(TileNetwork, "__call__", full)
+    refused(tmp_path, r"no memory for 2 tile\(s\) of 64 x 64 .*--batch or --tile", path, batch=2)
+
+
+def test_a_map_names_its_scene_without_folders_and_keys(tmp_path: Path) -> None:
+    write(tmp_path / "a.tif", answers(20, 30))
+    with serving(tmp_path) as address:
+        mapper(answering_run()).map(scene(f"{address}/a.tif?key=secret"), tmp_path / "map.tif")
+    with rasterio.open(tmp_path / "map.tif") as file:
+        assert file.tags()["JAXSEG_SCENE"] == "a.tif"
