@@ -135,7 +135,8 @@ def predict(arguments: list[str] | None = None) -> None:
         if one_map and not flags.mosaic and not any(map(names_many, given)):
             files = mapper.map([SceneFiles(Path(given[0]).stem, tuple(given))], out)
         else:
-            found = scenes(given, runs[0].sensor.bands, remote=flags.remote)
+            maps = None if one_map else out
+            found = scenes(given, runs[0].sensor.bands, remote=flags.remote, maps=maps)
             if one_map and not flags.mosaic and len(found) > 1:
                 raise UserError(
                     f"{len(found)} scenes and one map, {out}: give a folder for their maps, or "

@@ -45,13 +45,16 @@ def names_many(path: str) -> bool:
     return _is_folder(path) or _is_pattern(path) or path.lower().endswith((*LISTS, *STAC))
 
 
-def scenes(given: Sequence[str], bands: tuple[str, ...], *, remote: bool) -> list[SceneFiles]:
+def scenes(
+    given: Sequence[str], bands: tuple[str, ...], *, remote: bool, maps: Path | None = None
+) -> list[SceneFiles]:
     """The scenes that paths stand for, in the order of the paths and of their names.
 
     Args:
         given: Folders, patterns, lists, STAC files or rasters.
         bands: Of the run, by which the assets of STAC items are chosen.
         remote: Whether files on other machines are read that a list or an item names.
+        maps: Folder of the maps, which are no scenes if it lies among them; None = there is none.
 
     Raises:
         UserError: There is none, a list or an item cannot be read, or two would have one map.
@@ -63,7 +66,7 @@ def scenes(given: Sequence[str], bands: tuple[str, ...], *, remote: bool) -> lis
         elif path.lower().endswith(STAC):
             new = list(_in_stac(path, bands))
         elif _is_folder(path) or _is_pattern(path):
-            new = _below(path)
+            new = _below(path, maps)
         else:
             new = [SceneFiles(Path(path).stem, (path,))]
         if not new:
@@ -114,7 +117,7 @@ def _is_pattern(path: str) -> bool:
     return not is_remote(path) and glob.has_magic(path) and not os.path.exists(path)  # noqa: PTH110
 
 
-def _below(path: str) -> list[SceneFiles]:
+def _below(path: str, maps: Path | None) -> list[SceneFiles]:
     """All rasters of a folder and its folders, or of a pattern."""
     if _is_folder(path):
         top = Path(path)
@@ -128,6 +131,8 @@ def _below(path: str) -> list[SceneFiles]:
         for file in glob.glob(pattern, recursive=True)  # noqa: PTH207  (keeps the path as given)
         if file.lower().endswith(EXTENSIONS) and not _in_unfinished_map(file)
     )
+    if maps is not None and maps.resolve() != top.resolve():
+        files = [file for file in files if maps.resolve() not in Path(file).resolve().parents]
     return [
         SceneFiles(Path(file).relative_to(top).with_suffix("").as_posix(), (file,))
         for file in files

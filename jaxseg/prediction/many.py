@@ -41,12 +41,13 @@ def map_each(mapper: Mapper, scenes: Sequence[SceneFiles], folder: Path) -> list
         say(console, f"[{number}/{len(places)}] {scene.name}")
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"Cannot make {out.parent}: {error.strerror}.") from error
+        try:
             written += own.map([scene], out)
         except UserError as error:
             failed[scene.name] = str(error)
             say(console, f"  failed: {error}")
-        except OSError as error:
-            raise UserError(f"Cannot write to {out.parent}: {error.strerror}.") from error
     if failed:
         named = "\n".join(f"  {name}: {why}" for name, why in list(failed.items())[:SHOWN])
         more = f"\n  and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""

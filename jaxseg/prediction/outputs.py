@@ -23,13 +23,20 @@ def layer_file(out: Path, layer: Layer) -> Path:
     return out if layer == "classes" else out.with_name(f"{out.stem}_{layer}{out.suffix}")
 
 
-def check_names(files: Iterable[Path]) -> None:
+def check_names(files: Iterable[Path], scene: Iterable[str]) -> None:
     """Rejects files that cannot be maps.
 
+    Args:
+        files: To be written.
+        scene: Files of the scene.
+
     Raises:
-        UserError: A name has another ending, or its folder is not there.
+        UserError: A name has another ending, its folder is not there, or it is that of the scene.
     """
+    own = {Path(path).resolve() for path in scene if not raster.is_remote(path)}
     for file in files:
+        if file.resolve() in own:
+            raise UserError(f"{file} is a file of the scene. Give the map another name.")
         if file.suffix.lower() not in (".tif", ".tiff"):
             raise UserError(f"{file}: a map is a GeoTIFF; give a name that ends in .tif.")
         if not file.parent.is_dir():

@@ -108,7 +108,7 @@ class Mapper:
         """Makes the map of one scene, or the mosaic of several; see `predict`."""
         settings, runs = self.settings, self._runs
         files = {layer: outputs.layer_file(out, layer) for layer in settings.layers}
-        outputs.check_names(files.values())
+        outputs.check_names(files.values(), [path for scene in scenes for path in scene.paths])
         scene = self._opened(scenes)
         window = region(settings, scene)
         self._say("scene", f"{scene.height} x {scene.width} pixels, {scene.title}")

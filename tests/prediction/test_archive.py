@@ -105,6 +105,21 @@ def test_remote_files_that_a_file_names_are_fetched_only_if_allowed(tmp_path: Pa
     assert found("https://example.org/a.tif")[0].paths == ("https://example.org/a.tif",)
 
 
+def test_maps_that_lie_among_the_scenes_are_no_scenes(archive: Path) -> None:
+    for _ in range(2):
+        maps = archive / "maps"
+        every = scenes([str(archive)], BANDS, remote=False, maps=maps)
+        assert [scene.name for scene in every] == ["a", "b", "north/c"]
+        map_each(mapper(answering_run()), every, maps)
+
+
+def test_a_scene_is_never_replaced_by_its_map(archive: Path) -> None:
+    before = (archive / "a.tif").read_bytes()
+    with pytest.raises(UserError, match=r"a.tif is a file of the scene"):
+        map_each(mapper(answering_run(), Settings(overwrite=True)), found(archive), archive)
+    assert (archive / "a.tif").read_bytes() == before
+
+
 def test_two_scenes_of_one_name_are_refused(archive: Path) -> None:
     with pytest.raises(UserError, match=r"would both be mapped to a.tif"):
         found(archive / "a.tif", archive)

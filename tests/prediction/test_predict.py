@@ -257,7 +257,7 @@ def test_a_missing_band_is_named_and_nothing_is_written(run: Run, tmp_path: Path
 @pytest.mark.parametrize(
     ("out", "settings", "said"),
     [
-        ("scene.tif", Settings(), "exists. Give another name, or --overwrite"),
+        ("scene.tif", Settings(overwrite=True), "is a file of the scene"),
         ("map.png", Settings(), "a map is a GeoTIFF"),
         ("none/map.tif", Settings(), "there is no folder"),
         ("map.tif", Settings(window=Window(0, 0, 0, 5)), "--window 0 0 0 5"),
@@ -274,6 +274,15 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(
     with pytest.raises(UserError, match=said):
         made(run, tmp_path / "scene.tif", tmp_path / out, settings)
     assert [path.name for path in tmp_path.iterdir()] == ["scene.tif"]
+
+
+def test_what_is_there_is_not_replaced_without_being_asked(
+    run: Run, scene: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "map.tif").write_text("mine")
+    with pytest.raises(UserError, match=r"exists. Give another name, or --overwrite"):
+        made(run, scene, tmp_path / "map.tif")
+    assert (tmp_path / "map.tif").read_text() == "mine"
 
 
 def test_a_map_that_was_begun_with_other_settings_is_not_continued(
