@@ -54,10 +54,11 @@ def scenes(
         given: Folders, patterns, lists, STAC files or rasters.
         bands: Of the run, by which the assets of STAC items are chosen.
         remote: Whether files on other machines are read that a list or an item names.
-        maps: Folder of the maps, which are no scenes if it lies among them; None = there is none.
+        maps: Folder of the maps; what lies in it is not taken for a scene. None = no folder.
 
     Raises:
-        UserError: There is none, a list or an item cannot be read, or two would have one map.
+        UserError: No scene was found, a list or an item cannot be read, or two scenes would be
+            mapped to the same file.
     """
     found: list[SceneFiles] = []
     for path in given:
@@ -201,7 +202,7 @@ def _assets(path: str, item: dict[str, Any], bands: tuple[str, ...]) -> tuple[st
     """The files of an item that hold the bands of the run, in their order.
 
     Raises:
-        UserError: There are none, or more than one choice.
+        UserError: No asset, or more than one, can be the one with a band.
     """
     rasters = {key: asset for key, asset in item["assets"].items() if _is_raster(asset)}
     named = {key: [canonical(key), *_bands_of(asset)] for key, asset in rasters.items()}

@@ -41,7 +41,7 @@ class Rows:
 
         Args:
             column: Number of the tile along the columns.
-            weighted: Probabilities times weights, or other answers if there is no ramp.
+            weighted: Probabilities times weights; without a ramp, class numbers are allowed too.
         """
         self._begin()
         start = self._grid.core_start(column) - self._first

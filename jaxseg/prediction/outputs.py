@@ -41,7 +41,7 @@ def check_names(files: Iterable[Path], scene: Iterable[str]) -> None:
             raise UserError(f"{file}: a map is a GeoTIFF; give a name that ends in .tif.")
         if not file.parent.is_dir():
             raise UserError(
-                f"{file}: there is no folder {file.parent}. Make it, or correct the name."
+                f"{file}: the folder {file.parent} does not exist. Create it, or correct the name."
             )
 
 

@@ -33,7 +33,7 @@ def _of_bounds(bounds: tuple[float, float, float, float], scene: Scene) -> Windo
     """All pixels of the scene that lie at least in part within west, south, east, north.
 
     Raises:
-        UserError: There are none.
+        UserError: The bounds contain no pixel of the scene.
     """
     west, south, east, north = bounds
     corners = [~scene.header.transform @ (x, y) for x in (west, east) for y in (south, north)]

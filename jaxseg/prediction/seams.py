@@ -107,7 +107,7 @@ def _parts(window: Window, step: int) -> list[Window]:
 
 
 def _classes(network: TileNetwork, scene: Padded, part: Window, batch: int) -> NDArray[np.int32]:
-    """(h, w) class of each pixel, -1 where there are no data."""
+    """(h, w) class of each pixel, -1 where the scene has no data."""
     rows = []
     for swept in sweep(network, scene, part, batch):
         found = drawn("classes", swept.probabilities, swept.valid)[..., 0]

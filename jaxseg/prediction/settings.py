@@ -20,7 +20,7 @@ class Share:
         """Checks the numbers.
 
         Raises:
-            UserError: There is no such part.
+            UserError: The number is not from 1 to `count`.
         """
         if not 1 <= self.number <= self.count:
             raise UserError(

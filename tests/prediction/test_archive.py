@@ -18,7 +18,7 @@ BANDS = ("answer", "class")
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    """Three scenes, one of them in a folder, and files that are none."""
+    """Three scenes, one of them in a subfolder, and files that are not scenes."""
     folder = tmp_path / "scenes"
     (folder / "north").mkdir(parents=True)
     for seed, name in enumerate(("a", "b", "north/c")):

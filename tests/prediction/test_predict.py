@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import rasterio
 from fixtures import painted
+from fixtures.mapped import CORNER, write
 from numpy.typing import NDArray
-from rasterio.transform import from_origin
 from rio_cogeo.cogeo import cog_validate
 
 from jaxseg import sharding
@@ -26,7 +26,6 @@ from jaxseg.scenes.scene import Window
 from jaxseg.scenes.sensor import Sensor
 
 HEIGHT, WIDTH = 1100, 1333
-CORNER = from_origin(600_000.0, 5_300_000.0, 10.0, 10.0)
 TILED = Settings(tile=200, overlap=40)
 
 
@@ -58,16 +57,6 @@ def scene(truth: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) ->
     image[:, :600, 1000:] = -1
     write(path, image, ("answer", "class"), nodata=-1)
     return path
-
-
-def write(path: Path, image: NDArray[Any], names: tuple[str, ...], **form: Any) -> None:
-    """(C, H, W) as a tiled GeoTIFF in UTM."""
-    bands, height, width = image.shape
-    form = {"crs": "EPSG:32632", "transform": CORNER, "tiled": True} | form
-    with rasterio.open(path, "w", "GTiff", width, height, bands, dtype=image.dtype, **form) as file:
-        file.write(image)
-        for number, name in enumerate(names, start=1):
-            file.set_band_description(number, name)
 
 
 def expected(truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -259,7 +248,7 @@ def test_a_missing_band_is_named_and_nothing_is_written(run: Run, tmp_path: Path
     [
         ("scene.tif", Settings(overwrite=True), "is a file of the scene"),
         ("map.png", Settings(), "a map is a GeoTIFF"),
-        ("none/map.tif", Settings(), "there is no folder"),
+        ("none/map.tif", Settings(), "does not exist. Create it"),
         ("map.tif", Settings(window=Window(0, 0, 0, 5)), "--window 0 0 0 5"),
         ("map.tif", Settings(window=Window(1, 0, 40, 5)), "which has 40 x 40 pixels"),
         ("map.tif", Settings(bounds=(0, 0, 1, 1)), "hold no pixel of the scene"),
