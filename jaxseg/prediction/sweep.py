@@ -27,6 +27,9 @@ AHEAD = 2
 RUNNING = 2
 """Batches that the devices have beside the one whose answer is awaited."""
 
+EMPTY = 2
+"""Rows of tiles without data that a batch waits for, to be filled by the next one."""
+
 READERS = 4
 """Threads that read; several because most of reading is decompression."""
 
@@ -183,32 +186,58 @@ def _computed(
 ) -> Iterator[tuple[_Row, int | None, NDArray[np.generic]]]:
     """Answer of each tile of each row, and after its tiles the end of the row.
 
-    Batches go on from one row to the next, so that all but the last are full, and some of them are
-    handed to the devices before the answer of the first is awaited.
+    Batches go on from one row to the next, so that nearly all are full, and some of them are handed
+    to the devices before the answer of the first is awaited. A batch does not wait for more than a
+    few rows without data: they are held until it is computed.
     """
     running: deque[tuple[list[_Place], jax.Array | None]] = deque()
     places: list[_Place] = []
     images: list[NDArray[np.generic]] = []
     valid: list[NDArray[np.bool_]] = []
+    empty = 0
     for strip in strips:
-        row = _Row(strip.row, strip.valid)
-        for column, part in _tiles(strip, network.grid, columns):
+        row, tiles = _Row(strip.row, strip.valid), list(_tiles(strip, network.grid, columns))
+        for column, part in tiles:
             places.append((row, column))
             images.append(strip.image(part.start, part.stop))
             valid.append(strip.valid[:, part])
             if len(images) == batch:
-                running.append((places, network(np.stack(images), np.stack(valid))))
+                running.append((places, _begun(network, images, valid, batch)))
                 places, images, valid = [], [], []
-                if len(running) > RUNNING:
-                    yield from _fetched(*running.popleft())
+                yield from _awaited(running)
         places.append((row, None))
-    if images:
-        more = batch - len(images)  # of the last tile, so that nothing is compiled again
-        image, known = (np.stack(part + part[-1:] * more) for part in (images, valid))
-        running.append((places, network(image, known)))
-    else:
-        running.append((places, None))
+        empty = 0 if tiles else empty + 1
+        if empty and (not images or empty > EMPTY):
+            running.append((places, _begun(network, images, valid, batch)))
+            places, images, valid = [], [], []
+            yield from _awaited(running)
+    running.append((places, _begun(network, images, valid, batch)))
     while running:
+        yield from _fetched(*running.popleft())
+
+
+def _begun(
+    network: TileNetwork,
+    images: list[NDArray[np.generic]],
+    valid: list[NDArray[np.bool_]],
+    batch: int,
+) -> jax.Array | None:
+    """The batch on the devices; it is filled with its last tile, so that nothing is compiled again.
+
+    None if there is no tile.
+    """
+    if not images:
+        return None
+    more = batch - len(images)
+    image, known = (np.stack(part + part[-1:] * more) for part in (images, valid))
+    return network(image, known)
+
+
+def _awaited(
+    running: deque[tuple[list[_Place], jax.Array | None]],
+) -> Iterator[tuple[_Row, int | None, NDArray[np.generic]]]:
+    """What has to be taken from the devices before more is handed to them."""
+    while sum(answer is not None for _, answer in running) > RUNNING or len(running) > 2 * RUNNING:
         yield from _fetched(*running.popleft())
 
 

@@ -231,3 +231,21 @@ def test_a_network_that_sees_everything_is_blended() -> None:
     model = PSPNet(num_classes=3, backbone="resnet18")
     assert grid_for(receptive_field=None, stride=8, crop=64) == (Grid(512, 32, 64), False)
     assert model.bins
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("known", [0, 1, 7])
+def test_rows_without_data_are_handed_on_and_not_kept(small: Run, batch: int, known: int) -> None:
+    """A swath may leave most of a scene empty, of any height."""
+    network = TileNetwork([small], one_device(), Grid(64, 16, 0))
+    given = scene(40 * 32, 64)
+    given.valid[:] = False
+    given.valid[: known * 32, :20] = True
+    ahead, before = [], 0
+    for part in sweep(network, given, Window(0, 0, 40 * 32, 64), batch):
+        assert part.first == before
+        before += len(part.valid)
+        ahead.append(max(window.y for window in given.asked) - part.first)
+    assert before == 40 * 32
+    # Three batches of one tile from each row, and what is read ahead: not the 40 rows of the scene.
+    assert max(ahead) <= (3 * batch + 8) * 32
