@@ -144,7 +144,7 @@ def predict(arguments: list[str] | None = None) -> None:
                 )
             files = mapper.map(found, out) if one_map else map_each(mapper, found, out)
         for file in files[:SHOWN]:
-            say(console, f"written    {file}")
+            say(console, f"map        {file}")
         if len(files) > SHOWN:
             say(console, f"           and {len(files) - SHOWN} more")
         if flags.distributed:  # who leaves early takes the others along

@@ -54,7 +54,7 @@ def test_a_map_of_one_file_needs_no_flag(asked: Asked, capsys: pytest.CaptureFix
     assert asked["mesh"] == {"data": 8, "fsdp": 1, "space": 1}
     said = capsys.readouterr().out.split("\n")
     assert said[0] == "jaxseg: runs/a, scene.tif -> map.tif"
-    assert said[1].split() == ["written", "map.tif"]
+    assert said[1].split() == ["map", "map.tif"]
 
 
 def test_a_map_is_given_every_flag(asked: Asked, tmp_path: Path) -> None:
