@@ -6,6 +6,7 @@ as one virtual raster and writes the map in one pass.
 """
 
 import os
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 
 from jaxseg.errors import UserError
+from jaxseg.files.whole import whole
 from jaxseg.scenes.scene import Window
 
 BLOCK = 512
@@ -80,18 +82,15 @@ def write_block(path: Path, array: NDArray[np.generic]) -> None:
         UserError: The disk is full, or the folder cannot be written to.
     """
     height, width, bands = array.shape
-    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     form = {
         **{"driver": "GTiff", "height": height, "width": width, "count": bands},
         **{"dtype": str(array.dtype), "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK},
         **{"compress": "zstd", "zstd_level": 1, "interleave": "band"},
     }
     try:
-        with rasterio.open(aside, "w", **form) as file:
+        with whole(path) as aside, rasterio.open(aside, "w", **form) as file:
             file.write(np.moveaxis(array, -1, 0))
-        os.replace(aside, path)  # noqa: PTH105
     except (RasterioError, OSError) as error:
-        aside.unlink(missing_ok=True)
         raise UserError(f"Cannot write {path}: {_reason(error)}. {_room(path.parent)}") from error
 
 
@@ -108,14 +107,14 @@ def assemble(blocks: Sequence[tuple[Path, Window]], facts: MapFacts, path: Path)
     Raises:
         UserError: A block cannot be read, or the map cannot be written.
     """
-    virtual = blocks[0][0].parent / f"{path.stem}.vrt"
-    virtual.write_text(_virtual_raster(blocks, facts), encoding="utf-8")
-    aside = blocks[0][0].parent / f"{path.stem}.{os.getpid()}.tif"
+    folder, own = blocks[0][0].parent, uuid.uuid4().hex[:12]
+    virtual, aside = (folder / f"{path.stem}.{own}.{ending}" for ending in ("vrt", "tif"))
     form = {
         **{"driver": "COG", "BLOCKSIZE": BLOCK, "COMPRESS": "DEFLATE", "PREDICTOR": "YES"},
         **{"OVERVIEW_RESAMPLING": "MODE" if facts.classes else "AVERAGE", "BIGTIFF": "IF_SAFER"},
     }
     try:
+        virtual.write_text(_virtual_raster(blocks, facts), encoding="utf-8")
         with rasterio.open(virtual) as file:
             rasterio.shutil.copy(file, aside, **form)
         # What the file itself has no place for, such as the names of classes, lies beside it.
@@ -127,7 +126,8 @@ def assemble(blocks: Sequence[tuple[Path, Window]], facts: MapFacts, path: Path)
     except (RasterioError, OSError) as error:
         raise UserError(f"Cannot write {path}: {_reason(error)}. {_room(path.parent)}") from error
     finally:
-        aside.unlink(missing_ok=True)
+        for part in (virtual, aside, beside(aside)):
+            part.unlink(missing_ok=True)
 
 
 def beside(path: Path) -> Path:

@@ -13,7 +13,7 @@ import hashlib
 import importlib.metadata
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -139,6 +139,34 @@ class Mapper:
         if settings.finish and not Work.folder_of(out).is_dir():
             raise UserError(f"{out}: no process has begun it.")
         work = Work(out, plan, settings.layers, job, again=settings.overwrite)
+        try:
+            complete = self._worked(work, files, scene, grid, tag, exact=exact)
+        except UserError:
+            if not outputs.made(files.values(), tag):
+                raise
+            complete = True  # another process made it, and took the folder away
+        if not complete and not outputs.made(files.values(), tag):
+            left, of = len(work.missing()), plan.down * plan.across
+            missing = f"{left} of {of} blocks are missing in {work.folder}"
+            if settings.finish:
+                raise UserError(f"{missing}. Start the process again whose part they are.")
+            self._say("parts", missing)
+            return []
+        work.remove()
+        return list(files.values())
+
+    def _worked(
+        self,
+        work: Work,
+        files: Mapping[Layer, Path],
+        scene: Scene,
+        grid: Grid,
+        tag: str,
+        *,
+        exact: bool,
+    ) -> bool:
+        """Computes the blocks of this process, and puts them together if no other is missing."""
+        settings, window = self.settings, work.plan.window
         if not settings.finish:
             if grid not in self._networks:
                 self._say("tiles", _told(grid, exact, self._field))
@@ -150,24 +178,12 @@ class Mapper:
                 share=settings.share,
                 thresholds=self._thresholds,
             )
-        if left := work.missing():
-            missing = (
-                f"{len(left)} of {plan.down * plan.across} blocks are missing in {work.folder}"
-            )
-            if settings.finish:
-                raise UserError(f"{missing}. Start the process again whose part they are.")
-            self._say("parts", missing)
-            return []
+        if work.missing():
+            return False
         tags = self._tags(scene, tag, self._seams(scene, work, grid, window, exact))
-        try:
-            for layer, file in files.items():
-                assemble(work.blocks(layer), self._facts(layer, scene, window, tags), file)
-        except UserError:
-            if not outputs.made(files.values(), tag):
-                raise
-            # Another process had the last part at the same time, and was faster.
-        work.remove()
-        return list(files.values())
+        for layer, file in files.items():
+            assemble(work.blocks(layer), self._facts(layer, scene, window, tags), file)
+        return True
 
     def _opened(self, scenes: Sequence[SceneFiles]) -> Scene:
         run, settings = self._runs[0], self.settings

@@ -11,7 +11,6 @@ blocks by arithmetic need no lock.
 
 import dataclasses
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from jaxseg.errors import UserError
 from jaxseg.files.maps import BLOCK, write_block
+from jaxseg.files.whole import whole
 from jaxseg.prediction.layers import Layer
 from jaxseg.scenes.scene import Window
 
@@ -95,10 +95,7 @@ class Work:
                 _write(record, text)
             begun = record.read_text(encoding="utf-8")
         except OSError as error:
-            raise UserError(
-                f"Cannot write to {self.folder}: {error.strerror}. Give a map in a folder that can "
-                "be written to."
-            ) from error
+            raise _cannot_write(self.folder, error) from error
         if begun != text:
             old, new = json.loads(begun), json.loads(text)
             changed = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
@@ -119,9 +116,12 @@ class Work:
             UserError: It cannot be written.
         """
         path = self.folder / name
-        if not path.exists():
-            _write(path, found())
-        return path.read_text(encoding="utf-8")
+        try:
+            if not path.exists():
+                _write(path, found())
+            return path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise _cannot_write(self.folder, error) from error
 
     def path(self, layer: str, row: int, column: int) -> Path:
         """The file of a layer of a block."""
@@ -154,8 +154,14 @@ class Work:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def _cannot_write(folder: Path, error: OSError) -> UserError:
+    return UserError(
+        f"Cannot write to {folder}: {error.strerror}. Give a map in a folder that can be written "
+        "to."
+    )
+
+
 def _write(path: Path, text: str) -> None:
     """Writes a file that is there whole or not at all."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)  # noqa: PTH105
+    with whole(path) as aside:
+        aside.write_text(text, encoding="utf-8")

@@ -90,6 +90,54 @@ def test_a_block_is_done_when_all_of_its_layers_are(tmp_path: Path) -> None:
     assert work.missing() == [(1, 0)]
 
 
+@pytest.mark.parametrize(
+    ("where", "moment", "call"),
+    [
+        (Work, "write", 1),
+        (Work, "write", 2),
+        (Work, "missing", 1),
+        (mapping, "assemble", 1),
+        (Work, "remove", 1),
+    ],
+    ids=lambda part: getattr(part, "__name__", str(part)),
+)
+def test_a_map_that_another_process_finishes_first_is_finished(
+    scene: Path, monkeypatch: pytest.MonkeyPatch, where: Any, moment: str, call: int
+) -> None:
+    settings = Settings(tile=512, overlap=0)
+    out, own, seen = scene.with_name("map.tif"), getattr(where, moment), 0
+
+    def other_first(*args: Any, **fields: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen == call:
+            monkeypatch.setattr(where, moment, own)
+            mapping.predict([run()], [str(scene)], out, settings)
+        return own(*args, **fields)
+
+    monkeypatch.setattr(where, moment, other_first)
+    assert mapping.predict([run()], [str(scene)], out, settings) == [out]
+    assert seen == call
+    assert sorted(path.name for path in scene.parent.iterdir()) == [
+        "map.tif",
+        "map.tif.aux.xml",
+        "scene.tif",
+    ]
+    with rasterio.open(scene) as given, rasterio.open(out) as made:
+        np.testing.assert_array_equal(made.read(1), given.read(1))
+
+
+def test_what_is_found_once_is_not_found_again_and_cannot_be_lost_in_silence(
+    tmp_path: Path,
+) -> None:
+    work = Work(tmp_path / "map.tif", Plan(Window(0, 0, 600, 40), 512), BOTH, {"version": "1"})
+    assert work.noted("seams.txt", lambda: "first") == "first"
+    assert work.noted("seams.txt", lambda: "second") == "first"
+    work.remove()
+    with pytest.raises(UserError, match=r"Cannot write to .*map.tif.part: No such file"):
+        work.noted("seams.txt", lambda: "third")
+
+
 @pytest.mark.parametrize("parts", [1, 2, 5, 16])
 def test_parts_of_the_work_are_all_blocks_once(parts: int) -> None:
     plan = Plan(Window(7, 9, 1100, 1333), 512)
