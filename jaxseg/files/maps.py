@@ -123,7 +123,9 @@ def assemble(blocks: Sequence[tuple[Path, Window]], facts: MapFacts, path: Path)
         else:
             beside(path).unlink(missing_ok=True)
         os.replace(aside, path)  # noqa: PTH105
-    except (RasterioError, OSError) as error:
+    except Exception as error:
+        # Rasterio's errors of a copy have no common base: its own, GDAL's, and SystemError where
+        # GDAL says nothing.
         raise UserError(f"Cannot write {path}: {_reason(error)}. {_room(path.parent)}") from error
     finally:
         for part in (virtual, aside, beside(aside)):

@@ -1,8 +1,9 @@
 """What is to be done and what is done: blocks of the map, each of which is a file when finished.
 
-    map.tif.part/job.json               what is being made, so that nothing else continues it
-                 classes_0003_0001.tif  a block: its row and column of blocks; whole, or not there
-    map.tif                             appears at the end, when every block is there
+    map.tif.part/job.json  what is being made, so that nothing else continues it
+                 classes_00003_00001_5d41402a.tif
+                           a block: its row and column of blocks, and its job; whole, or not there
+    map.tif                appears at the end, when every block is there
 
 No process keeps a list of its own: a block is finished if its files are there. So a killed process
 loses the blocks it was working at and nothing else, and any number of processes that divide the
@@ -10,6 +11,7 @@ blocks by arithmetic need no lock.
 """
 
 import dataclasses
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -86,6 +88,7 @@ class Work:
         self.folder = self.folder_of(out)
         self.plan, self.layers = plan, layers
         text = json.dumps(job, indent=1, sort_keys=True)
+        self._job = hashlib.sha256(text.encode()).hexdigest()[:8]
         record = self.folder / "job.json"
         try:
             if again and record.exists() and record.read_text(encoding="utf-8") != text:
@@ -124,8 +127,11 @@ class Work:
             raise _cannot_write(self.folder, error) from error
 
     def path(self, layer: str, row: int, column: int) -> Path:
-        """The file of a layer of a block."""
-        return self.folder / f"{layer}_{row:05}_{column:05}.tif"
+        """The file of a layer of a block.
+
+        It names the job: a process that still runs cannot write into the map that replaces its own.
+        """
+        return self.folder / f"{layer}_{row:05}_{column:05}_{self._job}.tif"
 
     def done(self, row: int, column: int) -> bool:
         """Whether a block is finished."""

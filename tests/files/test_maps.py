@@ -164,3 +164,19 @@ def test_a_map_that_cannot_be_written_is_said_and_keeps_its_blocks(
     with pytest.raises(UserError, match=r"Cannot write .*No space left.*MiB are free in"):
         assemble([(block, Window(0, 0, 16, 16))], facts, tmp_path / "map.tif")
     assert sorted(path.name for path in tmp_path.glob("*.tif")) == ["block.tif"]
+
+
+def test_a_map_is_not_made_of_blocks_that_are_lost_or_cut_off(tmp_path: Path) -> None:
+    facts = FACTS._replace(height=1024, width=512)
+    block, other = tmp_path / "block.tif", tmp_path / "other.tif"
+    noise = np.random.default_rng(0).integers(0, 255, (512, 512, 2), np.uint8)
+    for path in (block, other):
+        write_block(path, noise)
+    parts = [(block, Window(0, 0, 512, 512)), (other, Window(512, 0, 512, 512))]
+    other.write_bytes(other.read_bytes()[: other.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"Cannot write .*map.tif"):
+        assemble(parts, facts, tmp_path / "map.tif")
+    other.unlink()
+    with pytest.raises(UserError, match=r"Cannot write .*map.tif"):
+        assemble(parts, facts, tmp_path / "map.tif")
+    assert [path.name for path in tmp_path.iterdir()] == ["block.tif"]

@@ -127,6 +127,16 @@ def test_a_map_that_another_process_finishes_first_is_finished(
         np.testing.assert_array_equal(made.read(1), given.read(1))
 
 
+def test_a_process_whose_map_is_being_replaced_writes_nothing_into_the_new_one(
+    tmp_path: Path,
+) -> None:
+    out, plan = tmp_path / "map.tif", Plan(Window(0, 0, 600, 40), 512)
+    old = Work(out, plan, ("classes",), {"runs": "old"})
+    new = Work(out, plan, ("classes",), {"runs": "new"}, again=True)
+    old.write(0, 0, {"classes": np.zeros((512, 40, 1), np.uint8)})
+    assert new.missing() == [(0, 0), (1, 0)]
+
+
 def test_what_is_found_once_is_not_found_again_and_cannot_be_lost_in_silence(
     tmp_path: Path,
 ) -> None:
