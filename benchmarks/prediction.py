@@ -51,7 +51,7 @@ from numpy.typing import NDArray
 from prediction_parts import ours, scenes
 from prediction_parts.cost import Cost, alone
 
-from jaxseg.models.receptive_field import receptive_field
+from jaxseg.models.receptive_field import sight
 from jaxseg.models.structure import output_stride
 from jaxseg.prediction.tiling import grid_for, up
 
@@ -178,9 +178,10 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
     for name in arguments.runs:
         run = ours.opened(name)
         stride = output_stride(run.config.model)
-        field = receptive_field(run.config.model, stride)
+        seen = sight(run.config.model, stride)
+        border = None if seen is None else seen.border
         crop = run.config.data.evaluation_crop or run.config.data.crop
-        sizes = {"receptive_field": field, "stride": stride, "crop": crop, "tile": arguments.tile}
+        sizes = {"border": border, "stride": stride, "crop": crop, "tile": arguments.tile}
         usual, exact = grid_for(**sizes)
         shared = 2 * usual.margin + usual.ramp
         maker = Maker(arguments, name, folder, usual.size)
@@ -191,11 +192,12 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
                 costs[case].append(maker.map(case, maker.scene(case[1]), "map"))
                 say(f"    {case[0]}, {case[1]} shared: {costs[case][-1].cpu:.1f} CPU s")
         seams = (
-            from_one_pass(maker, cases, up(field // 2 + stride, stride))
-            if field
+            from_one_pass(maker, cases, up(border, stride) + stride)
+            if border is not None
             else shifted(maker, cases)
         )
-        say(f"\n{name}: {type(run.config.model).__name__}, which sees {field or 'all'} pixels.")
+        sees = f"{seen.rows} pixels" if seen else "the whole image"
+        say(f"\n{name}: {type(run.config.model).__name__}, which sees {sees}.")
         say(f"Tiles of {usual.size}; by default jaxseg's overlap is {shared}, exact: {exact}.\n")
         say("| tool | overlap | other class | Mpx / CPU s | peak MiB above idle |")
         say("|---|---:|---:|---:|---:|")

@@ -26,7 +26,7 @@ from jaxseg.config import Config
 from jaxseg.datasets.landscape import MEAN, STD, Landscape
 from jaxseg.models import LinkNet, UNet
 from jaxseg.models.parts.layers import Conv
-from jaxseg.models.receptive_field import receptive_field
+from jaxseg.models.receptive_field import sight
 from jaxseg.models.structure import output_stride
 from jaxseg.pipeline import Data
 from jaxseg.prediction import predict as mapping
@@ -133,8 +133,9 @@ def tiles(name: str, side: int, tile: int, overlap: int) -> int:
     """How many tiles of a square scene are computed."""
     run = opened(name)
     stride = output_stride(run.config.model)
-    field = receptive_field(run.config.model, stride)
-    grid, _ = grid_for(receptive_field=field, stride=stride, crop=0, tile=tile, overlap=overlap)
+    seen = sight(run.config.model, stride)
+    border = None if seen is None else seen.border
+    grid, _ = grid_for(border=border, stride=stride, crop=0, tile=tile, overlap=overlap)
     return len(grid.touching(0, side)) ** 2
 
 

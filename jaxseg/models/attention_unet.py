@@ -28,12 +28,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from jaxseg.models.parts.inner import Decoder, InnerLogits
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
 from jaxseg.models.parts.resampling import max_pool2x2, pad_to_multiple, repeat2x2, resize
 from jaxseg.models.unet import DoubleConv
 
 
-class AttentionUNet(nn.Module):
+class AttentionUNet(InnerLogits):
     """Four gates: (B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
 
     Differences from the paper, all as in LeeJunHyun's AttU_Net: the skip at full resolution has a
@@ -55,17 +56,22 @@ class AttentionUNet(nn.Module):
     dtype: Dtype = "float32"
     remat: bool = False
 
+    def inner(self, image: Array, margin: int) -> Array:
+        """Logits without those of the outer rows and columns, the same numbers as of all."""
+        return self(image, train=False, margin=margin)
+
     @nn.compact
-    def __call__(self, image: Array, *, train: bool) -> Array:
+    def __call__(self, image: Array, *, train: bool, margin: int = 0) -> Array:
         """Logits of each pixel; any H and W, edge-padded internally to multiples of 16.
 
         Args:
             image: (B, H, W, C) float32.
             train: Whether batch normalisation uses the batch's statistics and updates the running
                 ones.
+            margin: Outer rows and columns at each side whose logits are left out.
 
         Returns:
-            (B, H, W, K) float32 logits.
+            (B, H - 2 margin, W - 2 margin, K) float32 logits.
         """
         conv = functools.partial(Conv, use_bias=True, dtype=self.dtype)
         norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
@@ -74,9 +80,11 @@ class AttentionUNet(nn.Module):
         up = functools.partial(UpConv, conv=conv, norm=norm)
         f = self.features
         height, width = image.shape[1:3]
+        decoder = Decoder(margin, 16, reach=3)
 
         def beside(x: Array, skip: Array, level: int) -> Array:
             """The skip, gated by the decoder's features, concatenated with these."""
+            x, skip = decoder.below(x, 2 ** (level - 1)), decoder.skip(skip, 2 ** (level - 1))
             if self.gates:
                 skip = Gate(skip.shape[-1] // 2, conv, norm, name=f"gate{level}")(skip, x)
             return jnp.concatenate((skip, x), axis=-1)
@@ -97,8 +105,9 @@ class AttentionUNet(nn.Module):
         x = up(f, name="up1")(x)  # (B, H, W, f)
         x = block(f, name="decoder1")(beside(x, skip1, 1))
 
+        x = decoder.last(x, height, width)
         logits = conv(self.num_classes, kernel_size=1, name="head")(x)  # (B, H, W, K)
-        return logits[:, :height, :width].astype(jnp.float32)
+        return logits.astype(jnp.float32)
 
 
 class Gate(nn.Module):

@@ -6,7 +6,7 @@ cancel: logits that change with a row of the image depend on it.
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import chex
 import flax.linen as nn
@@ -32,8 +32,27 @@ QUICK_TO_COMPILE = {
 """Compiler options for a program that runs only once."""
 
 
+class Sight(NamedTuple):
+    """How far a pixel's logits see.
+
+    Attributes:
+        rows: Rows of the image that they depend on: the receptive field.
+        border: Rows at the border of an image whose logits depend on pixels beyond it. An image
+            begins and ends with a multiple of the stride.
+    """
+
+    rows: int
+    border: int
+
+
 def receptive_field(model: nn.Module, stride: int) -> int | None:
-    """Rows of the image that the logits of one pixel depend on; None = all, or more than 1500.
+    """Rows of the image that the logits of one pixel depend on; None = all, or more than 1500."""
+    found = sight(model, stride)
+    return None if found is None else found.rows
+
+
+def sight(model: nn.Module, stride: int) -> Sight | None:
+    """How far the logits of a pixel see; None = the whole image, or more than 1500 rows.
 
     `stride` neighbouring rows are tested, because the receptive field depends on the position
     within a stride; the largest one counts.
@@ -48,7 +67,10 @@ def receptive_field(model: nn.Module, stride: int) -> int | None:
     if not len(pixels) or {0, SIGHT_ROWS - 1} & set(pixels.tolist()):
         return None
     distance, place = rows[numbers] - pixels, (pixels if stride > 1 else numbers) % stride
-    return max(int(np.ptp(distance[place == p])) + 1 for p in np.unique(place))
+    seen = max(int(np.ptp(distance[place == p])) + 1 for p in np.unique(place))
+    # What changes around the rows of one stride would be wrong if these lay beyond the border.
+    border = max(0, int(rows[0] - pixels.min()), int(pixels.max() - rows[-1]))
+    return Sight(seen, border)
 
 
 def _by_gradient(model: nn.Module, rows: Places) -> tuple[Places, Places]:

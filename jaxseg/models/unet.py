@@ -25,6 +25,7 @@ from jax import Array
 
 from jaxseg.errors import UserError
 from jaxseg.models.parts.attention import ScSE
+from jaxseg.models.parts.inner import Decoder, InnerLogits, without_outer
 from jaxseg.models.parts.layers import BatchNorm, Conv, ConvTranspose, Dtype, LayerOf
 from jaxseg.models.parts.resampling import max_pool2x2, pad_to_multiple, repeat2x2
 from jaxseg.models.parts.resnet import Backbone, ResNet
@@ -33,7 +34,7 @@ Attention = Literal["none", "scse"]
 """Attention to channels and pixels in a decoder: none, or `ScSE`."""
 
 
-class UNet(nn.Module):
+class UNet(InnerLogits):
     """Padded: (B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
 
     Differences from the paper, all as in brain-segmentation-pytorch: convolutions are padded, so
@@ -56,17 +57,22 @@ class UNet(nn.Module):
     dtype: Dtype = "float32"
     remat: bool = False
 
+    def inner(self, image: Array, margin: int) -> Array:
+        """Logits without those of the outer rows and columns, the same numbers as of all."""
+        return self(image, train=False, margin=margin)
+
     @nn.compact
-    def __call__(self, image: Array, *, train: bool) -> Array:
+    def __call__(self, image: Array, *, train: bool, margin: int = 0) -> Array:
         """Logits of each pixel; any H and W, edge-padded internally to multiples of 16.
 
         Args:
             image: (B, H, W, C) float32.
             train: Whether batch normalisation uses the batch's statistics and updates the running
                 ones.
+            margin: Outer rows and columns at each side whose logits are left out.
 
         Returns:
-            (B, H, W, K) float32 logits.
+            (B, H - 2 margin, W - 2 margin, K) float32 logits.
         """
         conv = functools.partial(Conv, dtype=self.dtype)
         norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
@@ -75,8 +81,10 @@ class UNet(nn.Module):
         block = functools.partial(double_conv, conv=conv, norm=norm)
         f = self.features
         height, width = image.shape[1:3]
+        decoder = Decoder(margin, 16, reach=2)
 
-        def beside(x: Array, skip: Array) -> Array:
+        def beside(x: Array, skip: Array, stride: int) -> Array:
+            x, skip = decoder.below(x, stride), decoder.skip(skip, stride)
             return jnp.concatenate((x, skip), axis=-1) if self.skips else x
 
         x = pad_to_multiple(image, 16)
@@ -87,18 +95,19 @@ class UNet(nn.Module):
         x = block(16 * f, name="bottleneck")(max_pool2x2(skip4))  # (B, H/16, W/16, 16f)
 
         x = up(8 * f, name="up4")(x)  # (B, H/8, W/8, 8f)
-        x = block(8 * f, name="decoder4")(beside(x, skip4))
+        x = block(8 * f, name="decoder4")(beside(x, skip4, 8))
         x = up(4 * f, name="up3")(x)  # (B, H/4, W/4, 4f)
-        x = block(4 * f, name="decoder3")(beside(x, skip3))
+        x = block(4 * f, name="decoder3")(beside(x, skip3, 4))
         x = up(2 * f, name="up2")(x)  # (B, H/2, W/2, 2f)
-        x = block(2 * f, name="decoder2")(beside(x, skip2))
+        x = block(2 * f, name="decoder2")(beside(x, skip2, 2))
         x = up(f, name="up1")(x)  # (B, H, W, f)
-        x = block(f, name="decoder1")(beside(x, skip1))
+        x = block(f, name="decoder1")(beside(x, skip1, 1))
 
+        x = decoder.last(x, height, width)
         logits = conv(self.num_classes, kernel_size=1, use_bias=True, name="head")(
             x
         )  # (B, H, W, K)
-        return logits[:, :height, :width].astype(jnp.float32)
+        return logits.astype(jnp.float32)
 
 
 class DoubleConv(nn.Module):
@@ -123,7 +132,7 @@ class DoubleConv(nn.Module):
         return nn.relu(self.norm(name="norm2")(x))
 
 
-class OriginalUNet(nn.Module):
+class OriginalUNet(InnerLogits):
     """The paper's: unpadded convolutions, so that logits depend on real pixels only.
 
     Differences from the paper: none with `context="valid"`. The paper does not state the position
@@ -150,13 +159,33 @@ class OriginalUNet(nn.Module):
     dtype: Dtype = "float32"
     remat: bool = False
 
+    def inner(self, image: Array, margin: int) -> Array:
+        """Logits without those of the outer rows and columns, the same numbers as of all.
+
+        A margin of 96 or more is the context of the inner pixels, so that nothing is mirrored.
+        """
+        # Mirrored images begin 92 pixels before the first logit, and features lie 16 pixels apart.
+        first = (margin - 96) // 16 * 16 + 4
+        needed = (side - margin + 92 - first for side in image.shape[1:3])
+        height, width = (rows + (12 - rows) % 16 for rows in needed)
+        if first < 0 or first + height > image.shape[1] or first + width > image.shape[2]:
+            return without_outer(self(image, train=False), margin)
+        part = image[:, first : first + height, first : first + width]
+        logits = self(part, train=False, context="valid")
+        skip = margin - first - 92
+        height, width = (side - 2 * margin for side in image.shape[1:3])
+        return logits[:, skip : skip + height, skip : skip + width]
+
     @nn.compact
-    def __call__(self, image: Array, *, train: bool) -> Array:
+    def __call__(
+        self, image: Array, *, train: bool, context: Literal["mirror", "valid"] | None = None
+    ) -> Array:
         """Logits of each pixel, or with `context="valid"` of each pixel with full context.
 
         Args:
             image: (B, H, W, C) float32; with `context="valid"` of sides 16 k + 12, from 188.
             train: Whether dropout is active.
+            context: Instead of the network's own.
 
         Returns:
             (B, H, W, K) float32 logits, or with `context="valid"` (B, H - 184, W - 184, K).
@@ -172,7 +201,8 @@ class OriginalUNet(nn.Module):
         f = self.features
         height, width = image.shape[1:3]
 
-        if self.context == "mirror" or self.is_initializing():  # parameters do not depend on size
+        context = context or self.context
+        if context == "mirror" or self.is_initializing():  # parameters do not depend on size
             image = mirrored(image)
         elif illegal := [side for side in (height, width) if side < 188 or side % 16 != 12]:
             raise UserError(_nearest_legal_sides(height, width, illegal[0]))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from jaxseg import sharding
 from jaxseg.errors import UserError
+from jaxseg.models.parts.inner import inner_logits, without_outer
 from jaxseg.models.structure import output_stride
 from jaxseg.prediction.tiling import Grid
 from jaxseg.run.loaded import Run
@@ -76,6 +77,8 @@ class TileNetwork:
         self._of_logits = self.dtype != np.float32 and (
             len(self._runs) * len(self._symmetries) * len(self._sizes) == 1
         )
+        # Rows that are cut off where rows are divided over devices would be moved between them.
+        self._left_out = grid.margin if mesh.shape["space"] == 1 else 0
         place = sharding.replicated(mesh)
         self._variables = jax.device_put([run.variables for run in runs], place)
         batch = sharding.batch_sharding(mesh)
@@ -118,10 +121,7 @@ class TileNetwork:
             for size in self._sizes:
                 scaled = _resized(ready, size)
                 for turns, mirrored in self._symmetries:
-                    found = self._once(run, of_run, scaled, turns, mirrored)
-                    total += _resized(found, self.grid.size)
-        margin, core = self.grid.margin, self.grid.core
-        total = total[:, margin : margin + core, margin : margin + core]
+                    total += self._once(run, of_run, scaled, turns, mirrored)
         if self.dtype != np.float32:
             return _number_of_largest(total, self.dtype)[:, None]
         along = jnp.asarray(self.grid.weights())
@@ -138,14 +138,18 @@ class TileNetwork:
         turns: int,
         mirrored: bool,
     ) -> jax.Array:
+        """(B, core, core, K) of a tile, which may have another size."""
         turn = functools.partial(jnp.rot90, axes=(1, 2))
         seen = turn(image[:, :, ::-1] if mirrored else image, turns)
-        logits: Any = run.config.model.apply(variables, seen, train=False)
+        margin = self._left_out if image.shape[1] == self.grid.size else 0
+        logits = inner_logits(run.config.model, variables, seen, margin)
         logits = turn(logits, -turns)
         logits = logits[:, :, ::-1] if mirrored else logits
-        if self._of_logits:
-            return logits  # type: ignore[no-any-return]
-        return jax.nn.softmax(logits / jnp.float32(run.temperature), axis=-1)
+        if not self._of_logits:
+            logits = jax.nn.softmax(logits / jnp.float32(run.temperature), axis=-1)
+        if margin:
+            return logits
+        return without_outer(_resized(logits, self.grid.size), self.grid.margin)
 
 
 def _resized(image: jax.Array, size: int) -> jax.Array:

@@ -24,7 +24,7 @@ from jaxseg import sharding
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.files.maps import BLOCK, MapFacts, assemble
-from jaxseg.models.receptive_field import receptive_field
+from jaxseg.models.receptive_field import Sight, sight
 from jaxseg.models.structure import output_stride
 from jaxseg.prediction import layers as drawing
 from jaxseg.prediction import outputs
@@ -93,7 +93,7 @@ class Mapper:
         self._runs, self.settings = tuple(runs), settings
         self._mesh = sharding.make_mesh(runs[0].config.mesh) if mesh is None else mesh
         self._thresholds = _thresholds(runs, settings)
-        self._field, self._stride = _reach(runs, settings.scales)
+        self._sight, self._stride = _reach(runs, settings.scales)
         self._digests = [_digest(run) for run in runs]
         self._networks: dict[Grid, TileNetwork] = {}
         self._console = make_console()
@@ -116,7 +116,7 @@ class Mapper:
             self._say("place", "no CRS in the scene, and none in the map")
         data = runs[0].config.data
         grid, exact = grid_for(
-            receptive_field=self._field,
+            border=None if self._sight is None else self._sight.border,
             stride=self._stride,
             crop=data.evaluation_crop or data.crop,
             tile=settings.tile,
@@ -169,7 +169,7 @@ class Mapper:
         settings, window = self.settings, work.plan.window
         if not settings.finish:
             if grid not in self._networks:
-                self._say("tiles", _told(grid, exact, self._field))
+                self._say("tiles", _told(grid, exact, self._sight))
             compute(
                 self._network(grid),
                 scene,
@@ -305,18 +305,19 @@ def _thresholds(runs: Sequence[Run], settings: Settings) -> tuple[float, ...]:
     return runs[0].thresholds
 
 
-def _reach(runs: Sequence[Run], scales: tuple[float, ...]) -> tuple[int | None, int]:
-    """Receptive field in pixels of the scene, and output stride, of all networks together."""
+def _reach(runs: Sequence[Run], scales: tuple[float, ...]) -> tuple[Sight | None, int]:
+    """Sight in pixels of the scene, and output stride, of all networks together."""
     strides = [output_stride(run.config.model) for run in runs]
-    fields = [
-        receptive_field(run.config.model, stride) for run, stride in zip(runs, strides, strict=True)
-    ]
-    known = [math.ceil(field / min(scales)) for field in fields if field is not None]
-    return (max(known) if len(known) == len(fields) else None), math.lcm(*strides)
+    sights = [sight(run.config.model, stride) for run, stride in zip(runs, strides, strict=True)]
+    known = [found for found in sights if found is not None]
+    if len(known) < len(sights):
+        return None, math.lcm(*strides)
+    farthest = (max(numbers) / min(scales) for numbers in zip(*known, strict=True))
+    return Sight(*map(math.ceil, farthest)), math.lcm(*strides)
 
 
-def _told(grid: Grid, exact: bool, field: int | None) -> str:
-    sees = "the whole image" if field is None else f"{field} pixels"
+def _told(grid: Grid, exact: bool, seen: Sight | None) -> str:
+    sees = "the whole image" if seen is None else f"{seen.rows} pixels"
     equal = "equal to one pass over the scene" if exact else "blended, not equal to one pass"
     return (
         f"{grid.size} x {grid.size} pixels, {2 * grid.margin + grid.ramp} shared; a pixel depends "

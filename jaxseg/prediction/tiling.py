@@ -83,7 +83,7 @@ class Grid:
 
 def grid_for(
     *,
-    receptive_field: int | None,
+    border: int | None,
     stride: int,
     crop: int,
     tile: int = 0,
@@ -94,21 +94,20 @@ def grid_for(
     """The grid for a network, and whether its tiles equal the whole scene in one pass.
 
     Args:
-        receptive_field: Rows that a pixel's logits depend on; None = all.
+        border: Rows at the border of a tile whose logits depend on pixels beyond it; None = all.
         stride: The network's output stride; all sizes are multiples of it, so that every tile is
             sampled at the same places.
         crop: Rows of the windows that the network was trained on.
         tile: Rows and columns of a tile; 0 = what makes at least half of it count.
-        overlap: Pixels that two neighbours share; None = by the receptive field.
-        context: Pixels at each side of a tile that have no weight; None = by the receptive field.
+        overlap: Pixels that two neighbours share; None = by the border.
+        context: Pixels at each side of a tile that have no weight; None = by the border.
         extent: Rows or columns of the scene, whichever are more; None = many. A tile whose half
             holds the whole scene is halved.
 
     Raises:
         UserError: The overlap leaves nothing of a tile.
     """
-    # By its place within the stride a pixel sees farther to one side, by half of it at most.
-    sees = None if receptive_field is None else up((receptive_field + stride - 1) // 2, stride)
+    sees = None if border is None else up(border, stride)
     size = up(tile, stride) if tile else up(_usual(sees, crop), stride)
     chosen = overlap is None and context is None
     fits = sees if chosen and sees is not None and 4 * sees <= size else None
@@ -132,7 +131,7 @@ def grid_for(
 
 def _usual(sees: int | None, crop: int) -> int:
     """Between 512 and 1024 pixels, or as many as the network was trained on."""
-    wanted = 7 * sees if sees is not None and 4 * sees <= 1024 else 512
+    wanted = 8 * sees if sees is not None and 4 * sees <= 1024 else 512
     return max(crop, min(1024, max(512, wanted)))
 
 

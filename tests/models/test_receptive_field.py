@@ -5,7 +5,7 @@ from jax import Array
 
 from jaxseg.models.parts.layers import BatchNorm, Conv, ConvTranspose, SeparableConv
 from jaxseg.models.parts.resampling import max_pool3x3
-from jaxseg.models.receptive_field import receptive_field
+from jaxseg.models.receptive_field import Sight, receptive_field, sight
 from jaxseg.models.resc_net import ReSCNet
 from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
@@ -43,6 +43,16 @@ def test_the_farthest_pixel_of_a_unet_counts() -> None:
     assert receptive_field(UNet(1, features=4), 16) == 204
     two = TwoNetworks(1, network=UNet(0, features=4))
     assert receptive_field(two, 16) == 204
+
+
+def test_what_lies_beyond_the_border_spoils_as_much_as_the_kernels_add_up_to() -> None:
+    # The same without stride: half of it to each side.
+    assert sight(Straight(), 1) == Sight(5 + 2 * 3, 5)
+    # A cell of 16 rows spoils 2 rows of each block: 2 + 4 + 8 + 16 + 32 on the way down, and, of
+    # whole cells on the way up, 2 more at 1/8, 1/4, 1/2 and full size.
+    down = 2 + 2 * 2 + 2 * 4 + 2 * 8
+    at_16 = -(-down // 16) * 16 + 2 * 16
+    assert sight(UNet(1, features=4), 16) == Sight(204, at_16 + 2 * 8 + 2 * 4 + 2 * 2 + 2)
 
 
 def test_gates_that_act_on_one_another_do_not_hide_what_they_see() -> None:

@@ -11,6 +11,7 @@ import rasterio
 from fixtures import painted
 
 from jaxseg.errors import UserError
+from jaxseg.models.receptive_field import Sight
 from jaxseg.prediction import Image, Settings, Share
 from jaxseg.prediction import predict as mapping
 from jaxseg.prediction.work import Plan, Work
@@ -166,28 +167,28 @@ def test_parts_of_the_work_are_all_blocks_once(parts: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "strides", "together"),
+    ("sights", "strides", "together"),
     [
-        ((1, 141), (1, 16), (141, 16)),
-        ((141, 1), (16, 1), (141, 16)),
-        ((30, 20), (2, 3), (30, 6)),
-        ((30, None), (8, 32), (None, 32)),
+        ((Sight(1, 0), Sight(141, 70)), (1, 16), (Sight(141, 70), 16)),
+        ((Sight(141, 70), Sight(1, 0)), (16, 1), (Sight(141, 70), 16)),
+        ((Sight(31, 12), Sight(21, 14)), (2, 3), (Sight(31, 14), 6)),
+        ((Sight(31, 15), None), (8, 32), (None, 32)),
     ],
 )
 def test_tiles_of_an_ensemble_see_as_far_as_its_farthest_network(
     monkeypatch: pytest.MonkeyPatch,
-    fields: tuple[int | None, int | None],
+    sights: tuple[Sight, Sight | None],
     strides: tuple[int, int],
-    together: tuple[int | None, int],
+    together: tuple[Sight | None, int],
 ) -> None:
     models = [painted.Told(num_classes=number) for number in (3, 4)]
     runs = [
         dataclasses.replace(run(), config=dataclasses.replace(run().config, model=model))
         for model in models
     ]
-    known = dict(zip(models, zip(fields, strides, strict=True), strict=True))
+    known = dict(zip(models, zip(sights, strides, strict=True), strict=True))
     monkeypatch.setattr(mapping, "output_stride", lambda model: known[model][1])
-    monkeypatch.setattr(mapping, "receptive_field", lambda model, _: known[model][0])
+    monkeypatch.setattr(mapping, "sight", lambda model, _: known[model][0])
     assert mapping._reach(runs, (1.0, 2.0)) == together
-    farthest = None if together[0] is None else 2 * together[0]
+    farthest = None if together[0] is None else Sight(*(2 * rows for rows in together[0]))
     assert mapping._reach(runs, (0.5, 1.0)) == (farthest, together[1])

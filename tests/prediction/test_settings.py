@@ -22,7 +22,7 @@ from jaxseg.prediction.tiling import Grid, grid_for
 
 
 def usual(**changes: Any) -> tuple[Grid, bool]:
-    return grid_for(**{"receptive_field": 200, "stride": 16, "crop": 256} | changes)
+    return grid_for(**{"border": 100, "stride": 16, "crop": 256} | changes)
 
 
 def test_the_tiles_of_a_small_scene_are_as_small_as_it_is() -> None:
@@ -37,18 +37,18 @@ def test_the_tiles_of_a_small_scene_are_as_small_as_it_is() -> None:
     assert usual(extent=60, tile=512)[0].size == 512
 
 
-@pytest.mark.parametrize("field", [40, 200, None])
+@pytest.mark.parametrize("border", [20, 100, None])
 @pytest.mark.parametrize("extent", [1, 63, 64, 65, 500, 700])
-def test_half_a_tile_would_not_hold_the_scene(field: int | None, extent: int) -> None:
-    grid, _ = usual(receptive_field=field, extent=extent)
+def test_half_a_tile_would_not_hold_the_scene(border: int | None, extent: int) -> None:
+    grid, _ = usual(border=border, extent=extent)
     assert grid.size % 16 == 0
-    assert grid.size <= usual(receptive_field=field)[0].size
-    if grid.size < usual(receptive_field=field)[0].size:
+    assert grid.size <= usual(border=border)[0].size
+    if grid.size < usual(border=border)[0].size:
         assert grid.size >= extent
 
 
 def test_context_is_seen_around_every_tile_and_does_not_count() -> None:
-    grid, exact = usual(receptive_field=None, tile=512, context=100)
+    grid, exact = usual(border=None, tile=512, context=100)
     assert (grid.size, grid.margin, grid.ramp) == (512, 112, 64)
     assert not exact
     assert usual(tile=512, context=112)[1]  # as far as the network sees
