@@ -1,6 +1,6 @@
 """What a map costs: memory, waiting, the files, and all of it beside PyTorch.
 
-    python benchmarks/prediction.py memory   [--columns 20000 --rows 20000] [--network first_band]
+    python benchmarks/prediction.py memory   [--columns 20000 --rows 20000] [--repeat 1]
     python benchmarks/prediction.py overlap  [--networks unet linknet] [--side 2048]
     python benchmarks/prediction.py pipeline [--side 8192] [--rounds 5]
     python benchmarks/prediction.py compare  --runs runs/unet [--steps 2] [--overlaps 64 128]
@@ -69,9 +69,10 @@ def main() -> None:
     word.set_defaults(measure=memory)
     word.add_argument("--columns", type=int, nargs="+", default=[20_000, 10_000, 10_000])
     word.add_argument("--rows", type=int, nargs="+", default=[20_000, 10_000, 40_000])
+    word.add_argument("--repeat", type=int, default=1, help="times the scene, along both sides")
     word.add_argument("--network", default="first_band", help="a run, or of random weights")
-    word.add_argument("--tile", type=int, default=784)
-    word.add_argument("--overlap", type=int, default=224)
+    word.add_argument("--tile", type=int, default=768)
+    word.add_argument("--overlap", type=int, default=192)
 
     word = words.add_parser("overlap")
     word.set_defaults(measure=overlap)
@@ -110,21 +111,24 @@ def memory(arguments: argparse.Namespace, folder: Path) -> None:
     """Prints a row for each size."""
     pattern, _ = scenes.mosaic(8)
     say(
-        "| scene | tile | idle MiB | peak MiB | above idle MiB | CPU s |\n"
-        "|---|---|---:|---:|---:|---:|"
+        "| scene | tile | idle MiB | peak MiB | above idle MiB | CPU s | wall s |\n"
+        "|---|---|---:|---:|---:|---:|---:|"
     )
     for rows, columns in zip(arguments.rows, arguments.columns, strict=True):
         scene = folder / "scene.tif"
         scenes.write(scene, pattern, rows, columns, "zstd")
+        if arguments.repeat > 1:
+            scenes.repeated(scene, folder / "scene.vrt", arguments.repeat)
+            scene = folder / "scene.vrt"
+            rows, columns = arguments.repeat * rows, arguments.repeat * columns
         tile = arguments.tile, arguments.overlap
         _, cost = alone(
             ours.whole_map, folder, arguments.network, scene, folder / "map.tif", *tile, 1
         )
         say(
             f"| {rows} x {columns} | {tile[0]}, {tile[1]} shared | {cost.idle:.0f} | "
-            f"{cost.peak:.0f} | {cost.above:.0f} | {cost.cpu:.0f} |"
+            f"{cost.peak:.0f} | {cost.above:.0f} | {cost.cpu:.0f} | {cost.wall:.0f} |"
         )
-        scene.unlink()
 
 
 def overlap(arguments: argparse.Namespace, folder: Path) -> None:
@@ -184,6 +188,7 @@ def compare(arguments: argparse.Namespace, folder: Path) -> None:
         sizes = {"border": border, "stride": stride, "crop": crop, "tile": arguments.tile}
         usual, exact = grid_for(**sizes)
         shared = 2 * usual.margin + usual.ramp
+        alone(torch_side().check_twin, name, usual.size)
         maker = Maker(arguments, name, folder, usual.size)
         cases = [(tool, n) for n in sorted({*arguments.overlaps, shared}) for tool in tools]
         costs: dict[Case, list[Cost]] = {case: [] for case in cases}

@@ -55,6 +55,29 @@ def write(path: Path, pattern: UINT16, height: int, width: int, compress: str) -
                 file.write(np.moveaxis(part, -1, 0), window=window)
 
 
+def repeated(path: Path, out: Path, times: int) -> None:
+    """A virtual raster in which a file lies so many times side by side, and below."""
+    with rasterio.open(path) as file:
+        height, width = file.shape
+        place = ", ".join(map(str, file.transform.to_gdal()))
+        header = f"<SRS>{file.crs.to_wkt()}</SRS><GeoTransform>{place}</GeoTransform>"
+    lines = [f'<VRTDataset rasterXSize="{times * width}" rasterYSize="{times * height}">', header]
+    for band, name in enumerate(BANDS, start=1):
+        lines.append(f'<VRTRasterBand dataType="UInt16" band="{band}">')
+        lines.append(f"<Description>{name}</Description><NoDataValue>0</NoDataValue>")
+        for y in range(0, times * height, height):
+            for x in range(0, times * width, width):
+                lines += [
+                    f"<SimpleSource><SourceFilename>{path}</SourceFilename>",
+                    f"<SourceBand>{band}</SourceBand>",
+                    f'<SrcRect xOff="0" yOff="0" xSize="{width}" ySize="{height}"/>',
+                    f'<DstRect xOff="{x}" yOff="{y}" xSize="{width}" ySize="{height}"/>',
+                    "</SimpleSource>",
+                ]
+        lines.append("</VRTRasterBand>")
+    out.write_text("\n".join([*lines, "</VRTDataset>"]), encoding="utf-8")
+
+
 def cut(path: Path, out: Path, first: int) -> None:
     """The scene without its first rows and columns."""
     with rasterio.open(path) as file:

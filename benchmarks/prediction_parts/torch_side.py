@@ -13,6 +13,7 @@ import rasterio
 import torch
 from numpy.typing import NDArray
 from prediction_parts.cost import Cost, costed
+from prediction_parts.scenes import TILE, mosaic
 from rasterio.windows import Window
 from reference.networks import LectureUNet
 from torch import nn
@@ -46,19 +47,51 @@ def twin(run: Run) -> nn.Module:
         network = LectureUNet(model.num_classes, model.features)
     if isinstance(model, PSPNet):
         pspnets = importlib.import_module("reference.pspnets")  # needs torchvision
-        network = pspnets.PSPNet(model.num_classes, model.backbone)
+        network = PaddedToCorners(pspnets.PSPNet(model.num_classes, model.backbone))
     if network is None:
         raise ValueError(f"{type(model).__name__} has no twin here: train a UNet or a PSPNet.")
     _read_bands(network, len(run.sensor.bands))
     state = pretrained.exported(model, run.variables)
-    own = network.state_dict().keys()
+    inside = network.network if isinstance(network, PaddedToCorners) else network
+    own = inside.state_dict().keys()
     # The auxiliary head is used in training only.
     kept = {name: torch.from_numpy(value) for name, value in state.items() if name in own}
-    missing, _ = network.load_state_dict(kept, strict=False)
+    missing, _ = inside.load_state_dict(kept, strict=False)
     left = [name for name in missing if not name.endswith("num_batches_tracked")]
     if left:
         raise ValueError(f"No weights for {left}.")
     return network.eval()
+
+
+class PaddedToCorners(nn.Module):
+    """Repeats the last row and column to reach 8 k + 1, as jaxseg's PSPNet does."""
+
+    def __init__(self, network: nn.Module) -> None:
+        """Holds a network that takes such sizes alone."""
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) -> (B, K, H, W)."""
+        height, width = image.shape[2:]
+        around = (0, -(width - 1) % 8, 0, -(height - 1) % 8)
+        padded = nn.functional.pad(image, around, mode="replicate")
+        return self.network(padded)[:, :, :height, :width]
+
+
+def check_twin(name: str, tile: int) -> None:
+    """Compares the logits of one tile.
+
+    Raises:
+        ValueError: They differ, so that a comparison would mean nothing.
+    """
+    run, image = load_run(name), mosaic(-(-tile // TILE))[0][:tile, :tile]
+    with torch.inference_mode():
+        found = twin(run)(torch.from_numpy(standardized(np.moveaxis(image, -1, 0))[None]))
+    expected = np.moveaxis(run.logits(image), -1, 0)
+    largest = float(np.abs(found[0].numpy() - expected).max() / np.abs(expected).max())
+    if largest > 1e-4:
+        raise ValueError(f"The logits in PyTorch differ by {largest:.2g} of the largest one.")
 
 
 def _read_bands(network: nn.Module, bands: int) -> None:
