@@ -199,8 +199,5 @@ def test_a_transposed_convolution_is_flaxs_with_the_kernel_turned(
     ours = partial(
         convolution.conv_transpose2d, stride=stride, padding=padding, output_padding=more
     )
-    assert_same(ours(x, kernel), theirs(x, kernel))
-    gradients = [
-        jax.grad(lambda x, k, f=f: (f(x, k) ** 2).sum(), (0, 1))(x, kernel) for f in (ours, theirs)
-    ]
-    assert_same(*gradients)
+    found, expected = (jax.jit(partial(answers, f))(x, kernel) for f in (ours, theirs))
+    assert_same(found, expected)
