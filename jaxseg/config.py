@@ -21,7 +21,7 @@ import tyro
 
 from jaxseg import shipped_configs
 from jaxseg.config_text import FILES, renewal
-from jaxseg.errors import UserError, check_least
+from jaxseg.errors import UserError, check_ranges
 from jaxseg.losses.loss import Loss
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.optimizer import Optimizer
@@ -251,4 +251,4 @@ def check(config: Config) -> None:
             f"A batch of {config.data.batch_size} cannot be cut into {config.accumulate} equal "
             "slices: --config.accumulate must divide --config.data.batch-size."
         )
-    check_least(config, "--config")
+    check_ranges(config, "--config")

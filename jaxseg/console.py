@@ -4,6 +4,7 @@ Every module that shows something uses it. On a terminal the bar stays at the bo
 else scrolls above it; elsewhere (a file, a pipe, a batch system) only plain lines are written.
 """
 
+import io
 import logging
 import sys
 import time
@@ -26,6 +27,10 @@ def make_console(file: TextIO | None = None) -> Console:
     Args:
         file: Where to write; standard output if None.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal cannot show is shown in part, instead of ending the program.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
     width = None if Console(file=file).is_terminal else 100
     return Console(file=file, width=width, highlight=False, markup=False, emoji=False)
 

@@ -7,7 +7,7 @@ import chex
 import jax
 import optax
 
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, check_ranges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,26 +31,34 @@ class Optimizer:
             no average.
     """
 
-    learning_rate: float = 1e-3
+    learning_rate: float = dataclasses.field(default=1e-3, metadata={"above": 0})
     name: Literal["sgd", "adamw"] = "adamw"
     schedule: Literal["constant", "poly", "cosine"] = "poly"
-    power: float = 0.9
-    warmup: int = dataclasses.field(default=0, metadata={"follows_length": True})
-    momentum: float = 0.9
+    power: float = dataclasses.field(default=0.9, metadata={"above": 0})
+    warmup: int = dataclasses.field(default=0, metadata={"least": 0, "follows_length": True})
+    momentum: float = dataclasses.field(default=0.9, metadata={"least": 0, "below": 1})
     nesterov: bool = False
-    weight_decay: float = 1e-4
-    clip: float | None = None
-    ema: float | None = None
+    weight_decay: float = dataclasses.field(default=1e-4, metadata={"least": 0})
+    clip: float | None = dataclasses.field(default=None, metadata={"above": 0})
+    ema: float | None = dataclasses.field(default=None, metadata={"above": 0, "below": 1})
+
+    def __post_init__(self) -> None:
+        """Rejects numbers with which nothing can be trained.
+
+        Raises:
+            UserError: One is outside its range.
+        """
+        check_ranges(self, "--config.optimizer")
 
 
 def learning_rate(optimizer: Optimizer, num_steps: int) -> optax.Schedule:
     """Step -> learning rate, over a run of `num_steps` steps.
 
     Raises:
-        UserError: The warm-up is negative or not shorter than the run.
+        UserError: The warm-up is not shorter than the run.
     """
     rest = num_steps - optimizer.warmup
-    if optimizer.warmup < 0 or rest <= 0:
+    if rest <= 0:
         raise UserError(
             f"Warm-up of {optimizer.warmup} steps in a run of {num_steps}: give 0 to "
             f"{num_steps - 1}."

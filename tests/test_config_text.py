@@ -10,6 +10,7 @@ import pytest
 from jaxseg import config as configs
 from jaxseg import config_text
 from jaxseg.config import Config
+from jaxseg.datasets.folder.source import Folder
 from jaxseg.errors import UserError
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.two_networks import TwoNetworks
@@ -151,3 +152,14 @@ def test_long_lists_are_printed_by_their_length_and_short_ones_whole() -> None:
     short, long = Standardize((0.0,) * 256, ()), Standardize((1.0,) * 257, ())
     (line,) = config_text.differences(short, long)
     assert line == f"mean: {[0.0] * 256} -> 257 numbers"
+
+
+def test_nan_is_the_same_number_when_a_run_continues() -> None:
+    def config(nodata: float, means: tuple[float, ...]) -> Folder:
+        return Folder(images="i", masks="m", classes=("a", "b"), nodata=nodata, wavelengths=means)
+
+    nan = float("nan")
+    again = config_text.from_json(config_text.to_json(config(nan, (1.0, nan))))
+    assert config_text.differences(again, config(nan, (1.0, nan))) == []
+    assert config_text.differences(again, config(0.0, (1.0, nan))) == ["nodata: nan -> 0.0"]
+    assert len(config_text.differences(again, config(nan, (1.0, 2.0)))) == 1

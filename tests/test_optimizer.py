@@ -2,6 +2,7 @@
 
 import dataclasses
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -77,10 +78,10 @@ def test_a_constant_rate_stays_at_the_peak_after_its_warm_up() -> None:
     assert found == pytest.approx([0.05, 0.0875, 0.125, 0.1625, 0.2, 0.2], rel=1e-5)
 
 
-def test_a_warm_up_may_leave_one_step_and_is_never_negative() -> None:
+def test_a_warm_up_may_leave_one_step() -> None:
     learning_rate(Optimizer(warmup=49), 50)
-    with pytest.raises(UserError, match=r"Warm-up of -1 steps in a run of 50: give 0 to 49"):
-        learning_rate(Optimizer(warmup=-1), 50)
+    with pytest.raises(UserError, match=r"Warm-up of 50 steps in a run of 50: give 0 to 49"):
+        learning_rate(Optimizer(warmup=50), 50)
 
 
 def followed(kind: Optimizer, gradients: tuple[float, ...]) -> list[float]:
@@ -133,3 +134,28 @@ def test_a_gradient_below_the_limit_is_not_touched_and_without_a_limit_none_is()
     assert followed(plain, (30.0,)) == pytest.approx([-2.0])
     clipped = dataclasses.replace(plain, clip=2.0)
     assert followed(clipped, (1.5, 30.0)) == pytest.approx([0.85, 0.65])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "allowed"),
+    [
+        ({"learning_rate": 0.0}, "above 0"),
+        ({"learning_rate": float("nan")}, "above 0"),
+        ({"power": -1.0}, "above 0"),
+        ({"warmup": -1}, "0 or more"),
+        ({"momentum": 1.0}, "0 or more and below 1"),
+        ({"weight_decay": -1e-4}, "0 or more"),
+        ({"clip": 0.0}, "above 0"),
+        ({"ema": 1.0}, "above 0 and below 1"),
+    ],
+    ids=str,
+)
+def test_numbers_with_which_nothing_is_trained_are_refused_with_their_range(
+    wrong: dict[str, Any], allowed: str
+) -> None:
+    (name,) = wrong
+    flag = name.replace("_", "-")
+    with pytest.raises(
+        UserError, match=rf"config\.optimizer\.{flag} is .*: it must be {allowed}\."
+    ):
+        Optimizer(**wrong)

@@ -36,6 +36,7 @@ from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import report
+from jaxseg.files.cache import cache_folder
 from jaxseg.losses import class_counts
 from jaxseg.metrics.measure import measures_of
 from jaxseg.prediction.archive import SceneFiles, names_many, scenes
@@ -266,9 +267,9 @@ def _start(distributed: bool) -> None:
     """Settings before the first array: quiet libraries, compilation cache, processes, memory."""
     absl.logging.set_verbosity(absl.logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "jaxseg" / "xla"
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(cache))
+    cache = cache_folder()
+    if cache is not None and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(cache / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     if distributed:
         jax.distributed.initialize()

@@ -20,10 +20,17 @@ def differences(stored: object, given: object) -> list[str]:
     lines = []
     for name in sorted(old.keys() | new.keys()):
         free = any(name == field or name.startswith(field + ".") for field in allowed)
-        if not free and old.get(name) != new.get(name):
+        if not free and not _equal(old.get(name), new.get(name)):
             before, after = (_brief(flat.get(name, "absent")) for flat in (old, new))
             lines.append(f"{name}: {before} -> {after}")
     return lines
+
+
+def _equal(one: Json, other: Json) -> bool:
+    """Whether two values are equal; NaN is equal to NaN."""
+    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return bool(one == other or (one != one and other != other))
 
 
 def _free(value: object, prefix: str = "") -> list[str]:

@@ -44,7 +44,7 @@ def _to_json(value: object, place: str) -> Json:
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
-        if not math.isfinite(value):
+        if math.isinf(value):  # NaN may mark pixels without data
             raise UserError(f"{place} is {value}: a number in a config has to be finite.")
         return value
     if isinstance(value, Mapping):

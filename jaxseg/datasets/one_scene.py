@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from jaxseg.datasets import spatial_split
 from jaxseg.datasets.spatial_split import SPLITS
 from jaxseg.datasets.tiles import TileScenes
-from jaxseg.errors import UserError, check_least
+from jaxseg.errors import UserError, check_ranges
 from jaxseg.scenes.scene import IGNORE, Origin, Sample
 from jaxseg.scenes.source_flags import SOURCE
 
@@ -48,7 +48,7 @@ class SceneSplit:
         Raises:
             UserError: A field is too small; the message names it.
         """
-        check_least(self, f"{SOURCE}.split")
+        check_ranges(self, f"{SOURCE}.split")
 
     def of(
         self, label: NDArray[np.uint8], name: str, *, draws: int = spatial_split.DRAWS

@@ -120,6 +120,7 @@ def header(path: str) -> Header:
             raise UserError(
                 f"{path}: its bands have different types ({', '.join(types)}). Convert all to one."
             )
+        _refuse_pages(file)
         alpha = [
             number
             for number, meaning in enumerate(file.colorinterp, start=1)
@@ -140,6 +141,21 @@ def header(path: str) -> Header:
             palette=_palette(file),
             crs=file.crs,
             transform=file.transform,
+        )
+
+
+def _refuse_pages(file: rasterio.DatasetReader) -> None:
+    """A file of several images, of which GDAL would read the first alone.
+
+    Raises:
+        UserError: It is one.
+    """
+    pages = [name for name in file.subdatasets if name.startswith("GTIFF_DIR:")]
+    if len(pages) > 1:
+        raise UserError(
+            f"{file.name} has {len(pages)} pages, of which only the first would be read. Make the "
+            f"pages bands (gdalbuildvrt -separate all.vrt {pages[0]} {pages[1]} ...), or a file "
+            f"each (gdal_translate {pages[0]} page1.tif)."
         )
 
 

@@ -29,7 +29,7 @@ WINDOW = 1024
 class KeepsCounts(Protocol):
     """A source that states where the counts of its training split are stored between runs."""
 
-    def counts_file(self) -> Path:
+    def counts_file(self) -> Path | None:
         """A path that depends on what is counted: the settings, and files that can change."""
 
 

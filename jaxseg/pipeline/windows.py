@@ -12,7 +12,7 @@ import grain
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.errors import UserError, check_least
+from jaxseg.errors import UserError, check_ranges
 from jaxseg.scenes.scene import IGNORE, PixelInput, Sample, Scenes, Source, Window
 
 
@@ -43,7 +43,7 @@ class Data:
         Raises:
             UserError: A field is too small; the message names it.
         """
-        check_least(self, "--config.data")
+        check_ranges(self, "--config.data")
 
 
 def training_batches(

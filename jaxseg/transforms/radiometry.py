@@ -1,6 +1,8 @@
 """Radiometry of any sensor: standardized bands, power in decibel, steps for some of the bands."""
 
 import dataclasses
+import math
+import sys
 from collections.abc import Iterable
 from typing import ClassVar, Self
 
@@ -52,20 +54,40 @@ class Standardize:
         Args:
             windows: Images (H, W, C), each with a mask (H, W) of its training pixels.
         """
-        count = 0
-        total, square = np.zeros(1), np.zeros(1)
+        count, mean, scatter = 0, np.zeros(1), np.zeros(1)
+        low, high = np.full(1, np.inf), np.full(1, -np.inf)
         for image, counted in windows:
             pixels = image[counted].astype(np.float64)
-            count += len(pixels)
-            total, square = total + pixels.sum(0), square + (pixels**2).sum(0)
-        mean = total / count
-        std = np.sqrt(np.maximum(square / count - mean**2, 1e-12))
-        # Six digits are enough, and easy to read in a printed config.
+            if not len(pixels):
+                continue
+            # Each window about its own mean: sums of squares would cancel where the mean is large.
+            own, both = pixels.mean(0), count + len(pixels)
+            scatter = scatter + ((pixels - own) ** 2).sum(0)
+            scatter = scatter + (own - mean) ** 2 * (count * len(pixels) / both)
+            mean, count = mean + (own - mean) * (len(pixels) / both), both
+            low, high = np.minimum(low, pixels.min(0)), np.maximum(high, pixels.max(0))
+        constant = low == high
+        mean, std = np.where(constant, low, mean), np.sqrt(scatter / count)
+        if constant.any():
+            bands = ", ".join(str(number + 1) for number in np.flatnonzero(constant))
+            sys.stderr.write(
+                f"Standardize: band(s) {bands} have one value in all training pixels, and teach "
+                "nothing; it is subtracted, and other values are left on their scale.\n"
+            )
+        std = np.where(constant, 1.0, std)
         return dataclasses.replace(
             self,
-            mean=tuple(float(f"{m:.6g}") for m in mean),
+            mean=tuple(map(_rounded, mean.tolist(), std.tolist())),
             std=tuple(float(f"{s:.6g}") for s in std),
         )
+
+
+def _rounded(mean: float, std: float) -> float:
+    """Six digits, easy to read in a printed config, or as many as a millionth of `std` needs."""
+    digits = 6
+    if mean and std:
+        digits = max(digits, 6 + math.ceil(math.log10(abs(mean) / std)))
+    return float(f"{mean:.{min(digits, 17)}g}")
 
 
 @dataclasses.dataclass(frozen=True)

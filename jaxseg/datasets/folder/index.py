@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from affine import Affine
 
 from jaxseg.datasets.folder import numbers as folder_numbers
 from jaxseg.datasets.folder.numbers import Reading
@@ -75,7 +76,7 @@ def indexed(
 
     def one(paths: tuple[str, str, str]) -> Scene:
         image = raster.header(paths[0])
-        _check_image(image, reference)
+        _check_image(image, reference, band_numbers)
         if not named:
             _check_order(image, reference, band_numbers)
         folder_numbers.check_scale(image, reference, band_numbers)
@@ -115,13 +116,18 @@ def indexed(
     return FolderScenes(entries, table, by_color, nodata_in_all, separate_touching, reading)
 
 
-def _check_image(image: raster.Header, reference: raster.Header) -> None:
+def _check_image(image: raster.Header, reference: raster.Header, numbers: tuple[int, ...]) -> None:
     if image.palette is not None and reference.palette is None:
         raise UserError(f"{image.path} is a palette picture, {reference.path} is not. Convert it.")
-    if (image.bands, image.dtype) != (reference.bands, reference.dtype):
+    # Opacity is no band, unless it is read as one.
+    own, first = (
+        header.bands - (header.alpha is not None and header.alpha not in numbers)
+        for header in (image, reference)
+    )
+    if (own, image.dtype) != (first, reference.dtype):
         raise UserError(
-            f"{image.path} has {image.bands} band(s) of {image.dtype}, {reference.path} has "
-            f"{reference.bands} of {reference.dtype}. All images of a source need the same: "
+            f"{image.path} has {own} band(s) of {image.dtype}, {reference.path} has {first} of "
+            f"{reference.dtype}, opacity not counted. All images of a source need the same: "
             "convert or remove it."
         )
 
@@ -159,9 +165,9 @@ def check_pair(image: raster.Header, other: raster.Header) -> None:
             f"{other.path} has {other.height} x {other.width} pixels, its image {image.path} "
             f"{image.height} x {image.width}. Bring both to one grid."
         )
-    if image.crs is None or other.crs is None:
-        return
-    if image.crs != other.crs:
+    if Affine.identity() in (image.transform, other.transform):
+        return  # one of them has no georeference
+    if None not in (image.crs, other.crs) and image.crs != other.crs:
         raise UserError(
             f"{other.path} is in {other.crs}, its image {image.path} in {image.crs}. Bring both to "
             "one grid."

@@ -161,12 +161,14 @@ def check_scale(header: raster.Header, reference: raster.Header, numbers: tuple[
     """
     if baseline(header) is not None:
         return  # its offset is known and subtracted
-    own, first = tagged_scale(header, numbers), tagged_scale(reference, numbers)
-    if own != first:
-        raise ScaleError(
-            f"{header.path} is tagged with scale {_said(own)}, {reference.path} with "
-            f"{_said(first)}: equal values mean different things. Bring the files to one scale."
-        )
+    for number in numbers:
+        own, first = (tagged_scale(file, (number,)) for file in (header, reference))
+        if own != first:
+            raise ScaleError(
+                f"{header.path} is tagged with scale {_said(own)}, {reference.path} with "
+                f"{_said(first)}: equal values of band {number} mean different things. Bring the "
+                "files to one scale."
+            )
 
 
 def baseline(header: raster.Header) -> float | None:

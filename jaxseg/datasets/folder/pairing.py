@@ -4,6 +4,7 @@ No file is opened here; files are listed, matched by name, and divided into trai
 test.
 """
 
+import codecs
 import glob
 import itertools
 import os
@@ -122,37 +123,87 @@ def in_fraction(stems: Sequence[str], split: str, fractions: Sequence[float]) ->
     return list(stems[first:last])
 
 
-def in_list(stems: Mapping[str, object], split: str, folder: str, suffix: str) -> list[str]:
+def in_lists(stems: Mapping[str, object], split: str, folder: str, suffix: str) -> list[str]:
     """The stems in the split's text file, one per line, with or without folder and extension.
 
     Raises:
-        UserError: There is no such list, it is empty, or it names a scene that does not exist.
+        UserError: There is no such list, it is empty, it names a scene that does not exist or one
+            twice, or a scene is in the list of another split, too.
     """
-    for name in SPLITS[split]:
-        path = Path(folder) / f"{name}.txt"
-        if path.is_file():
-            break
-    else:
+    path = _list_of(split, folder)
+    if path is None:
         names = " or ".join(f"{name}.txt" for name in SPLITS[split])
         raise UserError(
             f"{FLAG}.lists: {folder or 'no folder is given; it'} has no {names}. Write one stem "
             "per line."
         )
-    chosen = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        name = line.strip()
-        if not name:
-            continue
-        base = Path(name).name
-        if base.lower().endswith(EXTENSIONS):
-            base = base[: base.rindex(".")]
-        stem = base if base in stems else base.removesuffix(suffix)
-        if stem not in stems:
-            raise UserError(f"{path}, line {number}: there is no scene {name!r}. Correct the list.")
-        chosen.append(stem)
+    chosen = _listed(path, stems, suffix)
     if not chosen:
         raise UserError(f"{path} names no scene. Write one stem per line.")
-    return chosen
+    for other in SPLITS.keys() - {split}:
+        beside = _list_of(other, folder)
+        if beside is None:
+            continue
+        for number, name in _lines(beside):  # which may name scenes that are not here
+            if (stem := _stem_of(name, stems, suffix)) in chosen:
+                raise UserError(
+                    f"{path}, line {chosen[stem]}, and {beside}, line {number}: scene {stem!r} is "
+                    "in both. A network would be tested on what it was trained on: remove one."
+                )
+    return list(chosen)
+
+
+def _list_of(split: str, folder: str) -> Path | None:
+    """The list of a split, if there is one."""
+    files = (Path(folder) / f"{name}.txt" for name in SPLITS[split])
+    return next((path for path in files if path.is_file()), None)
+
+
+def _listed(path: Path, stems: Mapping[str, object], suffix: str) -> dict[str, int]:
+    """The stems of a list, and their lines."""
+    found: dict[str, int] = {}
+    for number, name in _lines(path):
+        stem = _stem_of(name, stems, suffix)
+        if stem not in stems:
+            raise UserError(f"{path}, line {number}: there is no scene {name!r}. Correct the list.")
+        if stem in found:
+            raise UserError(
+                f"{path}, lines {found[stem]} and {number}: scene {stem!r} is listed twice, and "
+                "its pixels would count twice. Remove one."
+            )
+        found[stem] = number
+    return found
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """Number and content of the lines that are not empty."""
+    lines = enumerate(_text(path).splitlines(), start=1)
+    return [(number, line.strip()) for number, line in lines if line.strip()]
+
+
+def _stem_of(name: str, stems: Mapping[str, object], suffix: str) -> str:
+    """What a line means: a stem, with or without folder, extension and suffix."""
+    base = Path(name).name
+    if base.lower().endswith(EXTENSIONS):
+        base = base[: base.rindex(".")]
+    return base if base in stems else base.removesuffix(suffix)
+
+
+def _text(path: Path) -> str:
+    """A list in UTF-8, or in UTF-16 with its mark.
+
+    Raises:
+        UserError: It is in another encoding.
+    """
+    content = path.read_bytes()
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} is not in UTF-8: byte {error.start} is {content[error.start]:#04x}. Save it "
+            "in that encoding."
+        ) from None
 
 
 def _files(place: Place) -> list[str]:
@@ -184,6 +235,8 @@ def _files(place: Place) -> list[str]:
 
 
 def _matches(pattern: str) -> list[str]:
+    if os.path.exists(pattern):  # noqa: PTH110  signs of patterns may be part of a name
+        return [pattern]
     return glob.glob(pattern, recursive=True)  # noqa: PTH207  (a Path takes no absolute pattern)
 
 

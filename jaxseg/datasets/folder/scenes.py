@@ -162,6 +162,11 @@ class FolderScenes:
                 f"{FLAG}.mask_colors with a class of its own, or to {FLAG}.ignore_colors. (JPEG "
                 "masks blur colours: use PNG.)"
             )
+        if path.lower().endswith((".jpg", ".jpeg")):
+            return (
+                f"{path}: value {error.value:g} is not a class ({where}). JPEG blurs ids at the "
+                "borders of classes: write masks as PNG or GeoTIFF, from their source."
+            )
         if error.value != np.rint(error.value):
             return f"{path}: {error.value:g} is not a whole number, so not a class ({where})."
         return (

@@ -14,7 +14,6 @@ import dataclasses
 import functools
 import hashlib
 import math
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +30,7 @@ from jaxseg.datasets.folder.scenes import FolderScenes
 from jaxseg.datasets.label_table import LabelTable, packed
 from jaxseg.errors import UserError
 from jaxseg.files import raster
+from jaxseg.files.cache import cache_folder
 from jaxseg.scenes.scene import Origin
 from jaxseg.scenes.sensor import Sensor, Unit
 
@@ -146,6 +146,8 @@ class Folder:
             )
         if self.band_numbers and min(self.band_numbers) < 1:
             raise UserError(f"{FLAG}.band_numbers {self.band_numbers}: bands count from 1.")
+        if len(set(self.band_numbers)) < len(self.band_numbers):
+            raise UserError(f"{FLAG}.band_numbers {self.band_numbers}: a band is given twice.")
         if not (self.multiply and math.isfinite(self.multiply)):
             raise UserError(f"{FLAG}.multiply {self.multiply}: give a finite factor, not 0.")
         if self.added is not None and self.added < 0:
@@ -216,19 +218,22 @@ class Folder:
             chosen = [0, 1, 2] if len(names) >= 3 else [0, 0, 0]
         return image[..., chosen].astype(np.float32)
 
-    def counts_file(self) -> Path:
+    def counts_file(self) -> Path | None:
         """File of the class counts, in the user's cache; nothing is written to the data folders.
 
-        Its name depends on the settings and on path, size and time of every training file.
+        Its name depends on the settings and on path, size and time of every training file. None
+        if the user has no cache.
         """
+        cache = cache_folder()
+        if cache is None:
+            return None
         digest = hashlib.sha256(repr(self).encode())
         for entry in self.scenes("train").entries:
             for path in filter(None, (entry.image, entry.mask, entry.objects)):
                 status = Path(path).stat()
                 facts = f"{Path(path).resolve()} {status.st_size} {status.st_mtime_ns}\n"
                 digest.update(facts.encode())
-        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-        return cache / "jaxseg" / "class_counts" / f"{digest.hexdigest()[:16]}.json"
+        return cache / "class_counts" / f"{digest.hexdigest()[:16]}.json"
 
     def _index(self, split: str) -> FolderScenes:
         places = self._places()
@@ -239,7 +244,7 @@ class Folder:
         if self.split_by == "files":
             stems = pairing.in_fraction(stems, split, self.fractions)
         elif self.split_by == "lists":
-            stems = pairing.in_list(files, split, self.lists, self.image_suffix)
+            stems = pairing.in_lists(files, split, self.lists, self.image_suffix)
         strip: tuple[Literal["columns", "rows"], tuple[float, float]] | None = None
         if self.split_by == "columns" or self.split_by == "rows":
             position = list(pairing.SPLITS).index(split)

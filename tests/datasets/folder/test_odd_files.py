@@ -1,0 +1,171 @@
+"""Odd files and lists that were once read wrongly without a word, or refused for a wrong reason."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from fixtures.folder_files import H, Make, W, ids, png, read, tiff
+from PIL import Image
+
+from jaxseg.datasets.folder.source import Folder
+from jaxseg.errors import UserError
+from jaxseg.scenes.agreement import ScaleError
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+BRIGHT = np.full((H, W, 3), 200, np.uint8)
+
+
+def test_signs_of_patterns_may_be_part_of_a_folders_name(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        tiff(tmp_path / "data [v2]" / "images" / split / "a.tif", BRIGHT)
+        tiff(tmp_path / "data [v2]" / "masks" / split / "a.tif", ids(0, 1))
+    places = {name: str(tmp_path / "data [v2]" / name) for name in ("images", "masks")}
+    source = Folder(classes=("ground", "house"), split_by="folders", **places)
+    assert [len(source.scenes(split)) for split in ("train", "validation", "test")] == [1, 1, 1]
+    source = Folder(
+        classes=("ground", "house"),
+        split_by="folders",
+        **{name: f"{tmp_path}/data [v2]/{name}/{{split}}" for name in places},
+    )
+    assert len(source.scenes("train")) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_lists_may_have_a_mark_of_their_encoding(
+    folder: Make, tmp_path: Path, encoding: str
+) -> None:
+    for stem in ("Straße", "b"):
+        tiff(tmp_path / "images" / f"{stem}.tif", BRIGHT)
+        tiff(tmp_path / "masks" / f"{stem}.tif", ids(0, 1))
+    (tmp_path / "train.txt").write_bytes("Straße\nb\n".encode(encoding))
+    source = folder(split_by="lists", lists=str(tmp_path))
+    if encoding == "utf-16-le":  # without a mark nobody can know
+        with pytest.raises(UserError, match=r"train\.txt"):
+            source.scenes("train")
+        return
+    scenes = source.scenes("train")
+    assert [Path(scenes.name(index)).stem for index in range(2)] == ["Straße", "b"]
+
+
+def test_a_list_in_another_encoding_is_named(folder: Make, tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_bytes("Straße\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"train\.txt is not in UTF-8: byte 4 is 0xdf"):
+        folder(split_by="lists", lists=str(tmp_path)).scenes("train")
+
+
+def test_a_scene_that_is_listed_twice_is_refused_with_its_lines(
+    folder: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "train.txt").write_text("a\n\nimages/a.tif\n")
+    with pytest.raises(UserError, match=r"train\.txt, lines 1 and 3: scene 'a' is listed twice"):
+        folder(split_by="lists", lists=str(tmp_path)).scenes("train")
+
+
+def test_a_scene_in_the_lists_of_two_splits_is_refused(folder: Make, tmp_path: Path) -> None:
+    for stem in "ab":
+        tiff(tmp_path / "images" / f"{stem}.tif", BRIGHT)
+        tiff(tmp_path / "masks" / f"{stem}.tif", ids(0, 1))
+    (tmp_path / "train.txt").write_text("a\n")
+    (tmp_path / "test.txt").write_text("b\n\na.tif\n")
+    source = folder(split_by="lists", lists=str(tmp_path))
+    for split, said in (
+        ("train", r"train\.txt, line 1, and .*test\.txt, line 3: scene 'a'"),
+        ("test", r"test\.txt, line 3, and .*train\.txt, line 1: scene 'a'"),
+    ):
+        with pytest.raises(UserError, match=said):
+            source.scenes(split)
+
+
+def test_a_file_of_several_pages_is_not_read_as_its_first_one(folder: Make, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    pages = [Image.fromarray(np.full((H, W), number, np.uint8)) for number in range(3)]
+    pages[0].save(tmp_path / "images" / "a.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(UserError, match=r"a\.tif has 3 pages, .*gdalbuildvrt -separate"):
+        folder().scenes("train")
+
+
+def test_overviews_and_internal_masks_are_no_pages(folder: Make, tmp_path: Path) -> None:
+    path = tiff(tmp_path / "images" / "a.tif", BRIGHT)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
+        file.build_overviews([2])
+        file.write_mask(np.arange(H * W).reshape(H, W) % 2 == 0)
+    assert read(folder())["valid"].sum() == H * W // 2
+
+
+def test_world_files_are_compared_without_a_reference_system(folder: Make, tmp_path: Path) -> None:
+    png(tmp_path / "images" / "a.png", BRIGHT)
+    png(tmp_path / "masks" / "a.png", ids(0, 1))
+    lines = "10\n0\n0\n-10\n{}\n5000000\n"
+    (tmp_path / "images" / "a.pgw").write_text(lines.format(500000))
+    (tmp_path / "masks" / "a.pgw").write_text(lines.format(500320))
+    with pytest.raises(UserError, match=r"a\.png lies 32 pixels off its image"):
+        folder().scenes("train")
+    png(tmp_path / "same" / "a.png", ids(0, 1))
+    (tmp_path / "same" / "a.pgw").write_text(lines.format(500000))
+    assert len(folder(masks=str(tmp_path / "same")).scenes("train")) == 1
+    png(tmp_path / "nowhere" / "a.png", ids(0, 1))  # a mask that lies nowhere is where its image is
+    assert len(folder(masks=str(tmp_path / "nowhere")).scenes("train")) == 1
+
+
+def test_a_mask_without_a_reference_system_lies_by_its_transform(
+    folder: Make, tmp_path: Path
+) -> None:
+    here, there = (rasterio.Affine(10, 0, west, 0, -10, 9000) for west in (5000, 5320))
+    tiff(tmp_path / "images" / "a.tif", BRIGHT, crs="EPSG:32633", transform=here)
+    tiff(tmp_path / "masks" / "a.tif", ids(0, 1), transform=there)
+    with pytest.raises(UserError, match=r"masks/a\.tif lies 32 pixels off its image"):
+        folder().scenes("train")
+
+
+def test_scales_of_bands_are_compared_band_by_band(folder: Make, tmp_path: Path) -> None:
+    for stem, scales in (("a", (1.0, 0.1, 1.0)), ("b", (1.0, 0.01, 1.0))):
+        path = tiff(tmp_path / "images" / f"{stem}.tif", BRIGHT)
+        tiff(tmp_path / "masks" / f"{stem}.tif", ids(0, 1))
+        with rasterio.open(path, "r+") as file:
+            file.scales = scales
+    with pytest.raises(
+        ScaleError, match=r"b\.tif is tagged with scale 0\.01 .*a\.tif with 0\.1 .*band 2"
+    ):
+        folder().scenes("train")
+
+
+def test_opacity_is_no_band_where_some_files_have_it(folder: Make, tmp_path: Path) -> None:
+    opaque = np.concatenate([BRIGHT, np.full((H, W, 1), 255, np.uint8)], -1)
+    opaque[:3, :, 3] = 0
+    for stem, image in (("a", BRIGHT), ("b", opaque)):
+        png(tmp_path / "images" / f"{stem}.png", image)
+        png(tmp_path / "masks" / f"{stem}.png", ids(0, 1))
+    scenes = folder().scenes("train")
+    assert [read(folder(), index=index)["image"].shape[-1] for index in range(len(scenes))] == [
+        3
+    ] * 2
+    assert read(folder(), index=1)["valid"].sum() == (H - 3) * W
+
+
+def test_a_band_is_read_once(folder: Make) -> None:
+    with pytest.raises(UserError, match=r"band_numbers \(1, 1, 2\): a band is given twice"):
+        folder(band_numbers=(1, 1, 2))
+
+
+def test_ids_that_jpeg_has_blurred_are_called_so(folder: Make, tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(ids(0, 40)).save(tmp_path / "masks" / "a.jpg")
+    with pytest.raises(UserError, match="JPEG blurs ids"):
+        read(folder(ids=(0, 40)))
+
+
+def test_a_user_without_a_home_has_no_cache(
+    folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert folder().counts_file() is None
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    found = folder().counts_file()
+    assert found is not None
+    assert found.parent == tmp_path / "jaxseg" / "class_counts"
