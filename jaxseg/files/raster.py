@@ -18,6 +18,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from PIL import Image
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import (
@@ -30,6 +31,9 @@ from jaxseg.scenes.scene import Window
 
 OPEN_FILES = 256
 """How many files stay open for their next window; systems commonly allow a process 1024."""
+
+_ORIENTATION = 0x0112
+"""Number of the tag in TIFF and EXIF."""
 
 _REMOTE = re.compile(
     r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)|(?<!\bfile)(?<!\bzip)(?<!\btar)://"
@@ -74,6 +78,8 @@ class Header:
         palette: (256, 3) uint8 RGB colours that a one-band picture's values index, or None.
         crs: Coordinate reference system, or None.
         transform: (column, row) -> (x, y) in the CRS; the identity without georeference.
+        orientation: How viewers turn the picture before they show it, as in EXIF: 1 = not at all.
+            Pixels are read as they are stored.
     """
 
     path: str
@@ -90,6 +96,7 @@ class Header:
     palette: NDArray[np.uint8] | None
     crs: CRS | None
     transform: Affine
+    orientation: int = 1
 
     @property
     def bands(self) -> int:
@@ -141,7 +148,16 @@ def header(path: str) -> Header:
             palette=_palette(file),
             crs=file.crs,
             transform=file.transform,
+            orientation=_orientation(file),
         )
+
+
+def _orientation(file: rasterio.DatasetReader) -> int:
+    told = _number(file.tags().get("EXIF_Orientation", ""))
+    if not told and file.driver == "GTiff" and file.crs is None and os.path.exists(file.name):  # noqa: PTH110
+        with suppress(OSError, SyntaxError, ValueError), Image.open(file.name) as picture:
+            told = picture.getexif().get(_ORIENTATION, 1)  # GDAL does not tell it of TIFFs
+    return int(told) or 1
 
 
 def _refuse_pages(file: rasterio.DatasetReader) -> None:
@@ -279,11 +295,19 @@ def _lent(path: str) -> Iterator[rasterio.DatasetReader]:
             with suppress(RasterioIOError, OSError):
                 rasterio.open(path).close()  # or GDAL reports this error for the next file, too
             reason = str(error.__cause__ or error).replace(path, Path(path).name).rstrip(".")
-            raise UserError(
-                f"Cannot read {path}: {reason}. The file is damaged or not an image: fetch it "
-                "again or remove it."
-            ) from error
+            raise UserError(f"Cannot read {path}: {reason}. {_advice(path, reason)}") from error
         _POOL.give_back(key, file)
+
+
+def _advice(path: str, reason: str) -> str:
+    """What to do about a file that cannot be read."""
+    if "codec" in reason or "compression" in reason.lower():
+        return "It is compressed in a way that this GDAL cannot read: convert it with one that can."
+    if path.lower().endswith(".vrt"):
+        return (
+            "A file that this virtual raster names is missing or damaged: correct its path."
+        )
+    return "The file is damaged or not an image: fetch it again or remove it."
 
 
 def _key(path: str) -> "_Key":

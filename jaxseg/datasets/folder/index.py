@@ -165,6 +165,13 @@ def check_pair(image: raster.Header, other: raster.Header) -> None:
             f"{other.path} has {other.height} x {other.width} pixels, its image {image.path} "
             f"{image.height} x {image.width}. Bring both to one grid."
         )
+    if image.orientation != other.orientation:
+        raise UserError(
+            f"{image.path} has orientation {image.orientation} and {other.path} "
+            f"{other.orientation} (EXIF; 1 = upright): viewers turn them differently, so what was "
+            "drawn on one does not lie on the other. Store both upright, as with ImageMagick's "
+            "mogrify -auto-orient."
+        )
     if Affine.identity() in (image.transform, other.transform):
         return  # one of them has no georeference
     if None not in (image.crs, other.crs) and image.crs != other.crs:

@@ -169,3 +169,45 @@ def test_a_user_without_a_home_has_no_cache(
     found = folder().counts_file()
     assert found is not None
     assert found.parent == tmp_path / "jaxseg" / "class_counts"
+
+
+@pytest.mark.parametrize("ending", ["jpg", "tif"])
+def test_a_picture_that_viewers_turn_needs_a_mask_that_they_turn_alike(
+    folder: Make, tmp_path: Path, ending: str
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for kind, content in (("images", BRIGHT), ("masks", ids(0, 1)), ("turned", ids(0, 1))):
+        (tmp_path / kind).mkdir()
+        upright = kind == "masks"
+        picture = Image.fromarray(content)
+        path = tmp_path / kind / f"a.{'png' if upright or ending == 'jpg' else 'tif'}"
+        path = path.with_suffix(".jpg") if kind == "images" and ending == "jpg" else path
+        picture.save(path, **({} if upright else {"exif": exif}))
+    with pytest.raises(UserError, match=r"images/a.* has orientation 3 and .*masks/a\.png 1 "):
+        folder().scenes("train")
+    if ending == "tif":  # GDAL does not tell the orientation of PNG
+        assert len(folder(masks=str(tmp_path / "turned")).scenes("train")) == 1
+
+
+def test_a_virtual_raster_whose_source_is_missing_says_so(folder: Make, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.vrt").write_text(
+        f'<VRTDataset rasterXSize="{W}" rasterYSize="{H}"><VRTRasterBand dataType="Byte" band="1">'
+        '<SimpleSource><SourceFilename relativeToVRT="1">gone.tif</SourceFilename></SimpleSource>'
+        "</VRTRasterBand></VRTDataset>"
+    )
+    with pytest.raises(UserError, match=r"a\.vrt: .*A file that this virtual raster names is miss"):
+        read(folder())
+
+
+def test_a_codec_that_is_missing_is_called_so(folder: Make, tmp_path: Path) -> None:
+    path = tmp_path / "images" / "a.tif"
+    path.parent.mkdir()
+    Image.fromarray(BRIGHT).save(path, compression="tiff_deflate")
+    content = bytearray(path.read_bytes())
+    place = content.index(b"\x03\x01\x03\x00\x01\x00\x00\x00")  # the tag of the compression
+    content[place + 8 : place + 10] = (50002).to_bytes(2, "little")  # JPEG XL
+    path.write_bytes(bytes(content))
+    with pytest.raises(UserError, match=r"a\.tif: .*this GDAL cannot read: convert it"):
+        read(folder())
