@@ -128,3 +128,14 @@ def test_only_what_writes_to_the_terminal_gives_way_to_the_bar(
         assert root.handlers == [elsewhere, outer]
     assert set(root.handlers) == {elsewhere, *handlers, wrapped}
     assert text.getvalue().count("error from orbax: slow disk") == 1
+
+
+def test_a_name_that_a_terminal_cannot_show_is_shown_in_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii"))
+    console = make_console()
+    say(console, "Straße")
+    sys.stdout.flush()
+    assert shown.getvalue() == b"Stra?e\n"

@@ -304,9 +304,7 @@ def _advice(path: str, reason: str) -> str:
     if "codec" in reason or "compression" in reason.lower():
         return "It is compressed in a way that this GDAL cannot read: convert it with one that can."
     if path.lower().endswith(".vrt"):
-        return (
-            "A file that this virtual raster names is missing or damaged: correct its path."
-        )
+        return "A file that this virtual raster names is missing or damaged: correct its path."
     return "The file is damaged or not an image: fetch it again or remove it."
 
 

@@ -53,6 +53,9 @@ class Standardize:
 
         Args:
             windows: Images (H, W, C), each with a mask (H, W) of its training pixels.
+
+        Raises:
+            UserError: Values are so far from zero that float32 cannot tell them apart.
         """
         count, mean, scatter = 0, np.zeros(1), np.zeros(1)
         low, high = np.full(1, np.inf), np.full(1, -np.inf)
@@ -75,6 +78,14 @@ class Standardize:
                 "nothing; it is subtracted, and other values are left on their scale.\n"
             )
         std = np.where(constant, 1.0, std)
+        blurred = np.abs(mean) * np.finfo(np.float32).eps > std / 10
+        if (blurred & ~constant).any():
+            band = int(np.argmax(blurred & ~constant))
+            raise UserError(
+                f"Standardize: band {band + 1} varies by {std[band]:.3g} around {mean[band]:.10g}, "
+                "and float32, in which networks compute, cannot tell such values apart. Subtract a "
+                "constant from the files."
+            )
         return dataclasses.replace(
             self,
             mean=tuple(map(_rounded, mean.tolist(), std.tolist())),

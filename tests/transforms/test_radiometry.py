@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from jaxseg.errors import UserError
 from jaxseg.transforms import Standardize
 
 
@@ -11,7 +12,7 @@ def fitted(*images: NDArray[np.generic]) -> Standardize:
     return Standardize().fit((image, np.ones(image.shape[:2], bool)) for image in images)
 
 
-@pytest.mark.parametrize("offset", [0.0, 1e3, 1e7, 3e9])
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e6])
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e4])
 def test_values_are_standardized_in_any_unit_and_far_from_zero(offset: float, scale: float) -> None:
     images = [np.random.default_rng(seed).normal(seed, 2, (9, 7, 1)) for seed in range(3)]
@@ -19,6 +20,12 @@ def test_values_are_standardized_in_any_unit_and_far_from_zero(offset: float, sc
     every = np.concatenate([image.ravel() for image in images]) + offset
     np.testing.assert_allclose(step.std, [scale * every.std()], rtol=1e-5)
     assert abs(step.mean[0] - scale * every.mean()) < 1e-5 * scale * every.std()
+
+
+def test_values_that_float32_cannot_tell_apart_are_refused() -> None:
+    image = np.random.default_rng(0).normal(size=(9, 7, 2)) + np.array([0, 3e9])
+    with pytest.raises(UserError, match=r"band 2 varies by .* around 3000000000.*Subtract a const"):
+        fitted(image)
 
 
 def test_a_band_of_one_value_is_left_on_its_scale_and_told(

@@ -40,7 +40,7 @@ class Reading(NamedTuple):
     multiply: float
 
     def __call__(self, pixels: NDArray[np.generic], added: tuple[int, ...]) -> NDArray[np.generic]:
-        """The image, (h, w, C); in the files' data type if nothing is converted.
+        """The image, (h, w, C); in the files' data type if nothing is converted, at most 32 bits.
 
         Args:
             pixels: Values as read.
@@ -51,7 +51,7 @@ class Reading(NamedTuple):
             less = np.maximum(pixels, more) - more  # unsigned values cannot go below 0
             pixels = np.where(more > 0, less, pixels)  # other bands may be negative
         if not self.convert and self.multiply == 1:
-            return pixels
+            return _in_32_bits(pixels)
         numbers = pixels.astype(np.float32)
         if self.convert == "decibel-to-power":
             numbers = np.power(np.float32(10), numbers / 10)
@@ -59,6 +59,12 @@ class Reading(NamedTuple):
             power = numbers if self.convert == "power-to-decibel" else np.square(numbers)
             numbers = 10 * np.log10(np.maximum(power, np.float32(FLOOR)))
         return np.asarray(numbers * np.float32(self.multiply))
+
+
+def _in_32_bits(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Numbers of 64 bits as float32, which devices compute with; they would cut off the rest."""
+    wide = pixels.dtype.kind in "iuf" and pixels.dtype.itemsize == 8
+    return pixels.astype(np.float32) if wide else pixels
 
 
 def sensor(

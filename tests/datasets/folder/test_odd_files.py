@@ -211,3 +211,20 @@ def test_a_codec_that_is_missing_is_called_so(folder: Make, tmp_path: Path) -> N
     path.write_bytes(bytes(content))
     with pytest.raises(UserError, match=r"a\.tif: .*this GDAL cannot read: convert it"):
         read(folder())
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "float64"])
+def test_wide_numbers_are_brought_to_32_bits_before_a_device_cuts_them_off(
+    folder: Make, tmp_path: Path, dtype: str
+) -> None:
+    image = 3_000_000_000 + 1000 * np.random.default_rng(0).integers(0, 255, (H, W, 2))
+    tiff(tmp_path / "images" / "a.tif", image.astype(dtype))
+    found = read(folder())["image"]
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, image, atol=128)
+
+
+def test_whole_numbers_that_float32_holds_stay_equal(folder: Make, tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(-(2**23), 2**23, (H, W, 1))
+    tiff(tmp_path / "images" / "a.tif", image.astype(np.int64))
+    np.testing.assert_array_equal(read(folder())["image"], image)
