@@ -97,19 +97,26 @@ class Scene:
             UserError: A file cannot be read.
         """
         images, valid = [], np.ones((window.height, window.width), bool)
-        missing = []
+        missing: NDArray[np.bool_] | None = None
         for part in self._parts:
-            pixels = raster.read(part.path, window, bands=part.numbers)
-            if pixels.dtype.kind in "fc":
-                valid &= np.isfinite(pixels).all(-1)
-            for band, number in enumerate(part.nodata):
-                if number is not None:
-                    missing.append(pixels[..., band] == number)
+            planes = raster.read_planes(part.path, window, bands=part.numbers)
+            for plane, number in zip(planes, part.nodata, strict=True):
+                if planes.dtype.kind in "fc":
+                    valid &= np.isfinite(plane)
+                if number is None:
+                    continue
+                here = np.equal(plane, number)
+                if missing is None:
+                    missing = here
+                elif self._all_bands:
+                    missing &= here
+                else:
+                    missing |= here
             if part.masked:
                 valid &= raster.read_mask(part.path, window)
-            images.append(self._reading(pixels, part.added))
-        if missing:
-            valid &= ~(np.all(missing, 0) if self._all_bands else np.any(missing, 0))
+            images.append(self._reading(raster.pixel_by_pixel(planes), part.added))
+        if missing is not None:
+            valid &= ~missing
         return images[0] if len(images) == 1 else np.concatenate(images, -1), valid
 
     def padded(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
