@@ -288,10 +288,12 @@ def shifted(maker: Maker, cases: list[Case]) -> dict[Case, float]:
     found, part = {}, maker.folder / "part.tif"
     for case in cases:
         first = up((maker.tile - case[1]) // 2, 16)
-        scenes.cut(maker.scene(case[1]), part, first)
+        # One step less, so that no window of PyTorch is one of the whole scene's.
+        side = maker.side(case[1]) - (maker.tile - case[1])
+        scenes.cut(maker.scene(case[1]), part, first, side)
         maker.map(case, part, "part")
         near = maker.tile // 2
-        a = scenes.classes(maker.out(case, "map"))[first:, first:]
+        a = scenes.classes(maker.out(case, "map"))[first : first + side, first : first + side]
         b = scenes.classes(maker.out(case, "part"))
         found[case] = float((a != b)[near:-near, near:-near].mean())
     return found

@@ -78,10 +78,10 @@ def repeated(path: Path, out: Path, times: int) -> None:
     out.write_text("\n".join([*lines, "</VRTDataset>"]), encoding="utf-8")
 
 
-def cut(path: Path, out: Path, first: int) -> None:
-    """The scene without its first rows and columns."""
+def cut(path: Path, out: Path, first: int, side: int) -> None:
+    """A square of the scene, from this row and column on."""
     with rasterio.open(path) as file:
-        window = Window(first, first, file.width - first, file.height - first)
+        window = Window(first, first, side, side)
         form = file.profile | {"height": window.height, "width": window.width}
         form |= {"transform": file.window_transform(window)}
         with rasterio.open(out, "w", **form) as copy:

@@ -125,9 +125,7 @@ def grid_for(
     if sees is not None and shared >= 2 * sees:
         ramp = down(shared - 2 * sees, stride)
         return Grid(size, sees, ramp), True
-    # What a far border changes falls with the distance to it; what a global mean changes does not,
-    # and only a long ramp hides it.
-    margin = 0 if border is None else down(shared // 4, stride)
+    margin = down(shared // 4, stride)
     return Grid(size, margin, down(shared - 2 * margin, stride)), False
 
 

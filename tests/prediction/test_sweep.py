@@ -231,7 +231,7 @@ def test_an_ensemble_is_the_mean_of_its_networks(small: Run) -> None:
 
 def test_a_network_that_sees_everything_is_blended() -> None:
     model = PSPNet(num_classes=3, backbone="resnet18")
-    assert grid_for(border=None, stride=8, crop=64) == (Grid(512, 0, 128), False)
+    assert grid_for(border=None, stride=8, crop=64) == (Grid(512, 32, 64), False)
     assert model.bins
 
 
