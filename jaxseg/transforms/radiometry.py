@@ -94,10 +94,10 @@ class Standardize:
 
 
 def _rounded(mean: float, std: float) -> float:
-    """Six digits, easy to read in a printed config, or as many as a millionth of `std` needs."""
+    """Six digits, easy to read in a printed config, or as many as 1/10,000 of `std` needs."""
     digits = 6
     if mean and std:
-        digits = max(digits, 6 + math.ceil(math.log10(abs(mean) / std)))
+        digits = max(digits, 4 + math.ceil(math.log10(abs(mean) / std)))
     return float(f"{mean:.{min(digits, 17)}g}")
 
 

@@ -19,7 +19,7 @@ def test_values_are_standardized_in_any_unit_and_far_from_zero(offset: float, sc
     step = fitted(*(scale * (image + offset) for image in images))
     every = np.concatenate([image.ravel() for image in images]) + offset
     np.testing.assert_allclose(step.std, [scale * every.std()], rtol=1e-5)
-    assert abs(step.mean[0] - scale * every.mean()) < 1e-5 * scale * every.std()
+    assert abs(step.mean[0] - scale * every.mean()) < 1e-4 * scale * every.std()
 
 
 def test_values_that_float32_cannot_tell_apart_are_refused() -> None:
