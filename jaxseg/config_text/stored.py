@@ -44,7 +44,7 @@ def _to_json(value: object, place: str) -> Json:
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
-        if math.isinf(value):  # NaN may mark pixels without data
+        if not math.isfinite(value):
             raise UserError(f"{place} is {value}: a number in a config has to be finite.")
         return value
     if isinstance(value, Mapping):
@@ -64,10 +64,11 @@ def _to_json(value: object, place: str) -> Json:
             f"{place} is a {kind.__qualname__}: a class inside a function cannot be found again "
             "when the run is opened. Define it at the top level of a file."
         )
-    fields = {
-        field.name: _to_json(getattr(value, field.name), f"{place}.{field.name}")
-        for field in fields_of(kind)
-    }
+    fields: dict[str, Json] = {}
+    for field in fields_of(kind):
+        item = getattr(value, field.name)
+        marks = isinstance(item, float) and math.isnan(item) and field.metadata.get("may_be_nan")
+        fields[field.name] = item if marks else _to_json(item, f"{place}.{field.name}")
     return {"class": _name(kind)} | fields
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import TiffImagePlugin
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import (
@@ -155,9 +155,22 @@ def header(path: str) -> Header:
 def _orientation(file: rasterio.DatasetReader) -> int:
     told = _number(file.tags().get("EXIF_Orientation", ""))
     if not told and file.driver == "GTiff" and file.crs is None and os.path.exists(file.name):  # noqa: PTH110
-        with suppress(OSError, SyntaxError, ValueError), Image.open(file.name) as picture:
-            told = picture.getexif().get(_ORIENTATION, 1)  # GDAL does not tell it of TIFFs
+        told = _tiff_orientation(file.name)
     return int(told) or 1
+
+
+def _tiff_orientation(path: str) -> float:
+    """The tag that GDAL does not tell; 1 without it. No pixel is read, however many there are."""
+    with open(path, "rb") as content:  # noqa: PTH123
+        start = content.read(8)
+        if 43 in start[2:4]:  # BigTIFF
+            start += content.read(8)
+        with suppress(SyntaxError):  # damaged tags, of which GDAL has its own errors
+            tags = TiffImagePlugin.ImageFileDirectory_v2(start)
+            content.seek(tags.next)
+            tags.load(content)
+            return float(tags.get(_ORIENTATION, 1))
+    return 1
 
 
 def _refuse_pages(file: rasterio.DatasetReader) -> None:

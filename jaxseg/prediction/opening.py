@@ -186,12 +186,14 @@ def _check_scales(read: Sequence[tuple[raster.Header, tuple[int, ...]]]) -> None
     if any(folder_numbers.baseline(header) is not None for header, _ in read):
         return  # what each of them adds is known and subtracted
     first, numbers = read[0]
-    scale = folder_numbers.tagged_scale(first, numbers)
-    for header, own in read[1:]:
-        if (other := folder_numbers.tagged_scale(header, own)) != scale:
+    own = {folder_numbers.tagged_scale(first, (number,)) for number in numbers}
+    for header, others in read[1:]:
+        other = {folder_numbers.tagged_scale(header, (number,)) for number in others}
+        if other != own:
             raise ScaleError(
-                f"{header.path} is tagged with scale and offset {other}, {first.path} with "
-                f"{scale}: equal values mean different things. Bring the files to one scale."
+                f"{header.path} is tagged with scale and offset {listed(sorted(map(str, other)))}, "
+                f"{first.path} with {listed(sorted(map(str, own)))}: equal values mean different "
+                "things. Bring the files to one scale."
             )
 
 

@@ -224,7 +224,7 @@ def _begun(
 ) -> jax.Array | None:
     """The batch on the devices; it is filled with its last tile, so that nothing is compiled again.
 
-    None if there is no tile.
+    Returns None for an empty batch.
     """
     if not images:
         return None

@@ -48,7 +48,7 @@ class Sensor:
     unit: Unit = ""
     scale: float | None = None
     offset: float = 0.0
-    nodata: float | None = None
+    nodata: float | None = dataclasses.field(default=None, metadata={"may_be_nan": True})
     gsd: float | None = None
     typical: Typical = ()
 

@@ -78,13 +78,14 @@ class Standardize:
                 "nothing; it is subtracted, and other values are left on their scale.\n"
             )
         std = np.where(constant, 1.0, std)
-        blurred = np.abs(mean) * np.finfo(np.float32).eps > std / 10
+        step = np.spacing(np.maximum(np.abs(low), np.abs(high)).astype(np.float32))
+        blurred = high - low < 10 * step
         if (blurred & ~constant).any():
             band = int(np.argmax(blurred & ~constant))
             raise UserError(
-                f"Standardize: band {band + 1} varies by {std[band]:.3g} around {mean[band]:.10g}, "
-                "and float32, in which networks compute, cannot tell such values apart. Subtract a "
-                "constant from the files."
+                f"Standardize: band {band + 1} holds values from {low[band]:.10g} to "
+                f"{high[band]:.10g}, which float32, in which networks compute, cannot tell apart. "
+                "Subtract a constant from the files."
             )
         return dataclasses.replace(
             self,

@@ -4,6 +4,7 @@ import dataclasses
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from fixtures.networks import drawn, shapes
@@ -31,6 +32,21 @@ def test_inner_logits_are_those_of_the_whole_image(
     inner = jax.jit(lambda v, x: inner_logits(model, v, x, margin))(variables, image)
     expected = np.asarray(whole)[:, margin:-margin, margin:-margin]
     np.testing.assert_allclose(inner, expected, atol=1e-5 * np.abs(expected).max())
+
+
+class Brighter(UNet):
+    """A network of a user's own, which knows of no margin."""
+
+    @nn.compact
+    def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
+        """The first band, for the first class."""
+        return jnp.zeros((*image.shape[:3], self.num_classes)).at[..., 0].set(image[..., 0])
+
+
+def test_a_derived_network_with_another_call_answers_as_it_is_called() -> None:
+    image = np.random.default_rng(0).normal(size=(1, 40, 40, 2)).astype(np.float32)
+    found = inner_logits(Brighter(3), {}, image, 8)
+    np.testing.assert_array_equal(found[..., 0], image[:, 8:-8, 8:-8, 0])
 
 
 @pytest.mark.parametrize("model", NETWORKS, ids=lambda model: type(model).__name__)

@@ -233,7 +233,7 @@ def test_what_cannot_be_stored_is_found_before_the_first_step(
     for step, said in (
         (Local(), "config.preprocess.0 is a .*Local: a class inside a function"),
         (module.Halved(by=Path("x")), r"config\.preprocess\.0\.by is a pathlib[.\w]+, which"),
-        (module.Halved(by=float("inf")), "has to be finite"),
+        (module.Halved(by=float("nan")), "has to be finite"),
         (lambda image: image, "config.preprocess.0 is a builtins.function"),
     ):
         config = dataclasses.replace(module.get_config(), preprocess=(step,))

@@ -119,7 +119,7 @@ def indexed(
 def _check_image(image: raster.Header, reference: raster.Header, numbers: tuple[int, ...]) -> None:
     if image.palette is not None and reference.palette is None:
         raise UserError(f"{image.path} is a palette picture, {reference.path} is not. Convert it.")
-    # Opacity is no band, unless it is read as one.
+    # A band of opacity counts only where it is read like the others.
     own, first = (
         header.bands - (header.alpha is not None and header.alpha not in numbers)
         for header in (image, reference)
@@ -172,7 +172,7 @@ def check_pair(image: raster.Header, other: raster.Header) -> None:
             "drawn on one does not lie on the other. Store both upright, as with ImageMagick's "
             "mogrify -auto-orient."
         )
-    if Affine.identity() in (image.transform, other.transform):
+    if any(h.crs is None and h.transform == Affine.identity() for h in (image, other)):
         return  # one of them has no georeference
     if None not in (image.crs, other.crs) and image.crs != other.crs:
         raise UserError(

@@ -127,8 +127,8 @@ def in_lists(stems: Mapping[str, object], split: str, folder: str, suffix: str) 
     """The stems in the split's text file, one per line, with or without folder and extension.
 
     Raises:
-        UserError: There is no such list, it is empty, it names a scene that does not exist or one
-            twice, or a scene is in the list of another split, too.
+        UserError: The list is missing or empty, names a scene that does not exist, names one twice,
+            or names one that is also in the list of another split.
     """
     path = _list_of(split, folder)
     if path is None:
@@ -235,7 +235,7 @@ def _files(place: Place) -> list[str]:
 
 
 def _matches(pattern: str) -> list[str]:
-    if os.path.exists(pattern):  # noqa: PTH110  signs of patterns may be part of a name
+    if os.path.exists(pattern):  # noqa: PTH110  a name may contain wildcard characters
         return [pattern]
     return glob.glob(pattern, recursive=True)  # noqa: PTH207  (a Path takes no absolute pattern)
 

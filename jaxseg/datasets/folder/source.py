@@ -102,7 +102,7 @@ class Folder:
     unit: Unit = ""
     convert: Convert = ""
     multiply: float = 1.0
-    nodata: float | None = None
+    nodata: float | None = dataclasses.field(default=None, metadata={"may_be_nan": True})
     nodata_where: Literal["any_band", "all_bands"] = "any_band"
     split_by: Literal["files", "columns", "rows", "folders", "lists"] = "files"
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)

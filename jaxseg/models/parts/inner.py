@@ -12,7 +12,11 @@ from jax import Array
 
 
 class InnerLogits(nn.Module):
-    """A network that can leave out what only the outer logits depend on."""
+    """A network that can leave out what only the outer logits depend on.
+
+    It states `inner` beside its `__call__`. A class derived from it with another `__call__` does
+    not inherit the promise.
+    """
 
     def inner(self, image: Array, margin: int) -> Array:
         """Logits without those of the outer rows and columns, the same numbers as of all.
@@ -29,11 +33,16 @@ class InnerLogits(nn.Module):
 
 def inner_logits(model: nn.Module, variables: Any, image: Array, margin: int) -> Array:  # noqa: ANN401
     """Logits of any network, without those of the outer `margin` rows and columns."""
-    if margin and isinstance(model, InnerLogits):
+    if margin and _states_inner(type(model)):
         found: Any = model.apply(variables, image, margin, method="inner")
         return jnp.asarray(found)
     whole: Any = model.apply(variables, image, train=False)
     return without_outer(whole, margin)
+
+
+def _states_inner(kind: type) -> bool:
+    called = next(base for base in kind.__mro__ if "__call__" in vars(base))
+    return issubclass(kind, InnerLogits) and "inner" in vars(called)
 
 
 def without_outer(x: Array, pixels: int) -> Array:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from jaxseg.datasets.folder.source import Folder
 from jaxseg.errors import UserError
+from jaxseg.files import raster
 from jaxseg.scenes.agreement import ScaleError
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -228,3 +229,22 @@ def test_whole_numbers_that_float32_holds_stay_equal(folder: Make, tmp_path: Pat
     image = np.random.default_rng(0).integers(-(2**23), 2**23, (H, W, 1))
     tiff(tmp_path / "images" / "a.tif", image.astype(np.int64))
     np.testing.assert_array_equal(read(folder())["image"], image)
+
+
+def test_a_picture_of_any_size_without_coordinates_is_opened(tmp_path: Path) -> None:
+    for number, bigtiff in enumerate(("no", "yes")):
+        path = tmp_path / f"{number}.tif"
+        form = {"width": 60_000, "height": 60_000, "count": 1, "dtype": "uint8", "bigtiff": bigtiff}
+        with rasterio.open(path, "w", "GTiff", tiled=True, sparse_ok=True, **form):
+            pass
+        assert raster.header(str(path)).orientation == 1
+
+
+def test_a_mask_with_a_reference_system_and_no_place_does_not_lie_on_its_image(
+    folder: Make, tmp_path: Path
+) -> None:
+    here = rasterio.Affine(10, 0, 5000, 0, -10, 9000)
+    tiff(tmp_path / "images" / "a.tif", BRIGHT, crs="EPSG:32633", transform=here)
+    tiff(tmp_path / "masks" / "a.tif", ids(0, 1), crs="EPSG:32633")
+    with pytest.raises(UserError, match=r"masks/a\.tif lies .* pixels off its image"):
+        folder().scenes("train")
