@@ -19,7 +19,7 @@ from jaxseg.datasets.folder.pairing import FLAG
 from jaxseg.datasets.folder.scenes import Facts, FolderScenes, Scene
 from jaxseg.datasets.label_table import LabelTable, packed
 from jaxseg.errors import UserError
-from jaxseg.files import raster
+from jaxseg.files import headers, raster
 from jaxseg.scenes import sentinel2
 from jaxseg.scenes.agreement import BandOrderError
 from jaxseg.scenes.scene import Window
@@ -75,7 +75,7 @@ def indexed(
     band_numbers = tuple(bands)
 
     def one(paths: tuple[str, str, str]) -> Scene:
-        image = raster.header(paths[0])
+        image = header(paths[0])
         _check_image(image, reference, band_numbers)
         if not named:
             _check_order(image, reference, band_numbers)
@@ -88,13 +88,13 @@ def indexed(
         image_facts = Facts(_finite(tags), masked, b"", band_numbers, off)
         mask_facts = object_facts = None
         if paths[1]:
-            mask = raster.header(paths[1])
+            mask = header(paths[1])
             check_pair(image, mask)
             mask_facts = _mask_facts(mask, by_color=by_color, keep_nodata=keep_mask_nodata)
             _check_mask_nodata(mask, mask_facts, table, classes, by_color=by_color)
             mask_facts = known.setdefault(mask_facts, mask_facts)
         if paths[2]:
-            objects = raster.header(paths[2])
+            objects = header(paths[2])
             check_pair(image, objects)
             object_facts = _object_facts(objects)
             object_facts = known.setdefault(object_facts, object_facts)
@@ -104,7 +104,8 @@ def indexed(
     if len(files) > _TELL_FROM:
         folder = Path(files[0][0]).parent
         sys.stderr.write(f"Reading the headers of {len(files)} scenes in {folder} ...\n")
-    with ThreadPoolExecutor(HEADER_THREADS) as threads:
+    every = [path for paths in files for path in paths if path]
+    with headers.kept(every) as header, ThreadPoolExecutor(HEADER_THREADS) as threads:
         entries = list(threads.map(one, files))
     brighter = sum(any(entry.image_facts.added) for entry in entries)
     if brighter and added is None:
