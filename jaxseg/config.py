@@ -77,7 +77,7 @@ class Config:
     seed: int = 0
     sensor: Annotated[Sensor, tyro.conf.Suppress] = Sensor(())
     pretrained: Pretrained = Pretrained()
-    init_from: str | None = None
+    init_from: str | None = dataclasses.field(default=None, metadata={"path": True})
     mesh: MeshShape = dataclasses.field(default=MeshShape(), metadata={"free_on_resume": True})
     log_every: int = dataclasses.field(default=10, metadata=INTERVAL)
     eval_every: int = dataclasses.field(default=500, metadata=INTERVAL)

@@ -10,6 +10,10 @@ class UserError(ValueError):
     """A mistake that its message explains; the command line prints it without a traceback."""
 
 
+class MissingSplit(UserError):  # noqa: N818  (a kind of mistake, as its base class)
+    """The data have no such split at all: no folder, no list."""
+
+
 def check_ranges(value: Any, flag: str) -> None:  # noqa: ANN401  (any dataclass)
     """Compares the numbers of a dataclass with the ranges that its fields state.
 

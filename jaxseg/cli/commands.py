@@ -104,6 +104,7 @@ def evaluate(arguments: list[str] | None = None) -> None:
             mesh_shape=flags.mesh,
             baseline=flags.baseline,
             measures=(*flags.measures(), *(m for module in code for m in measures_of(module))),
+            shared_ground=flags.shared_ground,
             code=code,
         )
         if jax.process_index() == 0:

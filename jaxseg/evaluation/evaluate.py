@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.config_text import Code
+from jaxseg.datasets.leakage import refuse_trained_pixels
 from jaxseg.datasets.paired import without_side
 from jaxseg.errors import UserError
 from jaxseg.evaluation.gaussian import GaussianClassifier
-from jaxseg.evaluation.leakage import refuse_trained_pixels
 from jaxseg.evaluation.wishart import WishartClassifier
 from jaxseg.metrics.calibration import Reliability
 from jaxseg.metrics.intervals import Intervals
@@ -51,6 +51,8 @@ class Assessment:
         source: The data.
         network: The results of the network.
         intervals: Confidence intervals of these scores.
+        shared_ground: Share of the ground of the split, 0..1, that the training has shown, as far
+            as files state it.
         measures: Measures of whole scenes: borders, objects and others.
         temperature: Divisor of the logits that maximises the likelihood of the validation split.
         thresholds: Thresholds of the classes with the best mean IoU on the validation split.
@@ -66,6 +68,7 @@ class Assessment:
     source: Source
     network: Evaluation
     intervals: Intervals
+    shared_ground: float
     measures: tuple[Measure, ...]
     temperature: float
     thresholds: Thresholds
@@ -85,6 +88,7 @@ def evaluate(
     mesh_shape: MeshShape = MeshShape(),
     baseline: bool = True,
     measures: Iterable[Measure] = (),
+    shared_ground: float = 0.0,
     code: Code = (),
 ) -> Assessment:
     """Evaluates a checkpoint of a run; `report` shows and writes the result.
@@ -98,6 +102,7 @@ def evaluate(
         baseline: Whether to fit and evaluate the per-pixel baselines, too.
         measures: Your own measures, or the library's with other parameters, such as
             BoundaryTotal(tolerance=...). All other measures of the library use their defaults.
+        shared_ground: Share of the ground of the split, 0..1, that the training may have shown.
         code: Where the run's classes from outside jaxseg may be taken from.
 
     Raises:
@@ -110,10 +115,12 @@ def evaluate(
     config = _of_source(config, config.data.source)
     mesh = sharding.make_mesh(mesh_shape)
     validation = Evaluator(config, mesh, "validation", confidence=True)
+    own = config.data.source
     if source is not None:
-        _check_classes(config.data.source, source)
-        refuse_trained_pixels(config.data.source, source, split)
+        _check_classes(own, source)
         config = _of_source(config, source)
+    allowed = max(shared_ground, config.data.shared_ground)
+    shared = refuse_trained_pixels(own, config.data.source, split, allowed)
     evaluator = Evaluator(config, mesh, split, confidence=True)
     temperature, decision = validation.decisions(state)
     result, confidence, totals = evaluator.with_shapes(state, temperature, measures)
@@ -125,6 +132,7 @@ def evaluate(
         source=config.data.source,
         network=result,
         intervals=evaluator.intervals(result),
+        shared_ground=shared,
         measures=totals,
         temperature=temperature,
         thresholds=decision,

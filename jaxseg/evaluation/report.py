@@ -79,6 +79,12 @@ def show(found: Assessment, console: Console, *, title: str) -> None:
     kappa = f"kappa {low['kappa']:.3f} to {high['kappa']:.3f}"
     _say(console, f"95 % intervals: {ends}, {kappa}")
     _say(console, f"  ({DRAWS} draws of the split's {intervals.blocks} {intervals.unit})")
+    if found.shared_ground:
+        _say(
+            console,
+            f"{100 * found.shared_ground:.2g} % of the split's ground is shown in the training "
+            "split, too.",
+        )
     if found.wishart is not None:
         _show_baselines(found, console)
     elif found.baseline is not None:
@@ -203,6 +209,7 @@ def _report(found: Assessment) -> dict[str, Any]:
         for name, part in zip(("before", "after"), found.reliability, strict=True)
     }
     report = {"split": found.split, "step": found.step, "network": network}
+    report["shared_ground"] = found.shared_ground
     if found.baseline is not None:
         report["per_pixel_baseline"] = found.baseline.scores.as_json()
     if found.wishart is not None:

@@ -4,6 +4,7 @@ Only this module uses rasterio. Every function is thread-safe: open files are ke
 lent to one thread at a time, so that reading a second window does not open the file again.
 """
 
+import functools
 import os
 import re
 import threading
@@ -25,9 +26,10 @@ from rasterio.errors import (
     NotGeoreferencedWarning,
     RasterioIOError,
 )
+from rasterio.warp import transform
 
 from jaxseg.errors import UserError
-from jaxseg.scenes.scene import Window
+from jaxseg.scenes.scene import Ground, Window
 
 OPEN_FILES = 256
 """How many files stay open for their next window; systems commonly allow a process 1024."""
@@ -186,6 +188,30 @@ def _refuse_pages(file: rasterio.DatasetReader) -> None:
             f"pages bands (gdalbuildvrt -separate all.vrt {pages[0]} {pages[1]} ...), or a file "
             f"each (gdal_translate {pages[0]} page1.tif)."
         )
+
+
+def ground(image: Header, area: Window) -> Ground | None:
+    """Where a part of a file lies; None without a reference system, and for rotated files."""
+    a, b, c, d, e, f = image.transform[:6]
+    if image.crs is None or b or d:
+        return None
+    x = (c + a * area.x, c + a * (area.x + area.width))
+    y = (f + e * area.y, f + e * (area.y + area.height))
+    side = abs(a * e) ** 0.5
+    return Ground(_text(image.crs), min(x), min(y), max(x), max(y), side)
+
+
+@functools.lru_cache(1000)
+def _text(crs: CRS) -> str:
+    return str(crs.to_string())
+
+
+def reprojected(
+    x: NDArray[np.float64], y: NDArray[np.float64], crs: str, other: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points of one coordinate reference system in another one; infinite where there are none."""
+    found = transform(CRS.from_user_input(crs), CRS.from_user_input(other), x, y)
+    return np.asarray(found[0]), np.asarray(found[1])
 
 
 def is_remote(path: str) -> bool:

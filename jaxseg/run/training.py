@@ -21,6 +21,7 @@ from jaxseg import config as configs
 from jaxseg import config_text, sharding
 from jaxseg.config import Config
 from jaxseg.config_text import Code
+from jaxseg.datasets.leakage import check_splits
 from jaxseg.datasets.paired import Paired
 from jaxseg.datasets.wrapped import refuse_other_sensor, walk
 from jaxseg.errors import UserError
@@ -68,6 +69,7 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
         Interrupted: SIGTERM or Ctrl-C was received during the loop; the state is saved.
     """
     config_text.check_storable(config, code)
+    config = config_text.absolute(config)  # a stored run is opened from any folder
     code = (*code, *config_text.classes_in(config))
     # 1 mesh
     mesh = sharding.make_mesh(config.mesh)
@@ -77,6 +79,7 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
     with Checkpoints(workdir, keep=config.keep, repair=True, code=code) as checkpoints:
         # 2 sources, and what the config leaves open
         stored = checkpoints.stored_config()
+        check_splits(config.data.source, config.data.shared_ground)
         config = completion.completed(config, stored)
         configs.check(config)
         source = config.data.source
@@ -281,7 +284,9 @@ def on_devices(batches: Iterator[Sample], mesh: Mesh) -> Iterator[dict[str, jax.
 
 
 def _refuse_changes(stored: Config | None, given: Config, workdir: Path) -> None:
-    if stored is not None and (changed := config_text.differences(stored, given)):
+    # Earlier versions stored paths as they were given.
+    before = config_text.absolute(stored)
+    if stored is not None and (changed := config_text.differences(before, given)):
         raise UserError(
             f"{workdir} holds a run of another config. It differs in (stored -> given):\n  "
             + "\n  ".join(changed)

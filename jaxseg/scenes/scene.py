@@ -98,6 +98,48 @@ class Scenes(Protocol):
         """
 
 
+class Ground(NamedTuple):
+    """A rectangle on the earth, parallel to the axes of a coordinate reference system.
+
+    Attributes:
+        crs: The reference system, as text.
+        left: Smallest x, in its units.
+        bottom: Smallest y.
+        right: Largest x.
+        top: Largest y.
+        pixel: Side of a square with the area of a pixel.
+    """
+
+    crs: str
+    left: float
+    bottom: float
+    right: float
+    top: float
+    pixel: float
+
+
+class Extent(NamedTuple):
+    """What a scene shows.
+
+    Attributes:
+        file: Its image.
+        area: The part of the file that belongs to the split.
+        ground: Where this part lies, if the file states it and is not rotated.
+    """
+
+    file: str
+    area: Window
+    ground: Ground | None
+
+
+@runtime_checkable
+class OfFiles(Scenes, Protocol):
+    """Scenes that are files, or parts of files, of the user's."""
+
+    def extent(self, index: int) -> Extent:
+        """What a scene shows; no file is opened."""
+
+
 class Origin(NamedTuple):
     """Which pixels of which files a source trains on; two origins can be compared.
 
@@ -118,6 +160,9 @@ class Located(Protocol):
 
     def origin(self) -> Origin:
         """See `Origin`; no file is opened."""
+
+    def scenes(self, split: str) -> Scenes:
+        """The scenes of `train`, `validation` or `test`."""
 
 
 def parts(source: object) -> dict[str, "Source"]:

@@ -10,7 +10,7 @@ a table marks as optional.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,7 +104,7 @@ class Pretrained:
         trained_wavelengths: Centres of the bands the weights were trained on, in nm.
     """
 
-    path: str | None = None
+    path: str | None = field(default=None, metadata={"path": True})
     part: Part = "all"
     trained_bands: tuple[str, ...] = ()
     wavelengths: tuple[float, ...] = ()

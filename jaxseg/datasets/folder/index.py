@@ -99,7 +99,9 @@ def indexed(
             object_facts = _object_facts(objects)
             object_facts = known.setdefault(object_facts, object_facts)
         image_facts = known.setdefault(image_facts, image_facts)
-        return Scene(*paths, image_facts, mask_facts, object_facts, _area(image, strip))
+        area = _area(image, strip)
+        ground = raster.ground(image, area)
+        return Scene(*paths, image_facts, mask_facts, object_facts, area, ground)
 
     if len(files) > _TELL_FROM:
         folder = Path(files[0][0]).parent

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxseg.errors import UserError
+from jaxseg.errors import MissingSplit, UserError
 
 FLAG = "--config.data.source"
 """Prefix of the flags of the source's fields on the command line."""
@@ -100,7 +100,7 @@ def in_folders(places: Sequence[Place], split: str) -> list[Place]:
                 )
                 for place in places
             ]
-    raise UserError(
+    raise MissingSplit(
         f"{places[0].field}: no folder {first.replace(MARK, SPLITS[split][0])} "
         f"(nor {', '.join(SPLITS[split][1:])}) for the {split} split. Make it, or give "
         f"{FLAG}.split_by files."
@@ -111,16 +111,25 @@ def in_fraction(stems: Sequence[str], split: str, fractions: Sequence[float]) ->
     """The split's contiguous share of the stems, so that neighbouring names stay together.
 
     Raises:
-        UserError: Its share is less than one file.
+        UserError: This or another split has a share of less than one file, but more than nothing:
+            what cannot be tested after the training is said before it.
+        MissingSplit: The split's share is 0.
     """
-    position = list(SPLITS).index(split)
-    first, last = (round(len(stems) * sum(fractions[:end])) for end in (position, position + 1))
-    if first == last:
-        raise UserError(
-            f"Fractions {tuple(fractions)} of {len(stems)} scene(s) leave none to {split}. Change "
-            f"{FLAG}.fractions, or divide every scene by {FLAG}.split_by columns."
+    places = {}
+    for position, name in enumerate(SPLITS):
+        first, last = (round(len(stems) * sum(fractions[:end])) for end in (position, position + 1))
+        places[name] = slice(first, last)
+        if first == last and fractions[position]:
+            raise UserError(
+                f"Fractions {tuple(fractions)} of {len(stems)} scene(s) leave none to {name}. "
+                f"Change {FLAG}.fractions (0 for a split that you do not need), or divide every "
+                f"scene by {FLAG}.split_by columns."
+            )
+    if not stems[places[split]]:
+        raise MissingSplit(
+            f"{FLAG}.fractions {tuple(fractions)} leave nothing to {split}. Change them."
         )
-    return list(stems[first:last])
+    return list(stems[places[split]])
 
 
 def in_lists(stems: Mapping[str, object], split: str, folder: str, suffix: str) -> list[str]:
@@ -133,7 +142,7 @@ def in_lists(stems: Mapping[str, object], split: str, folder: str, suffix: str) 
     path = _list_of(split, folder)
     if path is None:
         names = " or ".join(f"{name}.txt" for name in SPLITS[split])
-        raise UserError(
+        raise MissingSplit(
             f"{FLAG}.lists: {folder or 'no folder is given; it'} has no {names}. Write one stem "
             "per line."
         )

@@ -18,7 +18,7 @@ from jaxseg.datasets.label_table import LabelTable, UnknownValue, packed, unpack
 from jaxseg.errors import UserError
 from jaxseg.files import raster
 from jaxseg.losses.border_weights import touching
-from jaxseg.scenes.scene import IGNORE, Sample, Window
+from jaxseg.scenes.scene import IGNORE, Extent, Ground, Sample, Window
 
 
 class Facts(NamedTuple):
@@ -50,6 +50,7 @@ class Scene(NamedTuple):
         mask_facts: How to read the mask.
         object_facts: How to read the object ids.
         area: The part of the files that belongs to the split.
+        ground: Where that part lies, if the image states it.
     """
 
     image: str
@@ -59,6 +60,7 @@ class Scene(NamedTuple):
     mask_facts: Facts | None
     object_facts: Facts | None
     area: Window
+    ground: Ground | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +95,11 @@ class FolderScenes:
         """Height and width in pixels of the scene, or of its strip that belongs to the split."""
         area = self.entries[index].area
         return area.height, area.width
+
+    def extent(self, index: int) -> Extent:
+        """The image, the part of it that belongs to the split, and where that lies."""
+        scene = self.entries[index]
+        return Extent(scene.image, scene.area, scene.ground)
 
     def read(self, index: int, window: Window) -> Sample:
         """`image`, `label`, `valid` and, if known, `instance` of the window.

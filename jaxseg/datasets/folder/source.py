@@ -81,9 +81,9 @@ class Folder:
         lists: Folder of train.txt, val.txt and test.txt with one stem per line; for `lists`.
     """
 
-    images: str
-    masks: str = ""
-    instances: str = ""
+    images: str = dataclasses.field(metadata={"path": True})
+    masks: str = dataclasses.field(default="", metadata={"path": True})
+    instances: str = dataclasses.field(default="", metadata={"path": True})
     separate_touching: bool = False
     image_suffix: str = ""
     mask_suffix: str = ""
@@ -106,7 +106,7 @@ class Folder:
     nodata_where: Literal["any_band", "all_bands"] = "any_band"
     split_by: Literal["files", "columns", "rows", "folders", "lists"] = "files"
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
-    lists: str = ""
+    lists: str = dataclasses.field(default="", metadata={"path": True})
 
     def __post_init__(self) -> None:
         """Rejects fields that contradict each other; no file is opened.

@@ -36,7 +36,7 @@ swath's edge or on lost scan lines; there the label remains, and `valid` is Fals
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,7 @@ class Landscape:
     tiles: tuple[int, int, int] = (0, 0, 0)
     seed: int = 0
     looks: int = 4
-    data_dir: str = ""
+    data_dir: str = field(default="", metadata={"path": True})
 
     @property
     def classes(self) -> tuple[str, ...]:
