@@ -111,25 +111,19 @@ def in_fraction(stems: Sequence[str], split: str, fractions: Sequence[float]) ->
     """The split's contiguous share of the stems, so that neighbouring names stay together.
 
     Raises:
-        UserError: This or another split has a share of less than one file, but more than nothing:
-            what cannot be tested after the training is said before it.
-        MissingSplit: The split's share is 0.
+        UserError: Its share is less than one file.
+        MissingSplit: Its share is 0.
     """
-    places = {}
-    for position, name in enumerate(SPLITS):
-        first, last = (round(len(stems) * sum(fractions[:end])) for end in (position, position + 1))
-        places[name] = slice(first, last)
-        if first == last and fractions[position]:
-            raise UserError(
-                f"Fractions {tuple(fractions)} of {len(stems)} scene(s) leave none to {name}. "
-                f"Change {FLAG}.fractions (0 for a split that you do not need), or divide every "
-                f"scene by {FLAG}.split_by columns."
-            )
-    if not stems[places[split]]:
-        raise MissingSplit(
-            f"{FLAG}.fractions {tuple(fractions)} leave nothing to {split}. Change them."
+    position = list(SPLITS).index(split)
+    first, last = (round(len(stems) * sum(fractions[:end])) for end in (position, position + 1))
+    if first == last:
+        kind = UserError if fractions[position] else MissingSplit
+        raise kind(
+            f"Fractions {tuple(fractions)} of {len(stems)} scene(s) leave none to {split}. Change "
+            f"{FLAG}.fractions (0 for a split that you do not need), or divide every scene by "
+            f"{FLAG}.split_by columns."
         )
-    return list(stems[places[split]])
+    return list(stems[first:last])
 
 
 def in_lists(stems: Mapping[str, object], split: str, folder: str, suffix: str) -> list[str]:
