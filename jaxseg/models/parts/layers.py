@@ -4,7 +4,6 @@ A network creates each once with `functools.partial`, fixing dtype and training 
 to its blocks.
 """
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Literal
@@ -151,8 +150,40 @@ class ConvTranspose(nn.Module):
         return y
 
 
-BatchNorm = functools.partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5)
-"""PyTorch's defaults: its momentum 0.1 weights the new value, Flax's 0.9 weights the old one."""
+class BatchNorm(nn.BatchNorm):
+    """Batch normalisation with PyTorch's defaults, and a defined result for a single value.
+
+    The variance of one value per channel, such as the mean of one image, is always 0: training
+    would see a constant, and the stored variance would decay to 0, by whose root evaluation
+    divides. There the stored statistics are used in training, too, and stay as they are.
+
+    Attributes:
+        momentum: Weight of the old values in the stored statistics; PyTorch's 0.1 is that of the
+            new ones.
+        epsilon: Added to the variances.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+    def __call__(
+        self, x: Array, use_running_average: bool | None = None, *, mask: Array | None = None
+    ) -> Array:
+        """(B, ..., C) -> (B, ..., C)."""
+        given = self.use_running_average
+        # Flax wants the choice by one of field and argument; a field can be set only like this.
+        object.__setattr__(self, "use_running_average", None)
+        try:
+            average = nn.merge_param("use_running_average", given, use_running_average)
+            y: Array = super().__call__(x, average or is_single_value(x), mask=mask)
+        finally:
+            object.__setattr__(self, "use_running_average", given)
+        return y
+
+
+def is_single_value(x: Array) -> bool:
+    """Whether (B, ..., C) holds one value per channel, which has no variance."""
+    return math.prod(x.shape[:-1]) == 1
 
 
 def he_normal(key: Array, shape: tuple[int, ...]) -> Array:
