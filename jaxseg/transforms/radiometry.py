@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg.errors import UserError
+from jaxseg.errors import FINITE, POSITIVE, UserError, check_ranges
 from jaxseg.physics import sar
 from jaxseg.scenes.scene import TrainingWindow
 from jaxseg.transforms.transform import Preprocess
@@ -29,8 +29,12 @@ class Standardize:
     OPEN: ClassVar = ("mean", "std")
     REPEATABLE: ClassVar = True  # sums in float64, of which six digits are kept
 
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
+    mean: tuple[float, ...] = dataclasses.field(default=(), metadata=FINITE)
+    std: tuple[float, ...] = dataclasses.field(default=(), metadata=POSITIVE)
+
+    def __post_init__(self) -> None:
+        """Rejects numbers outside their ranges."""
+        check_ranges(self, "Standardize")
 
     def __call__(self, image: jax.Array) -> jax.Array:
         """See the class."""
@@ -112,7 +116,11 @@ class LogIntensity:
         floor: Smallest distinguishable power, the sensor's noise; 1e-6 = -60 dB.
     """
 
-    floor: float = sar.FLOOR
+    floor: float = dataclasses.field(default=sar.FLOOR, metadata=POSITIVE)
+
+    def __post_init__(self) -> None:
+        """Rejects numbers outside their ranges."""
+        check_ranges(self, "LogIntensity")
 
     def __call__(self, image: jax.Array) -> jax.Array:
         """See the class."""
