@@ -281,7 +281,7 @@ def test_a_class_that_is_transparent_has_to_be_decided(
     colors: dict[str, Any] = {"mask_colors": (BLACK, WHITE)} if "colors" in write.__name__ else {}
     hidden = np.argwhere(~opaque & (ids(0, 1) == 0))[0]
     place = f"row {hidden[0]}, column {hidden[1]}"
-    said = rf"a\.\w+ is transparent where it holds class 'ground' .*{place}; .*keep.*hide"
+    said = rf"a\.\w+ is transparent where it holds class 'ground', .*{place}; .*keep.*hide"
     with pytest.raises(UserError, match=said):
         read(folder(**colors))
     kept = read(folder(**colors, mask_nodata="keep"))["label"]
