@@ -79,7 +79,8 @@ class Standardize:
             bands = ", ".join(str(number + 1) for number in np.flatnonzero(constant))
             sys.stderr.write(
                 f"Standardize: band(s) {bands} have one value in all training pixels, and teach "
-                "nothing; it is subtracted, and other values are left on their scale.\n"
+                "nothing; it is subtracted, and other values are left on their scale. (Powers "
+                "below the `floor` of a step before it have all become that.)\n"
             )
         std = np.where(constant, 1.0, std)
         step = np.spacing(np.maximum(np.abs(low), np.abs(high)).astype(np.float32))
