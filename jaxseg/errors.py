@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 
@@ -80,7 +81,7 @@ def check_all_ranges(value: object, flag: str) -> None:
         check_all_ranges(part, f"{flag}.{name}")
 
 
-_RANGE = {
+_RANGE: dict[str, Callable[[Any, Any], bool]] = {
     "least": operator.ge,
     "above": operator.gt,
     "most": operator.le,

@@ -33,12 +33,12 @@ def watched() -> Iterator[dict[str, None]]:
         module = context.module
         if (
             context.method_name == "__call__"
-            and isinstance(module, nn.BatchNorm | ComplexBatchNorm)
+            and isinstance(module, BatchNorm | ComplexBatchNorm | nn.BatchNorm)
             and _measures(module, args, kwargs)
             and is_single_value(args[0])  # type: ignore[arg-type]  # an array
         ):
             path = "/".join(module.path)
-            if not isinstance(module, BatchNorm | ComplexBatchNorm):
+            if isinstance(module, nn.BatchNorm):
                 raise UserError(
                     f"The normalisation {path} has one value per channel, whose variance is 0: it "
                     "would train with 0 and evaluate with other numbers. Use BatchNorm of "
@@ -64,8 +64,10 @@ def report(paths: dict[str, None], batch_size: int, accumulate: int) -> str:
 
 
 def _measures(
-    module: nn.BatchNorm | ComplexBatchNorm, args: tuple[object, ...], kwargs: dict[str, object]
+    module: BatchNorm | ComplexBatchNorm | nn.BatchNorm,
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
 ) -> bool:
-    """Whether it measures statistics, by its field or its argument."""
+    """Whether it measures statistics, by its field or, in Flax's, its argument."""
     given = args[1] if len(args) > 1 else kwargs.get("use_running_average")
     return not (module.use_running_average if given is None else given)

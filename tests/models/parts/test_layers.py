@@ -122,6 +122,27 @@ def test_normalisation_is_pytorchs() -> None:
     np.testing.assert_allclose(y[1, 0], 1, rtol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("fast", [True, False])
+def test_normalisation_of_many_values_is_flaxs(dtype: Any, *, fast: bool) -> None:
+    random = np.random.default_rng(0)
+    x = jnp.asarray(random.standard_normal((2, 5, 4, 3)) * 3 + 1, dtype)
+    common: dict[str, Any] = {"use_fast_variance": fast, "dtype": dtype}
+    ours = layers.BatchNorm(use_running_average=False, **common)
+    theirs = nn.BatchNorm(use_running_average=False, momentum=0.9, epsilon=1e-5, **common)
+    variables = jax.tree.map(
+        lambda leaf: leaf + random.random(leaf.shape), theirs.init(jax.random.key(0), x)
+    )
+    found, expected = (norm.apply(variables, x, mutable=["batch_stats"]) for norm in (ours, theirs))
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    found, expected = (
+        norm.clone(use_running_average=True).apply(variables, x) for norm in (ours, theirs)
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("kind", [layers.BatchNorm, ComplexBatchNorm])
 def test_a_single_value_is_normalised_as_in_evaluation_and_changes_no_statistics(
     kind: Callable[..., nn.Module],
