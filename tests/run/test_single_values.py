@@ -2,6 +2,8 @@
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import flax.linen as nn
@@ -9,12 +11,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from jaxseg import config as configs
 from jaxseg.errors import UserError
 from jaxseg.models import ComplexUNet, UNet
 from jaxseg.models.deeplab import AtrousPyramid
 from jaxseg.models.parts.layers import BatchNorm, Conv
 from jaxseg.models.parts.pyramid_pooling import Pyramid
-from jaxseg.run import single_values
+from jaxseg.run import single_values, training
 
 
 def found_in(model: nn.Module, windows: int, *, crop: int = 32, train: bool = True) -> list[str]:
@@ -74,3 +77,35 @@ def test_the_report_names_the_first_and_the_batch_that_has_two_windows_in_a_slic
     said = single_values.report({"pyramid/image_norm": None, "b": None}, 4, 4)
     assert "Normalisation pyramid/image_norm and 1 more: one value per channel in 1 window" in said
     assert said.endswith("--config.data.batch-size 8.")
+
+
+class Step:
+    """A training step in place of the jitted one: traced, never computed."""
+
+    def __init__(self, model: nn.Module, windows: int) -> None:
+        """Keeps what is traced."""
+        self.model, self.windows = model, windows
+
+    def lower(self, *_: object) -> "Step":
+        """Traces the network."""
+        found_in(self.model, self.windows)
+        return self
+
+    def compile(self) -> Callable[..., object]:
+        """Nothing is compiled."""
+        return lambda state, _: state
+
+
+@pytest.mark.parametrize(("windows", "lines"), [(1, 1), (2, 0)])
+def test_the_log_names_them_before_the_step_is_compiled(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, windows: int, lines: int
+) -> None:
+    config = configs.load_config(str(tiny / "config.py"))
+    said: list[str] = []
+    log: Any = SimpleNamespace(say=said.append)
+    step = Step(Gate(BatchNorm), windows)
+    monkeypatch.setattr(training, "jit_train_step", lambda *_: step)
+    nothing: Any = None
+    training._compiled(config, nothing, nothing, nothing, nothing, (), log)
+    assert len(said) == lines
+    assert all(line.startswith("Normalisation gate: one value") for line in said)
