@@ -48,6 +48,7 @@ class EvaluateFlags:
         split: The split to evaluate.
         step: best, latest, or the step of a checkpoint.
         baseline: Whether to fit and show the per-pixel baseline, too.
+        check: Whether other data are compared with the images of the training.
         mesh: Devices along each axis.
         distributed: Whether to join the other processes of this job (jax.distributed.initialize).
         code: Files (.py) or packages that define classes of the run from outside jaxseg, or
@@ -59,6 +60,7 @@ class EvaluateFlags:
     split: Literal["test", "validation", "train"] = "test"
     step: str = "best"
     baseline: bool = True
+    check: bool = True
     mesh: MeshShape = MeshShape()
     distributed: bool = False
     code: tuple[str, ...] = ()

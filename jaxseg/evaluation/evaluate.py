@@ -29,6 +29,7 @@ from jaxseg.physics import polsar
 from jaxseg.pictures import tiles as pictures
 from jaxseg.pipeline import windows as pipeline
 from jaxseg.run import checkpoint
+from jaxseg.run.contract import Check
 from jaxseg.run.evaluator import Evaluation, Evaluator
 from jaxseg.scenes.scene import IGNORE, Sample, Source, Window
 from jaxseg.sharding import MeshShape
@@ -86,6 +87,7 @@ def evaluate(
     baseline: bool = True,
     measures: Iterable[Measure] = (),
     code: Code = (),
+    check: bool = True,
 ) -> Assessment:
     """Evaluates a checkpoint of a run; `report` shows and writes the result.
 
@@ -99,6 +101,7 @@ def evaluate(
         measures: Your own measures, or the library's with other parameters, such as
             BoundaryTotal(tolerance=...). All other measures of the library use their defaults.
         code: Where the run's classes from outside jaxseg may be taken from.
+        check: Whether other data are compared with the images of the training.
 
     Raises:
         UserError: There is no such run, checkpoint or split, the split has no labelled pixel or
@@ -108,13 +111,16 @@ def evaluate(
     measures = with_library(measures)
     config, state = checkpoint.reopen(workdir, mesh_shape, which, code)
     config = _of_source(config, config.data.source)
+    trained = config.data.source
     mesh = sharding.make_mesh(mesh_shape)
     validation = Evaluator(config, mesh, "validation", confidence=True)
     if source is not None:
         _check_classes(config.data.source, source)
         refuse_trained_pixels(config.data.source, source, split)
         config = _of_source(config, source)
-    evaluator = Evaluator(config, mesh, split, confidence=True)
+    own = source is None or without_side(source) == trained
+    kind: Check = "none" if not check else "own" if own else "other"
+    evaluator = Evaluator(config, mesh, split, confidence=True, check=kind)
     temperature, decision = validation.decisions(state)
     result, confidence, totals = evaluator.with_shapes(state, temperature, measures)
     ranked = result.ranked()

@@ -14,6 +14,7 @@ import numpy as np
 from affine import Affine
 
 from jaxseg.datasets.folder import numbers as folder_numbers
+from jaxseg.datasets.folder.doubts import clipped, pixel_sizes
 from jaxseg.datasets.folder.numbers import Reading
 from jaxseg.datasets.folder.pairing import FLAG
 from jaxseg.datasets.folder.scenes import Facts, FolderScenes, Scene
@@ -99,7 +100,7 @@ def indexed(
             object_facts = _object_facts(objects)
             object_facts = known.setdefault(object_facts, object_facts)
         image_facts = known.setdefault(image_facts, image_facts)
-        return Scene(*paths, image_facts, mask_facts, object_facts, _area(image, strip))
+        return Scene(*paths, image_facts, mask_facts, object_facts, _area(image, strip), image.gsd)
 
     if len(files) > _TELL_FROM:
         folder = Path(files[0][0]).parent
@@ -114,7 +115,10 @@ def indexed(
             f"later:\nthe {sentinel2.ADDED} that it added to their values is subtracted, so that "
             "all dates agree.\n"
         )
-    return FolderScenes(entries, table, by_color, nodata_in_all, separate_touching, reading)
+    scenes = FolderScenes(entries, table, by_color, nodata_in_all, separate_touching, reading)
+    for line in (*pixel_sizes(entries, reference), *clipped(scenes, added)):
+        sys.stderr.write(f"{line}\n")
+    return scenes
 
 
 def _check_image(image: raster.Header, reference: raster.Header, numbers: tuple[int, ...]) -> None:

@@ -50,6 +50,7 @@ class Scene(NamedTuple):
         mask_facts: How to read the mask.
         object_facts: How to read the object ids.
         area: The part of the files that belongs to the split.
+        gsd: Ground sample distance in metres; None = not known.
     """
 
     image: str
@@ -59,6 +60,7 @@ class Scene(NamedTuple):
     mask_facts: Facts | None
     object_facts: Facts | None
     area: Window
+    gsd: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +95,10 @@ class FolderScenes:
         """Height and width in pixels of the scene, or of its strip that belongs to the split."""
         area = self.entries[index].area
         return area.height, area.width
+
+    def gsd(self, index: int) -> float | None:
+        """Ground sample distance in metres; None = not known."""
+        return self.entries[index].gsd
 
     def read(self, index: int, window: Window) -> Sample:
         """`image`, `label`, `valid` and, if known, `instance` of the window.
