@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from jaxseg.scenes import values
 from jaxseg.scenes.agreement import refuse_other
-from jaxseg.scenes.remedies import explained
 from jaxseg.scenes.scene import Scenes, Source, parts
 from jaxseg.scenes.sensor import Sensor, Typical, of_bands
 from jaxseg.scenes.source_flags import SOURCE, SourceFlags, flags_of
@@ -122,17 +121,14 @@ def refuse_other_sensor(
     )
 
 
-def unlike(trained: Sensor, source: Source, typical: Typical, where: str) -> tuple[str, ...]:
-    """How values differ from those of the training, as sentences, without rejecting them.
+def unlike(trained: Sensor, source: Source, typical: Typical) -> Finding | None:
+    """The first way in which values differ from those of the training, without rejecting them.
 
     See `refuse_other_sensor` for the arguments.
     """
-    said = []
-    for first, own, flags in _by_parts(trained, source, typical, SOURCE, ""):
-        finding = difference(first, own)
-        if finding is not None:
-            said.append(explained(finding, first, own, where, flags))
-    return tuple(said)
+    pairs = _by_parts(trained, source, typical, SOURCE, "")
+    found = (difference(first, own) for first, own, _ in pairs)
+    return next((finding for finding in found if finding is not None), None)
 
 
 def unlike_files(source: Source, files: Mapping[str, Typical]) -> dict[str, Finding]:

@@ -13,9 +13,11 @@ import jax
 from jaxseg.datasets.wrapped import refuse_other_sensor, title, unlike, unlike_files
 from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline.band_statistics import Look
+from jaxseg.scenes import sentinel2
 from jaxseg.scenes.agreement import MissingBandError, refuse_pixel_size
 from jaxseg.scenes.scene import Scenes, Source, gsd_of
 from jaxseg.scenes.sensor import Sensor, listed
+from jaxseg.scenes.source_flags import SOURCE
 from jaxseg.scenes.values import Finding
 
 Check = Literal["own", "other", "none"]
@@ -56,8 +58,10 @@ def check_split(
     where = f"The {split} split of {title(source)}"
     if check == "own":
         refuse_other_sensor(trained, source, (), where)  # files may have been replaced since
-        every = [unlike(trained, source, of, scenes.name(n)) for n, of in found.files.items()]
-        _say_some([" ".join(said) for said in every if said], len(found.files))
+        every = {scenes.name(n): unlike(trained, source, of) for n, of in found.files.items()}
+        differ = {name: finding for name, finding in every.items() if finding is not None}
+        if differ:
+            _say(_told(differ, found.looked, len(scenes), f"{split} scenes", "the training"))
         return
     doubts = list(refuse_other_sensor(trained, source, found.typical, where, same=SAME))
     for index in range(min(len(scenes), FILES)):
@@ -74,36 +78,43 @@ def check_split(
 
 
 def say_unlike(source: Source, scenes: Scenes, found: Look) -> None:
-    """Names the training files whose values are not like those of the others."""
+    """Names the training files whose values are not like those of the others.
+
+    Args:
+        source: The source of the training.
+        scenes: Its training split.
+        found: What was read of it.
+    """
     names = {scenes.name(index): typical for index, typical in found.files.items()}
-    unlike = unlike_files(source, names)
-    if unlike:
-        _say(_told(unlike, len(names), len(scenes)))
+    differ = unlike_files(source, names)
+    if differ:
+        _say(_told(differ, found.looked, len(scenes), "train scenes", "the others"))
 
 
-def _told(unlike: Mapping[str, Finding], looked: int, count: int) -> str:
-    name, finding = next(iter(unlike.items()))
-    what, cure = {
-        "linear": ("values that are not below 0, the others decibel", ""),
-        "decibel": ("values in decibel, the others do not", ""),
-        "scale": (f"values of {finding.ratio:.2g} times the range of the others", ""),
-        "constant": ("a single value", ""),
-        "added": (
-            "values that are higher by about 1000, as Sentinel-2 products of processing baseline "
-            "04.00 have them",
-            f"\nMark what holds the 1000, so that it is subtracted there alone:\n"
-            f"rio edit-info {name} --tag PROCESSING_BASELINE=04.00\n"
-            f"(--config.data.source.added 1000 subtracts it from all and clips the others.)",
-        ),
-        "not added": (
-            "values that are lower by about 1000, as Sentinel-2 products before "
-            "processing baseline 04.00 have them",
-            "",
-        ),
+def _told(differ: Mapping[str, Finding], looked: int, count: int, what: str, others: str) -> str:
+    """One line about the files that differ; the first that no scene explains is named."""
+    name = next((name for name, one in differ.items() if one.certain), next(iter(differ)))
+    finding = differ[name]
+    sample = f"{looked} of {count} {what}" if looked < count else f"{count} {what}"
+    told = {
+        "linear": f"values that are not below 0, {others} decibel",
+        "decibel": f"values below 0, as decibel are, {others} not",
+        "scale": f"values of {finding.ratio:.2g} times the range of {others}",
+        "constant": "a single value",
+        "added": f"darkest values above {sentinel2.ADDED}, {others} not",
+        "not added": f"darkest values far below {sentinel2.ADDED}, {others} not",
     }[finding.kind]
-    cure = cure or "\nBring them to one unit, or make a source of their own of them."
-    sample = f"{looked} of {count}" if looked < count else f"{count}"
-    return f"Of {sample} training scenes, {len(unlike)} differ: {name} has {what}.{cure}"
+    said = f"Of {sample}, {len(differ)} unlike {others}: {name} has {told}."
+    if not finding.certain:
+        return f"{said} It may be the scene (sea, snow, clouds, night), or another scale."
+    if finding.kind in ("added", "not added"):
+        return (
+            f"{said}\nOf Sentinel-2 products, those of processing baseline 04.00 and later hold "
+            f"{sentinel2.ADDED} more. Mark these, and it is subtracted from them alone:\n"
+            "rio edit-info FILE --tag PROCESSING_BASELINE=04.00\n"
+            f"({SOURCE}.added {sentinel2.ADDED} subtracts it from all files and clips the others.)"
+        )
+    return f"{said} Bring the files to one scale and unit."
 
 
 def _say_some(lines: list[str], looked: int) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxseg.scenes import sentinel2
 from jaxseg.scenes.sensor import Sensor
 from jaxseg.scenes.source_flags import SourceFlags
-from jaxseg.scenes.values import Finding
+from jaxseg.scenes.values import Finding, dark_ends
 
 
 def explained(
@@ -24,7 +24,8 @@ def explained(
         flags: How the input is read now, and the flags that change it.
     """
     band, own, first = given.bands[0], given.typical[0], trained.typical[0]
-    lows = [min(band[0] for band in sensor.typical) for sensor in (trained, given)]
+    ends = dark_ends(np.array(trained.typical, np.float64), np.array(given.typical, np.float64))
+    lows = [end.min(initial=np.inf) for end in ends]
     if finding.kind == "linear" and flags.convert.endswith("to-decibel"):
         return (
             f"{where}: no value is below 0 decibel after {flags.convert} (the median of {band} is "

@@ -70,7 +70,7 @@ def difference(others: Sensor, given: Sensor) -> Finding | None:
     """
     if not (others.typical and given.typical):
         return None
-    before, now = np.array(others.typical), np.array(given.typical)
+    before, now = (np.array(of.typical, np.float64) for of in (others, given))
     stated = given.scale is not None  # then nothing has to be guessed
     return (
         _sign(before, now, others, given)
@@ -89,7 +89,7 @@ def unlike(files: Mapping[str, Typical], sensor: Sensor) -> dict[str, Finding]:
         sensor: Of the source.
     """
     found: dict[str, Finding] = {}
-    known = {name: np.array(typical) for name, typical in files.items() if typical}
+    known = {name: np.array(typical, np.float64) for name, typical in files.items() if typical}
 
     def of(typical: Array) -> Sensor:
         return dataclasses.replace(sensor, typical=tuple(map(tuple, typical.tolist())))
@@ -156,9 +156,22 @@ def _scale(before: Array, now: Array, units: set[str]) -> Finding | None:
     return Finding("scale", float(np.median(of_spans)), bool(of_one or beyond))
 
 
+def dark_ends(before: Array, now: Array) -> tuple[Array, Array]:
+    """The low quantiles of the bands where neither is 0, Sentinel-2's own nodata, often untagged.
+
+    Args:
+        before: (C, 3) typical values.
+        now: The same of the other image.
+    """
+    known = (before[:, 0] > 0) & (now[:, 0] > 0)
+    return before[known, 0], now[known, 0]
+
+
 def _offset(before: Array, now: Array) -> Finding | None:
     """Whether the dark ends of all bands differ by what Sentinel-2's baseline 04.00 added."""
-    before, now = before[:, 0], now[:, 0]
+    before, now = dark_ends(before, now)
+    if not len(before):
+        return None
     for kind, low, high in (("added", before, now), ("not added", now, before)):
         if low.min() < sentinel2.ADDED / 2 and high.min() >= sentinel2.ADDED:
             dark = low < DARK
