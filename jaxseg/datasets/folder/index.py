@@ -14,6 +14,7 @@ import numpy as np
 from affine import Affine
 
 from jaxseg.datasets.folder import numbers as folder_numbers
+from jaxseg.datasets.folder.doubts import clipped, pixel_sizes
 from jaxseg.datasets.folder.numbers import Reading
 from jaxseg.datasets.folder.pairing import FLAG
 from jaxseg.datasets.folder.scenes import Facts, FolderScenes, MaskNodata, Scene
@@ -102,7 +103,7 @@ def indexed(
         image_facts = known.setdefault(image_facts, image_facts)
         area = _area(image, strip)
         ground = raster.ground(image, area)
-        return Scene(*paths, image_facts, mask_facts, object_facts, area, ground)
+        return Scene(*paths, image_facts, mask_facts, object_facts, area, ground, image.gsd)
 
     if len(files) > _TELL_FROM:
         folder = Path(files[0][0]).parent
@@ -117,9 +118,12 @@ def indexed(
             f"later:\nthe {sentinel2.ADDED} that it added to their values is subtracted, so that "
             "all dates agree.\n"
         )
-    return FolderScenes(
+    scenes = FolderScenes(
         entries, table, classes, by_color, mask_nodata, nodata_in_all, separate_touching, reading
     )
+    for line in (*pixel_sizes(entries, reference), *clipped(scenes, added)):
+        sys.stderr.write(f"{line}\n")
+    return scenes
 
 
 def _check_image(image: raster.Header, reference: raster.Header, numbers: tuple[int, ...]) -> None:

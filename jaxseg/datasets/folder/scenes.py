@@ -54,6 +54,7 @@ class Scene(NamedTuple):
         object_facts: How to read the object ids.
         area: The part of the files that belongs to the split.
         ground: Where that part lies, if the image states it.
+        gsd: Ground sample distance in metres; None = not known.
     """
 
     image: str
@@ -64,6 +65,7 @@ class Scene(NamedTuple):
     object_facts: Facts | None
     area: Window
     ground: Ground | None = None
+    gsd: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +109,10 @@ class FolderScenes:
         """The image, the part of it that belongs to the split, and where that lies."""
         scene = self.entries[index]
         return Extent(scene.image, scene.area, scene.ground)
+
+    def gsd(self, index: int) -> float | None:
+        """Ground sample distance in metres; None = not known."""
+        return self.entries[index].gsd
 
     def read(self, index: int, window: Window) -> Sample:
         """`image`, `label`, `valid` and, if known, `instance` of the window.
