@@ -145,6 +145,7 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (command_flags.EvaluateFlags, "split", "test", "what is reported"),
     (command_flags.EvaluateFlags, "step", "best", "what is reported"),
     (command_flags.EvaluateFlags, "baseline", True, "shows what context buys"),
+    (command_flags.EvaluateFlags, "check", True, "another sensor gives a number without meaning"),
     (command_flags.EvaluateFlags, "mesh", MeshShape(), "all devices"),
     (command_flags.EvaluateFlags, "distributed", False, "one process, as a rule"),
     (command_flags.EvaluateFlags, "code", (), "a run of jaxseg's own classes needs none"),
