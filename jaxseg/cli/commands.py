@@ -35,7 +35,7 @@ from jaxseg.cli.memory import keep_freed_memory
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
-from jaxseg.evaluation import report
+from jaxseg.evaluation import report, terminal
 from jaxseg.files.cache import cache_folder
 from jaxseg.losses import class_counts
 from jaxseg.metrics.measure import measures_of
@@ -111,7 +111,7 @@ def evaluate(arguments: list[str] | None = None) -> None:
             folder = report.write(found, flags.run, data=data)
             console = make_console()
             title = f"{flags.run}, {flags.split} split" + (f" of {data}" if data else "")
-            report.show(found, console, title=title)
+            terminal.show(found, console, title=title)
             say(console, f"Tables and pictures: {folder}")
 
 

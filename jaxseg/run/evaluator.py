@@ -1,7 +1,6 @@
 """How good a state is: an `Evaluator` counts every pixel and every map of a split once.
 
-Training uses it for validation, `jaxseg.evaluation` for everything it measures. It writes and
-shows nothing.
+Training uses it for validation, `jaxseg.evaluation` for everything it measures.
 """
 
 import dataclasses
@@ -16,9 +15,11 @@ import scipy.special
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from numpy.typing import NDArray
+from rich.console import Console
 
 from jaxseg import sharding
 from jaxseg.config import Config
+from jaxseg.console import track
 from jaxseg.datasets.wrapped import refuse_other_sensor, title
 from jaxseg.errors import UserError
 from jaxseg.metrics.calibration import CalibrationTotal
@@ -32,6 +33,9 @@ from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline import windows as pipeline
 from jaxseg.run.step import TrainState, inference_variables, make_eval_step
 from jaxseg.scenes.scene import Sample, Window
+
+Results = dict[str, jax.Array]
+"""What the step says of one batch."""
 
 CALIBRATION_WINDOWS = 256
 """Evenly spaced windows to which the temperature is fitted; enough for a single number."""
@@ -68,7 +72,15 @@ class Evaluation:
 class Evaluator:
     """Evaluates states of one config on one split repeatedly, with one compiled step."""
 
-    def __init__(self, config: Config, mesh: Mesh, split: str, *, confidence: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        mesh: Mesh,
+        split: str,
+        *,
+        confidence: bool = False,
+        console: Console | None = None,
+    ) -> None:
         """Indexes the split; reads little and compiles nothing yet.
 
         Args:
@@ -76,6 +88,7 @@ class Evaluator:
             mesh: Where to compute.
             split: `train`, `validation` or `test`.
             confidence: Whether the step measures confidences, too; not needed during training.
+            console: Where to show how many windows are done; None = nowhere.
 
         Raises:
             UserError: The split is missing, empty or has no labelled, valid pixel, or its windows
@@ -104,6 +117,8 @@ class Evaluator:
         self._positions = sharding.local_positions(mesh, size)
         self._step = jax.jit(make_eval_step(config, mesh))
         self._confidence = confidence
+        self._console = console or Console(quiet=True)
+        self._split = split
 
     def __call__(self, state: TrainState) -> Evaluation:
         """Counts every labelled, valid pixel of the split once."""
@@ -130,7 +145,8 @@ class Evaluator:
         shapes = SceneShapes(self._scenes, self._windows, started)
 
         def watched() -> Iterator[dict[str, jax.Array]]:
-            for results in self._results(state, self._windows, temperature):
+            every = self._results(state, self._windows, temperature)
+            for results in self._shown(every, len(self._windows), f"{self._split} split"):
                 calibration.add(results)
                 shapes.add(_whole(results["prediction"]))
                 yield results
@@ -163,7 +179,8 @@ class Evaluator:
         total = CalibrationTotal()
         last = len(self._windows) - 1
         chosen = np.unique(np.linspace(0, last, CALIBRATION_WINDOWS).astype(int))
-        for results in self._results(state, [self._windows[index] for index in chosen], math.nan):
+        every = self._results(state, [self._windows[index] for index in chosen], math.nan)
+        for results in self._shown(every, len(chosen), "temperature"):
             total.add(results)
             if sampled is not None:
                 logits, label = (np.asarray(results[f"sample_{n}"]) for n in ("logits", "label"))
@@ -216,6 +233,11 @@ class Evaluator:
         confusion = total.value()
         each = np.concatenate([np.asarray(part) for part in margins])[: len(self._windows)]
         return Evaluation(confusion, scores_of(confusion, self._source.classes), each)
+
+    def _shown(self, every: Iterable[Results], windows: int, what: str) -> Iterator[Results]:
+        """The results, while the console shows how many batches are done."""
+        batches = -(-windows // self._data.batch_size)
+        return track(every, what, total=batches, console=self._console)
 
     def _results(
         self,

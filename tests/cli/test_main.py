@@ -205,13 +205,13 @@ def test_the_rim_of_boundaries_follows_the_size_of_a_scene(evaluated: Evaluated)
 
 
 def test_the_temperature_is_kept_with_the_step_that_it_was_fitted_for(evaluated: Evaluated) -> None:
-    stored = json.loads((evaluated.written.parent / "calibration.json").read_text())
+    stored = json.loads((evaluated.run / "checkpoints/4/calibration.json").read_text())
     temperature = evaluated.scores["network"]["calibration"]["temperature"]
     assert stored | {"step": 4, "temperature": temperature, "fitted_on": "validation"} == stored
 
 
 def test_thresholds_of_the_classes_are_kept_and_no_worse_than_none(evaluated: Evaluated) -> None:
-    stored = json.loads((evaluated.written.parent / "calibration.json").read_text())
+    stored = json.loads((evaluated.run / "checkpoints/4/calibration.json").read_text())
     assert len(stored["thresholds"]) == 3
     assert sum(stored["thresholds"]) == pytest.approx(1)
     assert stored["miou_by_thresholds"] >= stored["miou_by_argmax"]
