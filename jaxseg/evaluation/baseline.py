@@ -9,8 +9,10 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 
 from jaxseg.config import Config
+from jaxseg.console import track
 from jaxseg.evaluation.gaussian import GaussianClassifier
 from jaxseg.evaluation.wishart import WishartClassifier
 from jaxseg.metrics.scores import scores_of
@@ -25,6 +27,9 @@ BASELINE_WINDOWS = 256
 
 BASELINE_SIDE = 1024
 """Maximum rows and columns of such a window."""
+
+
+QUIET = Console(quiet=True)
 
 
 class PixelClassifier(Protocol):
@@ -70,11 +75,12 @@ class Baselines:
         return cls(gaussian, wishart)
 
 
-def fitted(config: Config) -> Baselines:
+def fitted(config: Config, console: Console = QUIET) -> Baselines:
     """Fits the classifiers to windows of the training split.
 
     Args:
         config: The run, with its own data.
+        console: Where to show how many windows are done.
 
     Raises:
         UserError: The data are missing.
@@ -88,7 +94,8 @@ def fitted(config: Config) -> Baselines:
     )
     large = dataclasses.replace(config.data, evaluation_crop=BASELINE_SIDE)
     windows = pipeline.evaluation_windows(train, large)
-    for number in np.unique(np.linspace(0, len(windows) - 1, BASELINE_WINDOWS).astype(int)):
+    chosen = np.unique(np.linspace(0, len(windows) - 1, BASELINE_WINDOWS).astype(int))
+    for number in track(chosen, "fitting single pixels", total=len(chosen), console=console):
         scene, window = windows[number]
         height, width = train.size(scene)
         inside = Window(
@@ -105,7 +112,7 @@ def fitted(config: Config) -> Baselines:
 
 
 def evaluated(
-    config: Config, split: str, classifiers: Baselines
+    config: Config, split: str, classifiers: Baselines, console: Console = QUIET
 ) -> tuple[Evaluation, Evaluation | None]:
     """The results of the Gaussians, and of the Wishart distance, on all of a split.
 
@@ -113,6 +120,7 @@ def evaluated(
         config: The run, with the data to evaluate.
         split: The split to evaluate.
         classifiers: Fitted to the training pixels of the run.
+        console: Where to show how many windows are done.
     """
     source, data = config.data.source, config.data
     scenes, size = source.scenes(split), len(source.classes)
@@ -133,7 +141,8 @@ def evaluated(
             totals[which] += confusion
             margins[which, number] = np.diag(confusion), confusion.sum(1), confusion.sum(0)
 
-    for number, (scene, window) in enumerate(windows):
+    shown = track(windows, "single pixels", total=len(windows), console=console)
+    for number, (scene, window) in enumerate(shown):
         sample = pipeline.read_window(scenes, scene, window, data)
         add(0, number, classifiers.gaussian, *_preprocessed(sample, config))
         if classifiers.wishart is not None:

@@ -129,14 +129,16 @@ def evaluate(
     classifiers = None
     if baseline:
         classifiers = _of_run(
-            lambda: baselines.fitted(own),
+            lambda: baselines.fitted(own, console),
             lambda: _kept_classifiers(workdir),
             "classifier of single pixels",
             elsewhere,
             notes,
         )
     gaussian, wishart = (
-        (None, None) if classifiers is None else baselines.evaluated(config, split, classifiers)
+        (None, None)
+        if classifiers is None
+        else baselines.evaluated(config, split, classifiers, console)
     )
     return Assessment(
         split=split,

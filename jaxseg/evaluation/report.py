@@ -2,7 +2,7 @@
 
 The files that `write` creates:
 
-    WORKDIR/evaluation/SPLIT/
+    WORKDIR/evaluation/SPLIT/        (WORKDIR/evaluation/DATA/SPLIT/ for other data)
         scores.json       everything below as numbers
         classes.csv       one row per class: pixels, borders, confidence
         confusion.csv     rows = reference
@@ -34,17 +34,17 @@ from jaxseg.pictures import tiles as pictures
 from jaxseg.run.kept import keep_calibration, keep_pixels
 
 
-def write(found: Assessment, workdir: Path, *, data: str = "") -> Path:
-    """Writes the files listed above; returns the folder of the split.
+def write(found: Assessment, workdir: Path, folder: Path | None = None) -> Path:
+    """Writes the files listed above; returns their folder.
 
     Args:
         found: What to write.
         workdir: The run's folder.
-        data: Name of data other than the run's own, for the folder evaluation/DATA/SPLIT.
+        folder: Folder of the files, called like the split; None = WORKDIR/evaluation/SPLIT.
     """
-    folder = workdir / "evaluation" / data / found.split
+    folder = folder or workdir / "evaluation" / found.split
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / "scores.json", _report(found))
+    _write_json(folder / "scores.json", _report(found) | {"split": folder.name})
     if found.calibration is not None:
         keep_calibration(workdir, found.step, found.calibration)
     if found.classifiers is not None:

@@ -118,7 +118,6 @@ class Evaluator:
         self._step = jax.jit(make_eval_step(config, mesh))
         self._confidence = confidence
         self._console = console or Console(quiet=True)
-        self._split = split
 
     def __call__(self, state: TrainState) -> Evaluation:
         """Counts every labelled, valid pixel of the split once."""
@@ -146,7 +145,7 @@ class Evaluator:
 
         def watched() -> Iterator[dict[str, jax.Array]]:
             every = self._results(state, self._windows, temperature)
-            for results in self._shown(every, len(self._windows), f"{self._split} split"):
+            for results in self._shown(every, len(self._windows), "evaluation"):
                 calibration.add(results)
                 shapes.add(_whole(results["prediction"]))
                 yield results
@@ -180,7 +179,7 @@ class Evaluator:
         last = len(self._windows) - 1
         chosen = np.unique(np.linspace(0, last, CALIBRATION_WINDOWS).astype(int))
         every = self._results(state, [self._windows[index] for index in chosen], math.nan)
-        for results in self._shown(every, len(chosen), "temperature"):
+        for results in self._shown(every, len(chosen), "calibration"):
             total.add(results)
             if sampled is not None:
                 logits, label = (np.asarray(results[f"sample_{n}"]) for n in ("logits", "label"))

@@ -300,8 +300,9 @@ def test_a_split_has_its_folder_and_the_temperature_lies_beside_the_checkpoint(
 def test_other_data_have_a_folder_of_their_own(found: Assessment, tmp_path: Path) -> None:
     measures = borders_of(found), ObjectTotal.of(4)
     few = dataclasses.replace(found, split="test", measures=measures, baseline=None)
-    folder = report.write(few, tmp_path, data="elsewhere")
-    assert folder == tmp_path / "evaluation" / "elsewhere" / "test"
+    folder = tmp_path / "evaluation" / "elsewhere" / "all"
+    assert report.write(few, tmp_path, folder) == folder
+    assert json.loads((folder / "scores.json").read_text())["split"] == "all"
     assert not (tmp_path / "checkpoints").exists()  # it was removed during the evaluation
     assert not (folder / "objects.png").exists()
     assert (folder / "objects.csv").read_text() == ""
