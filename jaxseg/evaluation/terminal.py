@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxseg.evaluation.evaluate import Assessment
-from jaxseg.metrics.intervals import DRAWS
+from jaxseg.metrics.intervals import DRAWS, FEWEST
 from jaxseg.metrics.measure import Measure, percent
 from jaxseg.metrics.scores import print_scores
 
@@ -19,14 +19,7 @@ from jaxseg.metrics.scores import print_scores
 def show(found: Assessment, console: Console, *, title: str) -> None:
     """Prints the scores within 100 columns."""
     print_scores(console, found.network.scores, title=title)
-    intervals, low, high = found.intervals, found.intervals.low, found.intervals.high
-    ends = ", ".join(
-        f"{shown} {percent(low[name].item())} to {percent(high[name].item())} %"
-        for name, shown in (("miou", "mIoU"), ("overall_accuracy", "overall accuracy"))
-    )
-    kappa = f"kappa {low['kappa']:.3f} to {high['kappa']:.3f}"
-    _say(console, f"95 % intervals: {ends}, {kappa}")
-    _say(console, f"  ({DRAWS} draws of the split's {intervals.blocks} {intervals.unit})")
+    _show_intervals(found, console)
     if found.wishart is not None:
         _show_baselines(found, console)
     elif found.baseline is not None:
@@ -42,6 +35,24 @@ def show(found: Assessment, console: Console, *, title: str) -> None:
             _show_measure(measure, found.network.scores.classes, console)
     for note in found.notes:
         _say(console, note)
+
+
+def _show_intervals(found: Assessment, console: Console) -> None:
+    intervals, low, high = found.intervals, found.intervals.low, found.intervals.high
+    if not intervals.known:
+        _say(
+            console,
+            f"95 % intervals: none of {intervals.blocks} {intervals.unit}; they need {FEWEST}",
+        )
+        return
+    ends = ", ".join(
+        f"{shown} {percent(low[name].item())} to {percent(high[name].item())} %"
+        for name, shown in (("miou", "mIoU"), ("overall_accuracy", "overall accuracy"))
+    )
+    kappa = f"kappa {low['kappa']:.3f} to {high['kappa']:.3f}"
+    of_one = " within its single scene" if intervals.unit == "windows" else ""
+    _say(console, f"95 % intervals: {ends}, {kappa}")
+    _say(console, f"  ({DRAWS} draws of the split's {intervals.blocks} {intervals.unit}{of_one})")
 
 
 def _show_baselines(found: Assessment, console: Console) -> None:
@@ -81,11 +92,13 @@ def _show_classes(found: Assessment, console: Console) -> None:
     columns.append(("ECE %", before.ece()[1:]))
     if found.calibration is not None:
         columns.append(("at T %", after.ece()[1:]))
-    table = _table("IoU, 95 % interval", *(heading for heading, _ in columns))
+    known = found.intervals.known
+    headings = [heading for heading, _ in columns]
+    table = _table(*(["IoU, 95 % interval", *headings] if known else headings))
     for k, name in enumerate(found.network.scores.classes):
         interval = f"{percent(low[k].item())} to {percent(high[k].item())}"
         cells = (_shown(numbers[k].item(), heading) for heading, numbers in columns)
-        table.add_row(Text(name), interval, *cells)
+        table.add_row(Text(name), *([interval] if known else []), *cells)
     console.print()
     console.print(table)
     for measure in beside:

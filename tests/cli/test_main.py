@@ -183,11 +183,9 @@ def test_an_evaluation_counts_every_pixel_of_the_split_once(evaluated: Evaluated
     assert "per_pixel_baseline" in evaluated.scores
 
 
-@pytest.mark.parametrize("name", ["miou", "kappa"])
-def test_an_interval_holds_its_score(evaluated: Evaluated, name: str) -> None:
-    network = evaluated.scores["network"]
-    low, high = network["intervals"][name]
-    assert low <= network[name] <= high
+def test_two_scenes_have_no_interval(evaluated: Evaluated) -> None:
+    assert evaluated.scores["network"]["intervals"]["miou"] == [None, None]
+    assert "95 % intervals: none of 2 scenes; they need 5" in evaluated.said
 
 
 def test_an_evaluation_counts_the_objects_that_the_data_know(evaluated: Evaluated) -> None:

@@ -36,7 +36,7 @@ CONFUSION = np.array([[50, 10, 0, 0], [5, 30, 0, 0], [3, 2, 0, 0], [0, 0, 0, 0]]
 
 def evaluation(confusion: np.ndarray) -> Evaluation:
     margins = np.stack([np.diag(confusion), confusion.sum(1), confusion.sum(0)])
-    windows = np.stack([margins, margins // 2, margins // 3]).astype(np.int32)
+    windows = np.stack([margins // n for n in (1, 2, 3, 1, 2)]).astype(np.int32)
     return Evaluation(confusion, scores_of(confusion, NAMES), windows)
 
 
@@ -74,7 +74,7 @@ def found() -> Assessment:
         step=70,
         source=painted.Painted(classes=NAMES, colors=colors),
         network=network,
-        intervals=bootstrap(network.margins, range(3)),
+        intervals=bootstrap(network.margins, range(5)),
         measures=(borders, objects),
         calibration=Calibration(1.7, Thresholds((0.2, 0.3, 0.5), 0.4, 0.45)),
         reliability=(reliability(1, 0.9), reliability(2, 0.4)),
@@ -133,7 +133,7 @@ def test_scores_json_holds_the_scores_of_network_and_baseline(
 
 def test_scores_json_holds_the_intervals(found: Assessment, stored: dict[str, Any]) -> None:
     intervals = stored["network"]["intervals"]
-    assert (intervals["unit"], intervals["blocks"], intervals["draws"]) == ("windows", 3, 1000)
+    assert (intervals["unit"], intervals["blocks"], intervals["draws"]) == ("scenes", 5, 1000)
     low, high = found.intervals.low, found.intervals.high
     assert close(intervals["miou"], [low["miou"], high["miou"]])
     assert close(intervals["iou"], np.stack([low["iou"], high["iou"]], -1))
@@ -362,7 +362,7 @@ def test_the_terminal_says_the_same_in_percent(found: Assessment) -> None:
         f"95 % intervals: mIoU {ends[0]} to {ends[1]} %, overall accuracy {accuracy[0]} to "
         f"{accuracy[1]} %, kappa {kappa[0]} to {kappa[1]}\n"
     ) in said
-    assert "(1000 draws of the split's 3 windows)" in said
+    assert "(1000 draws of the split's 5 scenes)" in said
     assert found.baseline is not None
     miou, pixels = found.network.scores.miou, found.baseline.scores.miou
     assert miou != pixels
@@ -389,6 +389,17 @@ def test_the_terminal_says_the_same_in_percent(found: Assessment) -> None:
         "[water] 8 10 75.0 60.0 66.7 MEAN 50.0 1 2 50.0".replace("MEAN", f"{mean:.1f}").split()
         in rows
     )
+
+
+def test_too_few_scenes_have_no_interval(found: Assessment) -> None:
+    few = dataclasses.replace(found, intervals=bootstrap(found.network.margins[:3], range(3)))
+    said = shown(few)
+    assert "95 % intervals: none of 3 scenes; they need 5\n" in said
+    assert "IoU, 95 % interval" not in said
+    assert report._report(few)["network"]["intervals"]["miou"] == [None, None]
+    header, row, *_ = report._tables(few)["classes"]
+    assert [row[header.index(f"iou_{end}")] for end in ("low", "high")] == ["", ""]
+    assert report._figures(few)["classes"].axes  # drawn without
 
 
 def test_a_temperature_that_is_not_known_is_neither_shown_nor_written(
