@@ -2,10 +2,10 @@
 
 import dataclasses
 from pathlib import Path
+from types import ModuleType
 
 from jaxseg import config as configs
 from jaxseg.cli.flags import EvaluateFlags
-from jaxseg.config_text import Code
 from jaxseg.errors import UserError
 from jaxseg.evaluation import other_data
 from jaxseg.run import checkpoint
@@ -22,7 +22,7 @@ class Asked:
         called: What the split is called; `all` = the scenes of all splits.
         described: The data with all their splits; None = the run's own.
         name: What the data are called; empty = the run's own.
-        code: Where classes from outside jaxseg may be taken from.
+        code: Modules that classes from outside jaxseg may be taken from.
     """
 
     source: Source | None
@@ -30,7 +30,7 @@ class Asked:
     called: str
     described: Source | None
     name: str
-    code: Code
+    code: tuple[ModuleType, ...]
 
     def title(self) -> str:
         """As a table is headed."""
@@ -45,7 +45,7 @@ class Asked:
         return other_data.folder_of(workdir, self.name, self.described) / self.called
 
 
-def asked(flags: EvaluateFlags, fields: list[str], code: Code) -> Asked:
+def asked(flags: EvaluateFlags, fields: list[str], code: tuple[ModuleType, ...]) -> Asked:
     """What the flags ask for.
 
     Args:
