@@ -107,8 +107,9 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
                 return state
 
             # 5 report what is about to happen
-            for line in config_text.pretty(config):
+            for line in config_text.pretty(config, short=True):
                 log.say(line)
+            log.say("and the defaults of everything else")
             log.summary(_summary(config, state, mesh, workdir, origin))
 
             # 6 compile
