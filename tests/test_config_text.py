@@ -10,11 +10,16 @@ import pytest
 from jaxseg import config as configs
 from jaxseg import config_text
 from jaxseg.config import Config
+from jaxseg.config_text import absolute
 from jaxseg.datasets.folder.source import Folder
+from jaxseg.datasets.mislabelled import Mislabelled
+from jaxseg.datasets.paired import Stacked
 from jaxseg.errors import UserError
+from jaxseg.losses.distillation import Distillation
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
+from jaxseg.pipeline.windows import Data
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.augmentation import Dihedral, ScaleCrop
 from jaxseg.transforms.radiometry import Standardize
@@ -166,6 +171,13 @@ class Plainly:
     nodata: float | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Colors:
+    """Tuples in a tuple."""
+
+    colors: tuple[tuple[float, float, float], ...]
+
+
 def test_long_lists_are_printed_by_their_length_and_short_ones_whole() -> None:
     def text(count: int) -> str:
         return " ".join(config_text.pretty(Standardize(tuple(range(count)), ())))
@@ -173,8 +185,8 @@ def test_long_lists_are_printed_by_their_length_and_short_ones_whole() -> None:
     assert "..." not in text(256)
     assert "255)" in text(256)
     assert "mean = (0, 1, ... 257 numbers)" in text(257)
-    nested = " ".join(config_text.pretty(Standardize(((1.0, 2.0, 3.0),) * 86, ())))  # type: ignore[arg-type]
-    assert "mean = ((1.0, 2.0, 3.0), (1.0, 2.0, 3.0), ... 258 numbers)" in nested
+    nested = " ".join(config_text.pretty(Colors(((1.0, 2.0, 3.0),) * 86)))
+    assert "colors = ((1.0, 2.0, 3.0), (1.0, 2.0, 3.0), ... 258 numbers)" in nested
     short, long = Standardize((0.0,) * 256, ()), Standardize((1.0,) * 257, ())
     (line,) = config_text.differences(short, long)
     assert line == f"mean: {[0.0] * 256} -> 257 numbers"
@@ -190,3 +202,30 @@ def test_nan_may_mark_pixels_without_data_and_equals_itself_when_a_run_continues
     assert config_text.differences(again, config(0.0)) == ["nodata: nan -> 0.0"]
     with pytest.raises(UserError, match=r"wavelengths\.0 is nan: a number .* has to be finite"):
         config_text.to_json(config(0.0, wavelengths=(nan,)))
+
+
+def test_paths_become_absolute_and_nothing_else_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = Folder(
+        images="a/../images/**/*.tif",
+        masks="https://host/masks",
+        instances="/vsizip/a.zip/b",
+        lists="/lists",
+        classes=("a", "b"),
+    )
+    config = Config(
+        model=UNet(2),
+        data=Data(source=Stacked(source, Mislabelled(source))),
+        loss={"ce": CrossEntropy(), "like": Distillation("run", logits=1.0)},
+        init_from="./other/",
+    )
+    found = absolute(config)
+    expected = dataclasses.replace(source, images=f"{tmp_path}/images/**/*.tif")
+    assert found.data.source == Stacked(expected, Mislabelled(expected))
+    assert found.loss["like"].run == f"{tmp_path}/run"
+    assert found.init_from == f"{tmp_path}/other"
+    assert found.pretrained is config.pretrained
+    assert found.model is config.model
+    assert absolute(found) is found  # what was opened stays open

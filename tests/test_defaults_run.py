@@ -58,6 +58,7 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (Data, "crop", 256, "fits every network's stride and most scenes"),
     (Data, "batch_size", 16, "a multiple of eight devices"),
     (Data, "evaluation_crop", 0, "the size that was trained"),
+    (Data, "shared_ground", 0.0, "scores of pixels that were trained on say little"),
     (Data, "pad", False, "a scene smaller than the crop is more often a mistake"),
     (Data, "threads", 8, "reading waits for disks, not for cores"),
     # -- the optimizer ----------------------------------------------------------------------------
@@ -145,12 +146,14 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (command_flags.TrainFlags, "code", (), "a run of jaxseg's own classes needs none"),
     (command_flags.EvaluateFlags, "config", "", "the run's own data"),
     (command_flags.EvaluateFlags, "split", None, "all of other data, test of the run's own"),
+    (command_flags.EvaluateFlags, "check", True, "other data may mean other things"),
     (command_flags.EvaluateFlags, "images", "", "the run's own data"),
     (command_flags.EvaluateFlags, "masks", "", "likewise"),
     (command_flags.EvaluateFlags, "instances", "", "likewise"),
     (command_flags.EvaluateFlags, "list", "", "all scenes"),
     (command_flags.EvaluateFlags, "step", "best", "what is reported"),
     (command_flags.EvaluateFlags, "baseline", True, "shows what context buys"),
+    (command_flags.EvaluateFlags, "shared_ground", 0.0, "such scores say little"),
     (command_flags.EvaluateFlags, "mesh", MeshShape(), "all devices"),
     (command_flags.EvaluateFlags, "distributed", False, "one process, as a rule"),
     (command_flags.EvaluateFlags, "code", (), "a run of jaxseg's own classes needs none"),
@@ -219,4 +222,5 @@ def test_only_these_fields_may_differ_when_a_run_continues() -> None:
         if field.metadata.get("free_on_resume")
     }
     names = ("num_steps", "log_every", "eval_every", "save_every", "keep", "mesh")
-    assert free == {("Data", "threads"), *(("Config", name) for name in names)}
+    of_data = ("threads", "shared_ground")
+    assert free == {*(("Data", name) for name in of_data), *(("Config", name) for name in names)}

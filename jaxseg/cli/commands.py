@@ -104,6 +104,8 @@ def evaluate(arguments: list[str] | None = None) -> None:
             measures=(*flags.measures(), *(m for module in data.code for m in measures_of(module))),
             code=data.code,
             console=console,
+            check=flags.check,
+            shared_ground=flags.shared_ground,
         )
         if jax.process_index() == 0:
             folder = report.write(found, flags.run, data.folder(flags.run))

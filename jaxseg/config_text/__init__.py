@@ -1,5 +1,6 @@
 """A config as text: JSON in a checkpoint, readable lines, and the differences of two configs."""
 
+from jaxseg.config_text.paths import absolute
 from jaxseg.config_text.shown import differences, pretty
 from jaxseg.config_text.stored import (
     FILES,
@@ -13,6 +14,7 @@ from jaxseg.config_text.stored import (
 __all__ = [
     "FILES",
     "Code",
+    "absolute",
     "check_storable",
     "classes_in",
     "differences",

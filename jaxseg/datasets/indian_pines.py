@@ -81,7 +81,7 @@ class IndianPines:
     """
 
     split: SceneSplit = SceneSplit()
-    path: str = ""
+    path: str = dataclasses.field(default="", metadata={"path": True})
 
     @property
     def classes(self) -> tuple[str, ...]:

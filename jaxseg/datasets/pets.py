@@ -44,7 +44,7 @@ class OxfordPets:
     """
 
     validation_percent: int = 10
-    data_dir: str = ""
+    data_dir: str = dataclasses.field(default="", metadata={"path": True})
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -50,8 +50,8 @@ class LabelledPolsar:
         gsd: Ground sample distance in metres; None = not known.
     """
 
-    path: str
-    labels: str
+    path: str = dataclasses.field(metadata={"path": True})
+    labels: str = dataclasses.field(metadata={"path": True})
     classes: tuple[str, ...]
     ids: tuple[int, ...]
     ignore_ids: tuple[int, ...] = (0,)

@@ -65,7 +65,7 @@ class SalinasA:
         split: How its pixels are divided.
     """
 
-    path: str = "salinas_a"
+    path: str = dataclasses.field(default="salinas_a", metadata={"path": True})
     split: SceneSplit = SceneSplit()
 
     @property

@@ -84,10 +84,10 @@ class VOC:
         data_dir: Folder of the built files; empty = TFDS' default, ~/tensorflow_datasets.
     """
 
-    path: str
+    path: str = dataclasses.field(metadata={"path": True})
     year: Literal["2012", "2007"] = "2012"
     augmented: bool = False
-    data_dir: str = ""
+    data_dir: str = dataclasses.field(default="", metadata={"path": True})
 
     @property
     def classes(self) -> tuple[str, ...]:

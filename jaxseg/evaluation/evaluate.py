@@ -13,16 +13,17 @@ from rich.console import Console
 from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.config_text import Code
+from jaxseg.datasets.leakage import refuse_trained_pixels
 from jaxseg.datasets.paired import without_side
 from jaxseg.errors import UserError
 from jaxseg.evaluation import baseline as baselines
 from jaxseg.evaluation.baseline import Baselines
-from jaxseg.evaluation.leakage import refuse_trained_pixels
 from jaxseg.metrics.calibration import Reliability
 from jaxseg.metrics.intervals import Intervals
 from jaxseg.metrics.measure import Measure, with_library
 from jaxseg.pictures import tiles as pictures
 from jaxseg.run import checkpoint
+from jaxseg.run.contract import Check
 from jaxseg.run.evaluator import Evaluation, Evaluator
 from jaxseg.run.kept import Calibration, kept_calibration, kept_pixels
 from jaxseg.scenes.scene import Source
@@ -41,6 +42,8 @@ class Assessment:
         source: The data.
         network: The results of the network.
         intervals: Confidence intervals of these scores.
+        shared_ground: Share of the ground of the split, 0..1, that the training has shown, as far
+            as files state it.
         measures: Measures of whole scenes: borders, objects and others.
         calibration: Temperature and thresholds, fitted to the run's validation split; None = its
             data are gone, and they were not fitted before.
@@ -59,6 +62,7 @@ class Assessment:
     source: Source
     network: Evaluation
     intervals: Intervals
+    shared_ground: float
     measures: tuple[Measure, ...]
     calibration: Calibration | None
     reliability: tuple[Reliability, Reliability]
@@ -79,7 +83,9 @@ def evaluate(
     mesh_shape: MeshShape = MeshShape(),
     baseline: bool = True,
     measures: Iterable[Measure] = (),
+    shared_ground: float = 0.0,
     code: Code = (),
+    check: bool = True,
     console: Console | None = None,
 ) -> Assessment:
     """Evaluates a checkpoint of a run; `report` shows and writes the result.
@@ -93,7 +99,9 @@ def evaluate(
         baseline: Whether to fit and evaluate the per-pixel baselines, too.
         measures: Your own measures, or the library's with other parameters, such as
             BoundaryTotal(tolerance=...). All other measures of the library use their defaults.
+        shared_ground: Share of the ground of the split, 0..1, that the training may have shown.
         code: Where the run's classes from outside jaxseg may be taken from.
+        check: Whether other data are compared with the images of the training.
         console: Where to show how far it is; None = nowhere.
 
     Raises:
@@ -105,12 +113,16 @@ def evaluate(
     console = console or Console(quiet=True)
     config, state = checkpoint.reopen(workdir, mesh_shape, which, code)
     own = config = _of_source(config, config.data.source)
+    trained = config.data.source
     mesh = sharding.make_mesh(mesh_shape)
     if source is not None:
-        _check_classes(config.data.source, source)
-        refuse_trained_pixels(config.data.source, source, split)
+        _check_classes(trained, source)
         config = _of_source(config, source)
-    evaluator = Evaluator(config, mesh, split, confidence=True, console=console)
+    allowed = max(shared_ground, config.data.shared_ground)
+    shared = refuse_trained_pixels(trained, config.data.source, split, allowed)
+    is_own = source is None or without_side(source) == trained
+    kind: Check = "none" if not check else "own" if is_own else "other"
+    evaluator = Evaluator(config, mesh, split, confidence=True, console=console, check=kind)
     notes: list[str] = []
 
     # What belongs to the run is measured on its own data, which may be gone on another machine.
@@ -146,6 +158,7 @@ def evaluate(
         source=config.data.source,
         network=result,
         intervals=evaluator.intervals(result),
+        shared_ground=shared,
         measures=totals,
         calibration=calibration,
         reliability=confidence.reliability(),

@@ -82,6 +82,7 @@ def _report(found: Assessment) -> dict[str, Any]:
         for name, part in _reliabilities(found).items()
     }
     report = {"split": found.split, "step": found.step, "network": network}
+    report["shared_ground"] = found.shared_ground
     if found.notes:
         report["notes"] = list(found.notes)
     if found.baseline is not None:

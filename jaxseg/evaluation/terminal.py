@@ -20,6 +20,12 @@ def show(found: Assessment, console: Console, *, title: str) -> None:
     """Prints the scores within 100 columns."""
     print_scores(console, found.network.scores, title=title)
     _show_intervals(found, console)
+    if found.shared_ground:
+        _say(
+            console,
+            f"{100 * found.shared_ground:.2g} % of the split's ground is shown in the training "
+            "split, too.",
+        )
     if found.wishart is not None:
         _show_baselines(found, console)
     elif found.baseline is not None:

@@ -4,6 +4,8 @@ Only this module uses rasterio. Every function is thread-safe: open files are ke
 lent to one thread at a time, so that reading a second window does not open the file again.
 """
 
+import functools
+import math
 import os
 import re
 import threading
@@ -25,9 +27,10 @@ from rasterio.errors import (
     NotGeoreferencedWarning,
     RasterioIOError,
 )
+from rasterio.warp import transform
 
 from jaxseg.errors import UserError
-from jaxseg.scenes.scene import Window
+from jaxseg.scenes.scene import Ground, Window
 
 OPEN_FILES = 256
 """How many files stay open for their next window; systems commonly allow a process 1024."""
@@ -38,6 +41,9 @@ _ORIENTATION = 0x0112
 _REMOTE = re.compile(
     r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)|(?<!\bfile)(?<!\bzip)(?<!\btar)://"
 )
+
+METRES_PER_DEGREE = 111_320.0
+"""Of latitude."""
 
 _GDAL = {
     # A truncated JPEG or PNG is an error; by default GDAL reads the missing part as gray or black.
@@ -107,12 +113,19 @@ class Header:
     def gsd(self) -> float | None:
         """Ground sample distance: side length in metres of a square with the area of a pixel.
 
-        None without a CRS, and for a CRS in degrees, whose length depends on the place.
+        None without a CRS. Of a file in degrees it is that in its middle.
         """
-        if self.crs is None or not self.crs.is_projected:
+        if self.crs is None:
             return None
-        metres: float = self.crs.linear_units_factor[1]
-        return float(abs(self.transform.determinant) ** 0.5 * metres)
+        square = abs(self.transform.determinant)
+        if self.crs.is_projected:
+            metres: float = self.crs.linear_units_factor[1]
+            return float(square**0.5 * metres)
+        if not self.crs.is_geographic:
+            return None
+        _, latitude = self.transform @ (self.width / 2, self.height / 2)
+        square *= math.cos(math.radians(latitude))
+        return float(METRES_PER_DEGREE * square**0.5) if square > 0 else None
 
 
 def header(path: str) -> Header:
@@ -186,6 +199,30 @@ def _refuse_pages(file: rasterio.DatasetReader) -> None:
             f"pages bands (gdalbuildvrt -separate all.vrt {pages[0]} {pages[1]} ...), or a file "
             f"each (gdal_translate {pages[0]} page1.tif)."
         )
+
+
+def ground(image: Header, area: Window) -> Ground | None:
+    """Where a part of a file lies; None without a reference system, and for rotated files."""
+    a, b, c, d, e, f = image.transform[:6]
+    if image.crs is None or b or d:
+        return None
+    x = (c + a * area.x, c + a * (area.x + area.width))
+    y = (f + e * area.y, f + e * (area.y + area.height))
+    side = abs(a * e) ** 0.5
+    return Ground(_text(image.crs), min(x), min(y), max(x), max(y), side)
+
+
+@functools.lru_cache(1000)
+def _text(crs: CRS) -> str:
+    return str(crs.to_string())
+
+
+def reprojected(
+    x: NDArray[np.float64], y: NDArray[np.float64], crs: str, other: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points of one coordinate reference system in another one; infinite where there are none."""
+    found = transform(CRS.from_user_input(crs), CRS.from_user_input(other), x, y)
+    return np.asarray(found[0]), np.asarray(found[1])
 
 
 def is_remote(path: str) -> bool:

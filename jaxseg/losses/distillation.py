@@ -56,7 +56,7 @@ class Distillation(OfTheWhole):
         weight: Factor of the sum in the total loss.
     """
 
-    run: str
+    run: str = dataclasses.field(metadata={"path": True})
     layers: tuple[str, ...] = ("bottleneck",)
     student: str = ""
     features: float = 0.0

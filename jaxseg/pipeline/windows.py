@@ -28,6 +28,8 @@ class Data:
             `crop`.
         pad: Whether scenes smaller than `crop` are padded with invalid pixels (an error otherwise).
         threads: Reading threads of each process; does not affect results.
+        shared_ground: Share of the ground of the validation or the test split, 0..1, that the
+            training split may show, too. More is an error: scores of such pixels say little.
     """
 
     source: Source
@@ -36,6 +38,9 @@ class Data:
     evaluation_crop: int = dataclasses.field(default=0, metadata={"least": 0})
     pad: bool = False
     threads: int = dataclasses.field(default=8, metadata={"least": 1, "free_on_resume": True})
+    shared_ground: float = dataclasses.field(
+        default=0.0, metadata={"least": 0, "most": 1, "free_on_resume": True}
+    )
 
     def __post_init__(self) -> None:
         """Rejects sizes that are too small.

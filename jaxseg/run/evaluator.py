@@ -20,7 +20,6 @@ from rich.console import Console
 from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.console import track
-from jaxseg.datasets.wrapped import refuse_other_sensor, title
 from jaxseg.errors import UserError
 from jaxseg.metrics.calibration import CalibrationTotal
 from jaxseg.metrics.intervals import Intervals, bootstrap
@@ -29,10 +28,10 @@ from jaxseg.metrics.scene_shapes import SceneShapes
 from jaxseg.metrics.scores import ConfusionTotal, Scores, scores_of
 from jaxseg.metrics.thresholds import Thresholds, fit
 from jaxseg.pictures import tiles as pictures
-from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline import windows as pipeline
+from jaxseg.run.contract import Check, check_split
 from jaxseg.run.step import TrainState, inference_variables, make_eval_step
-from jaxseg.scenes.scene import Sample, Window
+from jaxseg.scenes.scene import Sample, Window, gsd_of
 
 Results = dict[str, jax.Array]
 """What the step says of one batch."""
@@ -80,6 +79,7 @@ class Evaluator:
         *,
         confidence: bool = False,
         console: Console | None = None,
+        check: Check = "own",
     ) -> None:
         """Indexes the split; reads little and compiles nothing yet.
 
@@ -89,6 +89,7 @@ class Evaluator:
             split: `train`, `validation` or `test`.
             confidence: Whether the step measures confidences, too; not needed during training.
             console: Where to show how many windows are done; None = nowhere.
+            check: Whether the scenes are of the run's own source.
 
         Raises:
             UserError: The split is missing, empty or has no labelled, valid pixel, or its windows
@@ -108,9 +109,8 @@ class Evaluator:
                 f"The split {split} holds no scene. Check the source's paths and split."
             )
         if config.sensor.bands:
-            found = band_statistics.typical(self._scenes, config.data.crop)
-            where = f"The {split} split of {title(self._source)}"
-            refuse_other_sensor(config.sensor, self._source, found, where)
+            crop = config.data.crop
+            check_split(config.sensor, self._source, self._scenes, split, crop, check)
         pipeline.refuse_blank(self._scenes, self._data, split)
         height = config.data.evaluation_crop or config.data.crop
         sharding.check_batch(mesh, size, height)
@@ -141,7 +141,12 @@ class Evaluator:
         setting = Setting(len(self._source.classes), side, self._source.sensor.gsd)
         calibration = CalibrationTotal()
         started = [measure.start(setting) for measure in measures]
-        shapes = SceneShapes(self._scenes, self._windows, started)
+        shapes = SceneShapes(
+            self._scenes,
+            self._windows,
+            started,
+            lambda scene: gsd_of(self._scenes, scene, self._source),
+        )
 
         def watched() -> Iterator[dict[str, jax.Array]]:
             every = self._results(state, self._windows, temperature)

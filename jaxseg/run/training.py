@@ -21,6 +21,7 @@ from jaxseg import config as configs
 from jaxseg import config_text, sharding
 from jaxseg.config import Config
 from jaxseg.config_text import Code
+from jaxseg.datasets.leakage import check_splits
 from jaxseg.datasets.paired import Paired
 from jaxseg.datasets.wrapped import refuse_other_sensor, walk
 from jaxseg.errors import UserError
@@ -28,7 +29,7 @@ from jaxseg.losses.distillation import Teacher, distillation_of
 from jaxseg.metrics.scores import scores_of
 from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline import windows as pipeline
-from jaxseg.run import checkpoint, completion
+from jaxseg.run import checkpoint, completion, single_values
 from jaxseg.run import evaluator as evaluation
 from jaxseg.run.checkpoint import Checkpoints
 from jaxseg.run.logbook import Logbook
@@ -70,6 +71,7 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
         Interrupted: SIGTERM or Ctrl-C was received during the loop; the state is saved.
     """
     config_text.check_storable(config, code)
+    config = config_text.absolute(config)  # a stored run is opened from any folder
     code = (*code, *config_text.classes_in(config))
     # 1 mesh
     mesh = sharding.make_mesh(config.mesh)
@@ -82,6 +84,7 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
     ):
         # 2 sources, and what the config leaves open
         stored = checkpoints.stored_config()
+        check_splits(config.data.source, config.data.shared_ground)
         config = completion.completed(config, stored)
         configs.check(config)
         source = config.data.source
@@ -127,7 +130,7 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
                 mesh,
             )
             batch = next(batches)
-            train_step = _compiled(config, mesh, abstract, state, batch, code)
+            train_step = _compiled(config, mesh, abstract, state, batch, code, log)
             validate = evaluation.Evaluator(config, mesh, "validation")
             log.say(f"Compiled the training step in {time.perf_counter() - started:.0f} s.")
 
@@ -241,12 +244,17 @@ def _compiled(
     state: TrainState,
     batch: dict[str, jax.Array],
     code: Code,
+    log: Logbook,
 ) -> Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]:
     """The training step as one executable: another shape is an error, not a recompilation."""
     teacher = _teacher(config, code)
     more = () if teacher is None else (teacher.variables,)
     step = jit_train_step(config, mesh, abstract, teacher)
-    compiled = step.lower(state, batch, *more).compile()
+    with single_values.watched() as found:
+        lowered = step.lower(state, batch, *more)
+    if found:
+        log.say(single_values.report(found, config.data.batch_size, config.accumulate))
+    compiled = lowered.compile()
     return lambda state, batch: compiled(state, batch, *more)
 
 
@@ -289,7 +297,9 @@ def on_devices(batches: Iterator[Sample], mesh: Mesh) -> Iterator[dict[str, jax.
 
 
 def _refuse_changes(stored: Config | None, given: Config, workdir: Path) -> None:
-    if stored is not None and (changed := config_text.differences(stored, given)):
+    # Earlier versions stored paths as they were given.
+    before = config_text.absolute(stored)
+    if stored is not None and (changed := config_text.differences(before, given)):
         raise UserError(
             f"{workdir} holds a run of another config. It differs in (stored -> given):\n  "
             + "\n  ".join(changed)

@@ -98,6 +98,70 @@ class Scenes(Protocol):
         """
 
 
+class Ground(NamedTuple):
+    """A rectangle on the earth, parallel to the axes of a coordinate reference system.
+
+    Attributes:
+        crs: The reference system, as text.
+        left: Smallest x, in its units.
+        bottom: Smallest y.
+        right: Largest x.
+        top: Largest y.
+        pixel: Side of a square with the area of a pixel.
+    """
+
+    crs: str
+    left: float
+    bottom: float
+    right: float
+    top: float
+    pixel: float
+
+
+class Extent(NamedTuple):
+    """What a scene shows.
+
+    Attributes:
+        file: Its image.
+        area: The part of the file that belongs to the split.
+        ground: Where this part lies, if the file states it and is not rotated.
+    """
+
+    file: str
+    area: Window
+    ground: Ground | None
+
+
+@runtime_checkable
+class OfFiles(Scenes, Protocol):
+    """Scenes that are files, or parts of files, of the user's."""
+
+    def extent(self, index: int) -> Extent:
+        """What a scene shows; no file is opened."""
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """Scenes that know the size of their pixels one by one."""
+
+    def gsd(self, index: int) -> float | None:
+        """Ground sample distance of a scene in metres; None = not known."""
+
+
+@runtime_checkable
+class Around(Protocol):
+    """Scenes that show those of another source in the same order and on the same ground."""
+
+    inner: Scenes
+
+
+def gsd_of(scenes: Scenes, index: int, source: "Source") -> float | None:
+    """Ground sample distance of a scene in metres, else that of its source; None = not known."""
+    while isinstance(scenes, Around):
+        scenes = scenes.inner
+    return scenes.gsd(index) if isinstance(scenes, Sized) else source.sensor.gsd
+
+
 class Origin(NamedTuple):
     """Which pixels of which files a source trains on; two origins can be compared.
 
@@ -118,6 +182,9 @@ class Located(Protocol):
 
     def origin(self) -> Origin:
         """See `Origin`; no file is opened."""
+
+    def scenes(self, split: str) -> Scenes:
+        """The scenes of `train`, `validation` or `test`."""
 
 
 def parts(source: object) -> dict[str, "Source"]:

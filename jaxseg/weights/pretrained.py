@@ -9,7 +9,7 @@ table marks as optional, and tensors beside the network, which are named.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,7 +104,7 @@ class Pretrained:
         trained_wavelengths: Centres of the bands the weights were trained on, in nm.
     """
 
-    path: str | None = None
+    path: str | None = field(default=None, metadata={"path": True})
     part: Part = "all"
     trained_bands: tuple[str, ...] = ()
     wavelengths: tuple[float, ...] = ()

@@ -388,11 +388,14 @@ def test_an_evaluation_is_given_its_flags(
         "which": "best",
         "mesh_shape": MeshShape(),
         "baseline": True,
+        "check": True,
+        "shared_ground": 0.0,
         "measures": (BoundaryTotal(Tolerance(2.0), Tolerance(0.02, "diagonal")), ObjectTotal()),
         "code": (),
     }
     assert isinstance(shown, Console)
     flags = ["--split", "train", "--step", "5", "--no-baseline", "--mesh.data", "2"]
+    flags += ["--shared-ground", "0.25"]
     borders = ["--tolerance.value", "4", "--rim.value", "3", "--rim.unit", "pixels"]
     config = ["--config", str(tiny / "config.py"), "--config.data.source.multiply", "2.0"]
     cli.main(["evaluate", "runs/a", *flags, *borders, *config])
@@ -407,6 +410,8 @@ def test_an_evaluation_is_given_its_flags(
         "which": "5",
         "mesh_shape": MeshShape(data=2),
         "baseline": False,
+        "check": True,
+        "shared_ground": 0.25,
         "measures": (BoundaryTotal(Tolerance(4.0), Tolerance(3.0, "pixels")), ObjectTotal()),
     }
     assert written == [None, Path("runs/a/evaluation") / tiny.name / "train"]

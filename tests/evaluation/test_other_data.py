@@ -12,11 +12,11 @@ from jaxseg.cli.evaluated_data import asked
 from jaxseg.cli.flags import EvaluateFlags
 from jaxseg.config import Config
 from jaxseg.datasets.folder import Folder
+from jaxseg.datasets.leakage import refuse_trained_pixels
 from jaxseg.datasets.mislabelled import Mislabelled
 from jaxseg.datasets.paired import Paired, Stacked
 from jaxseg.datasets.salinas_a import SalinasA
 from jaxseg.errors import UserError
-from jaxseg.evaluation.leakage import refuse_trained_pixels
 from jaxseg.evaluation.other_data import everything, folder_of, found_in, name_of
 from jaxseg.models.unet import UNet
 from jaxseg.pipeline.windows import Data

@@ -75,6 +75,7 @@ def found() -> Assessment:
         source=painted.Painted(classes=NAMES, colors=colors),
         network=network,
         intervals=bootstrap(network.margins, range(5)),
+        shared_ground=0.0,
         measures=(borders, objects),
         calibration=Calibration(1.7, Thresholds((0.2, 0.3, 0.5), 0.4, 0.45)),
         reliability=(reliability(1, 0.9), reliability(2, 0.4)),
@@ -389,6 +390,13 @@ def test_the_terminal_says_the_same_in_percent(found: Assessment) -> None:
         "[water] 8 10 75.0 60.0 66.7 MEAN 50.0 1 2 50.0".replace("MEAN", f"{mean:.1f}").split()
         in rows
     )
+
+
+def test_ground_that_the_training_has_shown_is_said(found: Assessment) -> None:
+    shared = dataclasses.replace(found, shared_ground=0.034)
+    assert "\n3.4 % of the split's ground is shown in the training split, too.\n" in shown(shared)
+    assert report._report(shared)["shared_ground"] == 0.034
+    assert "ground is shown" not in shown(found)
 
 
 def test_too_few_scenes_have_no_interval(found: Assessment) -> None:

@@ -21,7 +21,9 @@ NETWORKS = [
 
 @pytest.mark.parametrize("model", NETWORKS, ids=lambda model: type(model).__name__)
 @pytest.mark.parametrize(
-    ("size", "margin"), [((240, 320), 112), ((250, 231), 101), ((80, 64), 7)], ids=str
+    ("size", "margin"),
+    [((250, 231), 101), ((80, 64), 7), pytest.param((240, 320), 112, marks=pytest.mark.slow)],
+    ids=str,
 )
 def test_inner_logits_are_those_of_the_whole_image(
     model: nn.Module, size: tuple[int, int], margin: int

@@ -16,6 +16,7 @@ from jax import Array
 
 from jaxseg.cli import catalogue
 from jaxseg.models.parts.complex_layers import ComplexBatchNorm
+from jaxseg.models.parts.layers import BatchNorm
 from jaxseg.models.parts.resnet import ResNet
 from jaxseg.models.unet import UNet
 
@@ -196,6 +197,10 @@ PARAMETERS: dict[
 }
 
 
+def large(case: tuple[dict[str, Any], int, int]) -> bool:
+    return case[0].get("backbone") in ("resnet50", "resnet101")
+
+
 NETWORKS = catalogue.networks()
 every_network = pytest.mark.parametrize("name", sorted(NETWORKS))
 
@@ -243,7 +248,9 @@ def test_the_networks_are_found() -> None:
 
 
 @every_network
-@pytest.mark.parametrize(("bands", "classes"), [(1, 20), (9, 1), (200, 2)])
+@pytest.mark.parametrize(
+    ("bands", "classes"), [(1, 20), (9, 1), pytest.param(200, 2, marks=pytest.mark.slow)]
+)
 def test_logits_have_the_images_size_for_any_bands_classes_and_sizes(
     name: str, bands: int, classes: int
 ) -> None:
@@ -361,7 +368,7 @@ def watched(
 
     def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         module = context.module
-        if isinstance(module, nn.BatchNorm | ComplexBatchNorm):
+        if isinstance(module, BatchNorm | ComplexBatchNorm):
             norms.append(bool(module.use_running_average))
         if isinstance(module, nn.Dropout):
             drops.append(module)
@@ -412,10 +419,24 @@ def test_frozen_statistics_stay_in_training_while_dropout_drops(name: str) -> No
 @every_network
 def test_there_are_as_many_parameters_as_in_the_reference(name: str) -> None:
     assert name in PARAMETERS, f"put the reference's count for {name} into PARAMETERS"
-    for arguments, bands, expected in PARAMETERS[name]:
-        params = shapes(NETWORKS[name](**arguments), bands)["params"]
-        count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
-        assert count == expected, arguments
+    for case in PARAMETERS[name]:
+        if not large(case):
+            check_parameters(name, *case)
+
+
+@pytest.mark.slow  # a large encoder is traced for seconds, and counted by itself below
+@pytest.mark.parametrize(
+    "name", sorted(n for n, cases in PARAMETERS.items() if any(map(large, cases)))
+)
+def test_there_are_as_many_parameters_as_in_the_reference_with_a_large_encoder(name: str) -> None:
+    for case in filter(large, PARAMETERS[name]):
+        check_parameters(name, *case)
+
+
+def check_parameters(name: str, arguments: dict[str, Any], bands: int, expected: int) -> None:
+    params = shapes(NETWORKS[name](**arguments), bands)["params"]
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+    assert count == expected, arguments
 
 
 @pytest.mark.parametrize(

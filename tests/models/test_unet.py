@@ -31,7 +31,11 @@ def variables_of(model: nn.Module, bands: int) -> Any:
         ("unet_original_1to2_f64", OriginalUNet(2, context="valid")),
         ("smp_unet_r34_5", ResNetUNet(5)),
         ("smp_unet_r18_scse_2", ResNetUNet(2, "resnet18", attention="scse")),
-        ("smp_unet_r50_narrow_3", ResNetUNet(3, "resnet50", (64, 48, 32, 24, 8))),
+        pytest.param(
+            "smp_unet_r50_narrow_3",
+            ResNetUNet(3, "resnet50", (64, 48, 32, 24, 8)),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_imported_weights_give_the_references_logits(

@@ -19,7 +19,11 @@ from jaxseg.weights import pretrained
     ("name", "model"),
     [
         ("smp_unetplusplus_r18_1", UNetPlusPlus(1, "resnet18")),
-        ("smp_unetplusplus_r50_scse_4", UNetPlusPlus(4, "resnet50", attention="scse")),
+        pytest.param(
+            "smp_unetplusplus_r50_scse_4",
+            UNetPlusPlus(4, "resnet50", attention="scse"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_imported_weights_give_the_references_logits(

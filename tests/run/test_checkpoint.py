@@ -92,13 +92,13 @@ def test_a_state_returns_as_it_was_on_another_mesh(
 
 
 def test_a_directory_without_content_is_skipped(
-    tmp_path: Path, run: tuple[Config, TrainState]
+    tmp_path: Path, small: tuple[Config, TrainState]
 ) -> None:
-    config, _ = run
-    save(tmp_path, run, {3: None})
+    config, _ = small
+    save(tmp_path, small, {3: None})
     (tmp_path / "checkpoints" / "9").mkdir()
-    abstract = step.abstract_state(config, 3, sharding.make_mesh(config.mesh))
-    with Checkpoints(tmp_path) as checkpoints:
+    abstract = step.abstract_state(config, 2, sharding.make_mesh(config.mesh))
+    with Checkpoints(tmp_path, code=(painted,)) as checkpoints:
         assert checkpoints.stored_config() == config
         state, skipped = checkpoints.restore_newest(abstract)
     assert state is not None
@@ -125,27 +125,27 @@ def test_a_checkpoint_with_damaged_metrics_is_put_aside(
 
 
 def test_a_run_that_comes_back_to_a_damaged_checkpoint_saves_it_anew(
-    tmp_path: Path, run: tuple[Config, TrainState]
+    tmp_path: Path, small: tuple[Config, TrainState]
 ) -> None:
-    save(tmp_path, run, {1: None, 2: None})
+    save(tmp_path, small, {1: None, 2: None})
     for file in (tmp_path / "checkpoints/2/state").rglob("*"):
         if file.is_file():
             file.write_bytes(b"")
-    abstract = step.abstract_state(run[0], 3, sharding.make_mesh(MeshShape()))
+    abstract = step.abstract_state(small[0], 2, sharding.make_mesh(MeshShape()))
     with Checkpoints(tmp_path, keep=2) as checkpoints:
         state, skipped = checkpoints.restore_newest(abstract)
         assert state is not None
         assert len(skipped) == 1
-        checkpoints.save(at(state, 2), run[0], None)
-    assert reopen(tmp_path, MeshShape(), "latest")[1].step == 2
+        checkpoints.save(at(state, 2), small[0], None)
+    assert reopen(tmp_path, MeshShape(), "latest", code=(painted,))[1].step == 2
 
 
 def test_only_damaged_checkpoints_are_an_error_that_lists_them(
-    tmp_path: Path, run: tuple[Config, TrainState]
+    tmp_path: Path, small: tuple[Config, TrainState]
 ) -> None:
-    config, _ = run
+    config, _ = small
     (tmp_path / "checkpoints" / "9").mkdir(parents=True)
-    abstract = step.abstract_state(config, 3, sharding.make_mesh(config.mesh))
+    abstract = step.abstract_state(config, 2, sharding.make_mesh(config.mesh))
     with Checkpoints(tmp_path) as checkpoints, pytest.raises(UserError, match=r"None of .*\[9\]"):
         checkpoints.restore_newest(abstract)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxseg.errors import UserError
+from jaxseg.errors import MissingSplit, UserError
 
 FLAG = "--config.data.source"
 """Prefix of the flags of the source's fields on the command line."""
@@ -101,7 +101,7 @@ def in_folders(places: Sequence[Place], split: str) -> list[Place]:
                 )
                 for place in places
             ]
-    raise UserError(
+    raise MissingSplit(
         f"{places[0].field}: no folder {first.replace(MARK, SPLITS[split][0])} "
         f"(nor {', '.join(SPLITS[split][1:])}) for the {split} split. Make it, or give "
         f"{FLAG}.split_by files."
@@ -128,13 +128,16 @@ def in_fraction(stems: Sequence[str], split: str, fractions: Sequence[float]) ->
 
     Raises:
         UserError: Its share is less than one file.
+        MissingSplit: Its share is 0.
     """
     position = list(SPLITS).index(split)
     first, last = (round(len(stems) * sum(fractions[:end])) for end in (position, position + 1))
     if first == last:
-        raise UserError(
+        kind = UserError if fractions[position] else MissingSplit
+        raise kind(
             f"Fractions {tuple(fractions)} of {len(stems)} scene(s) leave none to {split}. Change "
-            f"{FLAG}.fractions, or divide every scene by {FLAG}.split_by columns."
+            f"{FLAG}.fractions (0 for a split that you do not need), or divide every scene by "
+            f"{FLAG}.split_by columns."
         )
     return list(stems[first:last])
 
@@ -149,7 +152,7 @@ def in_lists(stems: Mapping[str, object], split: str, folder: str, suffix: str) 
     path = _list_of(split, folder)
     if path is None:
         names = " or ".join(f"{name}.txt" for name in SPLITS[split])
-        raise UserError(
+        raise MissingSplit(
             f"{FLAG}.lists: {folder or 'no folder is given; it'} has no {names}. Write one stem "
             "per line."
         )

@@ -36,7 +36,7 @@ swath's edge or on lost scan lines; there the label remains, and `valid` is Fals
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ from jaxseg.datasets.landscape.map import CLASSES, GSD, INCONSPICUOUS, PAIRS, SP
 from jaxseg.datasets.landscape.sensors import WAVELENGTHS
 from jaxseg.datasets.landscape.surfaces import Modality
 from jaxseg.datasets.tiles import TileScenes
-from jaxseg.errors import UserError
+from jaxseg.errors import COUNT, NOT_NEGATIVE, UserError
 from jaxseg.scenes.scene import Sample, Scenes
 from jaxseg.scenes.sensor import Sensor, Unit
 
@@ -136,10 +136,10 @@ class Landscape:
     """
 
     modality: Modality = "optical"
-    tiles: tuple[int, int, int] = (0, 0, 0)
-    seed: int = 0
-    looks: int = 4
-    data_dir: str = ""
+    tiles: tuple[int, int, int] = field(default=(0, 0, 0), metadata=NOT_NEGATIVE)
+    seed: int = field(default=0, metadata=NOT_NEGATIVE)
+    looks: int = field(default=4, metadata=COUNT)
+    data_dir: str = field(default="", metadata={"path": True})
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import pytest
 
 from jaxseg.datasets.folder import pairing
 from jaxseg.datasets.folder.pairing import Place
-from jaxseg.errors import UserError
+from jaxseg.errors import MissingSplit, UserError
 
 
 def touch(folder: Path, *names: str) -> str:
@@ -122,6 +122,9 @@ def test_a_share_of_less_than_one_scene_is_refused() -> None:
     with pytest.raises(UserError, match=r"0\.05\) of 4 scene\(s\) leave none to validation"):
         pairing.in_fraction("abcd", "validation", (0.9, 0.05, 0.05))
     assert pairing.in_fraction("abcd", "train", (0.9, 0.05, 0.05)) == list("abcd")
+    assert pairing.in_fraction("abcd", "train", (1.0, 0.0, 0.0)) == list("abcd")
+    with pytest.raises(MissingSplit, match="leave none to test"):
+        pairing.in_fraction("abcd", "test", (1.0, 0.0, 0.0))
 
 
 STEMS = {"a": 0, "b.c": 1, "d": 2}

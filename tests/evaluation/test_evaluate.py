@@ -1,4 +1,4 @@
-"""Data of another config are compared with what the run was trained on."""
+"""What an evaluation of a run holds, and on which data it is refused."""
 
 import dataclasses
 from pathlib import Path
@@ -9,21 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from fixtures import painted
-from scipy import io
 
-from jaxseg import config as configs
 from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.config_text import Code
-from jaxseg.datasets.mislabelled import Mislabelled
-from jaxseg.datasets.one_scene import SceneSplit
-from jaxseg.datasets.paired import Paired, Stacked, without_side
-from jaxseg.datasets.salinas_a import IDS, SalinasA
 from jaxseg.errors import UserError
 from jaxseg.evaluation import baseline
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation.gaussian import GaussianClassifier
-from jaxseg.evaluation.leakage import refuse_trained_pixels
 from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
 from jaxseg.run import step
 from jaxseg.run.evaluator import Evaluation, Evaluator
@@ -31,137 +24,6 @@ from jaxseg.run.kept import keep_calibration, keep_pixels
 from jaxseg.scenes.scene import IGNORE, Origin
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.hyperspectral import RemoveBands
-
-
-def test_another_split_of_the_same_files_is_refused(tiny: Path) -> None:
-    source: Any = configs.load_config(str(tiny / "config.py")).data.source
-    fewer = dataclasses.replace(source, fractions=(0.1, 0.1, 0.8))
-    other = dataclasses.replace(source, fractions=(0.25, 0.25, 0.5))
-    with pytest.raises(UserError, match=r"scene2\.png: .* test split.*fractions.*as the run did"):
-        refuse_trained_pixels(source, fewer, "test")
-    with pytest.raises(UserError, match="trained on"):
-        refuse_trained_pixels(Mislabelled(source), other, "validation")
-    refuse_trained_pixels(source, other, "train")
-    refuse_trained_pixels(source, source, "test")
-    refuse_trained_pixels(other, source, "test")  # trained on fewer
-
-
-def test_strips_of_the_same_files_are_split_as_the_run_did(tiny: Path) -> None:
-    source: Any = configs.load_config(str(tiny / "config.py")).data.source
-    strips = dataclasses.replace(source, split_by="columns", fractions=(0.4, 0.2, 0.4))
-    for split in ("validation", "test"):
-        refuse_trained_pixels(strips, dataclasses.replace(strips, multiply=2.0), split)
-        with pytest.raises(UserError, match=r"split_by columns -> rows"):
-            refuse_trained_pixels(strips, dataclasses.replace(strips, split_by="rows"), split)
-
-
-def test_files_of_the_same_names_elsewhere_are_other_files(tiny: Path, tmp_path: Path) -> None:
-    source: Any = configs.load_config(str(tiny / "config.py")).data.source
-    (tmp_path / "images").symlink_to(Path(source.images))
-    elsewhere = dataclasses.replace(
-        source, images=str(tmp_path / "images"), fractions=(0.1, 0.1, 0.8)
-    )
-    refuse_trained_pixels(source, elsewhere, "test")
-
-
-def test_another_seed_of_one_scene_is_refused(tmp_path: Path) -> None:
-    rows, columns = np.indices((83, 86)) // 14
-    ids = np.array([0, *IDS], np.uint8)[(3 * rows + columns) % 7]
-    image = np.ones((83, 86, 204), np.int16)
-    io.savemat(tmp_path / "SalinasA_corrected.mat", {"salinasA_corrected": image})
-    io.savemat(tmp_path / "SalinasA_gt.mat", {"salinasA_gt": ids})
-    source = SalinasA(path=str(tmp_path))
-    refuse_trained_pixels(source, dataclasses.replace(source), "test")
-    with pytest.raises(UserError, match=r"may have been trained on .*seed 0 -> 1"):
-        refuse_trained_pixels(source, dataclasses.replace(source, split=SceneSplit(seed=1)), "test")
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.symlink_to(tmp_path)
-    other = SalinasA(path=str(elsewhere), split=SceneSplit(seed=1))
-    refuse_trained_pixels(source, other, "test")
-
-
-@dataclasses.dataclass(frozen=True)
-class Gathered:
-    """A wrapper of somebody's own: several sources behind one another."""
-
-    sources: tuple[Any, ...]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Those of the first."""
-        return self.sources[0].classes
-
-    colors = sensor = classes
-
-    def scenes(self, split: str) -> Any:
-        """Those of the first."""
-        return self.sources[0].scenes(split)
-
-    def rgb(self, image: Any) -> Any:
-        """That of the first."""
-        return self.sources[0].rgb(image)
-
-
-def test_a_leak_is_found_in_any_part_of_any_wrapper(tiny: Path) -> None:
-    own: Any = configs.load_config(str(tiny / "config.py")).data.source
-    other = dataclasses.replace(own, fractions=(0.1, 0.1, 0.8))
-    elsewhere = dataclasses.replace(own, images="elsewhere")
-    for trained, given in (
-        (own, Stacked(elsewhere, other)),
-        (Stacked(elsewhere, own), other),
-        (Stacked(own, elsewhere), Stacked(Mislabelled(other), elsewhere)),
-        (Paired(elsewhere, own), Paired(other, elsewhere)),
-        (Gathered((elsewhere, own)), Gathered((other,))),
-    ):
-        with pytest.raises(UserError, match="may have been trained on"):
-            refuse_trained_pixels(trained, given, "test")
-    refuse_trained_pixels(Stacked(own, own), Stacked(own, elsewhere), "test")
-
-
-def test_side_images_are_left_out_wherever_they_stand(tiny: Path) -> None:
-    own: Any = configs.load_config(str(tiny / "config.py")).data.source
-    side = dataclasses.replace(own, images="side")
-    assert without_side(Paired(own, side)) == own
-    assert without_side(Mislabelled(Paired(own, side))) == Mislabelled(own)
-    assert without_side(Stacked(own, Paired(own, side))) == Stacked(own, own)
-    assert without_side(Gathered((Paired(own, side), own))) == Gathered((own, own))
-    assert without_side(own) is own
-
-
-@dataclasses.dataclass(frozen=True)
-class _Named:
-    """A source that tells scenes apart by a number, wherever the files lie."""
-
-    images: str
-    train: tuple[str, ...]
-    test: tuple[str, ...]
-    fractions: tuple[float, ...] = (0.5, 0.5)
-
-    def origin(self) -> Origin:
-        """Whole scenes of a folder."""
-        return Origin(self.images, {"fractions": self.fractions}, whole=True)
-
-    def rgb(self, image: Any) -> Any:
-        """As it is."""
-        return image
-
-    def scenes(self, split: str) -> Any:
-        names = {"train": self.train, "test": self.test}[split]
-        return type(
-            "Scenes", (), {"__len__": lambda _: len(names), "name": lambda _, n: names[n]}
-        )()
-
-
-def test_scenes_of_the_same_names_in_another_folder_are_other_scenes() -> None:
-    trained: Any = _Named("a", train=("1", "2"), test=("3",))
-    given: Any = _Named("a", train=("1",), test=("3", "2"), fractions=(0.3, 0.7))
-    with pytest.raises(
-        UserError, match=r"^2: .*test split.*fractions \(0\.5, 0\.5\) -> \(0\.3, 0\."
-    ):
-        refuse_trained_pixels(trained, given, "test")
-    refuse_trained_pixels(trained, dataclasses.replace(given, images="b"), "test")
-    refuse_trained_pixels(trained, dataclasses.replace(given, test=("3", "4")), "test")
-    refuse_trained_pixels(trained, given, "train")
 
 
 @pytest.fixture
