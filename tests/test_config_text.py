@@ -145,6 +145,32 @@ def test_a_config_is_printed_field_by_field(config: Config) -> None:
     assert max(len(line) for line in lines if "/" not in line) <= 98
 
 
+def test_a_short_config_leaves_out_defaults_at_any_depth(config: Config) -> None:
+    lines = config_text.pretty(dataclasses.replace(config, seed=5), short=True)
+    text = " ".join(line.strip() for line in lines)
+    assert "seed = 5" in lines
+    assert "init_from" not in text
+    assert "mesh = MeshShape(data=4, space=2)" in lines
+    assert "loss = {ce: CrossEntropy(), edge: " in text
+    assert not config_text.pretty(Plainly(), short=True)
+    assert config_text.pretty(Plainly(inner=Inner(2)), short=True) == ["inner = Inner(number=2)"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    """A number."""
+
+    number: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Plainly:
+    """Defaults of both kinds."""
+
+    inner: Inner = dataclasses.field(default_factory=Inner)
+    nodata: float | None = None
+
+
 @dataclasses.dataclass(frozen=True)
 class Colors:
     """Tuples in a tuple."""

@@ -79,7 +79,7 @@ DEFAULTS: list[tuple[Any, str, Any, str]] = [
     (calibration, "TEMPERATURES", 2.0 ** np.arange(-3, 3.5, 0.5), "1/8 to 8 by half octaves"),
     (intervals, "DRAWS", 1000, "ends of an interval to a tenth of its width"),
     (intervals, "LEVEL", 0.95, "the usual level"),
-    (intervals, "FEWEST_SCENES", 10, "fewer blocks give too narrow intervals"),
+    (intervals, "FEWEST", 5, "fewer blocks give too narrow intervals"),
     (intervals.bootstrap, "draws", 1000, "as DRAWS"),
     (intervals.bootstrap, "seed", 0, "the same interval every time"),
     (labels, "MAX_CLASSES", 254, "255 is IGNORE, 254 what is not known"),

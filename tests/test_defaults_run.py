@@ -13,6 +13,7 @@ from jaxseg.cli import commands
 from jaxseg.cli import flags as command_flags
 from jaxseg.config import Config
 from jaxseg.config_text import shown
+from jaxseg.evaluation import baseline
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import wishart as wishart_baseline
 from jaxseg.evaluation.gaussian import GaussianClassifier
@@ -102,8 +103,8 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (band_statistics, "TYPICAL_WINDOWS", 32, "they tell scales apart, not scenes"),
     (band_statistics, "TYPICAL_PIXELS", 1024, "likewise"),
     (evaluation, "CALIBRATION_WINDOWS", 256, "one number needs no more"),
-    (assessment, "BASELINE_WINDOWS", 256, "a few numbers per class need no more"),
-    (assessment, "BASELINE_SIDE", 1024, "a window's pixels fit into memory"),
+    (baseline, "BASELINE_WINDOWS", 256, "a few numbers per class need no more"),
+    (baseline, "BASELINE_SIDE", 1024, "a window's pixels fit into memory"),
     (BoundaryTotal, "tolerance", Tolerance(2.0), "borders are drawn by hand to two pixels or so"),
     (BoundaryTotal, "rim", Tolerance(0.02, "diagonal"), "Cheng et al., Boundary IoU, CVPR 2021"),
     (GaussianClassifier, "prior_pixels", None, "as many pixels as there are bands"),
@@ -129,6 +130,7 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (assessment.evaluate, "mesh_shape", MeshShape(), "all devices"),
     (assessment.evaluate, "baseline", True, "shows what context buys"),
     (assessment.evaluate, "measures", (), "those of the library, with their defaults"),
+    (assessment.evaluate, "console", None, "quiet in Python"),
     (checkpoint.reopen, "which", "best", "what is reported"),
     (checkpoint.Checkpoints, "keep", 1, "reading keeps what is there"),
     (checkpoint.Checkpoints, "repair", False, "reading changes nothing"),
@@ -143,7 +145,12 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (command_flags.TrainFlags, "distributed", False, "one process, as a rule"),
     (command_flags.TrainFlags, "code", (), "a run of jaxseg's own classes needs none"),
     (command_flags.EvaluateFlags, "config", "", "the run's own data"),
-    (command_flags.EvaluateFlags, "split", "test", "what is reported"),
+    (command_flags.EvaluateFlags, "split", None, "all of other data, test of the run's own"),
+    (command_flags.EvaluateFlags, "check", True, "other data may mean other things"),
+    (command_flags.EvaluateFlags, "images", "", "the run's own data"),
+    (command_flags.EvaluateFlags, "masks", "", "likewise"),
+    (command_flags.EvaluateFlags, "instances", "", "likewise"),
+    (command_flags.EvaluateFlags, "list", "", "all scenes"),
     (command_flags.EvaluateFlags, "step", "best", "what is reported"),
     (command_flags.EvaluateFlags, "baseline", True, "shows what context buys"),
     (command_flags.EvaluateFlags, "shared_ground", 0.0, "such scores say little"),

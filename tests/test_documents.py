@@ -33,6 +33,7 @@ WORK = (
     (training, "train"),
     (assessment, "evaluate"),
     (checkpoint, "reopen"),
+    (checkpoint, "config_of"),
     (catalogue, "print_catalogue"),
     (catalogue, "print_layers"),
     (border_pictures, "border_figure"),
@@ -324,8 +325,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for scene in ("harbour", *"abcdefg"):
         ids = np.repeat(np.repeat(random.integers(0, 3, (5, 6)), 32, 0), 32, 1)
         noise = random.integers(0, 30, (*ids.shape, 3))
-        png(folder / f"photos/images/{scene}.png", (colors[ids] // 2 + noise).astype(np.uint8))
-        png(folder / f"photos/masks/{scene}.png", colors[ids])
+        for place in ("photos", "elsewhere"):
+            image = (colors[ids] // 2 + noise).astype(np.uint8)
+            png(folder / f"{place}/images/{scene}.png", image)
+            png(folder / f"{place}/masks/{scene}.png", colors[ids])
+            noise = random.integers(0, 30, noise.shape)
         wide = np.tile(ids, (1, 4))
         tiff(folder / f"scenes/images/{scene}.tif", np.tile(noise, (1, 4, 1)).astype(np.uint16))
         tiff(folder / f"scenes/masks/{scene}.tif", np.array((1, 2, 7), np.uint8)[wide])

@@ -20,6 +20,7 @@ from rich.console import Console
 from jaxseg import config as configs
 from jaxseg import sharding
 from jaxseg.cli import border_pictures, catalogue, polsar_pictures
+from jaxseg.cli.evaluated_data import asked
 from jaxseg.cli.flags import (
     BorderFlags,
     ClassWeightsFlags,
@@ -35,7 +36,7 @@ from jaxseg.cli.memory import keep_freed_memory
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
-from jaxseg.evaluation import report
+from jaxseg.evaluation import report, terminal
 from jaxseg.files.cache import cache_folder
 from jaxseg.losses import class_counts
 from jaxseg.metrics.measure import measures_of
@@ -88,32 +89,27 @@ def evaluate(arguments: list[str] | None = None) -> None:
     with _Mistakes():
         own, fields = _divided(arguments)
         flags: EvaluateFlags = tyro.cli(evaluate_flags(), args=own, prog="jaxseg evaluate")
-        if fields and not flags.config:
-            raise UserError(f"{fields[0]} needs --config: the file whose data it changes.")
         _start(flags.distributed)
-        source, code = None, _code(flags.code)
-        if flags.config:
-            module = configs.load_code(configs.found(flags.config))
-            config = configs.override(configs.built(module), fields, "jaxseg evaluate")
-            source, code = config.data.source, (module, *code)
+        console, code = make_console(), _code(flags.code)
+        console.quiet = jax.process_index() > 0
+        say(console, f"jaxseg: evaluating {flags.run} ...")
+        data = asked(flags, fields, code)
         found = assessment.evaluate(
             flags.run,
-            flags.split,
-            source=source,
+            data.split,
+            source=data.source,
             which=flags.step,
             mesh_shape=flags.mesh,
             baseline=flags.baseline,
+            measures=(*flags.measures(), *(m for module in data.code for m in measures_of(module))),
+            code=data.code,
+            console=console,
             check=flags.check,
-            measures=(*flags.measures(), *(m for module in code for m in measures_of(module))),
             shared_ground=flags.shared_ground,
-            code=code,
         )
         if jax.process_index() == 0:
-            data = Path(flags.config).stem
-            folder = report.write(found, flags.run, data=data)
-            console = make_console()
-            title = f"{flags.run}, {flags.split} split" + (f" of {data}" if data else "")
-            report.show(found, console, title=title)
+            folder = report.write(found, flags.run, data.folder(flags.run))
+            terminal.show(found, console, title=f"{flags.run}, {data.title()}")
             say(console, f"Tables and pictures: {folder}")
 
 

@@ -39,13 +39,18 @@ class TrainFlags:
 class EvaluateFlags:
     """Evaluate a run: jaxseg evaluate runs/deeplab.
 
-    With --config the run is evaluated on the data of another config; flags like
-    --config.data.source.images change them, as in training.
+    On other data: jaxseg evaluate runs/deeplab --images A --masks B. Classes, their ids, bands and
+    suffixes are those of the run; flags like --config.data.source.image-suffix change them, as in
+    training. With --config the data are those of another config.
 
     Attributes:
         run: The workdir of the training.
+        images: Folder, file or pattern of the images of other data.
+        masks: The same for their masks.
+        instances: The same for their object ids.
+        list: A file that names the scenes to evaluate, one per line; all of them if left out.
         config: Path of a config file whose data are used; the run's own if left out.
-        split: The split to evaluate.
+        split: The split to evaluate; by default all of --images, otherwise test.
         step: best, latest, or the step of a checkpoint.
         baseline: Whether to fit and show the per-pixel baseline, too.
         shared_ground: Share of the ground of the split, 0..1, that the training may have shown.
@@ -57,8 +62,12 @@ class EvaluateFlags:
     """
 
     run: Annotated[Path, tyro.conf.Positional]
+    images: str = ""
+    masks: str = ""
+    instances: str = ""
+    list: str = ""
     config: str = ""
-    split: Literal["test", "validation", "train"] = "test"
+    split: Literal["test", "validation", "train", "all"] | None = None
     step: str = "best"
     baseline: bool = True
     shared_ground: float = 0.0

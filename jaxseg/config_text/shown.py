@@ -46,11 +46,16 @@ def _free(value: object, prefix: str = "") -> list[str]:
     return names
 
 
-def pretty(config: object) -> list[str]:
-    """The config as lines of at most 98 columns, such as `num_steps = 1000`."""
+def pretty(config: object, *, short: bool = False) -> list[str]:
+    """The config as lines of at most 98 columns, such as `num_steps = 1000`.
+
+    Args:
+        config: A dataclass.
+        short: Whether fields with the default of their class are left out, at any depth.
+    """
     lines = []
-    for field in fields_of(type(config)):
-        line = f"{field.name} = {_shown(getattr(config, field.name))}"
+    for name, value in _given(config, short=short):
+        line = f"{name} = {_shown(value, short=short)}"
         lines += textwrap.wrap(line, 98, subsequent_indent="    ", break_long_words=False)
     return lines
 
@@ -61,17 +66,33 @@ def _brief(value: Json) -> Json:
     return f"{len(value)} numbers" if many else value
 
 
-def _shown(value: object) -> str:
+def _given(value: Any, *, short: bool) -> list[tuple[str, Any]]:  # noqa: ANN401  (a dataclass)
+    """Names and values of the fields; without those that have their default, if `short`."""
+    given = [(field, getattr(value, field.name)) for field in fields_of(type(value))]
+    return [(field.name, v) for field, v in given if not (short and _is_default(field, v))]
+
+
+def _is_default(field: dataclasses.Field[Any], value: object) -> bool:
+    if field.default_factory is not dataclasses.MISSING:
+        return bool(field.default_factory() == value)
+    return field.default is not dataclasses.MISSING and bool(field.default == value)
+
+
+def _shown(value: object, *, short: bool) -> str:
     if isinstance(value, tuple) and (count := _count(value)) > MANY:
-        return f"({_shown(value[0])}, {_shown(value[1])}, ... {count} numbers)"
+        ends = f"{_shown(value[0], short=short)}, {_shown(value[1], short=short)}"
+        return f"({ends}, ... {count} numbers)"
     if isinstance(value, tuple):
-        return "(" + ", ".join(_shown(item) for item in value) + ("," * (len(value) == 1)) + ")"
+        items = ", ".join(_shown(item, short=short) for item in value)
+        return f"({items}{',' * (len(value) == 1)})"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{name}: {_shown(item)}" for name, item in value.items()) + "}"
+        items = ", ".join(f"{name}: {_shown(v, short=short)}" for name, v in value.items())
+        return "{" + items + "}"
     if not dataclasses.is_dataclass(value):
         return repr(value)
-    given = [(field.name, getattr(value, field.name)) for field in fields_of(type(value))]
-    return f"{type(value).__name__}(" + ", ".join(f"{n}={_shown(v)}" for n, v in given) + ")"
+    given = _given(value, short=short)
+    fields = ", ".join(f"{name}={_shown(v, short=short)}" for name, v in given)
+    return f"{type(value).__name__}({fields})"
 
 
 def _count(value: object) -> int:

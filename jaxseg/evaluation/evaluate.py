@@ -1,16 +1,14 @@
-"""Everything measured about a run: `evaluate(workdir, split)`, and per-pixel baselines.
+"""Everything measured about a run: `evaluate(workdir, split)`.
 
-Nothing is written or shown here; `report` does that.
+Nothing is written here; `report` does that.
 """
 
 import dataclasses
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TypeVar
 
-import jax.numpy as jnp
-import numpy as np
-from numpy.typing import NDArray
+from rich.console import Console
 
 from jaxseg import sharding
 from jaxseg.config import Config
@@ -18,28 +16,20 @@ from jaxseg.config_text import Code
 from jaxseg.datasets.leakage import refuse_trained_pixels
 from jaxseg.datasets.paired import without_side
 from jaxseg.errors import UserError
-from jaxseg.evaluation.gaussian import GaussianClassifier
-from jaxseg.evaluation.wishart import WishartClassifier
+from jaxseg.evaluation import baseline as baselines
+from jaxseg.evaluation.baseline import Baselines
 from jaxseg.metrics.calibration import Reliability
 from jaxseg.metrics.intervals import Intervals
 from jaxseg.metrics.measure import Measure, with_library
-from jaxseg.metrics.scores import scores_of
-from jaxseg.metrics.thresholds import Thresholds
-from jaxseg.physics import polsar
 from jaxseg.pictures import tiles as pictures
-from jaxseg.pipeline import windows as pipeline
 from jaxseg.run import checkpoint
 from jaxseg.run.contract import Check
 from jaxseg.run.evaluator import Evaluation, Evaluator
-from jaxseg.scenes.scene import IGNORE, Sample, Source, Window
+from jaxseg.run.kept import Calibration, kept_calibration, kept_pixels
+from jaxseg.scenes.scene import Source
 from jaxseg.sharding import MeshShape
-from jaxseg.transforms.transform import preprocess
 
-BASELINE_WINDOWS = 256
-"""Number of training windows to which the per-pixel baselines are fitted, evenly spaced."""
-
-BASELINE_SIDE = 1024
-"""Maximum rows and columns of such a window."""
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,13 +45,16 @@ class Assessment:
         shared_ground: Share of the ground of the split, 0..1, that the training has shown, as far
             as files state it.
         measures: Measures of whole scenes: borders, objects and others.
-        temperature: Divisor of the logits that maximises the likelihood of the validation split.
-        thresholds: Thresholds of the classes with the best mean IoU on the validation split.
-        reliability: Calibration before and after division by the temperature.
+        calibration: Temperature and thresholds, fitted to the run's validation split; None = its
+            data are gone, and they were not fitted before.
+        reliability: Calibration before and after division by the temperature, twice the same
+            without one.
+        classifiers: The classifiers of single pixels, if requested and known.
         baseline: Results of one Gaussian per class on single pixels, if requested.
         wishart: Results of the Wishart distance of single pixels, if requested and polarimetric.
         worst: The windows with the lowest accuracy.
         median: The windows with medium accuracy.
+        notes: What is not known, and why.
     """
 
     split: str
@@ -71,13 +64,14 @@ class Assessment:
     intervals: Intervals
     shared_ground: float
     measures: tuple[Measure, ...]
-    temperature: float
-    thresholds: Thresholds
+    calibration: Calibration | None
     reliability: tuple[Reliability, Reliability]
+    classifiers: Baselines | None
     baseline: Evaluation | None
     wishart: Evaluation | None
     worst: list[pictures.Tile]
     median: list[pictures.Tile]
+    notes: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -92,6 +86,7 @@ def evaluate(
     shared_ground: float = 0.0,
     code: Code = (),
     check: bool = True,
+    console: Console | None = None,
 ) -> Assessment:
     """Evaluates a checkpoint of a run; `report` shows and writes the result.
 
@@ -107,6 +102,7 @@ def evaluate(
         shared_ground: Share of the ground of the split, 0..1, that the training may have shown.
         code: Where the run's classes from outside jaxseg may be taken from.
         check: Whether other data are compared with the images of the training.
+        console: Where to show how far it is; None = nowhere.
 
     Raises:
         UserError: There is no such run, checkpoint or split, the split has no labelled pixel or
@@ -114,39 +110,105 @@ def evaluate(
         SensorError: The images do not match what the run was trained on.
     """
     measures = with_library(measures)
+    console = console or Console(quiet=True)
     config, state = checkpoint.reopen(workdir, mesh_shape, which, code)
-    config = _of_source(config, config.data.source)
+    own = config = _of_source(config, config.data.source)
     trained = config.data.source
     mesh = sharding.make_mesh(mesh_shape)
-    validation = Evaluator(config, mesh, "validation", confidence=True)
     if source is not None:
         _check_classes(trained, source)
         config = _of_source(config, source)
     allowed = max(shared_ground, config.data.shared_ground)
     shared = refuse_trained_pixels(trained, config.data.source, split, allowed)
-    own = source is None or without_side(source) == trained
-    kind: Check = "none" if not check else "own" if own else "other"
-    evaluator = Evaluator(config, mesh, split, confidence=True, check=kind)
-    temperature, decision = validation.decisions(state)
+    is_own = source is None or without_side(source) == trained
+    kind: Check = "none" if not check else "own" if is_own else "other"
+    evaluator = Evaluator(config, mesh, split, confidence=True, console=console, check=kind)
+    notes: list[str] = []
+
+    # What belongs to the run is measured on its own data, which may be gone on another machine.
+    def calibrated() -> Calibration:
+        validation = Evaluator(own, mesh, "validation", confidence=True, console=console)
+        return Calibration(*validation.decisions(state))
+
+    step, elsewhere = int(state.step), source is not None
+    calibration = _of_run(
+        calibrated, lambda: kept_calibration(workdir, step), "temperature", elsewhere, notes
+    )
+    temperature = 1.0 if calibration is None else calibration.temperature
     result, confidence, totals = evaluator.with_shapes(state, temperature, measures)
     ranked = result.ranked()
     middle = len(ranked) // 2
+    classifiers = None
+    if baseline:
+        classifiers = _of_run(
+            lambda: baselines.fitted(own, console),
+            lambda: _kept_classifiers(workdir),
+            "classifier of single pixels",
+            elsewhere,
+            notes,
+        )
+    gaussian, wishart = (
+        (None, None)
+        if classifiers is None
+        else baselines.evaluated(config, split, classifiers, console)
+    )
     return Assessment(
         split=split,
-        step=int(state.step),
+        step=step,
         source=config.data.source,
         network=result,
         intervals=evaluator.intervals(result),
         shared_ground=shared,
         measures=totals,
-        temperature=temperature,
-        thresholds=decision,
+        calibration=calibration,
         reliability=confidence.reliability(),
-        baseline=baseline_evaluation(config, split) if baseline else None,
-        wishart=wishart_evaluation(config, split) if baseline else None,
+        classifiers=classifiers,
+        baseline=gaussian,
+        wishart=wishart,
         worst=evaluator.tiles(state, ranked[:4]),
         median=evaluator.tiles(state, ranked[max(0, middle - 2) : middle + 2]),
+        notes=tuple(notes),
     )
+
+
+def _of_run(
+    measure: Callable[[], T],
+    kept: Callable[[], T | None],
+    what: str,
+    elsewhere: bool,
+    notes: list[str],
+) -> T | None:
+    """What belongs to the run: measured on its own data, or as kept from an earlier evaluation.
+
+    Args:
+        measure: Measures it, which opens the run's own data.
+        kept: Looks it up.
+        what: Its name.
+        elsewhere: Whether other data are evaluated, so that a kept one is preferred.
+        notes: Where is said that it is not known, and why.
+
+    Raises:
+        UserError: It is not known, and the run's own data are evaluated.
+    """
+    if elsewhere and (found := kept()) is not None:
+        return found
+    try:
+        return measure()
+    except UserError as error:
+        found = kept()
+        if found is None and not elsewhere:
+            raise
+        if found is None:
+            notes.append(
+                f"No {what}: no evaluation has kept it, and the run's own data cannot be read "
+                f"({error})"
+            )
+        return found
+
+
+def _kept_classifiers(workdir: Path) -> Baselines | None:
+    arrays = kept_pixels(workdir)
+    return None if arrays is None else Baselines.of(arrays)
 
 
 def _of_source(config: Config, source: Source) -> Config:
@@ -161,83 +223,3 @@ def _check_classes(trained: Source, given: Source) -> None:
             f"The data have the classes {', '.join(given.classes)}; the network was trained on "
             f"{', '.join(trained.classes)}. They must be the same, in the same order."
         )
-
-
-class PixelClassifier(Protocol):
-    """A classifier that sees one pixel at a time."""
-
-    def fit(self, pixels: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> None:
-        """Adds training pixels (N, C) and their classes (N,)."""
-
-    def predict(self, pixels: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-        """Classes of pixels, (..., C) -> (...)."""
-
-
-Pixels = Callable[[Sample], tuple[NDArray[np.float32], NDArray[np.uint8]]]
-"""Window -> its labelled, valid pixels (N, C) and their labels (N,)."""
-
-
-def baseline_evaluation(config: Config, split: str) -> Evaluation:
-    """Evaluates one Gaussian per class, fitted to single preprocessed pixels."""
-
-    def pixels(sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        image, valid = jnp.asarray(sample["image"]), jnp.asarray(sample["valid"])
-        steps = preprocess(image[None], valid[None], config.preprocess)
-        return _counted(np.asarray(steps)[0], sample)
-
-    classifier = GaussianClassifier(len(config.data.source.classes))
-    return _pixel_evaluation(config, split, classifier, pixels)
-
-
-def wishart_evaluation(config: Config, split: str) -> Evaluation | None:
-    """Evaluates the Wishart distance of single pixels; None if the bands are not T3 or C3."""
-    source = config.data.source
-    if tuple(source.sensor.bands) not in (polsar.T3_BANDS, polsar.C3_BANDS):
-        return None
-
-    def pixels(sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        return _counted(sample["image"].astype(np.float32), sample)
-
-    return _pixel_evaluation(config, split, WishartClassifier(len(source.classes)), pixels)
-
-
-def _pixel_evaluation(
-    config: Config, split: str, classifier: PixelClassifier, pixels: Pixels
-) -> Evaluation:
-    """Fits the classifier to windows of the training split and evaluates it on all of `split`."""
-    source = config.data.source
-    data = config.data
-    train = source.scenes("train")
-    large = dataclasses.replace(data, evaluation_crop=BASELINE_SIDE)
-    fitted = pipeline.evaluation_windows(train, large)
-    for number in np.unique(np.linspace(0, len(fitted) - 1, BASELINE_WINDOWS).astype(int)):
-        scene, window = fitted[number]
-        height, width = train.size(scene)
-        inside = Window(
-            window.y,
-            window.x,
-            min(window.height, height - window.y),
-            min(window.width, width - window.x),
-        )
-        classifier.fit(*pixels(train.read(scene, inside)))
-    scenes = source.scenes(split)
-    size = len(source.classes)
-    total = np.zeros((size, size), np.int64)
-    windows = pipeline.evaluation_windows(scenes, data)
-    margins = np.zeros((len(windows), 3, size), np.int32)
-    for number, (scene, window) in enumerate(windows):
-        values, label = pixels(pipeline.read_window(scenes, scene, window, data))
-        if len(label):
-            joint = label.astype(np.int64) * size + classifier.predict(values)
-            confusion = np.bincount(joint, minlength=size * size).reshape(size, size)
-            total += confusion
-            margins[number] = np.diag(confusion), confusion.sum(1), confusion.sum(0)
-    return Evaluation(total, scores_of(total, source.classes), margins)
-
-
-def _counted(
-    image: NDArray[np.float32], sample: Sample
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """The labelled, valid pixels (N, C) and their labels (N,)."""
-    counted = sample["valid"].astype(bool) & (sample["label"] != IGNORE)
-    return image[counted], sample["label"][counted].astype(np.uint8)

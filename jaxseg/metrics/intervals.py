@@ -1,10 +1,10 @@
 """How sure a score is: 95 % intervals by drawing whole blocks of the split with replacement.
 
 The errors of neighbouring pixels are correlated, so a million pixels of forty tiles are forty
-observations rather than a million. The bootstrap therefore draws blocks: scenes if there are more
-than ten, since windows of one scene are correlated too; otherwise windows. Every draw is scored
-like the split itself, from its summed counts, and the 2.5 % and 97.5 % quantiles of 1000 draws are
-the interval.
+observations rather than a million. The bootstrap therefore draws whole scenes, since windows of one
+scene are correlated too; of a split of a single scene it draws windows, and says how the score
+varies within it. Every draw is scored like the split itself, from its summed counts, and the 2.5 %
+and 97.5 % quantiles of 1000 draws are the interval. Fewer than five blocks have no interval.
 
 All scores follow from the diagonal and the two margins of a confusion matrix, so only 3 K numbers
 are kept per window, not K^2: 6 MB for 10,000 windows of 50 classes.
@@ -30,8 +30,8 @@ from jaxseg.metrics.scores import rates
 
 DRAWS = 1000
 LEVEL = 0.95
-FEWEST_SCENES = 10
-"""Up to this number of scenes, windows are drawn instead of scenes."""
+FEWEST = 5
+"""Fewer blocks than this have no interval: most of their draws would be alike."""
 
 _DRAWS_AT_A_TIME = 50
 
@@ -42,9 +42,10 @@ class Intervals:
 
     Attributes:
         blocks: Number of blocks.
-        unit: Kind of block.
+        unit: Kind of block; windows are those of a single scene.
         low: Lower bounds by name of score: () for `miou` and other summaries, (K,) per class for
-            `iou`, `f1`, `precision`, `recall`; NaN if the score does not exist.
+            `iou`, `f1`, `precision`, `recall`; NaN if the score does not exist, or the blocks are
+            fewer than `FEWEST`.
         high: Upper bounds.
     """
 
@@ -52,6 +53,11 @@ class Intervals:
     unit: Literal["scenes", "windows"]
     low: dict[str, NDArray[np.float64]]
     high: dict[str, NDArray[np.float64]]
+
+    @property
+    def known(self) -> bool:
+        """Whether there are enough blocks."""
+        return self.blocks >= FEWEST
 
 
 def bootstrap(
@@ -77,7 +83,7 @@ def bootstrap(
         raise ValueError("No window has a counted pixel: there is nothing to draw from.")
     counts = margins[seen].astype(np.float64)
     names, scene = np.unique(np.asarray(scenes)[seen], return_inverse=True)
-    unit: Literal["scenes", "windows"] = "scenes" if len(names) > FEWEST_SCENES else "windows"
+    unit: Literal["scenes", "windows"] = "scenes" if len(names) > 1 else "windows"
     if unit == "scenes":
         sums = np.zeros((len(names), *counts.shape[1:]))
         np.add.at(sums, scene, counts)
@@ -98,4 +104,6 @@ def bootstrap(
         for name in parts[0]:
             scores = np.concatenate([part[name] for part in parts])
             low[name], high[name] = np.nanquantile(scores, tails, axis=0)
+            if blocks < FEWEST:
+                low[name] = high[name] = np.full_like(low[name], np.nan)
     return Intervals(blocks, unit, low, high)

@@ -29,6 +29,7 @@ from jaxseg.config import Config
 from jaxseg.config_text import Code
 from jaxseg.errors import UserError
 from jaxseg.run import step
+from jaxseg.run.workdir import check_room, everywhere
 
 METRIC = "miou"
 """The validation metric that determines the best checkpoint."""
@@ -51,6 +52,7 @@ class Checkpoints:
         Raises:
             UserError: A checkpoint has damaged metrics, and `repair` is False.
         """
+        self._workdir = workdir
         self._aside = _put_aside(workdir / "checkpoints", repair=repair)
         self._unreadable: set[int] = set()
         self._code = code
@@ -88,6 +90,9 @@ class Checkpoints:
             state: The state; its arrays may be donated as soon as this returns.
             config: The run.
             miou: Validation mIoU of this very state, or None if it was not validated.
+
+        Raises:
+            UserError: There is no room for it.
         """
         number = int(state.step)
         if number in self._manager.all_steps():
@@ -95,6 +100,7 @@ class Checkpoints:
                 return
             self._manager.delete(number)  # a run that reaches this step again saves it again
             self._unreadable.remove(number)
+        check_room(self._workdir, state)
         saved = self._manager.save(
             number,
             args=ocp.args.Composite(
@@ -129,7 +135,7 @@ class Checkpoints:
                 state = self._restore(number, abstract_state)
             except Exception as error:
                 fault = _first_line(error)
-            if _everywhere(state is not None):
+            if everywhere(state is not None):
                 return state, skipped
             self._unreadable.add(number)
             skipped.append(f"checkpoint {number} cannot be read ({fault or 'on another process'})")
@@ -288,10 +294,3 @@ def _score(metrics: dict[str, float]) -> float:
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:160] if lines else ''}"
-
-
-def _everywhere(condition: bool) -> bool:
-    """Whether `condition` holds on all processes."""
-    if jax.process_count() == 1:
-        return condition
-    return bool(multihost_utils.process_allgather(condition).all())

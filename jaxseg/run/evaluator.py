@@ -1,7 +1,6 @@
 """How good a state is: an `Evaluator` counts every pixel and every map of a split once.
 
-Training uses it for validation, `jaxseg.evaluation` for everything it measures. It writes and
-shows nothing.
+Training uses it for validation, `jaxseg.evaluation` for everything it measures.
 """
 
 import dataclasses
@@ -16,9 +15,11 @@ import scipy.special
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from numpy.typing import NDArray
+from rich.console import Console
 
 from jaxseg import sharding
 from jaxseg.config import Config
+from jaxseg.console import track
 from jaxseg.errors import UserError
 from jaxseg.metrics.calibration import CalibrationTotal
 from jaxseg.metrics.intervals import Intervals, bootstrap
@@ -31,6 +32,9 @@ from jaxseg.pipeline import windows as pipeline
 from jaxseg.run.contract import Check, check_split
 from jaxseg.run.step import TrainState, inference_variables, make_eval_step
 from jaxseg.scenes.scene import Sample, Window, gsd_of
+
+Results = dict[str, jax.Array]
+"""What the step says of one batch."""
 
 CALIBRATION_WINDOWS = 256
 """Evenly spaced windows to which the temperature is fitted; enough for a single number."""
@@ -74,6 +78,7 @@ class Evaluator:
         split: str,
         *,
         confidence: bool = False,
+        console: Console | None = None,
         check: Check = "own",
     ) -> None:
         """Indexes the split; reads little and compiles nothing yet.
@@ -83,6 +88,7 @@ class Evaluator:
             mesh: Where to compute.
             split: `train`, `validation` or `test`.
             confidence: Whether the step measures confidences, too; not needed during training.
+            console: Where to show how many windows are done; None = nowhere.
             check: Whether the scenes are of the run's own source.
 
         Raises:
@@ -111,6 +117,7 @@ class Evaluator:
         self._positions = sharding.local_positions(mesh, size)
         self._step = jax.jit(make_eval_step(config, mesh))
         self._confidence = confidence
+        self._console = console or Console(quiet=True)
 
     def __call__(self, state: TrainState) -> Evaluation:
         """Counts every labelled, valid pixel of the split once."""
@@ -142,7 +149,8 @@ class Evaluator:
         )
 
         def watched() -> Iterator[dict[str, jax.Array]]:
-            for results in self._results(state, self._windows, temperature):
+            every = self._results(state, self._windows, temperature)
+            for results in self._shown(every, len(self._windows), "evaluation"):
                 calibration.add(results)
                 shapes.add(_whole(results["prediction"]))
                 yield results
@@ -175,7 +183,8 @@ class Evaluator:
         total = CalibrationTotal()
         last = len(self._windows) - 1
         chosen = np.unique(np.linspace(0, last, CALIBRATION_WINDOWS).astype(int))
-        for results in self._results(state, [self._windows[index] for index in chosen], math.nan):
+        every = self._results(state, [self._windows[index] for index in chosen], math.nan)
+        for results in self._shown(every, len(chosen), "calibration"):
             total.add(results)
             if sampled is not None:
                 logits, label = (np.asarray(results[f"sample_{n}"]) for n in ("logits", "label"))
@@ -228,6 +237,11 @@ class Evaluator:
         confusion = total.value()
         each = np.concatenate([np.asarray(part) for part in margins])[: len(self._windows)]
         return Evaluation(confusion, scores_of(confusion, self._source.classes), each)
+
+    def _shown(self, every: Iterable[Results], windows: int, what: str) -> Iterator[Results]:
+        """The results, while the console shows how many batches are done."""
+        batches = -(-windows // self._data.batch_size)
+        return track(every, what, total=batches, console=self._console)
 
     def _results(
         self,

@@ -5,7 +5,6 @@ The image passes through the run's own radiometry, exactly as in training and ev
 
 import dataclasses
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from jaxseg.config import Config
 from jaxseg.config_text import Code
 from jaxseg.errors import UserError
 from jaxseg.run import checkpoint
+from jaxseg.run.kept import kept_calibration
 from jaxseg.run.step import inference_variables
 from jaxseg.scenes.agreement import refuse_other
 from jaxseg.scenes.scene import IGNORE
@@ -146,20 +146,6 @@ def load_run(workdir: str | Path, which: str | int = "best", *, code: Code = ())
     config, state = checkpoint.reopen(folder, MeshShape(), str(which), code)
     variables = jax.tree.map(jnp.asarray, jax.device_get(inference_variables(state)))
     step = int(state.step)
-    return Run(config, step, variables, *_fitted(folder, step), name=folder.resolve().name)
-
-
-def _fitted(folder: Path, step: int) -> tuple[float, tuple[float, ...]]:
-    """Temperature and thresholds that an evaluation at this step has fitted, else 1 and none."""
-    file = folder / "evaluation" / "calibration.json"
-    if not file.is_file():
-        return 1.0, ()
-    try:
-        stored = json.loads(file.read_text())
-        found, number = float(stored["temperature"]), int(stored["step"])
-        thresholds = tuple(float(value) for value in stored.get("thresholds", ()))
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{file} cannot be read ({error}): evaluate the run again, or remove the file."
-        ) from error
-    return (found, thresholds) if number == step else (1.0, ())
+    found = kept_calibration(folder, step)
+    fitted = (1.0, ()) if found is None else (found.temperature, found.thresholds.values)
+    return Run(config, step, variables, *fitted, name=folder.resolve().name)

@@ -41,6 +41,7 @@ from jaxseg.run.step import (
     init_state,
     jit_train_step,
 )
+from jaxseg.run.workdir import check_room, training_in
 from jaxseg.scenes.scene import Sample
 from jaxseg.transforms.transform import preprocess
 
@@ -65,7 +66,8 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
         The final state.
 
     Raises:
-        UserError: Config, data or workdir are inconsistent, or a loss became non-finite.
+        UserError: Config, data or workdir are inconsistent, another training runs in the workdir,
+            it cannot be written to, or a loss became non-finite.
         Interrupted: SIGTERM or Ctrl-C was received during the loop; the state is saved.
     """
     config_text.check_storable(config, code)
@@ -76,7 +78,10 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
     sharding.check_batch(mesh, config.data.batch_size, config.data.crop)
     positions = sharding.local_positions(mesh, config.data.batch_size)
 
-    with Checkpoints(workdir, keep=config.keep, repair=True, code=code) as checkpoints:
+    with (
+        training_in(workdir),
+        Checkpoints(workdir, keep=config.keep, repair=True, code=code) as checkpoints,
+    ):
         # 2 sources, and what the config leaves open
         stored = checkpoints.stored_config()
         check_splits(config.data.source, config.data.shared_ground)
@@ -86,6 +91,7 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
 
         # 3 abstract state; 4 resume: this workdir, else other weights, else scratch
         abstract = abstract_state(config, len(source.sensor.bands), mesh)
+        check_room(workdir, abstract)
         _refuse_changes(stored, config, workdir)
         state, skipped = checkpoints.restore_newest(abstract)
         origin = "continued from the newest checkpoint"
@@ -104,8 +110,9 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
                 return state
 
             # 5 report what is about to happen
-            for line in config_text.pretty(config):
+            for line in config_text.pretty(config, short=True):
                 log.say(line)
+            log.say("and the defaults of everything else")
             log.summary(_summary(config, state, mesh, workdir, origin))
 
             # 6 compile
@@ -163,6 +170,7 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
                             "command continues it."
                         )
     # 8 leaving the `with` block of the checkpoints waited for the last save
+    log.say(f"Trained and saved. Next: jaxseg evaluate {workdir}")
     return state
 
 

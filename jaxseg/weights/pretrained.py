@@ -4,11 +4,10 @@ A family of networks is a table from PyTorch module names to module paths of jax
 are missing, unexpected or of another shape are an error that lists all of them, because a partly
 loaded network would still run, but badly.
 
-Two things may be missing or ignored: `num_batches_tracked`, which is not used here, and parts that
-a table marks as optional.
+Some things may be missing or ignored: `num_batches_tracked`, which is not used here, parts that a
+table marks as optional, and tensors beside the network, which are named.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +33,7 @@ from jaxseg.models.unet3plus import UNet3Plus
 from jaxseg.models.unet_plus_plus import UNetPlusPlus
 from jaxseg.weights import band_shares
 from jaxseg.weights.band_shares import spread_bands
+from jaxseg.weights.names import cleaned, known, translated
 from jaxseg.weights.state_dict import StateDict, read_state_dict
 from jaxseg.weights.tables.attention_unet import ATTENTION_UNET, CHWS_UNET, GRID_ATTENTION_UNET
 from jaxseg.weights.tables.deeplab import (
@@ -150,7 +150,7 @@ def load(model: nn.Module, source: StateDict | str | Path) -> Variables:
         UserError: The file cannot be read, or its tensors are not those of the network.
     """
     state = source if isinstance(source, Mapping) else read_state_dict(source)
-    state = _cleaned(state)
+    state = cleaned(_families(model), state)
     first = state.get(f"{_family(model, state).first}.weight")
     bands = 3 if first is None else first.shape[1]
     image = jax.ShapeDtypeStruct((1, 64, 64, bands), jnp.float32)
@@ -182,7 +182,7 @@ def merge(
     Raises:
         UserError: Lists every tensor that is missing, unexpected, or of another shape.
     """
-    state = _cleaned(state)
+    state = cleaned(_families(model), state)
     family = _family(model, state)
     if part == "all" and not family.decoder and model.__class__ is not ResNet:
         raise UserError(
@@ -224,7 +224,7 @@ def merge(
         name
         for name in state
         if name not in known
-        and _translated(name.rpartition(".")[0], dict.fromkeys(allowed, "")) is None
+        and translated(name.rpartition(".")[0], dict.fromkeys(allowed, "")) is None
     ]
     if missing or unexpected or misshapen:
         raise UserError(_complaint(model, missing, unexpected, misshapen))
@@ -275,7 +275,7 @@ _LEAVES = {
 
 def _name(path: Sequence[str], table: Mapping[str, str]) -> str | None:
     """PyTorch's name of the leaf at `path`; None if the table has no entry for it."""
-    module = _translated("/".join(path[1:-1]), {ours: theirs for theirs, ours in table.items()})
+    module = translated("/".join(path[1:-1]), {ours: theirs for theirs, ours in table.items()})
     return None if module is None else f"{module}.{_LEAVES[path[0], path[-1]]}"
 
 
@@ -294,7 +294,7 @@ def _turned_back(value: NDArray[np.float32], name: str, family: Family) -> NDArr
 
 def _is_transposed(name: str, family: Family) -> bool:
     module = name.rpartition(".")[0]
-    return _translated(module, dict.fromkeys(family.transposed, "")) is not None
+    return translated(module, dict.fromkeys(family.transposed, "")) is not None
 
 
 def _adapted(
@@ -312,17 +312,6 @@ def _adapted(
     return spread_bands(kernel, shares)
 
 
-def _cleaned(state: StateDict) -> StateDict:
-    """The state dict without batch counters and the prefixes of DataParallel and Lightning."""
-    prefixes = ("module.", "model.")
-    prefix = next((p for p in prefixes if state and all(n.startswith(p) for n in state)), "")
-    return {
-        name.removeprefix(prefix): value
-        for name, value in state.items()
-        if not name.endswith("num_batches_tracked")
-    }
-
-
 def _families(model: nn.Module) -> tuple[Family, ...]:
     families = FAMILIES.get(type(model))
     if families is None:
@@ -335,25 +324,7 @@ def _families(model: nn.Module) -> tuple[Family, ...]:
 
 def _family(model: nn.Module, state: StateDict) -> Family:
     """The family of the network that knows the most names of the file."""
-
-    def names_known(family: Family) -> int:
-        table = family.encoder | family.decoder | family.optional
-        return sum(_translated(name.rpartition(".")[0], table) is not None for name in state)
-
-    return max(_families(model), key=names_known)
-
-
-def _translated(name: str, table: Mapping[str, str]) -> str | None:
-    """The value of the pattern that matches `name`, with its numbers filled in, or None."""
-    for pattern, target in table.items():
-        expression = re.escape(pattern)
-        for letter in "ij":
-            slot = re.escape(f"{{{letter}}}")
-            expression = expression.replace(slot, rf"(?P<{letter}>\d+)", 1)
-            expression = expression.replace(slot, f"(?P={letter})")
-        if found := re.fullmatch(expression, name):
-            return target.format(**found.groupdict())
-    return None
+    return max(_families(model), key=lambda family: known(family, state))
 
 
 def _complaint(

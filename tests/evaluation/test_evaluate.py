@@ -14,11 +14,13 @@ from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.config_text import Code
 from jaxseg.errors import UserError
+from jaxseg.evaluation import baseline
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation.gaussian import GaussianClassifier
 from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
 from jaxseg.run import step
-from jaxseg.run.evaluator import Evaluator
+from jaxseg.run.evaluator import Evaluation, Evaluator
+from jaxseg.run.kept import keep_calibration, keep_pixels
 from jaxseg.scenes.scene import IGNORE, Origin
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.hyperspectral import RemoveBands
@@ -67,8 +69,10 @@ def test_an_assessment_holds_all_there_is_to_say_about_a_split(reopened: dict[st
     # The temperature is that of the validation split, whatever is evaluated.
     validation = Evaluator(config, mesh, "validation", confidence=True)
     fitted = validation.calibration(state).best_temperature()
-    assert found.temperature == pytest.approx(fitted, rel=1e-3)
-    assert found.temperature != pytest.approx(own.calibration(state).best_temperature(), rel=1e-3)
+    assert found.calibration is not None
+    assert found.calibration.temperature == pytest.approx(fitted, rel=1e-3)
+    other = own.calibration(state).best_temperature()
+    assert found.calibration.temperature != pytest.approx(other, rel=1e-3)
     before, after = found.reliability
     assert after.nll < before.nll
     ranked = expected.ranked()
@@ -78,7 +82,7 @@ def test_an_assessment_holds_all_there_is_to_say_about_a_split(reopened: dict[st
     assert found.wishart is None
     assert found.baseline is not None
     np.testing.assert_array_equal(
-        found.baseline.confusion, assessment.baseline_evaluation(config, "train").confusion
+        found.baseline.confusion, evaluated_pixels(config, "train").confusion
     )
 
 
@@ -101,6 +105,59 @@ def test_a_run_is_assessed_on_other_data_of_its_classes(reopened: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
+class Gone(painted.Painted):
+    """Data that were there once."""
+
+    def scenes(self, split: str) -> Any:
+        """Nothing is left."""
+        raise UserError("there is no D/images")
+
+
+def test_a_run_whose_data_are_gone_is_assessed_on_other_data(
+    reopened: dict[str, Any], tmp_path: Path
+) -> None:
+    other = painted.Painted(sizes=((8, 8), (16, 24)))
+    (tmp_path / "checkpoints/7").mkdir(parents=True)
+    config, there = reopened["config"], assessment.evaluate(tmp_path, source=other)
+    data = dataclasses.replace(config.data, source=Gone())
+    reopened["config"] = dataclasses.replace(config, data=data)
+    never = assessment.evaluate(tmp_path, source=other)
+    assert never.calibration is never.classifiers is never.baseline is None
+    assert [note.partition(":")[0] for note in never.notes] == [
+        "No temperature",
+        "No classifier of single pixels",
+    ]
+    assert all("there is no D/images" in note for note in never.notes)
+    np.testing.assert_array_equal(never.network.confusion, there.network.confusion)
+    assert never.reliability[0].nll == never.reliability[1].nll == there.reliability[0].nll
+    with pytest.raises(UserError, match="no D/images"):
+        assessment.evaluate(tmp_path)
+
+    assert there.calibration is not None
+    assert there.classifiers is not None
+    assert there.baseline is not None
+    keep_calibration(tmp_path, 7, there.calibration)
+    keep_pixels(tmp_path, 7, there.classifiers.arrays())
+    kept = assessment.evaluate(tmp_path, source=other)
+    assert kept.notes == ()
+    assert kept.calibration == there.calibration
+    assert kept.reliability[1].nll == there.reliability[1].nll
+    assert kept.baseline is not None
+    np.testing.assert_array_equal(kept.baseline.confusion, there.baseline.confusion)
+
+
+def test_single_pixels_are_fitted_to_what_the_run_was_trained_on(reopened: dict[str, Any]) -> None:
+    config = reopened["config"]
+    other = painted.Painted(sizes=((8, 8), (16, 24)))
+    found = assessment.evaluate(Path("run"), source=other).classifiers
+    data = dataclasses.replace(config.data, source=other)
+    elsewhere = dataclasses.replace(config, data=data)
+    assert found is not None
+    own, others = (baseline.fitted(c).gaussian.count.tolist() for c in (config, elsewhere))
+    assert found.gaussian.count.tolist() == own != others
+
+
+@dataclasses.dataclass(frozen=True)
 class Blocks(painted.Painted):
     """One scene, cut by a seed."""
 
@@ -120,6 +177,11 @@ def test_a_run_is_not_assessed_on_pixels_that_it_was_trained_on(reopened: dict[s
         assessment.evaluate(Path("run"), source=Blocks(seed=1))
 
 
+def evaluated_pixels(config: Config, split: str) -> Evaluation:
+    """The Gaussians of single pixels, fitted to the training pixels of the same config."""
+    return baseline.evaluated(config, split, baseline.fitted(config))[0]
+
+
 def pixels(split: str, steps: slice) -> tuple[np.ndarray, np.ndarray]:
     """Counted pixels and labels of a split, of some bands."""
     arrays = painted.Painted().scenes(split).arrays
@@ -134,7 +196,7 @@ def test_the_baseline_is_fitted_on_training_pixels_as_the_network_sees_them() ->
     confusions = []
     for steps, bands in (((RemoveBands(bands=(2,)),), slice(0, 1)), ((), slice(0, 2))):
         config = painted.config(preprocess=steps)
-        found = assessment.baseline_evaluation(config, "test")
+        found = evaluated_pixels(config, "test")
         classifier = GaussianClassifier(3)
         classifier.fit(*pixels("train", bands))
         values, label = pixels("test", bands)
@@ -153,8 +215,8 @@ def test_the_baseline_is_fitted_on_training_pixels_as_the_network_sees_them() ->
 def test_of_a_large_training_split_some_windows_are_enough_for_the_baseline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(assessment, "BASELINE_SIDE", 7)
-    monkeypatch.setattr(assessment, "BASELINE_WINDOWS", 3)
+    monkeypatch.setattr(baseline, "BASELINE_SIDE", 7)
+    monkeypatch.setattr(baseline, "BASELINE_WINDOWS", 3)
     fitted: list[int] = []
     fit = GaussianClassifier.fit
 
@@ -163,6 +225,6 @@ def test_of_a_large_training_split_some_windows_are_enough_for_the_baseline(
         fit(self, values, labels)
 
     monkeypatch.setattr(GaussianClassifier, "fit", counting)
-    assessment.baseline_evaluation(painted.config(), "test")
+    evaluated_pixels(painted.config(), "test")
     # Of 3 x 2 and 2 x 3 windows the first, one in the middle and the last.
     assert fitted == [7 * 7 - 3, 6 * 5 - 2, 2 * 2 - 1]

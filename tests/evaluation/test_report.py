@@ -14,8 +14,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from jaxseg.console import make_console
-from jaxseg.evaluation import report
+from jaxseg.evaluation import report, terminal
+from jaxseg.evaluation.baseline import Baselines
 from jaxseg.evaluation.evaluate import Assessment
+from jaxseg.evaluation.gaussian import GaussianClassifier
 from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
 from jaxseg.metrics.calibration import BINS, Reliability
 from jaxseg.metrics.intervals import bootstrap
@@ -25,6 +27,7 @@ from jaxseg.metrics.scores import scores_of
 from jaxseg.metrics.thresholds import Thresholds
 from jaxseg.pictures.tiles import Tile
 from jaxseg.run.evaluator import Evaluation
+from jaxseg.run.kept import Calibration, kept_calibration, kept_pixels
 
 NAMES = ("land", "[water]", "ice", "snow")
 """Ice is in the reference and never predicted; snow is in neither."""
@@ -33,7 +36,7 @@ CONFUSION = np.array([[50, 10, 0, 0], [5, 30, 0, 0], [3, 2, 0, 0], [0, 0, 0, 0]]
 
 def evaluation(confusion: np.ndarray) -> Evaluation:
     margins = np.stack([np.diag(confusion), confusion.sum(1), confusion.sum(0)])
-    windows = np.stack([margins, margins // 2, margins // 3]).astype(np.int32)
+    windows = np.stack([margins // n for n in (1, 2, 3, 1, 2)]).astype(np.int32)
     return Evaluation(confusion, scores_of(confusion, NAMES), windows)
 
 
@@ -63,17 +66,20 @@ def found() -> Assessment:
     objects.matched[1] = np.linspace(6, 1, 10).round()
     objects.overlap[1] = 4.5
     objects.merged[1], objects.split[1], objects.pairs[1] = 1, 2, (30, 50, 70)
+    gaussian = GaussianClassifier(4)
+    gaussian.fit(np.arange(24.0).reshape(12, 2) % 5, np.arange(12) % 3)
     colors = (*painted.COLORS, (1, 2, 3))
     return Assessment(
         split="validation",
         step=70,
         source=painted.Painted(classes=NAMES, colors=colors),
         network=network,
-        intervals=bootstrap(network.margins, range(3)),
+        intervals=bootstrap(network.margins, range(5)),
+        shared_ground=0.0,
         measures=(borders, objects),
-        temperature=1.7,
-        thresholds=Thresholds((0.2, 0.3, 0.5), 0.4, 0.45),
+        calibration=Calibration(1.7, Thresholds((0.2, 0.3, 0.5), 0.4, 0.45)),
         reliability=(reliability(1, 0.9), reliability(2, 0.4)),
+        classifiers=Baselines(gaussian, None),
         baseline=evaluation(np.diag([40, 20, 5, 0]) + np.eye(4, k=1, dtype=int)),
         wishart=None,
         worst=[tile("low", 6), tile("lower", 6)],
@@ -91,7 +97,9 @@ def objects_of(found: Assessment) -> Any:
 
 @pytest.fixture(scope="module")
 def folder(found: Assessment, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return report.write(found, tmp_path_factory.mktemp("run"))
+    run = tmp_path_factory.mktemp("run")
+    (run / "checkpoints/70").mkdir(parents=True)
+    return report.write(found, run)
 
 
 @pytest.fixture
@@ -126,7 +134,7 @@ def test_scores_json_holds_the_scores_of_network_and_baseline(
 
 def test_scores_json_holds_the_intervals(found: Assessment, stored: dict[str, Any]) -> None:
     intervals = stored["network"]["intervals"]
-    assert (intervals["unit"], intervals["blocks"], intervals["draws"]) == ("windows", 3, 1000)
+    assert (intervals["unit"], intervals["blocks"], intervals["draws"]) == ("scenes", 5, 1000)
     low, high = found.intervals.low, found.intervals.high
     assert close(intervals["miou"], [low["miou"], high["miou"]])
     assert close(intervals["iou"], np.stack([low["iou"], high["iou"]], -1))
@@ -253,11 +261,28 @@ def test_the_bins_of_confidence_are_listed_before_and_after(
                     assert row["mean_confidence"] == ""
 
 
-def test_a_split_has_its_folder_and_the_temperature_lies_above_all(
+def test_what_belongs_to_the_run_is_kept_beside_its_checkpoint(
+    found: Assessment, folder: Path
+) -> None:
+    run = folder.parent.parent
+    assert kept_calibration(run, 70) == found.calibration
+    assert kept_calibration(run, 71) is None
+    arrays = kept_pixels(run)
+    assert arrays is not None
+    again, values = Baselines.of(arrays), np.random.default_rng(0).normal(2, 2, (50, 2))
+    assert found.classifiers is not None
+    expected = found.classifiers.gaussian.predict(values)
+    assert len(np.unique(expected)) > 1
+    np.testing.assert_array_equal(again.gaussian.predict(values), expected)
+    assert again.wishart is None
+
+
+def test_a_split_has_its_folder_and_the_temperature_lies_beside_the_checkpoint(
     found: Assessment, folder: Path
 ) -> None:
     assert folder.parts[-2:] == ("evaluation", "validation")
-    stored = json.loads((folder.parent / "calibration.json").read_text())
+    beside = folder.parent.parent / "checkpoints/70"
+    stored = json.loads((beside / "calibration.json").read_text())
     assert stored == {
         "step": 70,
         "temperature": 1.7,
@@ -276,9 +301,10 @@ def test_a_split_has_its_folder_and_the_temperature_lies_above_all(
 def test_other_data_have_a_folder_of_their_own(found: Assessment, tmp_path: Path) -> None:
     measures = borders_of(found), ObjectTotal.of(4)
     few = dataclasses.replace(found, split="test", measures=measures, baseline=None)
-    folder = report.write(few, tmp_path, data="elsewhere")
-    assert folder == tmp_path / "evaluation" / "elsewhere" / "test"
-    assert (tmp_path / "evaluation" / "calibration.json").exists()
+    folder = tmp_path / "evaluation" / "elsewhere" / "all"
+    assert report.write(few, tmp_path, folder) == folder
+    assert json.loads((folder / "scores.json").read_text())["split"] == "all"
+    assert not (tmp_path / "checkpoints").exists()  # it was removed during the evaluation
     assert not (folder / "objects.png").exists()
     assert (folder / "objects.csv").read_text() == ""
     stored = json.loads((folder / "scores.json").read_text())
@@ -320,7 +346,7 @@ def test_the_chart_of_the_classes_shows_borders_objects_and_single_pixels(
 
 def shown(found: Assessment) -> str:
     text = io.StringIO()
-    report.show(found, make_console(text), title="the run, validation split")
+    terminal.show(found, make_console(text), title="the run, validation split")
     said = text.getvalue()
     assert max(map(len, said.splitlines())) <= 100
     return said
@@ -337,7 +363,7 @@ def test_the_terminal_says_the_same_in_percent(found: Assessment) -> None:
         f"95 % intervals: mIoU {ends[0]} to {ends[1]} %, overall accuracy {accuracy[0]} to "
         f"{accuracy[1]} %, kappa {kappa[0]} to {kappa[1]}\n"
     ) in said
-    assert "(1000 draws of the split's 3 windows)" in said
+    assert "(1000 draws of the split's 5 scenes)" in said
     assert found.baseline is not None
     miou, pixels = found.network.scores.miou, found.baseline.scores.miou
     assert miou != pixels
@@ -364,6 +390,43 @@ def test_the_terminal_says_the_same_in_percent(found: Assessment) -> None:
         "[water] 8 10 75.0 60.0 66.7 MEAN 50.0 1 2 50.0".replace("MEAN", f"{mean:.1f}").split()
         in rows
     )
+
+
+def test_ground_that_the_training_has_shown_is_said(found: Assessment) -> None:
+    shared = dataclasses.replace(found, shared_ground=0.034)
+    assert "\n3.4 % of the split's ground is shown in the training split, too.\n" in shown(shared)
+    assert report._report(shared)["shared_ground"] == 0.034
+    assert "ground is shown" not in shown(found)
+
+
+def test_too_few_scenes_have_no_interval(found: Assessment) -> None:
+    few = dataclasses.replace(found, intervals=bootstrap(found.network.margins[:3], range(3)))
+    said = shown(few)
+    assert "95 % intervals: none of 3 scenes; they need 5\n" in said
+    assert "IoU, 95 % interval" not in said
+    assert report._report(few)["network"]["intervals"]["miou"] == [None, None]
+    header, row, *_ = report._tables(few)["classes"]
+    assert [row[header.index(f"iou_{end}")] for end in ("low", "high")] == ["", ""]
+    assert report._figures(few)["classes"].axes  # drawn without
+
+
+def test_a_temperature_that_is_not_known_is_neither_shown_nor_written(
+    found: Assessment, tmp_path: Path
+) -> None:
+    notes = ("No temperature: no evaluation has kept it ...",)
+    unknown = dataclasses.replace(found, calibration=None, classifiers=None, notes=notes)
+    said = shown(unknown)
+    assert "T =" not in said
+    assert "at T %" not in said
+    assert said.endswith(f"{notes[0]}\n")
+    written = report._report(unknown)
+    assert written["notes"] == list(notes)
+    calibration = written["network"]["calibration"]
+    assert calibration["temperature"] is None
+    assert calibration.keys() == {"temperature", "before"}
+    tables = report._tables(unknown)
+    assert "ece_at_temperature" not in tables["classes"][0]
+    assert {row[0] for row in tables["reliability"][1:]} == {"1.000000"}
 
 
 def test_on_ground_of_unknown_scale_nothing_is_in_metres_and_without_objects_no_table(

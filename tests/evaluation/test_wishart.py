@@ -14,7 +14,7 @@ from jaxseg.datasets.landscape.sensors import wishart
 from jaxseg.datasets.one_scene import SceneSplit
 from jaxseg.datasets.polsar import LabelledPolsar
 from jaxseg.errors import UserError
-from jaxseg.evaluation.evaluate import baseline_evaluation, wishart_evaluation
+from jaxseg.evaluation import baseline
 from jaxseg.evaluation.wishart import RIDGE, WishartClassifier
 from jaxseg.models.unet import UNet
 from jaxseg.physics import polsar
@@ -174,13 +174,12 @@ def test_a_polarimetric_source_is_counted_by_both_classifiers_of_single_pixels(
         data=Data(source=source, crop=32, batch_size=2),
         preprocess=(CoherencyFeatures(),),
     )
-    counted = wishart_evaluation(config, "test")
+    gaussian, counted = baseline.evaluated(config, "test", baseline.fitted(config))
     assert counted is not None
     label = source.scenes("test").label
     assert counted.confusion.sum() == (label != IGNORE).sum()
     assert counted.scores.overall_accuracy > 0.85
     assert counted.margins.shape == (4, 3, 3)
-    gaussian = baseline_evaluation(config, "test")
     assert gaussian.confusion.sum() == counted.confusion.sum()
     assert gaussian.scores.overall_accuracy > 0.7
 
@@ -192,7 +191,7 @@ def test_a_polarimetric_source_is_counted_by_both_classifiers_of_single_pixels(
 
     fields = {f.name: getattr(source, f.name) for f in dataclasses.fields(source)}
     other = dataclasses.replace(config, data=Data(source=Other(**fields), crop=32))
-    assert wishart_evaluation(other, "test") is None
+    assert baseline.fitted(other).wishart is None
 
 
 def test_a_class_of_pixels_without_any_power_is_refused() -> None:

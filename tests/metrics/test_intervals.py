@@ -52,10 +52,22 @@ def test_windows_of_one_scene_are_drawn_together() -> None:
     assert widths[0] > 1.4 * widths[1]  # four windows that err alike are no four facts
 
 
-def test_of_few_scenes_windows_are_drawn() -> None:
-    confusions, of = windows(4, 10)
+def test_of_a_single_scene_windows_are_drawn() -> None:
+    confusions, of = windows(4, 1, each=8)
     found = bootstrap(margins(confusions), of)
-    assert (found.unit, found.blocks) == ("windows", 40)
+    assert (found.unit, found.blocks, found.known) == ("windows", 8, True)
+    assert found.low["miou"] < found.high["miou"]
+
+
+@pytest.mark.parametrize(("scenes", "each"), [(2, 40), (4, 4), (1, 4)])
+def test_of_fewer_than_five_blocks_there_is_no_interval(scenes: int, each: int) -> None:
+    confusions, of = windows(4, scenes, each)
+    found = bootstrap(margins(confusions), of)
+    assert not found.known
+    for ends in (found.low, found.high):
+        assert all(np.isnan(values).all() for values in ends.values())
+        assert ends["iou"].shape == (3,)
+        assert ends["miou"].shape == ()
 
 
 def test_every_score_has_an_interval_around_it() -> None:
@@ -117,14 +129,14 @@ def test_the_ends_are_the_quantiles_of_all_draws() -> None:
     assert other.low["miou"] != found.low["miou"]
 
 
-def test_scenes_are_drawn_from_eleven_on_whatever_their_numbers() -> None:
-    confusions, of = windows(10, 11, each=2)
-    shuffled = np.random.default_rng(0).permutation(22)
+def test_scenes_are_drawn_from_five_on_whatever_their_numbers() -> None:
+    confusions, of = windows(10, 5, each=2)
+    shuffled = np.random.default_rng(0).permutation(10)
     numbers = np.asarray(of)[shuffled] * 100
     found = bootstrap(margins(confusions)[shuffled], numbers.tolist())
-    assert (found.unit, found.blocks) == ("scenes", 11)
+    assert (found.unit, found.blocks) == ("scenes", 5)
     expected = bootstrap(margins(confusions), of)
     np.testing.assert_allclose(found.low["miou"], expected.low["miou"])
     # A scene without any counted pixel is none.
     confusions[:2] = 0
-    assert bootstrap(margins(confusions), of).unit == "windows"
+    assert not bootstrap(margins(confusions), of).known

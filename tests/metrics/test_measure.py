@@ -30,7 +30,7 @@ from jaxseg.cli.flags import evaluate_flags
 from jaxseg.console import make_console
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
-from jaxseg.evaluation import report
+from jaxseg.evaluation import report, terminal
 from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
 from jaxseg.metrics.measure import (
     TAKEN,
@@ -168,7 +168,7 @@ def written(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Written:
         patch.setattr(Figure, "savefig", lambda _, path, **__: Path(path).touch())
         given = (*flags.measures(), Areas(hectares=2.0), Shares())
         found = assessment.evaluate(flags.run, baseline=False, measures=given)
-        report.show(found, make_console(screen), title="a run")
+        terminal.show(found, make_console(screen), title="a run")
         folder = report.write(found, tmp_path_factory.mktemp("run"))
     network = json.loads((folder / "scores.json").read_text())["network"]
     names = tuple(measure.name for measure in found.measures)

@@ -269,7 +269,7 @@ def test_intervals_are_those_of_the_windows_with_their_scenes(
     result = evaluate(state)
     found = evaluate.intervals(result)
     expected = bootstrap(result.margins, [scene for scene, _, _ in WINDOWS])
-    assert (found.unit, found.blocks) == ("windows", 10)
+    assert (found.unit, found.blocks, found.known) == ("scenes", 2, False)
     np.testing.assert_array_equal(found.low["miou"], expected.low["miou"])
 
 

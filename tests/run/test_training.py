@@ -290,7 +290,8 @@ def test_a_run_logs_numbers_and_pictures(trained: Trained) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "seed = 0",
+        "num_steps = 7",
+        "and the defaults of everything else",
         "devices    8 x cpu",
         "mesh       data 8, fsdp 1, space 1",
         "network    Told, 1 parameters",

@@ -111,7 +111,26 @@ def test_a_prefix_that_only_some_names_have_is_a_part_of_the_name(
     said = refusal(some)
     assert "Unexpected" in said
     assert "model.encoder1" in said
-    assert refusal({f"other.{name}": value for name, value in state.items()})
+
+
+def test_tensors_beside_the_network_are_named_and_not_used(
+    state: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = pretrained.load(UNet(5, features=16), state)
+    for prefix in ("model.", "other.network._orig_mod."):
+        lightning = {f"{prefix}{name}": value for name, value in state.items()}
+        beside = {"mean": np.zeros(3), "std": np.ones(3), "loss.weight": np.ones(2)}
+        beside |= {f"second.{name}": 2 * value for name, value in list(state.items())[5:]}
+        loaded = pretrained.load(UNet(5, features=16), beside | lightning)
+        jax.tree.map(np.testing.assert_array_equal, loaded, plain)
+        said = capsys.readouterr().out
+        assert said.count("\n") == 1
+        more = len(beside) - 3
+        assert f"the network is {prefix}*; not used: mean, std, loss.weight and {more} m" in said
+    pretrained.load(UNet(5, features=16), state | {"mean": np.zeros(3)})
+    assert "the network is the file; not used: mean." in capsys.readouterr().out
+    pretrained.load(UNet(5, features=16), state)
+    assert not capsys.readouterr().out
 
 
 def test_tensors_are_turned_and_become_single_precision(state: dict[str, np.ndarray]) -> None:

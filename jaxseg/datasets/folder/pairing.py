@@ -5,6 +5,7 @@ test.
 """
 
 import codecs
+import contextlib
 import glob
 import itertools
 import os
@@ -107,6 +108,21 @@ def in_folders(places: Sequence[Place], split: str) -> list[Place]:
     )
 
 
+def with_folders(places: Sequence[Place]) -> tuple[str, ...]:
+    """The splits that have a folder."""
+    found = []
+    for split in SPLITS:
+        with contextlib.suppress(UserError):
+            in_folders(places, split)
+            found.append(split)
+    return tuple(found)
+
+
+def with_lists(folder: str) -> tuple[str, ...]:
+    """The splits that have a list."""
+    return tuple(split for split in SPLITS if _list_of(split, folder) is not None)
+
+
 def in_fraction(stems: Sequence[str], split: str, fractions: Sequence[float]) -> list[str]:
     """The split's contiguous share of the stems, so that neighbouring names stay together.
 
@@ -158,6 +174,8 @@ def in_lists(stems: Mapping[str, object], split: str, folder: str, suffix: str) 
 
 def _list_of(split: str, folder: str) -> Path | None:
     """The list of a split, if there is one."""
+    if Path(folder).is_file():
+        return Path(folder) if split == "test" else None
     files = (Path(folder) / f"{name}.txt" for name in SPLITS[split])
     return next((path for path in files if path.is_file()), None)
 

@@ -79,7 +79,8 @@ class Folder:
             overlapping scenes; `folders` = a folder per split, images/train or the `{split}` of
             the path; `lists` = text files.
         fractions: Shares of train, validation and test; for `files`, `columns` and `rows`.
-        lists: Folder of train.txt, val.txt and test.txt with one stem per line; for `lists`.
+        lists: Folder of train.txt, val.txt and test.txt with one stem per line; for `lists`. A
+            file is the list of the test split.
     """
 
     images: str = dataclasses.field(metadata={"path": True})
@@ -203,6 +204,12 @@ class Folder:
             self._splits[split] = self._index(split)
         return self._splits[split]
 
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have a folder or a list; those of parts of files always exist."""
+        if self.split_by == "folders":
+            return pairing.with_folders(self._places())
+        return pairing.with_lists(self.lists) if self.split_by == "lists" else tuple(pairing.SPLITS)
+
     def origin(self) -> Origin:
         """The images and how they are divided."""
         split = {name: getattr(self, name) for name in ("split_by", "fractions", "lists")}
@@ -301,8 +308,8 @@ class Folder:
     def _first(self) -> raster.Header:
         """The header of the first image, with which all others have to agree."""
         places = self._places()
-        if self.split_by == "folders":
-            places = pairing.in_folders(places, "train")
+        if self.split_by == "folders":  # data for testing alone have no folder for training
+            places = pairing.in_folders(places, next(iter(self.splits()), "train"))
         header = raster.header(next(iter(pairing.paired(places).values()))[0])
         if header.palette is not None:
             raise UserError(

@@ -1,0 +1,85 @@
+"""Which data `jaxseg evaluate` is asked to evaluate: the run's own, those of flags, of a config."""
+
+import dataclasses
+from pathlib import Path
+from types import ModuleType
+
+from jaxseg import config as configs
+from jaxseg.cli.flags import EvaluateFlags
+from jaxseg.errors import UserError
+from jaxseg.evaluation import other_data
+from jaxseg.run import checkpoint
+from jaxseg.scenes.scene import Source
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What to evaluate.
+
+    Attributes:
+        source: The data; None = the run's own.
+        split: The split of the source.
+        called: What the split is called; `all` = the scenes of all splits.
+        described: The data with all their splits; None = the run's own.
+        name: What the data are called; empty = the run's own.
+        code: Modules that classes from outside jaxseg may be taken from.
+    """
+
+    source: Source | None
+    split: str
+    called: str
+    described: Source | None
+    name: str
+    code: tuple[ModuleType, ...]
+
+    def title(self) -> str:
+        """As a table is headed."""
+        if self.called == other_data.ALL:
+            return f"all of {self.name}"
+        return f"{self.called} split" + (f" of {self.name}" if self.name else "")
+
+    def folder(self, workdir: Path) -> Path | None:
+        """Where the results are put; None = where those of the run's own data are."""
+        if self.described is None:
+            return None
+        return other_data.folder_of(workdir, self.name, self.described) / self.called
+
+
+def asked(flags: EvaluateFlags, fields: list[str], code: tuple[ModuleType, ...]) -> Asked:
+    """What the flags ask for.
+
+    Args:
+        flags: Those of the command.
+        fields: Flags of fields of the config.
+        code: Modules that the user has named.
+
+    Raises:
+        UserError: The flags contradict each other, or the data cannot be described by them.
+    """
+    source = None
+    if flags.config:
+        module = configs.load_code(configs.found(flags.config))
+        config, code = configs.built(module), (module, *code)
+    elif fields or flags.images:
+        config = checkpoint.config_of(flags.run, code)
+    if flags.config or fields or flags.images:
+        source = configs.override(config, fields, "jaxseg evaluate").data.source
+    if flags.images:
+        assert source is not None  # noqa: S101
+        source = other_data.found_in(source, flags.images, flags.masks, flags.instances, flags.list)
+    for name in ("masks", "instances", "list"):
+        if getattr(flags, name) and not flags.images:
+            raise UserError(f"--{name} needs --images: the images that belong to it.")
+    split = flags.split or ("all" if flags.images else "test")
+    if source is None:
+        if split == other_data.ALL:
+            raise UserError(
+                "--split all is for other data: the run's own hold what it was trained on. Give "
+                "--images and --masks, or --config."
+            )
+        return Asked(None, split, split, None, "", code)
+    name = other_data.name_of(source, Path(flags.config).stem)
+    if split != other_data.ALL:
+        return Asked(source, split, split, source, name, code)
+    called = Path(flags.list).stem or other_data.ALL
+    return Asked(*other_data.everything(source), called, source, name, code)

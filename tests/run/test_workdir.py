@@ -1,0 +1,180 @@
+"""A folder belongs to one training at a time, and is tried before the data are read."""
+
+import errno
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import pytest
+from fixtures.places import ROOT
+
+from jaxseg import config as configs
+from jaxseg.errors import UserError
+from jaxseg.run import training, workdir
+from jaxseg.run.checkpoint import Checkpoints
+from jaxseg.run.workdir import check_room, is_full, training_in
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from jaxseg.run.workdir import training_in
+with training_in(Path(sys.argv[1])):
+    print("here", flush=True)
+    time.sleep(300)
+"""
+
+
+def test_a_second_training_is_refused_and_a_killed_one_forgotten(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "run")]
+    holder = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    try:
+        assert holder.stdout.readline() == "here\n"
+        told = rf"run is in use: .*process {holder.pid}, since 20\d\d-.*another --workdir"
+        with pytest.raises(UserError, match=told), training_in(tmp_path / "run"):
+            pass
+    finally:
+        holder.kill()
+        holder.communicate()
+    started = time.monotonic()
+    with training_in(tmp_path / "run"):
+        assert json.loads((tmp_path / "run/lock").read_text())["process"] == os.getpid()
+    assert time.monotonic() - started < 1
+    assert (tmp_path / "run/lock").read_text() == ""
+
+
+def test_a_training_is_refused_before_its_data_are_read(tiny: Path, tmp_path: Path) -> None:
+    flags = ["--config.data.source.images", "nowhere"]
+    config = configs.override(configs.load_config(str(tiny / "config.py")), flags, "test")
+    with training_in(tmp_path), pytest.raises(UserError, match="is in use"):
+        training.train(config, tmp_path)
+    with pytest.raises(UserError, match="nowhere"):
+        training.train(config, tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file is a file, and a run needs a folder"):
+        training.train(config, tmp_path / "file")
+
+
+class Elsewhere(NamedTuple):
+    """A lock that another machine has left."""
+
+    file: Path
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
+    monkeypatch.setattr(workdir, "BEAT", 0.1)
+    found = Elsewhere(tmp_path / "lock")
+    holder = {"host": "node7", "process": 7, "since": "yesterday", "kernel": "another"}
+    found.file.write_text(json.dumps(holder))
+    return found
+
+
+def test_another_machine_that_gives_no_sign_of_life_is_waited_for_and_forgotten(
+    elsewhere: Elsewhere, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with training_in(elsewhere.file.parent):
+        pass
+    assert "node7 has not said that it ended. Waiting 0 s" in capsys.readouterr().out
+
+
+def test_another_machine_that_is_alive_keeps_the_folder(
+    elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def touched(seconds: float) -> None:
+        os.utime(elsewhere.file, (0, 1))
+
+    monkeypatch.setattr(workdir.time, "sleep", touched)
+    told = "host node7, process 7, since yesterday"
+    with pytest.raises(UserError, match=told), training_in(elsewhere.file.parent):
+        pass
+    assert "node7" in elsewhere.file.read_text()
+
+
+def test_without_locks_of_the_file_system_signs_of_life_keep_others_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "not supported")
+
+    monkeypatch.setattr(workdir.fcntl, "flock", unsupported)
+    monkeypatch.setattr(workdir, "BEAT", 0.05)
+    monkeypatch.setattr(workdir, "PATIENCE", 100)
+    with training_in(tmp_path), pytest.raises(UserError, match="is in use"), training_in(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.EACCES, "you may not write there"),
+        (errno.EROFS, "its file system is read-only"),
+        (errno.ENOSPC, "the disk is full"),
+        (errno.EDQUOT, "the disk is full"),
+        (errno.EIO, "cannot be written to"),
+    ],
+)
+@pytest.mark.parametrize("name", ["", "checkpoints", "tensorboard"])
+def test_what_is_wrong_with_a_folder_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, told: str, name: str
+) -> None:
+    place = tmp_path / name
+    place.mkdir(exist_ok=True)
+
+    class Refused:
+        def TemporaryFile(self, *, dir: Path, buffering: int) -> Any:  # noqa: N802, A002
+            if dir == place:
+                raise OSError(number, os.strerror(number))
+            return open(os.devnull, "wb", buffering=0)  # noqa: PTH123
+
+    monkeypatch.setattr(workdir, "tempfile", Refused())
+    monkeypatch.setattr(workdir.os, "fsync", lambda _: None)
+    with pytest.raises(UserError) as found, training_in(tmp_path):
+        pass
+    assert re.match(rf"{re.escape(str(place))}: .*|{re.escape(str(place))} ", str(found.value))
+    assert told in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+def test_a_checkpoint_without_room_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class State(NamedTuple):
+        step: jax.Array
+        params: jax.Array
+
+    class Usage(NamedTuple):
+        free: int
+
+    state: Any = State(jnp.int32(7), jnp.zeros(10**6))
+    monkeypatch.setattr(workdir.shutil, "disk_usage", lambda _: Usage(3 * 10**6))
+    (tmp_path / "checkpoints" / "5").mkdir(parents=True)
+    told = r"disk is full \(3 MB free\)\. The checkpoint of step 5 is kept; .* A checkpoint needs 4"
+    with pytest.raises(UserError, match=told):
+        check_room(tmp_path, state)
+    with (
+        Checkpoints(tmp_path) as checkpoints,
+        pytest.raises(UserError, match="A checkpoint needs 4 MB"),
+    ):
+        checkpoints.save(state, configs.Config.__new__(configs.Config), None)
+    monkeypatch.setattr(workdir.shutil, "disk_usage", lambda _: Usage(5 * 10**6))
+    check_room(tmp_path, state)
+
+
+def test_a_disk_that_fills_during_a_save_is_one_line(tmp_path: Path) -> None:
+    text = "RESOURCE_EXHAUSTED: Error writing: No space left on device"
+    for fault in (OSError(errno.ENOSPC, "full"), ValueError(text), RuntimeError("closed")):
+        cause = ValueError(text) if isinstance(fault, RuntimeError) else None
+        with pytest.raises(UserError, match=r"the disk is full.*free\)"), training_in(tmp_path):
+            raise fault from cause
+    with pytest.raises(RuntimeError, match="RESOURCE_EXHAUSTED"), training_in(tmp_path):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 3 bytes")
+    assert not is_full(ValueError("another"))
