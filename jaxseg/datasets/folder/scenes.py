@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.datasets.folder import doubts as folder_doubts
+from jaxseg.datasets.folder import ambiguous
 from jaxseg.datasets.folder.numbers import Reading
 from jaxseg.datasets.folder.pairing import FLAG
 from jaxseg.datasets.label_table import LabelTable, UnknownValue, packed, unpacked
@@ -104,7 +104,7 @@ class FolderScenes:
 
     def doubts(self, windows: Sequence[tuple[int, Window]]) -> list[str]:
         """What opacity and nodata values of the files may mean otherwise."""
-        return folder_doubts.doubts(self, windows)
+        return ambiguous.doubts(self, windows)
 
     def read(self, index: int, window: Window) -> Sample:
         """`image`, `label`, `valid` and, if known, `instance` of the window.
