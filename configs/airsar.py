@@ -22,10 +22,6 @@ from jaxseg.optimizer import Optimizer
 from jaxseg.pipeline import Data
 from jaxseg.transforms import CoherencyFeatures, Dihedral, Standardize
 
-MEAN = (-14.2, -21.2, -26.4, -0.53, -0.16, 0.21, -0.30, 0.03, 0.26)
-STD = (3.34, 6.66, 7.07, 0.375, 0.127, 0.149, 0.160, 0.217, 0.188)
-"""Mean and deviation of dB and coherences of the labelled training pixels of a 544 x 368 crop."""
-
 
 def get_config() -> Config:
     """Refined PSPNet with ResNet-18 on 128 x 128 windows, split by blocks of 48 x 48 pixels."""
@@ -39,7 +35,7 @@ def get_config() -> Config:
     return Config(
         model=RefinedPSPNet(num_classes=5, backbone="resnet18", features=64, aux_head=True),
         data=Data(source=source, crop=128, batch_size=8, evaluation_crop=272),
-        preprocess=(CoherencyFeatures(), Standardize(mean=MEAN, std=STD)),
+        preprocess=(CoherencyFeatures(), Standardize()),
         augment=(Dihedral(),),
         loss={"ce": CrossEntropy(), "edge": EdgeAware(weight=0.5)},
         optimizer=Optimizer(learning_rate=1e-3, schedule="cosine", warmup=30, clip=1.0),

@@ -21,7 +21,7 @@ import tyro
 
 from jaxseg import shipped_configs
 from jaxseg.config_text import FILES, renewal
-from jaxseg.errors import UserError, check_ranges
+from jaxseg.errors import COUNT, NOT_NEGATIVE, UserError, check_all_ranges
 from jaxseg.losses.loss import Loss
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.optimizer import Optimizer
@@ -70,11 +70,11 @@ class Config:
     augment: tuple[Augment, ...] = ()
     augment_raw: tuple[Augment, ...] = ()
     loss: dict[str, Loss] = dataclasses.field(default_factory=lambda: {"ce": CrossEntropy()})
-    aux_weight: float = 0.4
+    aux_weight: float = dataclasses.field(default=0.4, metadata=NOT_NEGATIVE)
     optimizer: Optimizer = Optimizer()
     num_steps: int = dataclasses.field(default=1000, metadata={"least": 1, "free_on_resume": True})
-    accumulate: int = dataclasses.field(default=1, metadata={"least": 1})
-    seed: int = 0
+    accumulate: int = dataclasses.field(default=1, metadata=COUNT)
+    seed: int = dataclasses.field(default=0, metadata={"least": 0, "below": 2**32})
     sensor: Annotated[Sensor, tyro.conf.Suppress] = Sensor(())
     pretrained: Pretrained = Pretrained()
     init_from: str | None = dataclasses.field(default=None, metadata={"path": True})
@@ -83,6 +83,14 @@ class Config:
     eval_every: int = dataclasses.field(default=500, metadata=INTERVAL)
     save_every: int = dataclasses.field(default=500, metadata=INTERVAL)
     keep: int = dataclasses.field(default=2, metadata={"least": 1, "free_on_resume": True})
+
+    def __post_init__(self) -> None:
+        """Rejects numbers outside their ranges, of all parts.
+
+        Raises:
+            UserError: One is outside its range, or not finite.
+        """
+        check_all_ranges(self, "--config")
 
 
 def load_config(path: str) -> Config:
@@ -251,4 +259,3 @@ def check(config: Config) -> None:
             f"A batch of {config.data.batch_size} cannot be cut into {config.accumulate} equal "
             "slices: --config.accumulate must divide --config.data.batch-size."
         )
-    check_ranges(config, "--config")

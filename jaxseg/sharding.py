@@ -16,7 +16,7 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
-from jaxseg.errors import UserError
+from jaxseg.errors import COUNT, UserError
 
 AXES = ("data", "fsdp", "space")
 SMALL = 2**14
@@ -36,9 +36,9 @@ class MeshShape:
             device.
     """
 
-    data: int = -1
-    fsdp: int = 1
-    space: int = 1
+    data: int = dataclasses.field(default=-1, metadata={"least": -1})
+    fsdp: int = dataclasses.field(default=1, metadata=COUNT)
+    space: int = dataclasses.field(default=1, metadata=COUNT)
 
 
 def give_pretended_devices_threads() -> None:
@@ -73,8 +73,8 @@ def make_mesh(shape: MeshShape, devices: list[jax.Device] | None = None) -> Mesh
     if min(sizes) < 1 or math.prod(sizes) != count:
         raise UserError(
             f"Mesh data={shape.data}, fsdp={shape.fsdp}, space={shape.space} on {count} device(s): "
-            f"all three must be positive, and their product {count}. Use data=-1 (all that remain) "
-            f"and divisors of {count} for the others."
+            f"all three must be positive, and their product {count}. Use --config.mesh.data -1 "
+            f"(all that remain) and divisors of {count} for the others."
         )
     # Explicit axes (the default of make_mesh) break the gradient of convolutions over sharded rows.
     return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)

@@ -20,10 +20,11 @@ from jaxseg.losses.class_counts import class_counts
 from jaxseg.losses.distillation import Distillation
 from jaxseg.losses.pixels import CrossEntropy, EdgeWeightedCrossEntropy
 from jaxseg.losses.presence import Presence
-from jaxseg.models.unet import UNet
+from jaxseg.models import DeepLabV3, MultiscaleSAR, PSPNet, TwoNetworks, UNet
 from jaxseg.optimizer import learning_rate
 from jaxseg.run import completion
 from jaxseg.scenes.scene import Window
+from jaxseg.sharding import MeshShape
 from jaxseg.transforms.augmentation import Dihedral, ScaleCrop
 
 SHIPPED = sorted(CONFIGS.glob("*.py"))
@@ -245,6 +246,37 @@ class MLP(nn.Module):
 
 
 @pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"seed": -1}, r"config\.seed is -1: it must be 0 or more and below 4294967296\."),
+        ({"aux_weight": float("nan")}, r"config\.aux-weight is nan: it must be 0 or more\."),
+        ({"mesh": MeshShape(fsdp=0)}, r"config\.mesh\.fsdp is 0: it must be 1 or more\."),
+        ({"model": UNet(3, features=0)}, r"config\.model\.features is 0: it must be 1 or more\."),
+        (
+            {"model": PSPNet(3, dropout=1.5)},
+            r"config\.model\.dropout is 1\.5: it must be 0 or more and below 1\.",
+        ),
+        ({"model": DeepLabV3(3, dropout=1.0)}, r"config\.model\.dropout is 1\.0: .* below 1\."),
+        (
+            {"model": TwoNetworks(3, UNet(0, features=-2))},
+            r"config\.model\.network\.features is -2: it must be 1 or more\.",
+        ),
+        (
+            {"model": MultiscaleSAR(3, kernel_sizes=(3, 4))},
+            r"config\.model\.kernel-sizes is 4 in \(3, 4\): it must be 1 or more and odd\.",
+        ),
+    ],
+    ids=str,
+)
+def test_numbers_outside_their_ranges_are_refused_wherever_they_stand(
+    fields: dict[str, Any], message: str, tiny: Path
+) -> None:
+    config = configs.load_config(str(tiny / "config.py"))
+    with pytest.raises(UserError, match=message):
+        dataclasses.replace(config, **fields)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("import jaxseg\n\ndef broken(:\n", r"broken\.py, line 3: SyntaxError"),
@@ -252,7 +284,7 @@ class MLP(nn.Module):
         ("def get_config():\n    return 1\n", r"must define get_config\(\) that returns"),
         (
             "from jaxseg.losses.pixels import CrossEntropy\nCrossEntropy(label_smoothing=2.0)\n",
-            r"^label_smoothing of a loss is 2",
+            r"^label-smoothing of a loss is 2",
         ),
     ],
 )

@@ -145,6 +145,13 @@ def test_a_config_is_printed_field_by_field(config: Config) -> None:
     assert max(len(line) for line in lines if "/" not in line) <= 98
 
 
+@dataclasses.dataclass(frozen=True)
+class Colors:
+    """Tuples in a tuple."""
+
+    colors: tuple[tuple[float, float, float], ...]
+
+
 def test_long_lists_are_printed_by_their_length_and_short_ones_whole() -> None:
     def text(count: int) -> str:
         return " ".join(config_text.pretty(Standardize(tuple(range(count)), ())))
@@ -152,8 +159,8 @@ def test_long_lists_are_printed_by_their_length_and_short_ones_whole() -> None:
     assert "..." not in text(256)
     assert "255)" in text(256)
     assert "mean = (0, 1, ... 257 numbers)" in text(257)
-    nested = " ".join(config_text.pretty(Standardize(((1.0, 2.0, 3.0),) * 86, ())))  # type: ignore[arg-type]
-    assert "mean = ((1.0, 2.0, 3.0), (1.0, 2.0, 3.0), ... 258 numbers)" in nested
+    nested = " ".join(config_text.pretty(Colors(((1.0, 2.0, 3.0),) * 86)))
+    assert "colors = ((1.0, 2.0, 3.0), (1.0, 2.0, 3.0), ... 258 numbers)" in nested
     short, long = Standardize((0.0,) * 256, ()), Standardize((1.0,) * 257, ())
     (line,) = config_text.differences(short, long)
     assert line == f"mean: {[0.0] * 256} -> 257 numbers"

@@ -105,6 +105,7 @@ def evaluate(arguments: list[str] | None = None) -> None:
             which=flags.step,
             mesh_shape=flags.mesh,
             baseline=flags.baseline,
+            check=flags.check,
             measures=(*flags.measures(), *(m for module in code for m in measures_of(module))),
             shared_ground=flags.shared_ground,
             code=code,

@@ -49,6 +49,7 @@ class EvaluateFlags:
         step: best, latest, or the step of a checkpoint.
         baseline: Whether to fit and show the per-pixel baseline, too.
         shared_ground: Share of the ground of the split, 0..1, that the training may have shown.
+        check: Whether other data are compared with the images of the training.
         mesh: Devices along each axis.
         distributed: Whether to join the other processes of this job (jax.distributed.initialize).
         code: Files (.py) or packages that define classes of the run from outside jaxseg, or
@@ -61,6 +62,7 @@ class EvaluateFlags:
     step: str = "best"
     baseline: bool = True
     shared_ground: float = 0.0
+    check: bool = True
     mesh: MeshShape = MeshShape()
     distributed: bool = False
     code: tuple[str, ...] = ()

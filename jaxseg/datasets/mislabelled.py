@@ -95,22 +95,22 @@ class _Errors:
     """The scenes of the training split, read with errors."""
 
     def __init__(self, scenes: Scenes, rule: Mislabelled, partners: NDArray[np.int64]) -> None:
-        self._scenes, self._rule, self._partners = scenes, rule, partners
+        self.inner, self._rule, self._partners = scenes, rule, partners
 
     def __len__(self) -> int:
-        return len(self._scenes)
+        return len(self.inner)
 
     def name(self, index: int) -> str:
-        return self._scenes.name(index)
+        return self.inner.name(index)
 
     def size(self, index: int) -> tuple[int, int]:
-        return self._scenes.size(index)
+        return self.inner.size(index)
 
     def read(self, index: int, window: Window) -> Sample:
-        whole = self._scenes.read(index, Window(0, 0, *self._scenes.size(index)))
+        whole = self.inner.read(index, Window(0, 0, *self.inner.size(index)))
         # The name, not the number: a scene keeps its errors when other scenes are left out.
         random = np.random.default_rng(
-            (self._rule.seed, zlib.crc32(self._scenes.name(index).encode()))
+            (self._rule.seed, zlib.crc32(self.inner.name(index).encode()))
         )
         label = whole["label"].astype(np.uint8)
         instance = whole.get("instance")

@@ -97,26 +97,26 @@ class _Both:
                 f"The source has {len(own)} scenes and its side {len(side)}: scene i of both has "
                 "to be the same ground."
             )
-        self._own, self._side, self._join = own, side, join
+        self.inner, self._side, self._join = own, side, join
 
     def __len__(self) -> int:
-        return len(self._own)
+        return len(self.inner)
 
     def name(self, index: int) -> str:
-        return self._own.name(index)
+        return self.inner.name(index)
 
     def size(self, index: int) -> tuple[int, int]:
-        return self._own.size(index)
+        return self.inner.size(index)
 
     def read(self, index: int, window: Window) -> Sample:
-        names = f"{self._own.name(index)} and {self._side.name(index)}"
-        sizes = self._own.size(index), self._side.size(index)
+        names = f"{self.inner.name(index)} and {self._side.name(index)}"
+        sizes = self.inner.size(index), self._side.size(index)
         if sizes[0] != sizes[1]:
             raise UserError(
                 f"{names}: {sizes[0][0]} x {sizes[0][1]} and {sizes[1][0]} x {sizes[1][1]} pixels; "
                 "both have to be on one grid."
             )
-        sample, side = self._own.read(index, window), self._side.read(index, window)
+        sample, side = self.inner.read(index, window), self._side.read(index, window)
         # Both sources have labels: if these agree, both show the same ground.
         if not np.array_equal(sample["label"], side["label"]):
             raise UserError(

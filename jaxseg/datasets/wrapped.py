@@ -1,16 +1,18 @@
 """Sources that wrap other sources: their common base class, and walks through their parts."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg.scenes import values
 from jaxseg.scenes.agreement import refuse_other
 from jaxseg.scenes.scene import Scenes, Source, parts
 from jaxseg.scenes.sensor import Sensor, Typical, of_bands
-from jaxseg.scenes.source_flags import SOURCE, flags_of
+from jaxseg.scenes.source_flags import SOURCE, SourceFlags, flags_of
+from jaxseg.scenes.values import Finding, difference
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +92,13 @@ def seen(source: Source, prefix: str = SOURCE) -> list[tuple[str, Source]]:
 
 
 def refuse_other_sensor(
-    trained: Sensor, source: Source, typical: Typical, where: str, prefix: str = SOURCE
-) -> None:
+    trained: Sensor,
+    source: Source,
+    typical: Typical,
+    where: str,
+    prefix: str = SOURCE,
+    same: str = "",
+) -> tuple[str, ...]:
     """Compares the images of a source with what a network was trained on, part by part.
 
     Args:
@@ -100,21 +107,61 @@ def refuse_other_sensor(
         typical: Its typical values, as `Sensor` holds them.
         where: Its name in messages.
         prefix: Its flag on the command line.
+        same: The flag of the command that leaves the comparison out.
+
+    Returns:
+        What is unusual but may be the scene itself, as sentences.
 
     Raises:
         SensorError: The sensors do not agree; see `jaxseg.scenes.agreement.refuse_other`.
     """
+    pairs = _by_parts(trained, source, typical, prefix, same)
+    return tuple(
+        said for first, own, flags in pairs for said in refuse_other(first, own, where, flags)
+    )
+
+
+def unlike(trained: Sensor, source: Source, typical: Typical) -> Finding | None:
+    """The first way in which values differ from those of the training, without rejecting them.
+
+    See `refuse_other_sensor` for the arguments.
+    """
+    pairs = _by_parts(trained, source, typical, SOURCE, "")
+    found = (difference(first, own) for first, own, _ in pairs)
+    return next((finding for finding in found if finding is not None), None)
+
+
+def unlike_files(source: Source, files: Mapping[str, Typical]) -> dict[str, Finding]:
+    """Files whose values differ from those of the other files; see `jaxseg.scenes.values.unlike`.
+
+    Args:
+        source: The source of the files.
+        files: Name of a file -> its typical values.
+    """
+    found: dict[str, Finding] = {}
+    start = 0
+    for _, maker in seen(source):
+        bands = slice(start, start + len(maker.sensor.bands))
+        found |= values.unlike({name: of[bands] for name, of in files.items()}, maker.sensor)
+        start = bands.stop
+    return found
+
+
+def _by_parts(
+    trained: Sensor, source: Source, typical: Typical, prefix: str, same: str
+) -> Iterator[tuple[Sensor, Sensor, SourceFlags]]:
+    """What each part was trained on, what it is now, and its flags."""
     given = dataclasses.replace(source.sensor, typical=typical)
     makers = seen(source, prefix)
     if len(makers) == 1 or len(given.bands) != len(trained.bands):
         place, maker = makers[0] if len(makers) == 1 else (prefix, source)
-        refuse_other(trained, given, where, flags_of(maker, place))
+        yield trained, given, flags_of(maker, place, same)
         return
     start = 0
     for place, maker in makers:
         bands = slice(start, start + len(maker.sensor.bands))
         own = dataclasses.replace(maker.sensor, typical=typical[bands])
-        refuse_other(of_bands(trained, bands), own, where, flags_of(maker, place))
+        yield of_bands(trained, bands), own, flags_of(maker, place, same)
         start = bands.stop
 
 

@@ -29,6 +29,7 @@ from jaxseg.physics import polsar
 from jaxseg.pictures import tiles as pictures
 from jaxseg.pipeline import windows as pipeline
 from jaxseg.run import checkpoint
+from jaxseg.run.contract import Check
 from jaxseg.run.evaluator import Evaluation, Evaluator
 from jaxseg.scenes.scene import IGNORE, Sample, Source, Window
 from jaxseg.sharding import MeshShape
@@ -90,6 +91,7 @@ def evaluate(
     measures: Iterable[Measure] = (),
     shared_ground: float = 0.0,
     code: Code = (),
+    check: bool = True,
 ) -> Assessment:
     """Evaluates a checkpoint of a run; `report` shows and writes the result.
 
@@ -104,6 +106,7 @@ def evaluate(
             BoundaryTotal(tolerance=...). All other measures of the library use their defaults.
         shared_ground: Share of the ground of the split, 0..1, that the training may have shown.
         code: Where the run's classes from outside jaxseg may be taken from.
+        check: Whether other data are compared with the images of the training.
 
     Raises:
         UserError: There is no such run, checkpoint or split, the split has no labelled pixel or
@@ -113,15 +116,17 @@ def evaluate(
     measures = with_library(measures)
     config, state = checkpoint.reopen(workdir, mesh_shape, which, code)
     config = _of_source(config, config.data.source)
+    trained = config.data.source
     mesh = sharding.make_mesh(mesh_shape)
     validation = Evaluator(config, mesh, "validation", confidence=True)
-    own = config.data.source
     if source is not None:
-        _check_classes(own, source)
+        _check_classes(trained, source)
         config = _of_source(config, source)
     allowed = max(shared_ground, config.data.shared_ground)
-    shared = refuse_trained_pixels(own, config.data.source, split, allowed)
-    evaluator = Evaluator(config, mesh, split, confidence=True)
+    shared = refuse_trained_pixels(trained, config.data.source, split, allowed)
+    own = source is None or without_side(source) == trained
+    kind: Check = "none" if not check else "own" if own else "other"
+    evaluator = Evaluator(config, mesh, split, confidence=True, check=kind)
     temperature, decision = validation.decisions(state)
     result, confidence, totals = evaluator.with_shapes(state, temperature, measures)
     ranked = result.ranked()

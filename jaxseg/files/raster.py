@@ -5,6 +5,7 @@ lent to one thread at a time, so that reading a second window does not open the 
 """
 
 import functools
+import math
 import os
 import re
 import threading
@@ -40,6 +41,9 @@ _ORIENTATION = 0x0112
 _REMOTE = re.compile(
     r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)|(?<!\bfile)(?<!\bzip)(?<!\btar)://"
 )
+
+METRES_PER_DEGREE = 111_320.0
+"""Of latitude."""
 
 _GDAL = {
     # A truncated JPEG or PNG is an error; by default GDAL reads the missing part as gray or black.
@@ -109,12 +113,19 @@ class Header:
     def gsd(self) -> float | None:
         """Ground sample distance: side length in metres of a square with the area of a pixel.
 
-        None without a CRS, and for a CRS in degrees, whose length depends on the place.
+        None without a CRS. Of a file in degrees it is that in its middle.
         """
-        if self.crs is None or not self.crs.is_projected:
+        if self.crs is None:
             return None
-        metres: float = self.crs.linear_units_factor[1]
-        return float(abs(self.transform.determinant) ** 0.5 * metres)
+        square = abs(self.transform.determinant)
+        if self.crs.is_projected:
+            metres: float = self.crs.linear_units_factor[1]
+            return float(square**0.5 * metres)
+        if not self.crs.is_geographic:
+            return None
+        _, latitude = self.transform @ (self.width / 2, self.height / 2)
+        square *= math.cos(math.radians(latitude))
+        return float(METRES_PER_DEGREE * square**0.5) if square > 0 else None
 
 
 def header(path: str) -> Header:

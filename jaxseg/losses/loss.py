@@ -92,7 +92,7 @@ def check_between(name: str, value: float, low: float, high: float, *, above: bo
         least = f"above {low:g}" if above else f"{low:g} or more"
         most = "" if high == math.inf else f", {high:g} or less"
         allowed = f"{high:g} or less" if low == -math.inf else least + most
-        raise UserError(f"{name} of a loss is {value}: it must be {allowed}.")
+        raise UserError(f"{name.replace('_', '-')} of a loss is {value}: it must be {allowed}.")
 
 
 def in_float32(logits: jax.Array) -> jax.Array:

@@ -95,13 +95,19 @@ class BoundaryTotal(Measure):
 
     def begin(self, setting: Setting) -> None:
         """Converts distances to pixels; rims to whole pixels, at least 1."""
-        side, self.gsd = setting.side, setting.gsd
-        self.tolerance_pixels = self.tolerance.pixels(side, side, self.gsd)
-        self.rim_pixels = max(1, round(self.rim.pixels(side, side, self.gsd)))
+        self.side, self.gsd = setting.side, setting.gsd
+        self.at(setting.gsd)
+        # Those of the first scene, for the report.
+        self.tolerance_pixels, self.rim_pixels = self._tolerance, self._rim
         # Border pixels: predicted and matched, predicted, reference and matched, reference.
         self.counts = np.zeros((setting.num_classes, 4), np.int64)
         # Pixels in both rims, pixels in at least one of them.
         self.rims = np.zeros((setting.num_classes, 2), np.int64)
+
+    def at(self, gsd: float | None) -> None:
+        """Converts the distances to pixels of this size."""
+        self._tolerance = self.tolerance.pixels(self.side, self.side, gsd)
+        self._rim = max(1, round(self.rim.pixels(self.side, self.side, gsd)))
 
     def add(self, prediction: Ids, label: Ids, counted: Mask, instance: Ids | None = None) -> None:
         """Counts the borders of the classes in one map; objects are not used."""
@@ -112,11 +118,9 @@ class BoundaryTotal(Measure):
             outside = [counted & ~mask for mask in inside]
             borders = [m & _plus(out) for m, out in zip(inside, outside, strict=True)]
             for column, (one, other) in enumerate((borders, borders[::-1])):
-                met = int((one & _within(other, self.tolerance_pixels)).sum()) if one.any() else 0
+                met = int((one & _within(other, self._tolerance)).sum()) if one.any() else 0
                 self.counts[k, 2 * column : 2 * column + 2] += (met, int(one.sum()))
-            a, b = (
-                m & _square(out, self.rim_pixels) for m, out in zip(inside, outside, strict=True)
-            )
+            a, b = (m & _square(out, self._rim) for m, out in zip(inside, outside, strict=True))
             self.rims[k] += (int((a & b).sum()), int((a | b).sum()))
 
     def f1(self) -> Array:
@@ -142,6 +146,8 @@ class BoundaryTotal(Measure):
             f"{pixels:.3g} pixels" + (f" ({pixels * self.gsd:.3g} m)" if self.gsd else "")
             for pixels in (self.tolerance_pixels, self.rim_pixels)
         )
+        if self.tolerance.unit == "metres":  # each scene by the size of its own pixels
+            tolerance = self._distance()
         f1, iou = (percent(mean(scores)) for scores in (self.f1(), self.iou()))
         return f"boundaries: F1 within {tolerance}, IoU of rims of {rim}; means {f1} and {iou} %"
 
@@ -149,6 +155,7 @@ class BoundaryTotal(Measure):
         """Distances, means, and the scores of each class."""
         f1, iou = self.f1(), self.iou()
         return {
+            "tolerance": dataclasses.asdict(self.tolerance),
             "tolerance_pixels": self.tolerance_pixels,
             "rim_pixels": self.rim_pixels,
             "gsd": self.gsd,
@@ -158,10 +165,15 @@ class BoundaryTotal(Measure):
             "iou": dict(zip(classes, iou.tolist(), strict=True)),
         }
 
+    def _distance(self) -> str:
+        if self.tolerance.unit == "metres":
+            return f"{self.tolerance.value:.3g} m"
+        return f"{self.tolerance_pixels:.3g} px"
+
     def points(self) -> dict[str, Array]:
         """Both scores with their distances."""
         return {
-            f"boundary F1, {self.tolerance_pixels:.3g} px": self.f1(),
+            f"boundary F1, {self._distance()}": self.f1(),
             f"boundary IoU, {self.rim_pixels} px": self.iou(),
         }
 

@@ -53,7 +53,7 @@ class Setting:
     Attributes:
         num_classes: K.
         side: Rows and columns of the windows that the network sees.
-        gsd: Ground sample distance in metres; None if not known.
+        gsd: Ground sample distance in metres, of the first scene; None if not known.
     """
 
     num_classes: int
@@ -112,6 +112,13 @@ class Measure(abc.ABC):
 
         Raises:
             UserError: A parameter is invalid in this setting.
+        """
+
+    def at(self, gsd: float | None) -> None:  # noqa: B027  only some need it
+        """Called before each map with its ground sample distance in metres; None = not known.
+
+        Raises:
+            UserError: A parameter is in metres, and it is not known.
         """
 
     @abc.abstractmethod

@@ -7,7 +7,7 @@ This takes about ten bytes per pixel of the largest scene. Every process counts 
 scenes, and `totals` adds the shares up, so the results do not depend on the number of processes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import jax
 import numpy as np
@@ -25,6 +25,7 @@ class SceneShapes:
         scenes: Scenes,
         windows: list[tuple[int, Window]],
         measures: Iterable[Measure],
+        gsd: Callable[[int], float | None] | None = None,
     ) -> None:
         """Starts before the first window.
 
@@ -33,9 +34,11 @@ class SceneShapes:
             windows: The expected windows, those of one scene in succession; see
                 `pipeline.windows.evaluation_windows`.
             measures: Started measures that the maps are added to.
+            gsd: Ground sample distance of a scene in metres; None = that of the setting for all.
         """
         self._scenes, self._windows = scenes, windows
         self._measures = tuple(measures)
+        self._gsd = gsd
         self._next = 0
         self._map = np.zeros((0, 0), np.uint8)
 
@@ -73,6 +76,8 @@ class SceneShapes:
                     instance = np.zeros(shape, np.int32) if instance is None else instance
                     instance[place] = sample["instance"]
         for measure in self._measures:
+            if self._gsd is not None:
+                measure.at(self._gsd(scene))
             measure.add(self._map, label, counted, instance)
 
 

@@ -21,6 +21,7 @@ breast ultrasound images of BUSI.
 Differences from the paper: see the docstring of each network.
 """
 
+import dataclasses
 import functools
 from typing import Literal
 
@@ -28,6 +29,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from jaxseg.errors import COUNT
 from jaxseg.models.parts.inner import Decoder, InnerLogits
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
 from jaxseg.models.parts.resampling import max_pool2x2, pad_to_multiple, repeat2x2, resize
@@ -51,7 +53,7 @@ class AttentionUNet(InnerLogits):
     """
 
     num_classes: int
-    features: int = 64
+    features: int = dataclasses.field(default=64, metadata=COUNT)
     gates: bool = True
     dtype: Dtype = "float32"
     remat: bool = False
@@ -173,7 +175,7 @@ class GridAttentionUNet(nn.Module):
     """
 
     num_classes: int
-    features: int = 16
+    features: int = dataclasses.field(default=16, metadata=COUNT)
     gates: Literal[1, 2] = 2
     dtype: Dtype = "float32"
     remat: bool = False

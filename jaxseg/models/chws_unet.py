@@ -21,6 +21,7 @@ column separately, so it only accepts images of 256 x 256. `axis="reshape"` does
 normalises channels, which is our choice. The base network is LeeJunHyun's U-Net.
 """
 
+import dataclasses
 import functools
 import math
 from typing import Literal
@@ -29,7 +30,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxseg.errors import UserError
+from jaxseg.errors import COUNT, UserError
 from jaxseg.models.attention_unet import UpConv
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
 from jaxseg.models.parts.resampling import largest, max_pool2x2, pad_to_multiple
@@ -57,7 +58,7 @@ class CHWSUNet(nn.Module):
     """
 
     num_classes: int
-    features: int = 64
+    features: int = dataclasses.field(default=64, metadata=COUNT)
     attention: Literal["chws", "lcam", "none"] = "chws"
     axis: Axis = "permute"
     dtype: Dtype = "float32"

@@ -15,6 +15,7 @@ upsampling is a complex 1x1 convolution and repetition instead of Cao's unpoolin
 of the maxima; logits are a real convolution of real and imaginary parts.
 """
 
+import dataclasses
 import functools
 from typing import Literal
 
@@ -22,7 +23,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxseg.errors import UserError
+from jaxseg.errors import COUNT, UserError
 from jaxseg.models.parts.complex_layers import ComplexBatchNorm, ComplexConv, ModReLU
 from jaxseg.models.parts.layers import Conv, Dtype, LayerOf
 from jaxseg.models.parts.resampling import pad_to_multiple, repeat2x2
@@ -50,7 +51,7 @@ class ComplexUNet(nn.Module):
 
     num_classes: int
     pairs: int = 0
-    features: int = 16
+    features: int = dataclasses.field(default=16, metadata=COUNT)
     activation: Activation = "crelu"
     dtype: Dtype = "float32"
     remat: bool = False

@@ -19,6 +19,7 @@ The form of segmentation_models_pytorch's DeepLabV3, checked against it, is
 into the other but give different logits.
 """
 
+import dataclasses
 import functools
 from typing import Literal
 
@@ -26,6 +27,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from jaxseg.errors import COUNT, DROPOUT
 from jaxseg.models.parts.aux_head import AuxHead
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
 from jaxseg.models.parts.resampling import resize
@@ -58,13 +60,13 @@ class DeepLabV3(nn.Module):
     num_classes: int
     backbone: Backbone = "resnet50"
     output_stride: Literal[8, 16] = 8
-    atrous_rates: tuple[int, ...] | None = None
-    multi_grid: tuple[int, int, int] = (1, 1, 1)
+    atrous_rates: tuple[int, ...] | None = dataclasses.field(default=None, metadata=COUNT)
+    multi_grid: tuple[int, int, int] = dataclasses.field(default=(1, 1, 1), metadata=COUNT)
     first_rate: FirstRate = "before"
-    features: int = 256
+    features: int = dataclasses.field(default=256, metadata=COUNT)
     align_corners: bool = False
     aux_head: bool = False
-    dropout: float = 0.5
+    dropout: float = dataclasses.field(default=0.5, metadata=DROPOUT)
     dtype: Dtype = "float32"
     freeze_batch_norm: bool = False
     remat: bool = False

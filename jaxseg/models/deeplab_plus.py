@@ -25,6 +25,7 @@ Differences of the paper's form from the authors' code: no normalisation and ReL
 convolution, and the pyramid's image mean comes last, not first.
 """
 
+import dataclasses
 import functools
 from typing import Literal
 
@@ -32,6 +33,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from jaxseg.errors import COUNT, DROPOUT
 from jaxseg.models.deeplab import AtrousPyramid, usual_rates
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, SeparableConv
 from jaxseg.models.parts.resampling import resize
@@ -66,16 +68,16 @@ class DeepLabV3Plus(nn.Module):
     num_classes: int
     backbone: Backbone = "resnet50"
     output_stride: Literal[8, 16] = 16
-    atrous_rates: tuple[int, ...] | None = None
-    multi_grid: tuple[int, int, int] = (1, 1, 1)
+    atrous_rates: tuple[int, ...] | None = dataclasses.field(default=None, metadata=COUNT)
+    multi_grid: tuple[int, int, int] = dataclasses.field(default=(1, 1, 1), metadata=COUNT)
     first_rate: FirstRate = "before"
-    features: int = 256
+    features: int = dataclasses.field(default=256, metadata=COUNT)
     separable: bool = False
     pyramid_conv: bool = False
     decoder_convs: int = 1
     low_first: bool = True
     align_corners: bool = False
-    dropout: float = 0.1
+    dropout: float = dataclasses.field(default=0.1, metadata=DROPOUT)
     dtype: Dtype = "float32"
     freeze_batch_norm: bool = False
     remat: bool = False

@@ -21,6 +21,7 @@ scale three convolutions of 32, 64 and 64 channels, of 3x3, 5x5 or 7x7; 128 hidd
 weights of the losses.
 """
 
+import dataclasses
 import functools
 import math
 
@@ -30,6 +31,7 @@ import jax.numpy as jnp
 from flax.typing import VariableDict
 from jax import Array
 
+from jaxseg.errors import COUNT, NOT_NEGATIVE, ODD
 from jaxseg.models.parts.convolution import conv2d
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
 
@@ -56,12 +58,12 @@ class MultiscaleSAR(nn.Module):
     """
 
     num_classes: int
-    features: tuple[int, int, int] = (32, 64, 64)
-    kernel_sizes: tuple[int, ...] = (3, 5, 7)
-    hidden: int = 128
-    atoms: int = 32
-    sparse_weight: float = 0.1
-    sparsity: float = 1.0
+    features: tuple[int, int, int] = dataclasses.field(default=(32, 64, 64), metadata=COUNT)
+    kernel_sizes: tuple[int, ...] = dataclasses.field(default=(3, 5, 7), metadata=ODD)
+    hidden: int = dataclasses.field(default=128, metadata=COUNT)
+    atoms: int = dataclasses.field(default=32, metadata=COUNT)
+    sparse_weight: float = dataclasses.field(default=0.1, metadata=NOT_NEGATIVE)
+    sparsity: float = dataclasses.field(default=1.0, metadata=NOT_NEGATIVE)
     dtype: Dtype = "float32"
     remat: bool = False
 

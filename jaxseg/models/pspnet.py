@@ -21,12 +21,14 @@ one block late; a pyramid that neither reduces nor normalises channels; upsampli
 steps; and instead of the auxiliary head, layer3 predicts which classes the image contains.
 """
 
+import dataclasses
 import functools
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from jaxseg.errors import COUNT, DROPOUT
 from jaxseg.models.parts.aux_head import AuxHead
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
 from jaxseg.models.parts.pyramid_pooling import Pyramid
@@ -51,9 +53,9 @@ class PSPNet(nn.Module):
 
     num_classes: int
     backbone: Backbone = "resnet50"
-    bins: tuple[int, ...] = (1, 2, 3, 6)
+    bins: tuple[int, ...] = dataclasses.field(default=(1, 2, 3, 6), metadata=COUNT)
     aux_head: bool = True
-    dropout: float = 0.1
+    dropout: float = dataclasses.field(default=0.1, metadata=DROPOUT)
     dtype: Dtype = "float32"
     remat: bool = False
 
@@ -128,9 +130,9 @@ class LecturePSPNet(nn.Module):
 
     num_classes: int
     backbone: Backbone = "resnet18"
-    bins: tuple[int, ...] = (1, 2, 3, 6)
-    pyramid_dropout: float = 0.3
-    dropout: float = 0.15
+    bins: tuple[int, ...] = dataclasses.field(default=(1, 2, 3, 6), metadata=COUNT)
+    pyramid_dropout: float = dataclasses.field(default=0.3, metadata=DROPOUT)
+    dropout: float = dataclasses.field(default=0.15, metadata=DROPOUT)
     dtype: Dtype = "float32"
     remat: bool = False
 

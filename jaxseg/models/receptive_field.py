@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from jaxseg.models.parts.complex_layers import ComplexConv
 from jaxseg.models.parts.convolution import conv_transpose2d
-from jaxseg.models.parts.layers import Conv, ConvTranspose, DepthwiseConv
+from jaxseg.models.parts.layers import BatchNorm, Conv, ConvTranspose, DepthwiseConv
 
 Places = NDArray[np.int64]
 
@@ -130,7 +130,7 @@ def _positive(
     module = context.module
     if context.method_name != "__call__":
         return call(*args, **kwargs)
-    if isinstance(module, nn.BatchNorm):
+    if isinstance(module, BatchNorm | nn.BatchNorm):
         return args[0]
     if isinstance(module, Conv | ComplexConv | ConvTranspose | DepthwiseConv):
         size = module.kernel_size

@@ -21,6 +21,7 @@ layer2 in the decoder; the loss of Bokhovkin and Burnaev (`jaxseg.losses.edges.E
 torchvision's ResNet, with a stem of one 7x7 convolution, instead of PSPNet's deep stem.
 """
 
+import dataclasses
 import functools
 from typing import Literal
 
@@ -28,6 +29,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from jaxseg.errors import COUNT, DROPOUT
 from jaxseg.models.parts.aux_head import AuxHead
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
 from jaxseg.models.parts.pyramid_pooling import Pyramid
@@ -55,9 +57,9 @@ class RefinedPSPNet(nn.Module):
     num_classes: int
     backbone: Backbone = "resnet50"
     output_stride: Literal[8, 16] = 8
-    features: int = 256
+    features: int = dataclasses.field(default=256, metadata=COUNT)
     aux_head: bool = False
-    dropout: float = 0.1
+    dropout: float = dataclasses.field(default=0.1, metadata=DROPOUT)
     dtype: Dtype = "float32"
     remat: bool = False
 

@@ -22,13 +22,14 @@ are taken of features that already contain averages: logits depend on 5 P + 2 ro
 whereas those of a patch network depend on P.
 """
 
+import dataclasses
 import functools
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxseg.errors import UserError
+from jaxseg.errors import COUNT, DROPOUT, NOT_NEGATIVE, UserError
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
 
 
@@ -48,11 +49,11 @@ class ReSCNet(nn.Module):
     """
 
     num_classes: int
-    features: int = 64
-    modules: int = 3
+    features: int = dataclasses.field(default=64, metadata=COUNT)
+    modules: int = dataclasses.field(default=3, metadata=NOT_NEGATIVE)
     patch: int = 9
-    reduction: int = 8
-    dropout: float = 0.5
+    reduction: int = dataclasses.field(default=8, metadata=COUNT)
+    dropout: float = dataclasses.field(default=0.5, metadata=DROPOUT)
     dtype: Dtype = "float32"
     remat: bool = False
 

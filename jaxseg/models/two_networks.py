@@ -15,13 +15,14 @@ Source: Hoffman, Gupta, Darrell, Learning with Side Information through Modality
 optical network is trained beforehand and stays fixed; logits are averaged, not summed.
 """
 
+import dataclasses
 from typing import Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from jaxseg.errors import UserError
+from jaxseg.errors import NOT_NEGATIVE, UserError
 from jaxseg.models.parts.layers import Dtype
 from jaxseg.models.unet import UNet
 
@@ -42,7 +43,7 @@ class TwoNetworks(nn.Module):
     num_classes: int
     network: nn.Module = UNet(num_classes=0)
     answer: Literal["mean", "first"] = "mean"
-    split: int = 0
+    split: int = dataclasses.field(default=0, metadata=NOT_NEGATIVE)
     dtype: Dtype = "float32"
     remat: bool = False
 

@@ -15,6 +15,7 @@ segmentation_models_pytorch 0.5.
 Differences from the paper: see the docstring of each network.
 """
 
+import dataclasses
 import functools
 from typing import Literal
 
@@ -23,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxseg.errors import UserError
+from jaxseg.errors import COUNT, DROPOUT, UserError
 from jaxseg.models.parts.attention import ScSE
 from jaxseg.models.parts.inner import Decoder, InnerLogits, without_outer
 from jaxseg.models.parts.layers import BatchNorm, Conv, ConvTranspose, Dtype, LayerOf
@@ -52,7 +53,7 @@ class UNet(InnerLogits):
     """
 
     num_classes: int
-    features: int = 32
+    features: int = dataclasses.field(default=32, metadata=COUNT)
     skips: bool = True
     dtype: Dtype = "float32"
     remat: bool = False
@@ -153,9 +154,9 @@ class OriginalUNet(InnerLogits):
     """
 
     num_classes: int
-    features: int = 64
+    features: int = dataclasses.field(default=64, metadata=COUNT)
     context: Literal["mirror", "valid"] = "mirror"
-    dropout: float = 0.5
+    dropout: float = dataclasses.field(default=0.5, metadata=DROPOUT)
     dtype: Dtype = "float32"
     remat: bool = False
 
@@ -299,7 +300,9 @@ class ResNetUNet(nn.Module):
 
     num_classes: int
     backbone: Backbone = "resnet34"
-    features: tuple[int, int, int, int, int] = (256, 128, 64, 32, 16)
+    features: tuple[int, int, int, int, int] = dataclasses.field(
+        default=(256, 128, 64, 32, 16), metadata=COUNT
+    )
     attention: Attention = "none"
     dtype: Dtype = "float32"
     remat: bool = False

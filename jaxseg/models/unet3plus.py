@@ -19,12 +19,14 @@ argmax has no gradient, and a logit of 0 means a probability of one half, not of
 authors' code, convolutions have biases, although batch normalisation cancels them.
 """
 
+import dataclasses
 import functools
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from jaxseg.errors import COUNT
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
 from jaxseg.models.parts.resampling import max_pool2x2, pad_to_multiple, resize
 from jaxseg.models.unet import DoubleConv
@@ -45,7 +47,7 @@ class UNet3Plus(nn.Module):
     """
 
     num_classes: int
-    features: int = 64
+    features: int = dataclasses.field(default=64, metadata=COUNT)
     deep_supervision: bool = False
     dtype: Dtype = "float32"
     remat: bool = False

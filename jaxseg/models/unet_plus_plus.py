@@ -22,12 +22,14 @@ supervision is that of the papers, but its position in this graph is our choice,
 segmentation_models_pytorch has none: see `UNetPlusPlus.deep_supervision`.
 """
 
+import dataclasses
 import functools
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from jaxseg.errors import COUNT
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype
 from jaxseg.models.parts.resampling import pad_to_multiple, resize
 from jaxseg.models.parts.resnet import Backbone, ResNet
@@ -54,7 +56,9 @@ class UNetPlusPlus(nn.Module):
 
     num_classes: int
     backbone: Backbone = "resnet34"
-    features: tuple[int, int, int, int, int] = (256, 128, 64, 32, 16)
+    features: tuple[int, int, int, int, int] = dataclasses.field(
+        default=(256, 128, 64, 32, 16), metadata=COUNT
+    )
     attention: Attention = "none"
     deep_supervision: bool = False
     dtype: Dtype = "float32"

@@ -122,7 +122,8 @@ def cloude_pottier(t3: Array) -> Array:
         alpha  sum p_i arccos |first component of eigenvector i|, in degrees: 0 surface,
                45 dipole, 90 double bounce
 
-    Needs averaged matrices: matrices of one look have H = 0 everywhere.
+    Needs averaged matrices: matrices of one look have H = 0 everywhere. Negative eigenvalues, which
+    matrices have that are not semidefinite (by rounding, or after noise is subtracted), count as 0.
 
     Source: Cloude and Pottier, An Entropy Based Classification Scheme for Land Applications of
     Polarimetric SAR, IEEE TGRS 1997. Checked against `numpy.linalg.eigh`. Some published code uses
@@ -147,14 +148,18 @@ def freeman_durden(t3: Array) -> Array:
     Their sum is the span. In the lexicographic basis the volume of randomly oriented dipoles, fv =
     3/2 C22, is subtracted first; if no power is left in HH or VV, everything is volume. If Re C13
     >= 0, the rest is surface with a free ratio beta and double bounce with ratio -1; otherwise it
-    is double bounce with a free ratio and surface with ratio 1. |C13|^2 is limited to C11 C33.
+    is double bounce with a free ratio and surface with ratio 1.
+
+    For matrices that are not semidefinite, as after noise is subtracted: a negative C22 counts as 0
+    and the powers are scaled to the span, |C13|^2 is limited to C11 C33, and where the span itself
+    is not positive the powers are NaN.
 
     Source: Freeman and Durden, A Three-Component Scattering Model for Polarimetric SAR Data, IEEE
     TGRS 1998; negative powers are treated as in PolSARpro.
     """
     c11, c22, c33, _, _, re13, im13, _, _ = jnp.moveaxis(c3_from_t3(t3), -1, 0)
     total = c11 + c22 + c33
-    volume = 1.5 * c22
+    volume = 1.5 * jnp.maximum(c22, 0)
     c11, c33 = c11 - volume, c33 - volume
     re13 = re13 - volume / 3
     is_volume = (c11 <= 0) | (c33 <= 0)
@@ -168,6 +173,7 @@ def freeman_durden(t3: Array) -> Array:
     is_surface = re13 >= 0
     surface, double = jnp.where(is_surface, free, fixed), jnp.where(is_surface, fixed, free)
     powers = jnp.stack((surface, double, 8 * volume / 3), axis=-1)
+    powers = jnp.where((c22 < 0)[..., None], powers * (total / powers.sum(-1))[..., None], powers)
     only_volume = jnp.stack((jnp.zeros_like(total), jnp.zeros_like(total), total), axis=-1)
     powers = jnp.where(is_volume[..., None], only_volume, powers)
     return jnp.where((has_data(t3) & (total > 0))[..., None], powers, jnp.nan)

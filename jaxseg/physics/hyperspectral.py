@@ -116,7 +116,7 @@ def noise_shares(statistics: SpectralStatistics) -> Float:
     variance = np.diag(statistics.covariance())
     noise = np.diag(statistics.noise_covariance())
     # A constant of 5000 has a variance of rounding errors.
-    constant = variance <= 1e-12 * np.maximum(np.square(statistics.mean), 1)
+    constant = variance <= 1e-12 * np.square(statistics.mean)
     shares = noise / np.where(constant, 1, variance)
     return np.where(constant, 1.0, np.minimum(shares, 1.0))
 

@@ -3,7 +3,8 @@
     bands of a matrix (..., H, W, C)  ->  the same, every element filtered with the same weights
 
 so that matrices stay Hermitian and positive semidefinite. The scene is padded by reflection.
-Pixels without data must be zero in all bands, not NaN: they are excluded from means and stay zero.
+Pixels without data, zero in all bands or not finite in one, are excluded from means: those of zeros
+stay zero, the others are NaN in all bands.
 """
 
 import functools
@@ -16,6 +17,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from jaxseg.physics import refined_lee as edges
+from jaxseg.physics.decompositions import has_data
 from jaxseg.physics.polsar import PAIRS, span
 from jaxseg.physics.refined_lee import EdgeWindow, window_means
 
@@ -23,8 +25,8 @@ from jaxseg.physics.refined_lee import EdgeWindow, window_means
 @functools.partial(jax.jit, static_argnames="size")
 def boxcar(image: Array, size: int) -> Array:
     """Means over the size x size pixels around each pixel: (..., H, W, C) -> (..., H, W, C)."""
-    known = _known(image)
-    return known * _box_means(image, known, size)
+    values, known = _with_data(image)
+    return _kept_blank(_box_means(values, known, size), image)
 
 
 @functools.partial(jax.jit, static_argnames="size")
@@ -54,7 +56,8 @@ def refined_lee(bands: Array, *, looks: float, size: int = 7) -> Array:
     """
     if size not in (5, 7, 9, 11):
         raise ValueError(f"A window of {size} x {size} pixels: choose 5, 7, 9 or 11.")
-    known = _known(bands)
+    given = bands
+    bands, known = _with_data(given)
     power = bands if bands.shape[-1] == 1 else span(bands)[..., None]
 
     def kept(over_half: Callable[[Array], Array], middle: Array) -> Array:
@@ -71,7 +74,8 @@ def refined_lee(bands: Array, *, looks: float, size: int = 7) -> Array:
 
     parts, halves = _shares(edges.parts(size)), _shares(edges.halves(size))
     window = EdgeWindow(parts, halves, _look, mirrored=True)
-    return known * edges.refined_lee(bands, power, known, window=window, kept=kept)
+    filtered = edges.refined_lee(bands, power, known, window=window, kept=kept)
+    return _kept_blank(filtered, given)
 
 
 @functools.partial(jax.jit, static_argnames="size")
@@ -85,7 +89,7 @@ def equivalent_looks(bands: Array, size: int = 9) -> Array:
     Source: Anfinsen, Doulgeris, Eltoft, Estimation of the Equivalent Number of Looks in
     Polarimetric SAR Imagery, IEEE TGRS 2009.
     """
-    known = _known(bands)
+    bands, known = _with_data(bands)
     mean = functools.partial(_box_means, known=known, size=size)
     scale = span(bands)[..., None]
     around = jnp.maximum(mean(scale), 1e-30)  # per pixel, so that float32 holds the squares
@@ -97,9 +101,16 @@ def equivalent_looks(bands: Array, size: int = 9) -> Array:
     return jnp.square(span(sigma)) / spread
 
 
-def _known(bands: Array) -> Array:
-    """(..., C) -> (..., 1), 1 where a pixel has data, 0 where all of its bands are 0."""
-    return (bands != 0).any(-1, keepdims=True).astype(bands.dtype)
+def _with_data(bands: Array) -> tuple[Array, Array]:
+    """(..., C) -> the same, 0 in pixels without data, and (..., 1), 1 where a pixel has data."""
+    known = has_data(bands)[..., None]
+    return jnp.where(known, bands, 0), known.astype(bands.dtype)
+
+
+def _kept_blank(filtered: Array, bands: Array) -> Array:
+    """The filtered bands, with the pixels without data of the given ones."""
+    blank = jnp.where(jnp.isfinite(bands).all(-1, keepdims=True), 0, jnp.nan)
+    return jnp.where(has_data(bands)[..., None], filtered, blank)
 
 
 def _box_means(image: Array, known: Array, size: int) -> Array:

@@ -145,8 +145,11 @@ class Scene:
         return dataclasses.replace(self.sensor, typical=typical_numbers(pixels))
 
 
-def check_sensor(scene: Scene, trained: Sensor, image: Image) -> None:
+def check_sensor(scene: Scene, trained: Sensor, image: Image) -> tuple[str, ...]:
     """Compares the scene with what the run was trained on.
+
+    Returns:
+        What is unusual but may be the scene itself, as sentences.
 
     Raises:
         SensorError: It is of another sensor; see `jaxseg.scenes.agreement.refuse_other`.
@@ -157,8 +160,9 @@ def check_sensor(scene: Scene, trained: Sensor, image: Image) -> None:
         told=(("band-names", image.band_names),) if image.band_names else (),
         multiply=image.multiply or 1.0,
         convert=image.convert or "",
+        same="--no-check",
     )
-    refuse_other(trained, scene.typical(), scene.title, flags)
+    return refuse_other(trained, scene.typical(), scene.title, flags)
 
 
 def reflected(start: int, length: int, limit: int) -> NDArray[np.int64]:

@@ -24,17 +24,11 @@ from jaxseg.scenes import sentinel2
 from jaxseg.scenes.agreement import (
     BaselineError,
     MissingBandError,
-    PixelSizeError,
     ScaleError,
+    refuse_pixel_size,
 )
 from jaxseg.scenes.scene import Source
 from jaxseg.scenes.sensor import Sensor, canonical, listed
-
-PIXEL_SIZES = 0.1
-"""Share by which pixels may be larger than those of the training."""
-
-METRES_PER_DEGREE = 111_320.0
-"""Of latitude."""
 
 
 def open_scene(
@@ -114,35 +108,23 @@ def open_mosaic(
     return _scene([raster.header(virtual.mosaic(headers))], paths, title, source, trained, image)
 
 
-def pixel_size(header: raster.Header) -> float | None:
-    """Metres per pixel, in the middle of a file in degrees; None = not known."""
-    if header.crs is None or not header.crs.is_geographic:
-        return header.gsd
-    _, latitude = header.transform @ (header.width / 2, header.height / 2)
-    square = abs(header.transform.determinant) * math.cos(math.radians(latitude))
-    return float(METRES_PER_DEGREE * square**0.5) if square > 0 else None
-
-
 def _check_pixel_size(header: raster.Header, trained: Sensor) -> None:
     """Compares the size of the pixels with that of the training, where both are known.
 
     Raises:
-        PixelSizeError: They differ by more than `PIXEL_SIZES`.
+        PixelSizeError: They differ.
     """
-    own = pixel_size(header)
-    if own is None or trained.gsd is None:
-        return
-    if not 1 / (1 + PIXEL_SIZES) <= own / trained.gsd <= 1 + PIXEL_SIZES:
-        raise PixelSizeError(
-            f"{header.path} has pixels of {own:.4g} m, the images of the training "
-            f"{trained.gsd:.4g} m: objects have another size in pixels. --resample brings the "
-            "scene to that of the training; --no-check maps it as it is."
-        )
+    refuse_pixel_size(
+        trained,
+        header.gsd,
+        header.path,
+        "--resample brings the scene to that of the training; --no-check maps it as it is.",
+    )
 
 
 def _frame(first: raster.Header, trained: Sensor) -> virtual.Frame:
     """The grid that scenes are resampled to: that of the first file, at the training's size."""
-    own, frame = pixel_size(first), virtual.frame_of(first)
+    own, frame = first.gsd, virtual.frame_of(first)
     if own is None or trained.gsd is None or math.isclose(own, trained.gsd, rel_tol=0.01):
         return frame
     return virtual.scaled(frame, trained.gsd / own)

@@ -135,7 +135,8 @@ class Mapper:
         outputs.refuse_others(files.values(), overwrite=settings.overwrite)
         if settings.check:
             for run in runs:  # each of an ensemble has to understand the values
-                check_sensor(scene, run.sensor, settings.image)
+                for said in check_sensor(scene, run.sensor, settings.image):
+                    self._say("unusual", said)
         if settings.finish and not Work.folder_of(out).is_dir():
             raise UserError(f"{out}: no process has begun it.")
         work = Work(out, plan, settings.layers, job, again=settings.overwrite)

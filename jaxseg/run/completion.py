@@ -13,6 +13,7 @@ from jaxseg.losses.loss import Loss, needs_of
 from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline.windows import Data
 from jaxseg.run import fitting
+from jaxseg.run.contract import say_unlike
 from jaxseg.scenes.scene import PixelInput
 from jaxseg.scenes.sensor import Sensor
 from jaxseg.transforms.augmentation import ScaleCrop
@@ -41,8 +42,10 @@ def completed(config: Config, stored: Config | None = None) -> Config:
 
 def _measured(data: Data) -> Sensor:
     """The source's sensor with the typical values of its training images."""
-    typical = band_statistics.typical(data.source.scenes("train"), data.crop)
-    return dataclasses.replace(data.source.sensor, typical=typical)
+    scenes = data.source.scenes("train")
+    found = band_statistics.look(scenes, data.crop)
+    say_unlike(data.source, scenes, found)
+    return dataclasses.replace(data.source.sensor, typical=found.typical)
 
 
 def inputs_of(config: Config) -> tuple[PixelInput, ...]:

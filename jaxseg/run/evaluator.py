@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from jaxseg import sharding
 from jaxseg.config import Config
-from jaxseg.datasets.wrapped import refuse_other_sensor, title
 from jaxseg.errors import UserError
 from jaxseg.metrics.calibration import CalibrationTotal
 from jaxseg.metrics.intervals import Intervals, bootstrap
@@ -28,10 +27,10 @@ from jaxseg.metrics.scene_shapes import SceneShapes
 from jaxseg.metrics.scores import ConfusionTotal, Scores, scores_of
 from jaxseg.metrics.thresholds import Thresholds, fit
 from jaxseg.pictures import tiles as pictures
-from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline import windows as pipeline
+from jaxseg.run.contract import Check, check_split
 from jaxseg.run.step import TrainState, inference_variables, make_eval_step
-from jaxseg.scenes.scene import Sample, Window
+from jaxseg.scenes.scene import Sample, Window, gsd_of
 
 CALIBRATION_WINDOWS = 256
 """Evenly spaced windows to which the temperature is fitted; enough for a single number."""
@@ -68,7 +67,15 @@ class Evaluation:
 class Evaluator:
     """Evaluates states of one config on one split repeatedly, with one compiled step."""
 
-    def __init__(self, config: Config, mesh: Mesh, split: str, *, confidence: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        mesh: Mesh,
+        split: str,
+        *,
+        confidence: bool = False,
+        check: Check = "own",
+    ) -> None:
         """Indexes the split; reads little and compiles nothing yet.
 
         Args:
@@ -76,6 +83,7 @@ class Evaluator:
             mesh: Where to compute.
             split: `train`, `validation` or `test`.
             confidence: Whether the step measures confidences, too; not needed during training.
+            check: Whether the scenes are of the run's own source.
 
         Raises:
             UserError: The split is missing, empty or has no labelled, valid pixel, or its windows
@@ -95,9 +103,8 @@ class Evaluator:
                 f"The split {split} holds no scene. Check the source's paths and split."
             )
         if config.sensor.bands:
-            found = band_statistics.typical(self._scenes, config.data.crop)
-            where = f"The {split} split of {title(self._source)}"
-            refuse_other_sensor(config.sensor, self._source, found, where)
+            crop = config.data.crop
+            check_split(config.sensor, self._source, self._scenes, split, crop, check)
         pipeline.refuse_blank(self._scenes, self._data, split)
         height = config.data.evaluation_crop or config.data.crop
         sharding.check_batch(mesh, size, height)
@@ -127,7 +134,12 @@ class Evaluator:
         setting = Setting(len(self._source.classes), side, self._source.sensor.gsd)
         calibration = CalibrationTotal()
         started = [measure.start(setting) for measure in measures]
-        shapes = SceneShapes(self._scenes, self._windows, started)
+        shapes = SceneShapes(
+            self._scenes,
+            self._windows,
+            started,
+            lambda scene: gsd_of(self._scenes, scene, self._source),
+        )
 
         def watched() -> Iterator[dict[str, jax.Array]]:
             for results in self._results(state, self._windows, temperature):

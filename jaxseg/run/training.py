@@ -29,7 +29,7 @@ from jaxseg.losses.distillation import Teacher, distillation_of
 from jaxseg.metrics.scores import scores_of
 from jaxseg.pipeline import band_statistics, survey
 from jaxseg.pipeline import windows as pipeline
-from jaxseg.run import checkpoint, completion
+from jaxseg.run import checkpoint, completion, single_values
 from jaxseg.run import evaluator as evaluation
 from jaxseg.run.checkpoint import Checkpoints
 from jaxseg.run.logbook import Logbook
@@ -125,7 +125,7 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
                 mesh,
             )
             batch = next(batches)
-            train_step = _compiled(config, mesh, abstract, state, batch, code)
+            train_step = _compiled(config, mesh, abstract, state, batch, code, log)
             validate = evaluation.Evaluator(config, mesh, "validation")
             log.say(f"Compiled the training step in {time.perf_counter() - started:.0f} s.")
 
@@ -238,12 +238,17 @@ def _compiled(
     state: TrainState,
     batch: dict[str, jax.Array],
     code: Code,
+    log: Logbook,
 ) -> Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]:
     """The training step as one executable: another shape is an error, not a recompilation."""
     teacher = _teacher(config, code)
     more = () if teacher is None else (teacher.variables,)
     step = jit_train_step(config, mesh, abstract, teacher)
-    compiled = step.lower(state, batch, *more).compile()
+    with single_values.watched() as found:
+        lowered = step.lower(state, batch, *more)
+    if found:
+        log.say(single_values.report(found, config.data.batch_size, config.accumulate))
+    compiled = lowered.compile()
     return lambda state, batch: compiled(state, batch, *more)
 
 

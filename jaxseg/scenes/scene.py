@@ -149,6 +149,28 @@ class Doubted(Scenes, Protocol):
         """What a look at these windows (scene, window) lets one doubt, a sentence each."""
 
 
+@runtime_checkable
+class Sized(Protocol):
+    """Scenes that know the size of their pixels one by one."""
+
+    def gsd(self, index: int) -> float | None:
+        """Ground sample distance of a scene in metres; None = not known."""
+
+
+@runtime_checkable
+class Around(Protocol):
+    """Scenes that show those of another source in the same order and on the same ground."""
+
+    inner: Scenes
+
+
+def gsd_of(scenes: Scenes, index: int, source: "Source") -> float | None:
+    """Ground sample distance of a scene in metres, else that of its source; None = not known."""
+    while isinstance(scenes, Around):
+        scenes = scenes.inner
+    return scenes.gsd(index) if isinstance(scenes, Sized) else source.sensor.gsd
+
+
 class Origin(NamedTuple):
     """Which pixels of which files a source trains on; two origins can be compared.
 

@@ -23,6 +23,7 @@ class SourceFlags:
         told: Fields with one entry per band that the user has given, such as `band-names`.
         multiply: Factor that the values are multiplied by.
         convert: Conversion of their unit.
+        same: Flag that leaves the comparison out; empty = there is none.
     """
 
     prefix: str = SOURCE
@@ -31,6 +32,18 @@ class SourceFlags:
     told: tuple[tuple[str, tuple[object, ...]], ...] = ()
     multiply: float = 1.0
     convert: str = ""
+    same: str = ""
+
+    def or_same(self, message: str) -> str:
+        """The message, and the flag that says that the input is the same in spite of it."""
+        return (
+            f"{message}\nIf the values are right as they are: {self.same}" if self.same else message
+        )
+
+    def converted(self, unit: str, wanted: str) -> str:
+        """The flags that convert the unit, whatever the flags given so far say of it."""
+        flags = f"{self.prefix}.unit {unit} {self.prefix}.convert {unit}-to-{wanted}"
+        return flags if self.multiply == 1 else f"{flags} {self.prefix}.multiply 1"
 
     def remedy(self, proposed: str) -> str:
         """What a user can do: the proposal, if the source has flags for it."""
@@ -57,15 +70,16 @@ class SourceFlags:
         return f"{self.prefix}.multiply {self.multiply * factor:.6g}"
 
 
-def flags_of(source: object, prefix: str = SOURCE) -> SourceFlags:
+def flags_of(source: object, prefix: str = SOURCE, same: str = "") -> SourceFlags:
     """The flags of a source that reads files.
 
     Args:
         source: The source that is read.
         prefix: Its flag on the command line.
+        same: Flag of the command that leaves the comparison out.
     """
     if not hasattr(source, "band_numbers"):
-        return SourceFlags(prefix, fixed=type(source).__name__)
+        return SourceFlags(prefix, fixed=type(source).__name__, same=same)
     fields = {"band-names": "band_names", "wavelengths": "wavelengths"}
     given = {flag: tuple(getattr(source, field, ())) for flag, field in fields.items()}
     return SourceFlags(
@@ -74,4 +88,5 @@ def flags_of(source: object, prefix: str = SOURCE) -> SourceFlags:
         told=tuple((flag, entries) for flag, entries in given.items() if entries),
         multiply=float(getattr(source, "multiply", 1.0)),
         convert=str(getattr(source, "convert", "")),
+        same=same,
     )

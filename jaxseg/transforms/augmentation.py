@@ -8,6 +8,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from jaxseg.errors import NOT_NEGATIVE, POSITIVE, SHARE, UserError, check_ranges
 from jaxseg.scenes.scene import IGNORE, Batch
 from jaxseg.transforms.transform import IMAGES
 
@@ -65,9 +66,18 @@ class ScaleCrop:
         high: Largest zoom.
     """
 
-    size: int = 0
-    low: float = 1.0
-    high: float = 1.0
+    size: int = dataclasses.field(default=0, metadata=NOT_NEGATIVE)
+    low: float = dataclasses.field(default=1.0, metadata=POSITIVE)
+    high: float = dataclasses.field(default=1.0, metadata=POSITIVE)
+
+    def __post_init__(self) -> None:
+        """Rejects numbers outside their ranges, and a smallest zoom above the largest."""
+        check_ranges(self, "ScaleCrop")
+        if self.low > self.high:
+            raise UserError(
+                f"ScaleCrop.low is {self.low} and ScaleCrop.high {self.high}: low must not be the "
+                "larger one."
+            )
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
         """See the class."""
@@ -125,8 +135,12 @@ class Brightness:
         offset: Standard deviation of the offset, in units of the preprocessed image.
     """
 
-    gain: float = 0.1
-    offset: float = 0.1
+    gain: float = dataclasses.field(default=0.1, metadata=NOT_NEGATIVE)
+    offset: float = dataclasses.field(default=0.1, metadata=NOT_NEGATIVE)
+
+    def __post_init__(self) -> None:
+        """Rejects numbers outside their ranges."""
+        check_ranges(self, "Brightness")
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
         """See the class."""
@@ -142,7 +156,11 @@ class Noise:
         std: Standard deviation in units of the preprocessed image.
     """
 
-    std: float = 0.05
+    std: float = dataclasses.field(default=0.05, metadata=NOT_NEGATIVE)
+
+    def __post_init__(self) -> None:
+        """Rejects numbers outside their ranges."""
+        check_ranges(self, "Noise")
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
         """See the class."""
@@ -166,8 +184,12 @@ class CenterGain:
         share: Share (0..1) of the labelled pixels that are multiplied.
     """
 
-    strength: float = 0.1
-    share: float = 0.1
+    strength: float = dataclasses.field(default=0.1, metadata=SHARE)
+    share: float = dataclasses.field(default=0.1, metadata=SHARE)
+
+    def __post_init__(self) -> None:
+        """Rejects numbers outside their ranges."""
+        check_ranges(self, "CenterGain")
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
         """See the class."""

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.errors import UserError
+from jaxseg.errors import COUNT, SHARE, UserError, check_ranges
 from jaxseg.physics import hyperspectral
 from jaxseg.physics.hyperspectral import SpectralStatistics
 from jaxseg.scenes.scene import TrainingWindow
@@ -38,7 +38,11 @@ class RemoveBands:
     REPEATABLE: ClassVar = False
 
     bands: tuple[int, ...] | None = None
-    noise: float = 0.5
+    noise: float = dataclasses.field(default=0.5, metadata=SHARE)
+
+    def __post_init__(self) -> None:
+        """Rejects numbers outside their ranges."""
+        check_ranges(self, "RemoveBands")
 
     def __call__(self, image: jax.Array) -> jax.Array:
         """See the class.
@@ -82,9 +86,13 @@ class _Projection(abc.ABC):
     OPEN: ClassVar = ("mean", "matrix")
     REPEATABLE: ClassVar = False
 
-    components: int
+    components: int = dataclasses.field(metadata=COUNT)
     mean: tuple[float, ...] = ()
     matrix: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Rejects numbers outside their ranges."""
+        check_ranges(self, type(self).__name__)
 
     def __call__(self, image: jax.Array) -> jax.Array:
         """See the class.

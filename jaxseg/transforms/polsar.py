@@ -7,7 +7,7 @@ import dataclasses
 
 import jax
 
-from jaxseg.errors import UserError
+from jaxseg.errors import POSITIVE, UserError, check_ranges
 from jaxseg.physics import polsar
 
 
@@ -23,7 +23,11 @@ class CoherencyFeatures:
         floor: Smallest distinguishable power, as in `LogIntensity`.
     """
 
-    floor: float = polsar.FLOOR
+    floor: float = dataclasses.field(default=polsar.FLOOR, metadata=POSITIVE)
+
+    def __post_init__(self) -> None:
+        """Rejects numbers outside their ranges."""
+        check_ranges(self, "CoherencyFeatures")
 
     def __call__(self, image: jax.Array) -> jax.Array:
         """See the class.
@@ -46,7 +50,11 @@ class ZhouFeatures:
         floor: Smallest distinguishable power, as in `LogIntensity`.
     """
 
-    floor: float = polsar.FLOOR
+    floor: float = dataclasses.field(default=polsar.FLOOR, metadata=POSITIVE)
+
+    def __post_init__(self) -> None:
+        """Rejects numbers outside their ranges."""
+        check_ranges(self, "ZhouFeatures")
 
     def __call__(self, image: jax.Array) -> jax.Array:
         """See the class.

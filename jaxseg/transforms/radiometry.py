@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg.errors import UserError
+from jaxseg.errors import FINITE, POSITIVE, UserError, check_ranges
 from jaxseg.physics import sar
 from jaxseg.scenes.scene import TrainingWindow
 from jaxseg.transforms.transform import Preprocess
@@ -29,8 +29,12 @@ class Standardize:
     OPEN: ClassVar = ("mean", "std")
     REPEATABLE: ClassVar = True  # sums in float64, of which six digits are kept
 
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
+    mean: tuple[float, ...] = dataclasses.field(default=(), metadata=FINITE)
+    std: tuple[float, ...] = dataclasses.field(default=(), metadata=POSITIVE)
+
+    def __post_init__(self) -> None:
+        """Rejects numbers outside their ranges."""
+        check_ranges(self, "Standardize")
 
     def __call__(self, image: jax.Array) -> jax.Array:
         """See the class."""
@@ -75,7 +79,8 @@ class Standardize:
             bands = ", ".join(str(number + 1) for number in np.flatnonzero(constant))
             sys.stderr.write(
                 f"Standardize: band(s) {bands} have one value in all training pixels, and teach "
-                "nothing; it is subtracted, and other values are left on their scale.\n"
+                "nothing; it is subtracted, and other values are left on their scale. (Powers "
+                "below the `floor` of a step before it have all become that.)\n"
             )
         std = np.where(constant, 1.0, std)
         step = np.spacing(np.maximum(np.abs(low), np.abs(high)).astype(np.float32))
@@ -112,7 +117,11 @@ class LogIntensity:
         floor: Smallest distinguishable power, the sensor's noise; 1e-6 = -60 dB.
     """
 
-    floor: float = sar.FLOOR
+    floor: float = dataclasses.field(default=sar.FLOOR, metadata=POSITIVE)
+
+    def __post_init__(self) -> None:
+        """Rejects numbers outside their ranges."""
+        check_ranges(self, "LogIntensity")
 
     def __call__(self, image: jax.Array) -> jax.Array:
         """See the class."""

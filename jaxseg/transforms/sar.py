@@ -11,7 +11,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from jaxseg.errors import UserError
+from jaxseg.errors import POSITIVE, UserError, check_ranges
 from jaxseg.physics import sar, sar_filters
 from jaxseg.physics.sar import RadarUnit
 from jaxseg.scenes.scene import Batch
@@ -44,13 +44,16 @@ class Lee:
         size: Rows and columns of the window, odd.
     """
 
-    looks: float
-    size: int = 7
+    looks: float = dataclasses.field(metadata=POSITIVE)
+    size: int = dataclasses.field(default=7, metadata={"least": 3, "odd": True})
+
+    def __post_init__(self) -> None:
+        """Rejects numbers outside their ranges."""
+        check_ranges(self, "Lee")
 
     def __call__(self, image: jax.Array) -> jax.Array:
         """See the class."""
-        looks = _positive("Lee", self.looks)
-        filtered: jax.Array = sar_filters.lee(image, looks=looks, size=self.size)
+        filtered: jax.Array = sar_filters.lee(image, looks=self.looks, size=self.size)
         return filtered
 
 
@@ -62,12 +65,15 @@ class RefinedLee:
         looks: Equivalent number of looks of the image.
     """
 
-    looks: float
+    looks: float = dataclasses.field(metadata=POSITIVE)
+
+    def __post_init__(self) -> None:
+        """Rejects numbers outside their ranges."""
+        check_ranges(self, "RefinedLee")
 
     def __call__(self, image: jax.Array) -> jax.Array:
         """See the class."""
-        looks = _positive("RefinedLee", self.looks)
-        filtered: jax.Array = sar_filters.refined_lee(image, looks=looks)
+        filtered: jax.Array = sar_filters.refined_lee(image, looks=self.looks)
         return filtered
 
 
@@ -88,7 +94,11 @@ class RatioBand:
     numerator: int = 1
     denominator: int = 2
     decibel: bool = False
-    floor: float = sar.FLOOR
+    floor: float = dataclasses.field(default=sar.FLOOR, metadata=POSITIVE)
+
+    def __post_init__(self) -> None:
+        """Rejects numbers outside their ranges."""
+        check_ranges(self, "RatioBand")
 
     def __call__(self, image: jax.Array) -> jax.Array:
         """See the class.
@@ -120,16 +130,13 @@ class Speckle:
         unit: Unit of the raw values.
     """
 
-    looks: float
+    looks: float = dataclasses.field(metadata=POSITIVE)
     unit: RadarUnit = "intensity"
+
+    def __post_init__(self) -> None:
+        """Rejects numbers outside their ranges."""
+        check_ranges(self, "Speckle")
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
         """See the class."""
-        looks = _positive("Speckle", self.looks)
-        return batch | {"image": sar.with_speckle(key, batch["image"], looks, self.unit)}
-
-
-def _positive(step: str, looks: float) -> float:
-    if not looks > 0:
-        raise UserError(f"{step} with {looks} looks: give more than 0.")
-    return looks
+        return batch | {"image": sar.with_speckle(key, batch["image"], self.looks, self.unit)}

@@ -16,6 +16,7 @@ from jax import Array
 
 from jaxseg.cli import catalogue
 from jaxseg.models.parts.complex_layers import ComplexBatchNorm
+from jaxseg.models.parts.layers import BatchNorm
 from jaxseg.models.parts.resnet import ResNet
 from jaxseg.models.unet import UNet
 
@@ -367,7 +368,7 @@ def watched(
 
     def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         module = context.module
-        if isinstance(module, nn.BatchNorm | ComplexBatchNorm):
+        if isinstance(module, BatchNorm | ComplexBatchNorm):
             norms.append(bool(module.use_running_average))
         if isinstance(module, nn.Dropout):
             drops.append(module)

@@ -131,6 +131,31 @@ def test_a_pixel_without_data_has_no_answer() -> None:
         )
 
 
+def test_matrices_that_are_not_semidefinite_have_defined_mechanisms() -> None:
+    random = np.random.default_rng(3)
+    half = random.standard_normal((2000, 3, 3)) + 1j * random.standard_normal((2000, 3, 3))
+    t3 = of_matrices(half + half.conj().swapaxes(1, 2))  # any Hermitian matrix
+    powerful = np.asarray(polsar.span(t3)) > 0.1
+    assert not np.asarray(decompositions.is_semidefinite(t3)).all()
+    powers = np.asarray(decompositions.freeman_durden(t3))
+    assert powers[powerful].min() >= 0
+    np.testing.assert_allclose(powers[powerful].sum(-1), polsar.span(t3)[powerful], rtol=1e-4)
+    assert np.isnan(powers[np.asarray(polsar.span(t3)) <= 0]).all()
+    h, a, alpha = np.moveaxis(np.asarray(decompositions.cloude_pottier(t3)), -1, 0)
+    positive = np.asarray(decompositions.eigen(t3)[0][..., 0]) > 0
+    assert (np.isfinite(h) == positive).all()
+    for found, most in ((h, 1), (a, 1), (alpha, 90)):
+        assert found[positive].min() >= 0
+        assert found[positive].max() <= most + 1e-3
+
+
+def test_a_negative_volume_is_none_and_the_rest_is_the_span() -> None:
+    # Surface of 2 with a cross-polarised power of -0.1, as after noise is subtracted.
+    c3 = jnp.asarray([1.0, -0.1, 1.0, 0, 0, 1.0, 0, 0, 0])
+    found = decompositions.freeman_durden(polsar.t3_from_c3(c3))
+    np.testing.assert_allclose(found, [1.9, 0, 0], atol=1e-5)
+
+
 def test_matrices_of_radars_pass_and_others_are_found() -> None:
     good = jnp.asarray(wishart(np.full((20, 20, 3), 0.1, np.float32), 1, np.random.default_rng(0)))
     assert np.asarray(decompositions.is_semidefinite(good)).all()

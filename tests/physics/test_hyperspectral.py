@@ -224,8 +224,10 @@ def test_noise_shares_are_the_noise_over_the_variance_up_to_one() -> None:
 def test_a_faint_band_that_varies_is_not_taken_for_a_constant() -> None:
     image, _ = scene()
     image = (image - image.mean((0, 1))) * 1e-4
-    faint, strong = (hyperspectral.noise_shares(statistics(f * image)) for f in (1.0, 1e6))
+    shares = [hyperspectral.noise_shares(statistics(f * image)) for f in (1e-5, 1.0, 1e6)]
+    tiny, faint, strong = shares  # the first in units of 1e-9
     np.testing.assert_allclose(faint, strong, rtol=1e-6)
+    np.testing.assert_allclose(tiny, strong, rtol=1e-6)
     assert faint.max() < 1
 
 

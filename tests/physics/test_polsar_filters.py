@@ -103,6 +103,26 @@ def test_another_window_is_refused() -> None:
         polsar_filters.refined_lee(field(rows=9, columns=9), looks=1.0, size=6)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_pixel_that_is_not_finite_in_one_band_stays_one_pixel(bad: float) -> None:
+    t3 = field(rows=30, columns=30)
+    holes = t3.at[12, 17, 4].set(bad)
+    zeros = t3.at[12, 17].set(0)
+    elsewhere = np.ones((30, 30), bool)
+    elsewhere[12, 17] = False
+    for function in (
+        functools.partial(polsar_filters.refined_lee, looks=4.0),
+        functools.partial(polsar_filters.boxcar, size=5),
+    ):
+        found, expected = np.asarray(function(holes)), np.asarray(function(zeros))
+        np.testing.assert_array_equal(found[elsewhere], expected[elsewhere])
+        assert np.isnan(found[12, 17]).all()
+        assert not expected[12, 17].any()
+    looks = polsar_filters.equivalent_looks(holes)
+    np.testing.assert_array_equal(looks, polsar_filters.equivalent_looks(zeros))
+    assert np.isfinite(looks).all()
+
+
 def test_pixels_without_data_count_in_no_mean() -> None:
     t3 = field(rows=80, columns=80)
     known = np.random.default_rng(1).random((80, 80, 1)) > 0.1

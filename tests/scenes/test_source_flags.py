@@ -39,8 +39,8 @@ def test_names_and_wavelengths_that_are_given_move_with_their_bands() -> None:
 
 def test_a_factor_is_on_top_of_the_one_there_is() -> None:
     flags = flags_of(dataclasses.replace(FOLDER, multiply=100.0))
-    given = Sensor(TRAINED.bands, typical=((2.0, 5.0, 20.0),) * 3)
-    with pytest.raises(ScaleError, match=r"multiply 10000$"):
+    given = Sensor(TRAINED.bands, typical=((0.02, 0.05, 0.2),) * 3)
+    with pytest.raises(ScaleError, match=r"multiply 1e\+06$"):
         refuse_other(TRAINED, given, "x.tif", flags)
 
 
@@ -78,14 +78,16 @@ def test_a_conversion_that_should_not_be_is_named() -> None:
         refuse_other(decibel, given, "x.tif", flags)
     flags = flags_of(dataclasses.replace(FOLDER, convert="power-to-decibel"))
     floor = Sensor(("VV",), unit="decibel", typical=((-100.0, -100.0, -100.0),))
-    with pytest.raises(UnitError, match=r"every value is -100, so the values are not power"):
+    with pytest.raises(UnitError, match=r"every value is -100: the values are not power"):
         refuse_other(decibel, floor, "x.tif", flags)
 
 
 def test_amplitudes_are_not_taken_for_power() -> None:
     decibel = Sensor(("VV",), typical=((-22.0, -11.0, 1.0),))
     given = Sensor(("VV",), unit="amplitude", typical=((0.08, 0.28, 1.1),))
-    with pytest.raises(UnitError, match=r"amplitude-to-decibel, which is 20 log10"):
+    with pytest.raises(
+        UnitError, match=r"20 log10.*unit amplitude .*convert amplitude-to-decibel$"
+    ):
         refuse_other(decibel, given, "x.tif")
 
 
@@ -96,7 +98,7 @@ def test_no_flag_is_proposed_where_a_source_has_none() -> None:
         Sensor(("B04", "B03", "B02")),
         Sensor(TRAINED.bands, unit="decibel"),
         Sensor(TRAINED.bands, scale=1e-4),
-        Sensor(TRAINED.bands, typical=((2.0, 5.0, 20.0),) * 3),
+        Sensor(TRAINED.bands, typical=((0.02, 0.05, 0.2),) * 3),
         Sensor(TRAINED.bands, typical=((1200.0, 1500.0, 3000.0),) * 3),
     )
     trained = dataclasses.replace(TRAINED, unit="reflectance")

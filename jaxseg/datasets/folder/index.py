@@ -14,9 +14,10 @@ import numpy as np
 from affine import Affine
 
 from jaxseg.datasets.folder import numbers as folder_numbers
+from jaxseg.datasets.folder.doubts import clipped, pixel_sizes
 from jaxseg.datasets.folder.numbers import Reading
 from jaxseg.datasets.folder.pairing import FLAG
-from jaxseg.datasets.folder.scenes import Facts, FolderScenes, Scene
+from jaxseg.datasets.folder.scenes import Facts, FolderScenes, MaskNodata, Scene
 from jaxseg.datasets.label_table import LabelTable, packed
 from jaxseg.errors import UserError
 from jaxseg.files import headers, raster
@@ -42,7 +43,7 @@ def indexed(
     table: LabelTable,
     classes: tuple[str, ...],
     by_color: bool,
-    keep_mask_nodata: bool,
+    mask_nodata: MaskNodata,
     nodata: float | None,
     nodata_in_all: bool,
     separate_touching: bool,
@@ -60,7 +61,7 @@ def indexed(
         table: Class of each mask value or packed colour.
         classes: Names of the classes.
         by_color: Whether masks hold colours.
-        keep_mask_nodata: Whether a mask's nodata value is an id like others.
+        mask_nodata: What nodata and transparency of a mask mean.
         nodata: The images' nodata value; None = by their tags.
         nodata_in_all: Whether only the nodata value in all bands makes a pixel invalid.
         separate_touching: Whether pixels where two objects touch become class 0.
@@ -90,8 +91,9 @@ def indexed(
         if paths[1]:
             mask = header(paths[1])
             check_pair(image, mask)
-            mask_facts = _mask_facts(mask, by_color=by_color, keep_nodata=keep_mask_nodata)
-            _check_mask_nodata(mask, mask_facts, table, classes, by_color=by_color)
+            mask_facts = _mask_facts(mask, by_color=by_color, keep=mask_nodata == "keep")
+            if mask_nodata == "ignore":
+                _check_mask_nodata(mask, mask_facts, table, classes, by_color=by_color)
             mask_facts = known.setdefault(mask_facts, mask_facts)
         if paths[2]:
             objects = header(paths[2])
@@ -101,7 +103,7 @@ def indexed(
         image_facts = known.setdefault(image_facts, image_facts)
         area = _area(image, strip)
         ground = raster.ground(image, area)
-        return Scene(*paths, image_facts, mask_facts, object_facts, area, ground)
+        return Scene(*paths, image_facts, mask_facts, object_facts, area, ground, image.gsd)
 
     if len(files) > _TELL_FROM:
         folder = Path(files[0][0]).parent
@@ -116,7 +118,12 @@ def indexed(
             f"later:\nthe {sentinel2.ADDED} that it added to their values is subtracted, so that "
             "all dates agree.\n"
         )
-    return FolderScenes(entries, table, by_color, nodata_in_all, separate_touching, reading)
+    scenes = FolderScenes(
+        entries, table, classes, by_color, mask_nodata, nodata_in_all, separate_touching, reading
+    )
+    for line in (*pixel_sizes(entries, reference), *clipped(scenes, added)):
+        sys.stderr.write(f"{line}\n")
+    return scenes
 
 
 def _check_image(image: raster.Header, reference: raster.Header, numbers: tuple[int, ...]) -> None:
@@ -193,7 +200,7 @@ def check_pair(image: raster.Header, other: raster.Header) -> None:
         )
 
 
-def _mask_facts(mask: raster.Header, *, by_color: bool, keep_nodata: bool) -> Facts:
+def _mask_facts(mask: raster.Header, *, by_color: bool, keep: bool) -> Facts:
     numbers = tuple(number for number in range(1, mask.bands + 1) if number != mask.alpha)
     if by_color and (len(numbers) not in (1, 3) or mask.dtype != np.uint8):
         raise UserError(
@@ -206,10 +213,10 @@ def _mask_facts(mask: raster.Header, *, by_color: bool, keep_nodata: bool) -> Fa
             f"give {FLAG}.mask_colors, one RGB colour per class."
         )
     tags: tuple[float | None, ...] = tuple(mask.nodata[number - 1] for number in numbers)
-    if keep_nodata:
+    if keep:
         tags = (None,) * len(numbers)
     palette = mask.palette.tobytes() if by_color and mask.palette is not None else b""
-    return Facts(_finite(tags), mask.masked, palette, numbers)
+    return Facts(_finite(tags), mask.masked and not keep, palette, numbers)
 
 
 def _check_mask_nodata(
@@ -233,7 +240,7 @@ def _check_mask_nodata(
     if label is not None:
         raise UserError(
             f"{mask.path} tags {tag:g} as nodata, and {tag:g} is class {classes[label]!r}. Give "
-            f"{FLAG}.mask_nodata keep if it is the class, or {FLAG}.ids without it if it is not."
+            f"{FLAG}.mask-nodata keep if it is the class, or {FLAG}.mask-nodata hide if it is not."
         )
 
 

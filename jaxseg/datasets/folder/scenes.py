@@ -1,13 +1,13 @@
 """The scenes of a `Folder`: windows of images, masks and object maps.
 
 image file   --bands-->       image, valid   (nodata, NaN and transparency are invalid)
-mask file    --LabelTable-->  label          (ids or colours; the mask's own nodata is IGNORE)
+mask file    --LabelTable-->  label          (ids or colours; nodata and transparency are IGNORE)
 object file  ------------->   instance
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from jaxseg.errors import UserError
 from jaxseg.files import raster
 from jaxseg.losses.border_weights import touching
 from jaxseg.scenes.scene import IGNORE, Extent, Ground, Sample, Window
+
+MaskNodata = Literal["ignore", "keep", "hide"]
+"""What nodata and transparency of a mask mean, see `Folder`."""
 
 
 class Facts(NamedTuple):
@@ -52,6 +55,7 @@ class Scene(NamedTuple):
         object_facts: How to read the object ids.
         area: The part of the files that belongs to the split.
         ground: Where that part lies, if the image states it.
+        gsd: Ground sample distance in metres; None = not known.
     """
 
     image: str
@@ -62,6 +66,7 @@ class Scene(NamedTuple):
     object_facts: Facts | None
     area: Window
     ground: Ground | None = None
+    gsd: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +76,9 @@ class FolderScenes:
     Attributes:
         entries: Files, facts and area of every scene.
         table: Class of each mask value or packed colour.
+        classes: Names of the classes.
         by_color: Whether masks hold colours.
+        mask_nodata: What nodata and transparency of masks mean.
         nodata_in_all: Whether only the nodata value in all bands makes a pixel invalid.
         separate_touching: Whether pixels where two objects touch become class 0.
         reading: Conversion of the images' values, after validity is determined.
@@ -79,7 +86,9 @@ class FolderScenes:
 
     entries: Sequence[Scene]
     table: LabelTable
+    classes: tuple[str, ...]
     by_color: bool
+    mask_nodata: MaskNodata
     nodata_in_all: bool
     separate_touching: bool
     reading: Reading
@@ -106,11 +115,16 @@ class FolderScenes:
         """What opacity and nodata values of the files may mean otherwise."""
         return ambiguous.doubts(self, windows)
 
+    def gsd(self, index: int) -> float | None:
+        """Ground sample distance in metres; None = not known."""
+        return self.entries[index].gsd
+
     def read(self, index: int, window: Window) -> Sample:
         """`image`, `label`, `valid` and, if known, `instance` of the window.
 
         Raises:
-            UserError: A file cannot be read, or a mask holds a value that is not a class.
+            UserError: A file cannot be read, a mask holds a value that is not a class, or is
+                transparent where it holds one.
         """
         scene = self.entries[index]
         place = window._replace(y=window.y + scene.area.y, x=window.x + scene.area.x)
@@ -128,7 +142,7 @@ class FolderScenes:
             sample["instance"] = instance[inner]
             sample["label"] = (instance[inner] > 0).astype(np.uint8)
         if scene.mask_facts is not None:
-            sample["label"] = self._labels(scene.mask, scene.mask_facts, place)
+            sample["label"] = self._labels(scene.mask, scene.mask_facts, place, valid)
         sample["label"][touch & (sample["label"] != IGNORE)] = 0
         return sample
 
@@ -146,25 +160,47 @@ class FolderScenes:
             valid &= raster.read_mask(path, window)
         return valid
 
-    def _labels(self, path: str, facts: Facts, window: Window) -> NDArray[np.uint8]:
+    def _labels(
+        self, path: str, facts: Facts, window: Window, valid: NDArray[np.bool_]
+    ) -> NDArray[np.uint8]:
         values = raster.read(path, window, bands=facts.numbers)
         known = np.ones(values.shape[:2], bool)
         missing = _is_nodata(values, facts.nodata)
         if missing is not None:
             known &= ~missing.all(-1)
-        if facts.masked:
-            known &= raster.read_mask(path, window)
+        opaque = raster.read_mask(path, window) if facts.masked else known
         numbers: NDArray[np.generic] = values[..., 0]
         if self.by_color and facts.palette:
             palette = packed(np.frombuffer(facts.palette, np.uint8).reshape(-1, 3))
             numbers = palette[values[..., 0].astype(np.intp)]
         elif self.by_color:
             numbers = packed(values if values.shape[-1] == 3 else values.repeat(3, axis=-1))
+        if self.mask_nodata == "ignore":
+            # Where the image has no data, as where both were cut out, there is nothing to lose.
+            self._refuse_hidden(path, numbers, known & ~opaque & valid, window)
         try:
-            return self.table.classes(numbers, known)
+            return self.table.classes(numbers, known & opaque)
         except UnknownValue as error:
             row, column = error.row + window.y, error.column + window.x
             raise UserError(self._complaint(path, error, row, column)) from None
+
+    def _refuse_hidden(
+        self, path: str, numbers: NDArray[np.generic], hidden: NDArray[np.bool_], window: Window
+    ) -> None:
+        """Rejects transparent pixels of a class: only the user can resolve the contradiction."""
+        for number in np.unique(numbers[hidden & np.isfinite(numbers)]):
+            label = self.table.class_of(number.item())
+            if label is None:
+                continue
+            where = hidden & (numbers == number)
+            row, column = (int(axis[0]) for axis in np.nonzero(where))
+            value = f"colour {unpacked(int(number))}" if self.by_color else f"value {number:g}"
+            raise UserError(
+                f"{path} is transparent where it holds class {self.classes[label]!r}, {value}, "
+                f"first at row {row + window.y}, column {column + window.x}; {int(where.sum())} "
+                f"pixel(s) in this window. Give {FLAG}.mask-nodata keep if they are the class, or "
+                f"{FLAG}.mask-nodata hide if they are to be ignored."
+            )
 
     def _complaint(self, path: str, error: UnknownValue, row: int, column: int) -> str:
         where = f"first at row {row}, column {column}; {error.count} pixel(s) in this window"

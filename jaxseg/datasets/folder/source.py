@@ -26,7 +26,7 @@ from jaxseg.datasets.folder.class_fields import check_classes, check_colors, hue
 from jaxseg.datasets.folder.index import indexed
 from jaxseg.datasets.folder.numbers import Convert, Reading
 from jaxseg.datasets.folder.pairing import FLAG, Place
-from jaxseg.datasets.folder.scenes import FolderScenes
+from jaxseg.datasets.folder.scenes import FolderScenes, MaskNodata
 from jaxseg.datasets.label_table import LabelTable, packed
 from jaxseg.errors import UserError
 from jaxseg.files import raster
@@ -57,8 +57,9 @@ class Folder:
         mask_colors: RGB colour of each class if masks are colours (RGB or palette); empty = ids.
         ignore_ids: Mask values to ignore.
         ignore_colors: Mask colours to ignore.
-        mask_nodata: Meaning of the nodata value that a mask is tagged with: `ignore` = ignored,
-            `keep` = an id like the others.
+        mask_nodata: Meaning of the nodata value that a mask is tagged with, and of its transparent
+            pixels: `ignore` = ignored, and an error where they hold a class; `keep` = ids like the
+            others; `hide` = ignored, also where they hold a class.
         map_colors: RGB colour of each class in maps; empty = `mask_colors`, else distinct hues.
         band_numbers: Bands to read, counted from 1; empty = all but opacity. A near infrared band
             tagged as opacity (as GDAL tags the fourth band of 8-bit files) must be listed here.
@@ -93,7 +94,7 @@ class Folder:
     mask_colors: tuple[tuple[int, int, int], ...] = ()
     ignore_ids: tuple[int, ...] = ()
     ignore_colors: tuple[tuple[int, int, int], ...] = ()
-    mask_nodata: Literal["ignore", "keep"] = "ignore"
+    mask_nodata: MaskNodata = "ignore"
     map_colors: tuple[tuple[int, int, int], ...] = ()
     band_numbers: tuple[int, ...] = ()
     band_names: tuple[str, ...] = ()
@@ -269,7 +270,7 @@ class Folder:
             table=self._table(),
             classes=self.classes,
             by_color=bool(self.mask_colors),
-            keep_mask_nodata=self.mask_nodata == "keep",
+            mask_nodata=self.mask_nodata,
             nodata=self.nodata,
             nodata_in_all=self.nodata_where == "all_bands",
             separate_touching=self.separate_touching,

@@ -56,7 +56,7 @@ from jaxseg.datasets.landscape.map import CLASSES, GSD, INCONSPICUOUS, PAIRS, SP
 from jaxseg.datasets.landscape.sensors import WAVELENGTHS
 from jaxseg.datasets.landscape.surfaces import Modality
 from jaxseg.datasets.tiles import TileScenes
-from jaxseg.errors import UserError
+from jaxseg.errors import COUNT, NOT_NEGATIVE, UserError
 from jaxseg.scenes.scene import Sample, Scenes
 from jaxseg.scenes.sensor import Sensor, Unit
 
@@ -136,9 +136,9 @@ class Landscape:
     """
 
     modality: Modality = "optical"
-    tiles: tuple[int, int, int] = (0, 0, 0)
-    seed: int = 0
-    looks: int = 4
+    tiles: tuple[int, int, int] = field(default=(0, 0, 0), metadata=NOT_NEGATIVE)
+    seed: int = field(default=0, metadata=NOT_NEGATIVE)
+    looks: int = field(default=4, metadata=COUNT)
     data_dir: str = field(default="", metadata={"path": True})
 
     @property

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxseg.models.parts.convolution import conv2d
-from jaxseg.models.parts.layers import Dtype
+from jaxseg.models.parts.layers import Dtype, is_single_value
 
 
 class ComplexConv(nn.Module):
@@ -53,7 +53,7 @@ class ComplexBatchNorm(nn.Module):
     A channel is centred and multiplied by the inverse square root of the 2 x 2 covariance of its
     real and imaginary parts, then by a learned symmetric 2 x 2 matrix, and a complex offset is
     added. With the initial `scale` and `shear` the output is circular, with variance 1/2 in each
-    part.
+    part. A single value per channel is normalised as in `jaxseg.models.parts.layers.BatchNorm`.
 
     Attributes:
         use_running_average: Whether to use the stored statistics, as in evaluation.
@@ -80,7 +80,7 @@ class ComplexBatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (2 * count,))
 
         x = x.astype(jnp.float32)
-        if self.use_running_average:
+        if self.use_running_average or is_single_value(x):
             m, v, c = mean.value, variance.value, covariance.value
             x = x - m
         else:

@@ -4,13 +4,13 @@ A network creates each once with `functools.partial`, fixing dtype and training 
 to its blocks.
 """
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Literal
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 from jaxseg.models.parts.convolution import conv2d, conv_transpose2d
@@ -151,8 +151,58 @@ class ConvTranspose(nn.Module):
         return y
 
 
-BatchNorm = functools.partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5)
-"""PyTorch's defaults: its momentum 0.1 weights the new value, Flax's 0.9 weights the old one."""
+class BatchNorm(nn.Module):
+    """Batch normalisation with PyTorch's defaults, and a defined result for a single value.
+
+    The variance of one value per channel, such as the mean of one image, is always 0: training
+    would see a constant, and the stored variance would decay to 0, by whose root evaluation
+    divides. There the stored statistics are used in training, too, and stay as they are. Everything
+    else is as in Flax.
+
+    Attributes:
+        use_running_average: Whether to use the stored statistics, as in evaluation.
+        momentum: Weight of the old values in the stored statistics; PyTorch's 0.1 is that of the
+            new ones.
+        epsilon: Added to the variances.
+        use_fast_variance: Whether the variance is the mean of squares minus the square of the mean,
+            which needs one pass but is less exact.
+        dtype: Dtype of the output; statistics are float32.
+    """
+
+    use_running_average: bool
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    use_fast_variance: bool = True
+    dtype: Dtype = "float32"
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """(B, ..., C) -> (B, ..., C)."""
+        shape = x.shape[-1:]
+        mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        variance = self.variable("batch_stats", "var", jnp.ones, shape)
+        scale = self.param("scale", nn.initializers.ones, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape)
+
+        if self.use_running_average or is_single_value(x):
+            m, v = mean.value, variance.value
+        else:
+            wide, axes = x.astype(jnp.float32), tuple(range(x.ndim - 1))
+            m = wide.mean(axes)
+            if self.use_fast_variance:
+                v = jnp.maximum(jnp.square(wide).mean(axes) - jnp.square(m), 0)
+            else:
+                v = jnp.square(wide - m).mean(axes)
+            if not self.is_initializing():
+                for stored, new in ((mean, m), (variance, v)):
+                    stored.value = self.momentum * stored.value + (1 - self.momentum) * new
+        y: Array = (x - m) * (jax.lax.rsqrt(v + self.epsilon) * scale) + bias
+        return y.astype(self.dtype)
+
+
+def is_single_value(x: Array) -> bool:
+    """Whether (B, ..., C) holds one value per channel, which has no variance."""
+    return math.prod(x.shape[:-1]) == 1
 
 
 def he_normal(key: Array, shape: tuple[int, ...]) -> Array:

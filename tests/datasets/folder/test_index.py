@@ -55,7 +55,7 @@ def test_masks_of_files_make_pixels_invalid_labels_ignored_and_objects_none(
     known = np.random.default_rng(0).random((3, H, W)) < 0.6
     for path, where in zip((images, masks, objects), known, strict=True):
         masked(path, where, inside=inside)
-    source = folder(instances=str(tmp_path / "objects"))
+    source = folder(instances=str(tmp_path / "objects"), mask_nodata="hide")
     window = Window(4, 7, 12, 20)
     sample, part = read(source, window=window), (slice(4, 16), slice(7, 27))
     np.testing.assert_array_equal(sample["valid"], known[0][part])
@@ -170,7 +170,7 @@ def gray_and_opacity(mask: Array) -> Array:
     ("mask", "fields", "message"),
     [
         (gray_and_opacity(ids(0, 1)), {}, None),
-        (ids(0, 1).repeat(2).reshape(H, W, 2), {}, None),  # gray and opacity, as PNG has it
+        (ids(0, 1).repeat(2).reshape(H, W, 2), {"mask_nodata": "hide"}, None),  # gray and opacity
         (np.zeros((H, W, 3), np.uint8), {}, "has 3 bands; a mask of ids has one"),
         (np.zeros((H, W, 4), np.uint8), {}, "has 3 bands; a mask of ids has one"),
         (gray_and_opacity(ids(0, 255)), {"mask_colors": ((0, 0, 0), (255,) * 3)}, None),
@@ -249,6 +249,63 @@ def test_a_colour_that_is_tagged_as_nodata_and_a_class_has_to_be_decided(
         assert len(kept.scenes("train")) == 1
     else:
         assert len(source.scenes("train")) == 1
+
+
+def colors_and_opacity(path: Path, opaque: Array) -> None:
+    table = np.array([BLACK, WHITE], np.uint8)
+    png(path.with_suffix(".png"), np.dstack((table[ids(0, 1)], opaque * np.uint8(255))))
+
+
+def ids_and_opacity(path: Path, opaque: Array) -> None:
+    png(path.with_suffix(".png"), np.dstack((ids(0, 1), opaque * np.uint8(255))))
+
+
+def ids_and_mask(path: Path, opaque: Array) -> None:
+    tiff(path, ids(0, 1))
+    masked(path, opaque)
+
+
+def fractional(path: Path, opaque: Array) -> None:
+    tiff(path, np.where(ids(0, 1) == 1, 1, 0).astype(np.float32))
+    masked(path, opaque)
+
+
+@pytest.mark.parametrize("write", [colors_and_opacity, ids_and_opacity, ids_and_mask, fractional])
+def test_a_class_that_is_transparent_has_to_be_decided(
+    folder: Make, tmp_path: Path, write: Callable[[Path, Array], None]
+) -> None:
+    opaque = ids(0, 1) == 1
+    opaque[5, 9] = False  # a pixel of the other class
+    (tmp_path / "masks").mkdir()
+    write(tmp_path / "masks" / "a.tif", opaque)
+    colors: dict[str, Any] = {"mask_colors": (BLACK, WHITE)} if "colors" in write.__name__ else {}
+    hidden = np.argwhere(~opaque & (ids(0, 1) == 0))[0]
+    place = f"row {hidden[0]}, column {hidden[1]}"
+    said = rf"a\.\w+ is transparent where it holds class 'ground', .*{place}; .*keep.*hide"
+    with pytest.raises(UserError, match=said):
+        read(folder(**colors))
+    kept = read(folder(**colors, mask_nodata="keep"))["label"]
+    np.testing.assert_array_equal(kept, ids(0, 1))
+    without = read(folder(**colors, mask_nodata="hide"))["label"]
+    np.testing.assert_array_equal(without, np.where(opaque, ids(0, 1), IGNORE))
+
+
+def test_what_is_transparent_and_not_a_class_or_without_data_in_the_image_is_ignored(
+    folder: Make, tmp_path: Path
+) -> None:
+    unknown = ids(0, 1)
+    unknown[:3] = 77
+    tiff(tmp_path / "masks" / "a.tif", unknown)
+    masked(tmp_path / "masks" / "a.tif", unknown != 77)
+    assert (read(folder())["label"] == np.where(unknown == 77, IGNORE, unknown)).all()
+    # Both were cut out of something larger, with 0 around the ground of interest.
+    image = np.ones((H, W, 3), np.uint8)
+    image[:3] = 0
+    tiff(tmp_path / "images" / "a.tif", image, nodata=0)
+    cut = np.where(image[..., 0] == 0, 0, ids(0, 1)).astype(np.uint8)
+    tiff(tmp_path / "masks" / "a.tif", cut)
+    masked(tmp_path / "masks" / "a.tif", image[..., 0] > 0)
+    assert (read(folder())["label"][:3] == IGNORE).all()
 
 
 def test_one_band_of_ids_of_objects_is_wanted(folder: Make, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """What the modules all networks share start from, and that each choice reaches the convolution."""
 
+from collections.abc import Callable
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from fixtures.networks import applied, initialised
 
 from jaxseg.models.parts import layers
+from jaxseg.models.parts.complex_layers import ComplexBatchNorm
 from jaxseg.models.parts.convolution import conv2d, conv_transpose2d
 from jaxseg.models.parts.depthwise import depthwise_conv2d
 
@@ -117,6 +120,45 @@ def test_normalisation_is_pytorchs() -> None:
     small, _ = norm.apply(variables, x * 1e-3, mutable=["batch_stats"])
     np.testing.assert_allclose(small[1, 0], 1e-3 / np.sqrt(1e-6 + 1e-5), rtol=1e-3)
     np.testing.assert_allclose(y[1, 0], 1, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("fast", [True, False])
+def test_normalisation_of_many_values_is_flaxs(dtype: Any, *, fast: bool) -> None:
+    random = np.random.default_rng(0)
+    x = jnp.asarray(random.standard_normal((2, 5, 4, 3)) * 3 + 1, dtype)
+    common: dict[str, Any] = {"use_fast_variance": fast, "dtype": dtype}
+    ours = layers.BatchNorm(use_running_average=False, **common)
+    theirs = nn.BatchNorm(use_running_average=False, momentum=0.9, epsilon=1e-5, **common)
+    variables = jax.tree.map(
+        lambda leaf: leaf + random.random(leaf.shape), theirs.init(jax.random.key(0), x)
+    )
+    found, expected = (norm.apply(variables, x, mutable=["batch_stats"]) for norm in (ours, theirs))
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    found, expected = (
+        norm.clone(use_running_average=True).apply(variables, x) for norm in (ours, theirs)
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", [layers.BatchNorm, ComplexBatchNorm])
+def test_a_single_value_is_normalised_as_in_evaluation_and_changes_no_statistics(
+    kind: Callable[..., nn.Module],
+) -> None:
+    x = np.random.default_rng(0).standard_normal((1, 1, 1, 6), np.float32) + 3
+    training, evaluation = kind(use_running_average=False), kind(use_running_average=True)
+    fresh = training.init(jax.random.key(0), x)
+    stats = jax.tree.map(lambda leaf: leaf + 0.25, fresh["batch_stats"])
+    variables = {"params": fresh["params"], "batch_stats": stats}
+    y, moved = training.apply(variables, x, mutable=["batch_stats"])
+    jax.tree.map(np.testing.assert_array_equal, moved["batch_stats"], stats)
+    np.testing.assert_array_equal(y, evaluation.apply(variables, x))
+    assert np.ptp(np.asarray(y)) > 0.1
+    two = np.concatenate((x, x + 1))  # two values are measured
+    _, moved = training.apply(variables, two, mutable=["batch_stats"])
+    assert np.abs(np.asarray(moved["batch_stats"]["mean"]) - stats["mean"]).min() > 0.01
 
 
 def test_initial_values_are_he_normal() -> None:
