@@ -147,6 +147,7 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (command_flags.EvaluateFlags, "step", "best", "what is reported"),
     (command_flags.EvaluateFlags, "baseline", True, "shows what context buys"),
     (command_flags.EvaluateFlags, "shared_ground", 0.0, "such scores say little"),
+    (command_flags.EvaluateFlags, "check", True, "another sensor gives a number without meaning"),
     (command_flags.EvaluateFlags, "mesh", MeshShape(), "all devices"),
     (command_flags.EvaluateFlags, "distributed", False, "one process, as a rule"),
     (command_flags.EvaluateFlags, "code", (), "a run of jaxseg's own classes needs none"),

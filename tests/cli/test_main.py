@@ -385,11 +385,12 @@ def test_an_evaluation_is_given_its_flags(
         "mesh_shape": MeshShape(),
         "baseline": True,
         "shared_ground": 0.0,
+        "check": True,
         "measures": (BoundaryTotal(Tolerance(2.0), Tolerance(0.02, "diagonal")), ObjectTotal()),
         "code": (),
     }
-    flags = ["--split", "train", "--step", "5", "--no-baseline", "--mesh.data", "2"]
-    flags += ["--shared-ground", "0.25"]
+    flags = ["--split", "train", "--step", "5", "--no-baseline", "--no-check"]
+    flags += ["--mesh.data", "2", "--shared-ground", "0.25"]
     borders = ["--tolerance.value", "4", "--rim.value", "3", "--rim.unit", "pixels"]
     config = ["--config", str(tiny / "config.py"), "--config.data.source.multiply", "2.0"]
     cli.main(["evaluate", "runs/a", *flags, *borders, *config])
@@ -404,6 +405,7 @@ def test_an_evaluation_is_given_its_flags(
         "mesh_shape": MeshShape(data=2),
         "baseline": False,
         "shared_ground": 0.25,
+        "check": False,
         "measures": (BoundaryTotal(Tolerance(4.0), Tolerance(3.0, "pixels")), ObjectTotal()),
     }
     assert [call["data"] for call in written] == ["", "config"]
