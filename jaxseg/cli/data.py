@@ -16,9 +16,11 @@ from jaxseg.datasets.folder.source import Folder
 from jaxseg.errors import MissingSplit, UserError
 from jaxseg.pictures.samples import LabelledImage, samples_figure
 from jaxseg.pictures.tiles import stretch
+from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline import survey as surveys
 from jaxseg.pipeline.band_statistics import spread_windows
 from jaxseg.pipeline.survey import Survey
+from jaxseg.run import contract
 from jaxseg.scenes.scene import IGNORE, Source, Window
 
 SPLITS = ("train", "validation", "test")
@@ -64,12 +66,16 @@ def show(source: Source, console: Console) -> list[str]:
         part = surveys.survey(source, split)
         if part is not None:
             found.append(part)
-            say(console, _sentence(part))
     if not found:
         raise UserError("The data have no scene in any split.")
+    _show_splits(found, console)
     _show_classes(found, source, console)
     _show_bands(found[0], source, console)
-    lines = surveys.findings(found, source.classes, source.sensor.bands)
+    lines = surveys.findings(found, source)
+    if found[0].split == "train":
+        scenes = source.scenes("train")
+        look = band_statistics.look(scenes, surveys.SIDE)
+        lines += contract.unlike_others(source, scenes, look)
     for line in lines or ["Nothing is odd in what was looked at."]:
         say(console, f"- {line}" if lines else line)
     return lines
@@ -110,16 +116,17 @@ def _samples(source: Source, split: str) -> Iterator[LabelledImage]:
         yield LabelledImage(name, rgb, label, valid & (label != IGNORE))
 
 
-def _sentence(part: Survey) -> str:
-    (low_h, low_w), (high_h, high_w) = part.sizes
-    same = part.sizes[0] == part.sizes[1]
-    sizes = f"{low_h} x {low_w}" + ("" if same else f" to {high_h} x {high_w}")
-    seen = "all of it" if part.whole else f"{part.pixels:,} pixels of {part.seen}"
-    return (
-        f"{part.split}: {part.scenes:,} scene(s) of {sizes} pixels, {part.dtype}; looked at {seen}:"
-        f" {100 * part.invalid:.3g} % without data, {100 * part.ignored:.3g} % of the rest without "
-        "label"
-    )
+def _show_splits(found: Sequence[Survey], console: Console) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("split")
+    for heading in ("scenes", "rows x columns", "looked at", "no data %", "no label %"):
+        table.add_column(heading, justify="right")
+    for part in found:
+        sizes = " to ".join(f"{h} x {w}" for h, w in dict.fromkeys(part.sizes))
+        seen = "everything" if part.whole else f"{part.pixels / 1e6:.3g} Mpx of {part.seen}"
+        shares = (f"{100 * share:.3g}" for share in (part.invalid, part.ignored))
+        table.add_row(part.split, f"{part.scenes:,}", sizes, seen, *shares)
+    console.print(table)
 
 
 def _show_classes(found: Sequence[Survey], source: Source, console: Console) -> None:
@@ -145,7 +152,7 @@ def _show_bands(part: Survey, source: Source, console: Console) -> None:
     values = part.values.astype(np.float64)
     for band, name in enumerate(source.sensor.bands[:SHOWN]):
         if len(values):
-            levels = np.percentile(values[:, band], (0, *surveys.LEVELS, 100))
+            levels = np.percentile(values[:, band], (0, 1, 50, 99, 100))
             table.add_row(Text(name), *(f"{level:.5g}" for level in levels))
     console.print(table)
     if len(source.sensor.bands) > SHOWN:

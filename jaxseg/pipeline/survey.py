@@ -6,7 +6,6 @@ take seconds; every number is that of the sample, which is stated.
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +22,6 @@ SIDE = 512
 
 VALUES = 20_000
 """Pixels of each window whose values are kept."""
-
-LEVELS = (1, 50, 99)
-"""Quantiles of each band, in per cent."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,8 +40,6 @@ class Survey:
         ignored: Share of the others without a label.
         classes: Labelled pixels of each class, (K,).
         values: Values of valid pixels, (N, C).
-        levels: Quantiles of each scene looked at, (S, C, 3), NaN without a valid pixel.
-        names: Names of these scenes.
         doubts: What the scenes themselves doubt.
     """
 
@@ -60,8 +54,6 @@ class Survey:
     ignored: float
     classes: NDArray[np.int64]
     values: NDArray[np.generic]
-    levels: NDArray[np.float64]
-    names: tuple[str, ...]
     doubts: tuple[str, ...]
 
 
@@ -105,7 +97,6 @@ def survey(
         parts.setdefault(scene, []).append(values[:: max(1, len(values) // VALUES)])
         pixels, valid, labelled = pixels + known.size, valid + len(values), labelled + len(label)
     values = np.concatenate([part for kept in parts.values() for part in kept])
-    levels = [np.concatenate(kept) for kept in parts.values()]
     every = [scenes.size(scene) for scene in parts]
     return Survey(
         split=split,
@@ -119,18 +110,16 @@ def survey(
         ignored=1 - labelled / valid if valid else 0.0,
         classes=counts,
         values=values,
-        levels=np.array([_levels(part) for part in levels]),
-        names=tuple(scenes.name(scene) for scene in parts),
         doubts=tuple(scenes.doubts(looked)) if isinstance(scenes, Doubted) else (),
     )
 
 
-def findings(surveys: Sequence[Survey], classes: Sequence[str], bands: Sequence[str]) -> list[str]:
+def findings(surveys: Sequence[Survey], source: Source) -> list[str]:
     """What a person should know before training, a sentence each; nothing if nothing is odd."""
+    classes, bands = source.classes, source.sensor.bands
     train = next((found for found in surveys if found.split == "train"), None)
     lines = [] if train is None else [*_absent(train, surveys, classes), *_fills(train, bands)]
     for found in surveys:
-        lines += _other_scale(found, bands)
         if found.invalid > 0.5:
             lines.append(
                 f"{_percent(found.invalid)} of the pixels of the {found.split} split that were "
@@ -168,11 +157,11 @@ def _fills(train: Survey, bands: Sequence[str]) -> list[str]:
         for end, inner in ((values.min(), np.min), (values.max(), np.max)):
             rest = values[values != end]
             share = 1 - len(rest) / len(values)
-            if share < 1e-3 or len(np.unique(rest[:1000])) < 10:
+            usual = end in FILLS or abs(end) > 1e38
+            if share < (0.001 if usual else 0.005) or len(np.unique(rest[:1000])) < 10:
                 continue
             low, high = np.quantile(rest, (0.01, 0.99))
             gap = abs(float(inner(rest)) - end)
-            usual = end in FILLS or abs(end) > 1e38
             if gap > (0.5 if usual else 3) * (high - low) and end not in found:
                 found[float(end)] = (share, name, float(inner(rest)))
     return [
@@ -181,40 +170,6 @@ def _fills(train: Survey, bands: Sequence[str]) -> list[str]:
         f"{end:.8g}."
         for end, (share, name, rest) in found.items()
     ]
-
-
-SCALE = 30.0
-"""Ratio of both level and spread of a scene to those of the others that no scene explains."""
-
-
-def _other_scale(found: Survey, bands: Sequence[str]) -> list[str]:
-    """Scenes whose values are on another scale than those of the others."""
-    known = np.isfinite(found.levels).all((1, 2))
-    if known.sum() < 3:
-        return []
-    level = np.abs(found.levels[:, :, 1])
-    spread = found.levels[:, :, 2] - found.levels[:, :, 0]
-    lines = []
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = [part / np.median(part[known], axis=0) for part in (level, spread)]
-    for scene in np.flatnonzero(known):
-        both = np.array([ratio[scene] for ratio in ratios])  # (2, C)
-        larger, smaller = (both > SCALE).all(0), (both < 1 / SCALE).all(0) & (both > 0).all(0)
-        if larger.all() or smaller.all():
-            own, usual = found.levels[scene, 0, 1], np.median(found.levels[known, 0, 1])
-            lines.append(
-                f"{found.names[scene]}: its values are {np.median(both):.2g} times those of the "
-                f"other scenes of the {found.split} split (median of {bands[0]} {own:.4g}, of all "
-                f"{usual:.4g}). If it is on another scale, convert it."
-            )
-    return lines
-
-
-def _levels(values: NDArray[Any]) -> NDArray[np.float64]:
-    if not len(values):
-        return np.full((values.shape[1], len(LEVELS)), np.nan)
-    found: NDArray[np.float64] = np.percentile(values.astype(np.float64), LEVELS, axis=0).T
-    return found
 
 
 def _percent(share: float) -> str:

@@ -334,7 +334,7 @@ def looked_at(config: Config) -> list[str]:
     source = config.data.source
     found = [survey.survey(source, split) for split in ("train", "validation")]
     known = [part for part in found if part is not None]
-    return survey.findings(known, source.classes, source.sensor.bands)
+    return survey.findings(known, source)
 
 
 def _summary(
