@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from rich import box
@@ -28,6 +29,9 @@ SPLITS = ("train", "validation", "test")
 SHOWN = 24
 """Mask values, and bands, that are listed at most."""
 
+ENOUGH = 7
+"""Scenes from which the default shares leave some to every split."""
+
 DRAWN = 6
 """Windows of a split that are drawn."""
 
@@ -48,11 +52,13 @@ def folder_of(images: str, masks: str, console: Console) -> Folder:
             "number objects, give them as --config.data.source.instances in a config."
         )
     values = tuple(found.values)
+    # Few scenes are divided in strips, so that every split has some.
+    how: Literal["files", "columns"] = "files" if len(files) >= ENOUGH else "columns"
     names = tuple(f"class{number}" for number in range(len(values)))
     if found.by_color:
         colors = tuple(found.color(value) for value in values)
-        return Folder(images=images, masks=masks, classes=names, mask_colors=colors)
-    return Folder(images=images, masks=masks, classes=names, ids=values)
+        return Folder(images=images, masks=masks, classes=names, mask_colors=colors, split_by=how)
+    return Folder(images=images, masks=masks, classes=names, ids=values, split_by=how)
 
 
 def show(source: Source, console: Console) -> list[str]:

@@ -25,7 +25,7 @@ class MaskValues:
     """What masks hold.
 
     Attributes:
-        by_color: Whether they are RGB pictures; values of palette pictures are ids.
+        by_color: Whether they are RGB pictures; alone, palette pictures are of ids.
         values: Ids, or packed colours, in their order -> pixels.
         files: Files looked at.
         of: All files.
@@ -58,25 +58,26 @@ def mask_values(
         tracked: Shows progress over files.
 
     Raises:
-        UserError: A mask cannot be read or is not a mask, or some hold colours and others ids.
+        UserError: A mask cannot be read or is not a mask.
     """
     chosen = [files[int(n)] for n in np.unique(np.linspace(0, len(files) - 1, FILES).astype(int))]
+    headers = [raster.header(path) for path in chosen]
+    by_color = any(len(_numbers(header)) == 3 for header in headers)
     counts: Counter[int] = Counter()
-    kinds: dict[bool, str] = {}
     for path in tracked(chosen):
-        by_color, values = _values(path)
-        kinds.setdefault(by_color, path)
-        found, pixels = np.unique(values, return_counts=True)
+        found, pixels = np.unique(_values(path, by_color=by_color), return_counts=True)
         counts.update(dict(zip(found.tolist(), pixels.tolist(), strict=True)))
-    if len(kinds) > 1:
-        raise UserError(f"{kinds[True]} holds colours and {kinds[False]} ids: bring them to one.")
-    return MaskValues(True in kinds, dict(sorted(counts.items())), len(chosen), len(files))
+    return MaskValues(by_color, dict(sorted(counts.items())), len(chosen), len(files))
 
 
-def _values(path: str) -> tuple[bool, NDArray[np.int64]]:
-    """Whether a mask holds colours, and its known values."""
+def _numbers(header: raster.Header) -> list[int]:
+    return [number for number in range(1, header.bands + 1) if number != header.alpha]
+
+
+def _values(path: str, *, by_color: bool) -> NDArray[np.int64]:
+    """The known values of a mask."""
     header = raster.header(path)
-    numbers = [number for number in range(1, header.bands + 1) if number != header.alpha]
+    numbers = _numbers(header)
     height, width = min(SIDE, header.height), min(SIDE, header.width)
     window = Window((header.height - height) // 2, (header.width - width) // 2, height, width)
     pixels = raster.read(path, window, bands=numbers)
@@ -87,10 +88,14 @@ def _values(path: str) -> tuple[bool, NDArray[np.int64]]:
     if tag is not None:
         known &= ~(pixels == tag).all(-1)
     if len(numbers) == 3:
-        return True, packed(pixels[known]).astype(np.int64)
+        return packed(pixels[known]).astype(np.int64)
     if len(numbers) != 1:
         raise UserError(f"{path} has {len(numbers)} bands; a mask has one, or three of colours.")
     values = pixels[..., 0][known]
     if (values != np.rint(values)).any():
         raise UserError(f"{path} holds {values[values != np.rint(values)][0]:g}: not a class.")
-    return False, values.astype(np.int64)
+    if by_color and header.palette is not None:
+        return packed(header.palette)[values.astype(np.intp)].astype(np.int64)
+    if by_color:
+        return packed(values[:, None].repeat(3, axis=1)).astype(np.int64)
+    return values.astype(np.int64)
