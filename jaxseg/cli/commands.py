@@ -20,10 +20,12 @@ from rich.console import Console
 from jaxseg import config as configs
 from jaxseg import sharding
 from jaxseg.cli import border_pictures, catalogue, polsar_pictures
+from jaxseg.cli import data as data_tables
 from jaxseg.cli.evaluated_data import asked
 from jaxseg.cli.flags import (
     BorderFlags,
     ClassWeightsFlags,
+    DataFlags,
     EvaluateFlags,
     ExportFlags,
     ModelsFlags,
@@ -209,6 +211,26 @@ def class_weights(arguments: list[str] | None = None) -> None:
             source, threads=config.data.threads, console=console, recount=flags.recount
         )
         class_counts.print_class_weights(console, source.classes, counts)
+
+
+def data(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg data`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with _Mistakes():
+        own, fields = _divided(arguments)
+        flags = tyro.cli(DataFlags, args=own, prog="jaxseg data")
+        if bool(flags.config) == bool(flags.images and flags.masks):
+            raise UserError("Give a config, or --images and --masks.")
+        _start(distributed=False)
+        console = make_console()
+        if flags.config:
+            config = configs.override(configs.load_config(flags.config), fields, "jaxseg data")
+            source = config.data.source
+        else:
+            source = data_tables.folder_of(flags.images, flags.masks, console)
+        data_tables.show(source, console)
+        for picture in data_tables.write_pictures(source, flags.out):
+            say(console, f"Picture: {picture}")
 
 
 def polsar(arguments: list[str] | None = None) -> None:

@@ -265,6 +265,26 @@ class ClassWeightsFlags:
 
 
 @dataclasses.dataclass(frozen=True)
+class DataFlags:
+    """Look at data before anything is trained: jaxseg data configs/folder.py, with its flags.
+
+    Says what the splits hold, by a sample of them, and what is odd; draws images with their labels.
+    With --images and --masks instead of a config, it also lists the values of the masks.
+
+    Attributes:
+        config: Path of a config file, or the name of a shipped one.
+        images: Folder or pattern of images, without a config.
+        masks: The same for masks.
+        out: Folder for the pictures.
+    """
+
+    config: Annotated[str, tyro.conf.Positional] = ""
+    images: str = ""
+    masks: str = ""
+    out: Path = Path("data_pictures")
+
+
+@dataclasses.dataclass(frozen=True)
 class PolsarFlags:
     """Check and draw a polarimetric SAR scene: jaxseg polsar data/T3 --out pictures.
 

@@ -89,7 +89,7 @@ def colorize(label: NDArray[np.integer[Any]], colors: Colors) -> NDArray[np.uint
 def error_map(tile: Tile) -> NDArray[np.uint8]:
     """(H, W, 3) uint8: light grey where the prediction is right, red where wrong, else striped."""
     wrong = tile.prediction != tile.label
-    return _striped(np.where(wrong[..., None], WRONG, RIGHT).astype(np.uint8), tile.counted())
+    return striped(np.where(wrong[..., None], WRONG, RIGHT).astype(np.uint8), tile.counted())
 
 
 def panel_array(tile: Tile, colors: Colors, *, gap: int = 4) -> NDArray[np.uint8]:
@@ -201,12 +201,12 @@ def figure_array(figure: Figure) -> NDArray[np.uint8]:
 
 def _views(tile: Tile, colors: Colors) -> list[NDArray[np.uint8]]:
     """Image, reference, prediction, error, each (H, W, 3) uint8."""
-    reference = _striped(colorize(tile.label, colors), tile.counted())
-    prediction = _striped(colorize(tile.prediction, colors), tile.valid)
+    reference = striped(colorize(tile.label, colors), tile.counted())
+    prediction = striped(colorize(tile.prediction, colors), tile.valid)
     return [tile.rgb, reference, prediction, error_map(tile)]
 
 
-def _striped(picture: NDArray[np.uint8], kept: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def striped(picture: NDArray[np.uint8], kept: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Diagonal stripes where `kept` is False, a few dozen across a picture of any size."""
     height, width = kept.shape
     rows, columns = np.ogrid[:height, :width]
@@ -237,19 +237,20 @@ def _legend(tiles: Sequence[Tile], colors: Colors, classes: Sequence[str]) -> li
         present |= set(np.unique(tile.prediction[tile.valid]).tolist())
     edge: dict[str, Any] = {"edgecolor": "0.3", "linewidth": 0.5}
     entries = [
-        Patch(facecolor=_fraction(colors[k]), label=short(classes[k]), **edge)
+        Patch(facecolor=fraction(colors[k]), label=short(classes[k]), **edge)
         for k in sorted(present)
         if k < len(classes)
     ]
-    entries.append(Patch(facecolor=_fraction(RIGHT), label="right", **edge))
-    entries.append(Patch(facecolor=_fraction(WRONG), label="wrong", **edge))
+    entries.append(Patch(facecolor=fraction(RIGHT), label="right", **edge))
+    entries.append(Patch(facecolor=fraction(WRONG), label="wrong", **edge))
     if not all(tile.counted().all() for tile in tiles):
-        stripes: dict[str, Any] = {"hatch": "////", "edgecolor": _fraction(STRIPES[1])}
+        stripes: dict[str, Any] = {"hatch": "////", "edgecolor": fraction(STRIPES[1])}
         entries.append(Patch(facecolor="black", label="not counted", linewidth=0.5, **stripes))
     return entries
 
 
-def _fraction(color: tuple[int, int, int]) -> tuple[float, float, float]:
+def fraction(color: tuple[int, int, int]) -> tuple[float, float, float]:
+    """A colour as matplotlib takes it."""
     return color[0] / 255, color[1] / 255, color[2] / 255
 
 

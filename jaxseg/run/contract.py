@@ -78,7 +78,13 @@ def check_split(
 
 
 def say_unlike(source: Source, scenes: Scenes, found: Look) -> None:
-    """Names the training files whose values are not like those of the others.
+    """Says what `unlike_others` finds."""
+    for line in unlike_others(source, scenes, found):
+        _say(line)
+
+
+def unlike_others(source: Source, scenes: Scenes, found: Look) -> list[str]:
+    """A line that names the training files whose values are not like those of the others, if any.
 
     Args:
         source: The source of the training.
@@ -87,8 +93,9 @@ def say_unlike(source: Source, scenes: Scenes, found: Look) -> None:
     """
     names = {scenes.name(index): typical for index, typical in found.files.items()}
     differ = unlike_files(source, names)
-    if differ:
-        _say(_told(differ, found.looked, len(scenes), "train scenes", "the others"))
+    if not differ:
+        return []
+    return [_told(differ, found.looked, len(scenes), "train scenes", "the others")]
 
 
 def _told(differ: Mapping[str, Finding], looked: int, count: int, what: str, others: str) -> str:

@@ -27,7 +27,7 @@ from jaxseg.datasets.wrapped import refuse_other_sensor, walk
 from jaxseg.errors import UserError
 from jaxseg.losses.distillation import Teacher, distillation_of
 from jaxseg.metrics.scores import scores_of
-from jaxseg.pipeline import band_statistics
+from jaxseg.pipeline import band_statistics, survey
 from jaxseg.pipeline import windows as pipeline
 from jaxseg.run import checkpoint, completion, single_values
 from jaxseg.run import evaluator as evaluation
@@ -113,6 +113,8 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
             for line in config_text.pretty(config, short=True):
                 log.say(line)
             log.say("and the defaults of everything else")
+            for line in looked_at(config):
+                log.say(f"Note: {line}")
             log.summary(_summary(config, state, mesh, workdir, origin))
 
             # 6 compile
@@ -333,6 +335,14 @@ def _initialised(config: Config, mesh: Mesh, code: Code) -> tuple[TrainState, st
     )
     ema = None if state.ema is None else jax.tree.map(lambda leaf: leaf.copy(), params)
     return state.replace(params=params, batch_stats=batch_stats, ema=ema), origin
+
+
+def looked_at(config: Config) -> list[str]:
+    """What is odd about the training and validation data, by a sample of them."""
+    source = config.data.source
+    found = [survey.survey(source, split) for split in ("train", "validation")]
+    known = [part for part in found if part is not None]
+    return survey.findings(known, source)
 
 
 def _summary(

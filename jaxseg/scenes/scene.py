@@ -20,6 +20,7 @@ A pixel counts in losses and metrics if `valid` is True and `label` is not IGNOR
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -138,6 +139,14 @@ class OfFiles(Scenes, Protocol):
 
     def extent(self, index: int) -> Extent:
         """What a scene shows; no file is opened."""
+
+
+@runtime_checkable
+class Doubted(Scenes, Protocol):
+    """Scenes whose files may mean something else than how they are read."""
+
+    def doubts(self, windows: Sequence[tuple[int, Window]]) -> list[str]:
+        """What a look at these windows (scene, window) lets one doubt, a sentence each."""
 
 
 @runtime_checkable

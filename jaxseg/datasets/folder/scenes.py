@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg.datasets.folder import ambiguous
 from jaxseg.datasets.folder.numbers import Reading
 from jaxseg.datasets.folder.pairing import FLAG
 from jaxseg.datasets.label_table import LabelTable, UnknownValue, packed, unpacked
@@ -109,6 +110,10 @@ class FolderScenes:
         """The image, the part of it that belongs to the split, and where that lies."""
         scene = self.entries[index]
         return Extent(scene.image, scene.area, scene.ground)
+
+    def doubts(self, windows: Sequence[tuple[int, Window]]) -> list[str]:
+        """What opacity and nodata values of the files may mean otherwise."""
+        return ambiguous.doubts(self, windows)
 
     def gsd(self, index: int) -> float | None:
         """Ground sample distance in metres; None = not known."""

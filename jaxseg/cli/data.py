@@ -1,0 +1,183 @@
+"""The command `jaxseg data`: a look at data before anything is trained."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from jaxseg.console import say, track
+from jaxseg.datasets.folder import pairing
+from jaxseg.datasets.folder.mask_values import MaskValues, mask_values
+from jaxseg.datasets.folder.source import Folder
+from jaxseg.errors import MissingSplit, UserError
+from jaxseg.pictures.samples import LabelledImage, samples_figure
+from jaxseg.pictures.tiles import stretch
+from jaxseg.pipeline import band_statistics
+from jaxseg.pipeline import survey as surveys
+from jaxseg.pipeline.band_statistics import spread_windows
+from jaxseg.pipeline.survey import Survey
+from jaxseg.run import contract
+from jaxseg.scenes.scene import IGNORE, Source, Window
+
+SPLITS = ("train", "validation", "test")
+
+SHOWN = 24
+"""Mask values, and bands, that are listed at most."""
+
+ENOUGH = 7
+"""Scenes from which the default shares leave some to every split."""
+
+DRAWN = 6
+"""Windows of a split that are drawn."""
+
+
+def folder_of(images: str, masks: str, console: Console) -> Folder:
+    """A source for images and masks of which nothing else is known; says what the masks hold.
+
+    Raises:
+        UserError: Files are missing, or masks hold more values than classes can be.
+    """
+    places = [pairing.Place("images", images, ""), pairing.Place("masks", masks, "")]
+    files = [paths[1] for paths in pairing.paired(places).values()]
+    found = mask_values(files, lambda items: track(items, "masks", console=console))
+    _show_masks(found, console)
+    if len(found.values) > IGNORE:
+        raise UserError(
+            f"The masks hold {len(found.values)} values or more: these are no classes. If they "
+            "number objects, give them as --config.data.source.instances in a config."
+        )
+    values = tuple(found.values)
+    # Few scenes are divided in strips, so that every split has some.
+    how: Literal["files", "columns"] = "files" if len(files) >= ENOUGH else "columns"
+    names = tuple(f"class{number}" for number in range(len(values)))
+    if found.by_color:
+        colors = tuple(found.color(value) for value in values)
+        return Folder(images=images, masks=masks, classes=names, mask_colors=colors, split_by=how)
+    return Folder(images=images, masks=masks, classes=names, ids=values, split_by=how)
+
+
+def show(source: Source, console: Console) -> list[str]:
+    """Prints what the splits hold and what is odd about them; returns the latter.
+
+    Raises:
+        UserError: Files are missing or cannot be read.
+    """
+    found = []
+    for split in SPLITS:
+        part = surveys.survey(source, split)
+        if part is not None:
+            found.append(part)
+    if not found:
+        raise UserError("The data have no scene in any split.")
+    _show_splits(found, console)
+    _show_classes(found, source, console)
+    _show_bands(found[0], source, console)
+    lines = surveys.findings(found, source)
+    if found[0].split == "train":
+        scenes = source.scenes("train")
+        look = band_statistics.look(scenes, surveys.SIDE)
+        lines += contract.unlike_others(source, scenes, look)
+    for line in lines or ["Nothing is odd in what was looked at."]:
+        say(console, f"- {line}" if lines else line)
+    return lines
+
+
+def write_pictures(source: Source, folder: Path) -> list[Path]:
+    """Writes a picture of samples of each split with their masks.
+
+    Raises:
+        UserError: A file cannot be read.
+    """
+    written = []
+    for split in SPLITS:
+        images = list(_samples(source, split))
+        if images:
+            folder.mkdir(parents=True, exist_ok=True)
+            title = f"{split}: images and their labels"
+            written.append(folder / f"{split}.png")
+            samples_figure(images, source.colors, source.classes, title).savefig(written[-1])
+    return written
+
+
+def _samples(source: Source, split: str) -> Iterator[LabelledImage]:
+    try:
+        scenes = source.scenes(split)
+    except MissingSplit:
+        return
+    crop = min(surveys.SIDE, max(scenes.size(0)))
+    for number, (scene, window) in enumerate(spread_windows(scenes, crop, DRAWN)):
+        if number == DRAWN:
+            return
+        height, width = scenes.size(scene)
+        rows, columns = min(crop, height - window.y), min(crop, width - window.x)
+        sample = scenes.read(scene, Window(window.y, window.x, rows, columns))
+        valid, label = sample["valid"].astype(bool), sample["label"].astype(np.int64)
+        rgb = stretch(source.rgb(sample["image"]), valid)
+        name = Path(scenes.name(scene)).name
+        yield LabelledImage(name, rgb, label, valid & (label != IGNORE))
+
+
+def _show_splits(found: Sequence[Survey], console: Console) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("split")
+    for heading in ("scenes", "rows x columns", "looked at", "no data %", "no label %"):
+        table.add_column(heading, justify="right")
+    for part in found:
+        sizes = " to ".join(f"{h} x {w}" for h, w in dict.fromkeys(part.sizes))
+        seen = "everything" if part.whole else f"{part.pixels / 1e6:.3g} Mpx of {part.seen}"
+        shares = (f"{100 * share:.3g}" for share in (part.invalid, part.ignored))
+        table.add_row(part.split, f"{part.scenes:,}", sizes, seen, *shares)
+    console.print(table)
+
+
+def _show_classes(found: Sequence[Survey], source: Source, console: Console) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("class (pixels)", overflow="fold")
+    for part in found:
+        table.add_column(part.split, justify="right")
+        table.add_column("%", justify="right")
+    for number, name in enumerate(source.classes):
+        cells = []
+        for part in found:
+            share = 100 * part.classes[number] / max(1, part.classes.sum())
+            cells += [f"{part.classes[number]:,}", f"{share:.2f}"]
+        table.add_row(Text(name), *cells)
+    console.print(table)
+
+
+def _show_bands(part: Survey, source: Source, console: Console) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(f"band ({part.split})", overflow="fold")
+    for heading in ("minimum", "1 %", "median", "99 %", "maximum"):
+        table.add_column(heading, justify="right")
+    values = part.values.astype(np.float64)
+    for band, name in enumerate(source.sensor.bands[:SHOWN]):
+        if len(values):
+            levels = np.percentile(values[:, band], (0, 1, 50, 99, 100))
+            table.add_row(Text(name), *(f"{level:.5g}" for level in levels))
+    console.print(table)
+    if len(source.sensor.bands) > SHOWN:
+        say(console, f"and {len(source.sensor.bands) - SHOWN} more bands")
+
+
+def _show_masks(found: MaskValues, console: Console) -> None:
+    what = "colours" if found.by_color else "values"
+    say(console, f"Masks hold {what}, in {found.files} of {found.of} files looked at:")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(what[:-1])
+    table.add_column("pixels", justify="right")
+    table.add_column("%", justify="right")
+    total = sum(found.values.values())
+    for value, pixels in list(found.values.items())[:SHOWN]:
+        shown = " ".join(map(str, found.color(value))) if found.by_color else str(value)
+        table.add_row(shown, f"{pixels:,}", f"{100 * pixels / total:.3f}")
+    console.print(table)
+    if len(found.values) > SHOWN:
+        say(console, f"and {len(found.values) - SHOWN} more")
+    else:
+        say(console, f"In a config: {found.flags()}")

@@ -1,0 +1,176 @@
+"""A look at data before anything is trained: what a sample of each split holds, and what is odd.
+
+Windows are spread over the scenes of a split, so that a million files or one scene of 10^10 pixels
+take seconds; every number is that of the sample, which is stated.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxseg.errors import MissingSplit
+from jaxseg.pipeline.band_statistics import spread_windows
+from jaxseg.scenes.scene import IGNORE, Doubted, Source, Window
+
+WINDOWS = 64
+"""Windows of a split that are looked at."""
+
+SIDE = 512
+"""Their maximum rows and columns."""
+
+VALUES = 20_000
+"""Pixels of each window whose values are kept."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Survey:
+    """What a sample of a split holds.
+
+    Attributes:
+        split: The split.
+        scenes: Number of scenes.
+        seen: Number of scenes that were looked at.
+        sizes: Smallest and largest rows and columns of the scenes looked at.
+        whole: Whether every pixel was looked at.
+        dtype: Data type of the values.
+        pixels: Number of pixels looked at.
+        invalid: Share of them without data, 0..1.
+        ignored: Share of the others without a label.
+        classes: Labelled pixels of each class, (K,).
+        values: Values of valid pixels, (N, C).
+        doubts: What the scenes themselves doubt.
+    """
+
+    split: str
+    scenes: int
+    seen: int
+    sizes: tuple[tuple[int, int], tuple[int, int]]
+    whole: bool
+    dtype: str
+    pixels: int
+    invalid: float
+    ignored: float
+    classes: NDArray[np.int64]
+    values: NDArray[np.generic]
+    doubts: tuple[str, ...]
+
+
+def survey(
+    source: Source, split: str, step: Callable[[str], None] = lambda name: None
+) -> Survey | None:
+    """Looks at a split; None if the data have no such split.
+
+    Args:
+        source: The data.
+        split: `train`, `validation` or `test`.
+        step: Called with the name of each scene before it is read.
+
+    Raises:
+        UserError: Files are missing or cannot be read.
+    """
+    try:
+        scenes = source.scenes(split)
+    except MissingSplit:
+        return None
+    if not len(scenes):
+        return None
+    sides = [scenes.size(index) for index in range(min(len(scenes), WINDOWS))]
+    crop = min(SIDE, max(map(max, sides)))
+    parts: dict[int, list[NDArray[np.generic]]] = {}
+    counts = np.zeros(len(source.classes), np.int64)
+    pixels = valid = labelled = 0
+    looked: list[tuple[int, Window]] = []
+    for scene, window in spread_windows(scenes, crop, WINDOWS):
+        step(scenes.name(scene))
+        height, width = scenes.size(scene)
+        rows, columns = min(crop, height - window.y), min(crop, width - window.x)
+        inside = Window(window.y, window.x, rows, columns)
+        looked.append((scene, inside))
+        sample = scenes.read(scene, inside)
+        known = sample["valid"].astype(bool)
+        label = sample["label"][known]
+        label = label[label != IGNORE].astype(np.int64)
+        counts += np.bincount(label, minlength=len(counts))[: len(counts)]
+        values = sample["image"][known]
+        parts.setdefault(scene, []).append(values[:: max(1, len(values) // VALUES)])
+        pixels, valid, labelled = pixels + known.size, valid + len(values), labelled + len(label)
+    values = np.concatenate([part for kept in parts.values() for part in kept])
+    every = [scenes.size(scene) for scene in parts]
+    return Survey(
+        split=split,
+        scenes=len(scenes),
+        seen=len(parts),
+        sizes=(min(every), max(every)),
+        whole=len(parts) == len(scenes) and pixels == sum(h * w for h, w in every),
+        dtype=str(values.dtype),
+        pixels=pixels,
+        invalid=1 - valid / pixels,
+        ignored=1 - labelled / valid if valid else 0.0,
+        classes=counts,
+        values=values,
+        doubts=tuple(scenes.doubts(looked)) if isinstance(scenes, Doubted) else (),
+    )
+
+
+def findings(surveys: Sequence[Survey], source: Source) -> list[str]:
+    """What a person should know before training, a sentence each; nothing if nothing is odd."""
+    classes, bands = source.classes, source.sensor.bands
+    train = next((found for found in surveys if found.split == "train"), None)
+    lines = [] if train is None else [*_absent(train, surveys, classes), *_fills(train, bands)]
+    for found in surveys:
+        if found.invalid > 0.5:
+            lines.append(
+                f"{_percent(found.invalid)} of the pixels of the {found.split} split that were "
+                "looked at are without data."
+            )
+    lines += next((found.doubts for found in surveys if found.doubts), ())
+    return lines
+
+
+def _absent(train: Survey, surveys: Sequence[Survey], classes: Sequence[str]) -> list[str]:
+    """Classes that the training does not show."""
+    lines = []
+    where = "no training pixel" if train.whole else f"no pixel in {train.seen} training scene(s)"
+    for number, name in enumerate(classes):
+        if train.classes[number] or not train.classes.sum():
+            continue
+        others = [found.split for found in surveys if found.classes[number]]
+        also = f", and {' and '.join(others)} have some" if others else ""
+        seen = "" if train.whole else f" looked at (of {train.scenes})"
+        lines.append(f"Class {name!r} has {where}{seen}{also}: it cannot be learned.")
+    return lines
+
+
+FILLS = (-9999.0, -32768.0, -32767.0, -999.0, 65535.0, 1e20)
+"""Values that commonly mean no data, as do the ends of the range of float32."""
+
+
+def _fills(train: Survey, bands: Sequence[str]) -> list[str]:
+    """Values that are far outside of all others and exact: no data without a tag."""
+    found: dict[float, tuple[float, str, float]] = {}
+    for band, name in enumerate(bands):
+        values = train.values[:, band].astype(np.float64)
+        if not len(values):
+            continue
+        for end, inner in ((values.min(), np.min), (values.max(), np.max)):
+            rest = values[values != end]
+            share = 1 - len(rest) / len(values)
+            usual = end in FILLS or abs(end) > 1e38
+            if share < (0.001 if usual else 0.005) or len(np.unique(rest[:1000])) < 10:
+                continue
+            low, high = np.quantile(rest, (0.01, 0.99))
+            gap = abs(float(inner(rest)) - end)
+            if gap > (0.5 if usual else 3) * (high - low) and end not in found:
+                found[float(end)] = (share, name, float(inner(rest)))
+    return [
+        f"{end:.8g} in {_percent(share)} of the pixels (band {name}) is far from all other values, "
+        f"which begin at {rest:.6g}. If it means no data, give --config.data.source.nodata "
+        f"{end:.8g}."
+        for end, (share, name, rest) in found.items()
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
