@@ -291,12 +291,12 @@ def test_of_many_scenes_scenes_are_drawn_for_the_intervals() -> None:
 def test_an_evaluation_uses_the_moving_average_and_the_preprocessing(
     evaluator: tuple[Evaluator, step.TrainState],
 ) -> None:
-    config = painted.config(preprocess=(Standardize((0.0, 0.0), (-1.0, 1.0)),))
+    config = painted.config(preprocess=(Standardize((4.0, 0.0), (1.0, 1.0)),))
     mesh = sharding.make_mesh(MeshShape(), jax.devices()[:1])
     state = step.init_state(config, 2, mesh)
     wrong = Evaluator(config, mesh, "validation")
     turned = state.replace(ema={"sure": -state.params["sure"]})  # type: ignore[attr-defined]
-    # The network sees minus the answer, to which class 0 is nearest; where the average has turned
+    # The network sees the answer less 4, to which class 0 is nearest; where the average has turned
     # the sign of its one parameter, class 2, which is farthest, has the largest logit.
     found = wrong(state).confusion
     assert found[:, 1:].sum() == 0

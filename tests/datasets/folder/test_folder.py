@@ -66,7 +66,7 @@ def test_a_masks_own_nodata_value_is_ignored(folder: Make, tmp_path: Path) -> No
 
 def test_a_nodata_value_that_is_a_class_has_to_be_decided(folder: Make, tmp_path: Path) -> None:
     tiff(tmp_path / "masks" / "a.tif", ids(0, 1), nodata=0)
-    with pytest.raises(UserError, match=r"a\.tif tags 0 as nodata.*'ground'.*mask_nodata keep"):
+    with pytest.raises(UserError, match=r"a\.tif tags 0 as nodata.*'ground'.*mask-nodata keep"):
         folder().scenes("train")
     np.testing.assert_array_equal(read(folder(mask_nodata="keep"))["label"], ids(0, 1))
 
@@ -83,7 +83,8 @@ def test_colours_become_class_ids(folder: Make, tmp_path: Path, kind: str) -> No
     else:
         opacity = np.where(np.arange(H) < 5, 0, 255)[:, None, None] * np.ones((H, W, 1))
         png(path, np.concatenate([table[numbers], opacity], -1).astype(np.uint8))
-    source = folder(mask_colors=COLORS, ignore_colors=((0, 0, 0),))
+    hide = {"mask_nodata": "hide"} if kind == "rgba" else {}
+    source = folder(mask_colors=COLORS, ignore_colors=((0, 0, 0),), **hide)
     expected = ids(1, 0, IGNORE)
     if kind == "rgba":
         expected[:5] = IGNORE
