@@ -19,7 +19,7 @@ from rich.console import Console
 
 from jaxseg import config as configs
 from jaxseg import sharding
-from jaxseg.cli import border_pictures, catalogue, polsar_pictures
+from jaxseg.cli import border_pictures, catalogue, new_config, polsar_pictures
 from jaxseg.cli import data as data_tables
 from jaxseg.cli.evaluated_data import asked
 from jaxseg.cli.flags import (
@@ -29,6 +29,7 @@ from jaxseg.cli.flags import (
     EvaluateFlags,
     ExportFlags,
     ModelsFlags,
+    NewFlags,
     PolsarFlags,
     PredictFlags,
     TrainFlags,
@@ -36,6 +37,7 @@ from jaxseg.cli.flags import (
 )
 from jaxseg.cli.memory import keep_freed_memory
 from jaxseg.console import make_console, say
+from jaxseg.datasets.folder import guess
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import report, terminal
@@ -231,6 +233,17 @@ def data(arguments: list[str] | None = None) -> None:
         data_tables.show(source, console)
         for picture in data_tables.write_pictures(source, flags.out):
             say(console, f"Picture: {picture}")
+
+
+def new(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg new`."""
+    with _Mistakes():
+        flags = tyro.cli(NewFlags, args=arguments, prog="jaxseg new")
+        found = guess.guess(flags.images, flags.masks)
+        new_config.write(found, flags.file, overwrite=flags.overwrite)
+        console = make_console()
+        say(console, f"{flags.file}: {found.scenes} scene(s), {found.bands} band(s).")
+        say(console, f"Look at it, then: python train.py --config {flags.file}")
 
 
 def polsar(arguments: list[str] | None = None) -> None:

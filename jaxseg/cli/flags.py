@@ -285,6 +285,26 @@ class DataFlags:
 
 
 @dataclasses.dataclass(frozen=True)
+class NewFlags:
+    """Write a config for your own files: jaxseg new my.py --images photos --masks labels.
+
+    What masks hold, how names belong together, splits, unit, and sizes are guessed; the evidence
+    stands beside each guess.
+
+    Attributes:
+        file: The config file to write.
+        images: Folder, file or pattern of images; {split} in it stands for the split's name.
+        masks: The same for masks.
+        overwrite: Whether an existing file is replaced.
+    """
+
+    file: Annotated[Path, tyro.conf.Positional]
+    images: str
+    masks: str
+    overwrite: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class PolsarFlags:
     """Check and draw a polarimetric SAR scene: jaxseg polsar data/T3 --out pictures.
 

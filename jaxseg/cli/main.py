@@ -8,6 +8,7 @@ COMMANDS = {
     "evaluate": ("evaluate RUN ...", "measure a run: tables, pictures, intervals"),
     "predict": ("predict RUN SCENE.tif MAP.tif ...", "map a scene of any size"),
     "export": ("export RUN FILE.safetensors", "write a run's weights for PyTorch"),
+    "new": ("new MY.py --images A --masks B", "write a config for your own files"),
     "data": ("data CONFIG.py|NAME | --images A --masks B", "look at data before training"),
     "configs": ("configs [NAME] [--copy FILE.py]", "list the shipped configs, or copy one"),
     "models": ("models [NAME] ...", "list the networks, or the layers of one"),

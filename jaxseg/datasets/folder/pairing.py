@@ -62,14 +62,14 @@ def paired(places: Sequence[Place]) -> dict[str, tuple[str, ...]]:
     Raises:
         UserError: A place holds no file, two files of one stem, or a file without a partner.
     """
-    listed = [_files(place) for place in places]
+    files_of = [listed(place) for place in places]
     # Images and masks may share a folder: a file with a mask's suffix is not an image.
     for earlier, later in itertools.combinations(range(len(places)), 2):
         suffix = places[later].suffix
         if suffix and suffix.endswith(places[earlier].suffix):
-            taken = set(listed[later])
-            listed[earlier] = [path for path in listed[earlier] if path not in taken]
-    found = [_by_stem(place, files) for place, files in zip(places, listed, strict=True)]
+            taken = set(files_of[later])
+            files_of[earlier] = [path for path in files_of[earlier] if path not in taken]
+    found = [_by_stem(place, files) for place, files in zip(places, files_of, strict=True)]
     for one, other in itertools.permutations(range(len(places)), 2):
         missing = found[one].keys() - found[other].keys()
         if missing:
@@ -227,7 +227,12 @@ def _text(path: Path) -> str:
         ) from None
 
 
-def _files(place: Place) -> list[str]:
+def listed(place: Place) -> list[str]:
+    """The image files of a place, sorted by name.
+
+    Raises:
+        UserError: There is none.
+    """
     path = place.path
     if Path(path).is_dir():
         with os.scandir(path) as entries:

@@ -1,0 +1,224 @@
+"""What a folder of images and one of masks are, guessed from them, each guess with its evidence."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from jaxseg.datasets.folder import pairing
+from jaxseg.datasets.folder.mask_values import MaskValues, mask_values
+from jaxseg.datasets.folder.pairing import MARK, Place
+from jaxseg.errors import UserError
+from jaxseg.files import raster
+from jaxseg.scenes.scene import Window
+
+FEW = 7
+"""Scenes from which the usual shares leave some to every split."""
+
+OBJECTS = 5
+"""Ids in a mask from which they may number objects."""
+
+MOST = 64
+"""Classes that are believed; more values are a picture, or numbers of something."""
+
+LOOKED_AT = 8
+"""Files whose pixels are looked at for the kind of their values."""
+
+SIDE = 1024
+"""Maximum rows and columns of the part of a file that is looked at."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Guess:
+    """Fields of a `Folder`, with evidence.
+
+    Attributes:
+        fields: Name -> value.
+        evidence: Name -> what it was guessed from.
+        smallest: Rows or columns of the smallest image looked at, whichever are fewer.
+        bands: Bands of the first image.
+        scenes: Number of scenes.
+    """
+
+    fields: dict[str, object]
+    evidence: dict[str, str]
+    smallest: int
+    bands: int
+    scenes: int
+
+
+def guess(images: str, masks: str) -> Guess:
+    """Guesses the fields of a `Folder`.
+
+    Args:
+        images: Folder, file or pattern; `{split}` in it stands for the split's name.
+        masks: The same for masks.
+
+    Raises:
+        UserError: Files are missing, do not pair, or masks hold neither classes nor objects.
+    """
+    fields: dict[str, object] = {"images": images, "masks": masks}
+    evidence: dict[str, str] = {}
+    if Path(images).is_dir() and (found := sorted(Path(images).glob("*.mat"))):
+        raise UserError(
+            f"{found[0]} is no picture. Salinas-A and Indian Pines have sources of their own: "
+            "jaxseg configs salinas_a --copy my.py, with the folder as "
+            "--config.data.source.path. Write other scenes as GeoTIFF."
+        )
+    places = [Place("images", images, ""), Place("masks", masks, "")]
+    by_folders = MARK in images or _has_split_folders(places)
+    if by_folders:
+        places = pairing.in_folders(places, "train")
+        fields["split_by"] = "folders"
+        evidence["split_by"] = f"{places[0].path} is a folder of the training split"
+    suffixes = _suffixes(places)
+    for name, suffix in zip(("image_suffix", "mask_suffix"), suffixes, strict=True):
+        if suffix:
+            fields[name] = suffix
+            evidence[name] = "the rest of the names is that of the other files"
+    places = [place._replace(suffix=s) for place, s in zip(places, suffixes, strict=True)]
+    pairs = list(pairing.paired(places).values())
+    if not by_folders and len(pairs) < FEW:
+        fields["split_by"] = "columns"
+        evidence["split_by"] = f"{len(pairs)} scene(s) are too few to divide them by files"
+    _labels(fields, evidence, [mask for _, mask in pairs])
+    _images(fields, evidence, [image for image, _ in pairs])
+    headers = [raster.header(image) for image, _ in _some(pairs)]
+    smallest = min(min(header.height, header.width) for header in headers)
+    return Guess(fields, evidence, smallest, headers[0].bands, len(pairs))
+
+
+def _has_split_folders(places: Sequence[Place]) -> bool:
+    return all(
+        any(Path(place.path, name).is_dir() for name in pairing.SPLITS["train"]) for place in places
+    )
+
+
+def _suffixes(places: Sequence[Place]) -> tuple[str, str]:
+    """Endings of the stems of images and masks after what they have in common."""
+    images, masks = ([_stem(path) for path in pairing.listed(place)] for place in places)
+    if set(images) & set(masks):
+        return "", ""
+    votes: Counter[tuple[str, str]] = Counter()
+    for stem in _some(images):
+        other = max(masks, key=lambda mask: len(_common(stem, mask)))
+        common = _common(stem, other)
+        votes[stem[len(common) :], other[len(common) :]] += 1
+    (found, count), *_ = votes.most_common()
+    if count < len(_some(images)) or found == ("", ""):
+        raise UserError(
+            f"Images such as {images[0]} and masks such as {masks[0]} do not have one name and one "
+            "ending each, so it is not known which belong together. Rename them to equal stems."
+        )
+    return found
+
+
+SEPARATORS = "_-. "
+
+
+def _common(one: str, other: str) -> str:
+    """What both begin with: one of them whole, or up to a separator."""
+    pairs = enumerate(zip(one, other, strict=False))
+    both = one[: next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))]
+    if both in (one, other):
+        return both
+    while both and both[-1] not in SEPARATORS:
+        both = both[:-1]
+    return both.rstrip(SEPARATORS)
+
+
+def _labels(fields: dict[str, object], evidence: dict[str, str], masks: Sequence[str]) -> None:
+    found = mask_values(masks)
+    seen = f"{_shares(found)}, in {found.files} of {found.of} files"
+    if not found.by_color and _numbers_objects(_some(masks)):
+        fields["instances"] = fields.pop("masks")
+        if "mask_suffix" in fields:
+            fields["instance_suffix"] = fields.pop("mask_suffix")
+        fields["classes"] = ("background", "object")
+        evidence["instances"] = f"every number is one region; {len(found.values)} numbers or more"
+        return
+    if found.by_color:
+        fields["mask_colors"] = tuple(found.color(value) for value in found.values)
+        evidence["mask_colors"] = seen
+        count = len(found.values)
+    else:
+        ids, ignored = _divided(tuple(found.values))
+        if ids != tuple(range(len(ids))):
+            fields["ids"] = ids
+        evidence["ids" if "ids" in fields else "masks"] = seen
+        if ignored:
+            fields["ignore_ids"] = ignored
+            evidence["ignore_ids"] = "no class is below 0, and 255 beside few ids is usually none"
+        count = len(ids)
+    if not 1 < count <= MOST:
+        raise UserError(
+            f"The masks hold {seen}: {count} value(s) cannot be classes. Give the folder of masks "
+            "that hold an id or a colour for each class."
+        )
+    fields["classes"] = tuple(f"class{number}" for number in range(count))
+    evidence["classes"] = "files do not state names: write yours"
+
+
+def _divided(values: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Ids of classes, and values that mean no label."""
+    ids = tuple(value for value in values if value >= 0)
+    if len(ids) > 2 and ids[-1] == 255 and ids[-2] < 128:
+        ids = ids[:-1]
+    return ids, tuple(value for value in values if value not in ids)
+
+
+def _numbers_objects(masks: Sequence[str]) -> bool:
+    """Whether every mask numbers connected regions one by one."""
+    several = 0
+    for path in masks:
+        header = raster.header(path)
+        if header.bands != 1 or header.dtype.kind not in "iu":
+            return False
+        height, width = min(SIDE, header.height), min(SIDE, header.width)
+        ids = raster.read(path, Window(0, 0, height, width))[..., 0]
+        numbers = np.unique(ids[ids != 0])
+        if len(numbers) >= OBJECTS:
+            several += 1
+            looked = numbers[:: max(1, len(numbers) // 50)]
+            whole = sum(ndimage.label(ids == n, np.ones((3, 3)))[1] == 1 for n in looked)
+            if whole < 0.8 * len(looked):
+                return False
+    return several > len(masks) / 2
+
+
+def _images(fields: dict[str, object], evidence: dict[str, str], images: Sequence[str]) -> None:
+    header = raster.header(images[0])
+    if header.dtype.kind != "f":
+        return
+    pixels = raster.read(images[0], Window(0, 0, min(SIDE, header.height), min(SIDE, header.width)))
+    known = pixels[np.isfinite(pixels)]
+    if known.size and np.quantile(known, 0.05) > -60 and np.quantile(known, 0.95) < 10:
+        median = float(np.median(known))
+        if median < -3:
+            fields["unit"] = "decibel"
+            evidence["unit"] = f"real numbers around {median:.3g}, as radar backscatter in decibel"
+
+
+def _shares(found: MaskValues) -> str:
+    total = sum(found.values.values())
+    shown = list(found.values.items())[:12]
+    parts = [f"{_name(found, value)}: {100 * pixels / total:.3g} %" for value, pixels in shown]
+    more = f" and {len(found.values) - 12} more" if len(found.values) > 12 else ""
+    return f"{'colours' if found.by_color else 'values'} {', '.join(parts)}{more}"
+
+
+def _name(found: MaskValues, value: int) -> str:
+    return str(found.color(value)) if found.by_color else str(value)
+
+
+def _some(items: Sequence) -> list:  # type: ignore[type-arg]
+    """At most `LOOKED_AT` of them, evenly spaced."""
+    chosen = np.unique(np.linspace(0, len(items) - 1, LOOKED_AT).astype(int))
+    return [items[int(number)] for number in chosen]
+
+
+def _stem(path: str) -> str:
+    return Path(path).name.rpartition(".")[0]

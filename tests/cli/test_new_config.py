@@ -1,0 +1,135 @@
+"""`jaxseg new` writes a config that builds the source one would have written by hand."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fixtures.folder_files import png, tiff
+
+from jaxseg import config as configs
+from jaxseg.cli import main as cli
+from jaxseg.datasets.folder.source import Folder
+from jaxseg.pipeline.windows import Data
+
+RANDOM = np.random.default_rng(0)
+
+
+def photo(path: Path, side: int = 40) -> None:
+    png(path, RANDOM.integers(0, 255, (side, side, 3), np.uint8))
+
+
+def mask(*values: int, dtype: str = "uint8") -> Any:
+    return np.resize(np.repeat(np.array(values), 5), (40, 40)).astype(dtype)
+
+
+def new(path: Path, images: Path | str, masks: Path | str, *more: str) -> Data:
+    file = path / "my.py"
+    cli.main(["new", str(file), "--images", str(images), "--masks", str(masks), *more])
+    compile(file.read_text(), str(file), "exec")
+    lines = file.read_text().splitlines()
+    assert max(len(line) for line in lines if str(path) not in line) <= 100
+    return configs.load_config(str(file)).data
+
+
+def folder_of(data: Data) -> Folder:
+    assert isinstance(data.source, Folder)
+    return data.source
+
+
+def several(path: Path, number: int = 8, side: int = 40, **names: str) -> tuple[Path, Path]:
+    for n in range(number):
+        photo(path / "a" / f"s{n}{names.get('image', '')}.png", side)
+    return path / "a", path / "b"
+
+
+def test_ids_with_gaps_and_their_evidence(tmp_path: Path) -> None:
+    images, masks = several(tmp_path)
+    for n in range(8):
+        png(masks / f"s{n}.png", mask(0, 255))
+    data = new(tmp_path, images, masks)
+    source = folder_of(data)
+    assert (source.ids, source.classes) == ((0, 255), ("class0", "class1"))
+    assert (source.split_by, data.crop, data.pad) == ("files", 32, False)
+    assert "values 0: 50 %, 255: 50 %, in 8 of 8 files" in (tmp_path / "my.py").read_text()
+    assert [len(source.scenes(split)) for split in ("train", "validation", "test")] == [6, 1, 1]
+
+
+def test_colours(tmp_path: Path) -> None:
+    images, masks = several(tmp_path)
+    for n in range(8):
+        picture = np.zeros((40, 40, 3), np.uint8)
+        picture[:10] = 226, 169, 41
+        png(masks / f"s{n}.png", picture)
+    assert folder_of(new(tmp_path, images, masks)).mask_colors == ((0, 0, 0), (226, 169, 41))
+
+
+def test_endings_few_scenes_values_without_meaning_and_decibel(tmp_path: Path) -> None:
+    for n in range(3):
+        values = RANDOM.normal(-12, 3, (40, 40, 2)).astype(np.float32)
+        tiff(tmp_path / "a" / f"x_{n}_S1.tif", values)
+        tiff(tmp_path / "b" / f"x_{n}_Label.tif", mask(-1, 0, 1, dtype="int16"))
+    source = folder_of(new(tmp_path, tmp_path / "a", tmp_path / "b"))
+    assert (source.image_suffix, source.mask_suffix) == ("_S1", "_Label")
+    assert (source.ignore_ids, source.ids, len(source.classes)) == ((-1,), (), 2)
+    assert (source.split_by, source.unit) == ("columns", "decibel")
+    assert len(source.scenes("test")) == 3
+
+
+def test_255_beside_few_ids_is_no_class(tmp_path: Path) -> None:
+    images, masks = several(tmp_path)
+    for n in range(8):
+        png(masks / f"s{n}.png", mask(0, 1, 2, 255))
+    source = folder_of(new(tmp_path, images, masks))
+    assert (source.ignore_ids, source.ids, len(source.classes)) == ((255,), (), 3)
+
+
+def test_numbers_of_objects_are_no_classes(tmp_path: Path) -> None:
+    images, masks = several(tmp_path)
+    for n in range(8):
+        blocks = np.kron(np.arange(16).reshape(4, 4), np.ones((10, 10))).astype(np.uint16)
+        png(masks / f"s{n}.png", blocks * (blocks < 9 + n % 3))
+    source = folder_of(new(tmp_path, images, masks))
+    assert (source.instances, source.masks) == (str(masks), "")
+    assert source.classes == ("background", "object")
+
+
+def test_one_image_with_one_mask_of_another_name(tmp_path: Path) -> None:
+    photo(tmp_path / "image.png")
+    png(tmp_path / "instances_here.png", mask(0, 1))
+    source = folder_of(new(tmp_path, tmp_path / "image.png", tmp_path / "instances_here.png"))
+    assert len(source.scenes("train")) == 1
+
+
+def test_folders_of_splits(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for n in range(2):
+            photo(tmp_path / split / "images" / f"{n}.png")
+            png(tmp_path / split / "masks" / f"{n}.png", mask(0, 1))
+    source = folder_of(new(tmp_path, f"{tmp_path}/{{split}}/images", f"{tmp_path}/{{split}}/masks"))
+    assert source.split_by == "folders"
+    assert len(source.scenes("validation")) == 2
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit):
+        cli.main(["new", *arguments])
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_what_cannot_be_guessed_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images, masks = several(tmp_path)
+    for n in range(8):
+        png(masks / f"mask_{7 - n}.png", mask(0, 1))
+    flags = ("--images", str(images), "--masks", str(masks))
+    assert "not known which belong together" in refused(capsys, str(tmp_path / "my.py"), *flags)
+    for n in range(8):
+        (masks / f"mask_{n}.png").unlink()
+        png(masks / f"s{n}.png", RANDOM.integers(0, 255, (40, 40), np.uint8))
+    assert "cannot be classes" in refused(capsys, str(tmp_path / "my.py"), *flags)
+    for n in range(8):
+        png(masks / f"s{n}.png", mask(0, 1))
+    assert "a config ends in .py" in refused(capsys, str(tmp_path / "my"), *flags)
+    (tmp_path / "my.py").write_text("mine")
+    assert "exists" in refused(capsys, str(tmp_path / "my.py"), *flags)
+    assert len(folder_of(new(tmp_path, images, masks, "--overwrite")).classes) == 2
