@@ -1,5 +1,6 @@
 """The command `jaxseg new`: writes a config for a folder of images and one of masks."""
 
+import json
 import os
 import textwrap
 from pathlib import Path
@@ -80,7 +81,7 @@ def text(guess: Guess, name: str) -> str:
     if guess.fields.get("unit") == "decibel":
         calls = calls[:1]  # brightness is a matter of calibration there
     return TEXT.format(
-        title=f"{guess.scenes} scene(s) of {guess.fields['images']}.".replace("\\", "/"),
+        title=f"{guess.scenes} scene(s) of {guess.bands} band(s), and their labels.",
         name=name,
         augment=", ".join(sorted(call.partition("(")[0] for call in calls)),
         calls=", ".join(calls),
@@ -105,7 +106,7 @@ def write(guess: Guess, file: Path, *, overwrite: bool) -> None:
     if file.exists() and not overwrite:
         raise UserError(f"{file} exists. Give another name, or --overwrite.")
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text(guess, str(file)))
+    file.write_text(text(guess, file.name), encoding="utf-8")
 
 
 def _assigned(field: str, value: object) -> list[str]:
@@ -124,7 +125,8 @@ def _literal(value: object) -> str:
     if isinstance(value, tuple):
         items = ", ".join(map(_literal, value))
         return f"({items},)" if len(value) == 1 else f"({items})"
-    return f'"{value}"' if isinstance(value, str) and '"' not in value else repr(value)
+    # JSON's strings are Python's, in the quotes of this library.
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 def _wrapped(evidence: str) -> list[str]:

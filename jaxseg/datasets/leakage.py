@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxseg.datasets import shared_ground
+from jaxseg.datasets.paired import without_side
 from jaxseg.datasets.wrapped import leaves
 from jaxseg.errors import MissingSplit, UserError
 from jaxseg.files import raster
@@ -28,13 +29,13 @@ def check_splits(source: Source, allowed: float = 0.0) -> None:
 
     Args:
         source: The source and all that it wraps. Sources that open no files of the user's have
-            splits of their own, and are not compared.
+            splits of their own, and side images are seen in training alone: neither is compared.
         allowed: Share of the ground of a validation or test split that the training may show.
 
     Raises:
         UserError: A scene is in two splits or twice in one, or they share more ground.
     """
-    for leaf in leaves(source):
+    for leaf in leaves(without_side(source)):
         if not isinstance(leaf, Located):
             continue
         found: dict[str, Scenes] = {}

@@ -22,7 +22,7 @@ from jaxseg.metrics.calibration import Reliability
 from jaxseg.metrics.intervals import Intervals
 from jaxseg.metrics.measure import Measure, with_library
 from jaxseg.pictures import tiles as pictures
-from jaxseg.run import checkpoint
+from jaxseg.run import checkpoint, data_files
 from jaxseg.run.contract import Check
 from jaxseg.run.evaluator import Evaluation, Evaluator
 from jaxseg.run.kept import Calibration, kept_calibration, kept_pixels
@@ -123,7 +123,7 @@ def evaluate(
     is_own = source is None or without_side(source) == trained
     kind: Check = "none" if not check else "own" if is_own else "other"
     evaluator = Evaluator(config, mesh, split, confidence=True, console=console, check=kind)
-    notes: list[str] = []
+    notes: list[str] = data_files.changed(workdir, trained)
 
     # What belongs to the run is measured on its own data, which may be gone on another machine.
     def calibrated() -> Calibration:

@@ -5,7 +5,7 @@ take seconds; every number is that of the sample, which is stated.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,11 @@ WINDOWS = 64
 SIDE = 512
 """Their maximum rows and columns."""
 
-VALUES = 20_000
+VALUES = 4000
 """Pixels of each window whose values are kept."""
+
+NUMBERS = 20_000_000
+"""Numbers of a split that are kept at most, which bounds the pixels of images of many bands."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,15 +60,12 @@ class Survey:
     doubts: tuple[str, ...]
 
 
-def survey(
-    source: Source, split: str, step: Callable[[str], None] = lambda name: None
-) -> Survey | None:
+def survey(source: Source, split: str) -> Survey | None:
     """Looks at a split; None if the data have no such split.
 
     Args:
         source: The data.
         split: `train`, `validation` or `test`.
-        step: Called with the name of each scene before it is read.
 
     Raises:
         UserError: Files are missing or cannot be read.
@@ -78,12 +78,13 @@ def survey(
         return None
     sides = [scenes.size(index) for index in range(min(len(scenes), WINDOWS))]
     crop = min(SIDE, max(map(max, sides)))
-    parts: dict[int, list[NDArray[np.generic]]] = {}
+    kept = min(VALUES, max(1, NUMBERS // (WINDOWS * len(source.sensor.bands))))
+    parts: list[NDArray[np.generic]] = []
+    seen: set[int] = set()
     counts = np.zeros(len(source.classes), np.int64)
     pixels = valid = labelled = 0
     looked: list[tuple[int, Window]] = []
     for scene, window in spread_windows(scenes, crop, WINDOWS):
-        step(scenes.name(scene))
         height, width = scenes.size(scene)
         rows, columns = min(crop, height - window.y), min(crop, width - window.x)
         inside = Window(window.y, window.x, rows, columns)
@@ -94,16 +95,17 @@ def survey(
         label = label[label != IGNORE].astype(np.int64)
         counts += np.bincount(label, minlength=len(counts))[: len(counts)]
         values = sample["image"][known]
-        parts.setdefault(scene, []).append(values[:: max(1, len(values) // VALUES)])
+        parts.append(values[:: max(1, len(values) // kept)])
+        seen.add(scene)
         pixels, valid, labelled = pixels + known.size, valid + len(values), labelled + len(label)
-    values = np.concatenate([part for kept in parts.values() for part in kept])
-    every = [scenes.size(scene) for scene in parts]
+    values = np.concatenate(parts)
+    every = [scenes.size(scene) for scene in seen]
     return Survey(
         split=split,
         scenes=len(scenes),
-        seen=len(parts),
+        seen=len(seen),
         sizes=(min(every), max(every)),
-        whole=len(parts) == len(scenes) and pixels == sum(h * w for h, w in every),
+        whole=len(seen) == len(scenes) and pixels == sum(h * w for h, w in every),
         dtype=str(values.dtype),
         pixels=pixels,
         invalid=1 - valid / pixels,

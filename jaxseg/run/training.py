@@ -29,7 +29,7 @@ from jaxseg.losses.distillation import Teacher, distillation_of
 from jaxseg.metrics.scores import scores_of
 from jaxseg.pipeline import band_statistics, survey
 from jaxseg.pipeline import windows as pipeline
-from jaxseg.run import checkpoint, completion, single_values
+from jaxseg.run import checkpoint, completion, data_files, single_values
 from jaxseg.run import evaluator as evaluation
 from jaxseg.run.checkpoint import Checkpoints
 from jaxseg.run.logbook import Logbook
@@ -113,8 +113,10 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
             for line in config_text.pretty(config, short=True):
                 log.say(line)
             log.say("and the defaults of everything else")
-            for line in looked_at(config):
+            for line in (*data_files.changed(workdir, source), *looked_at(config)):
                 log.say(f"Note: {line}")
+            if chief:
+                data_files.keep(workdir, source)
             log.summary(_summary(config, state, mesh, workdir, origin))
 
             # 6 compile

@@ -140,6 +140,9 @@ class OfFiles(Scenes, Protocol):
     def extent(self, index: int) -> Extent:
         """What a scene shows; no file is opened."""
 
+    def files(self, index: int) -> tuple[str, ...]:
+        """The files that a scene is read from: its image, its labels."""
+
 
 @runtime_checkable
 class Doubted(Scenes, Protocol):

@@ -111,6 +111,30 @@ def test_folders_of_splits(tmp_path: Path) -> None:
     assert len(source.scenes("validation")) == 2
 
 
+def test_a_map_of_regions_is_of_classes_if_all_scenes_have_the_same(tmp_path: Path) -> None:
+    images, masks = several(tmp_path)
+    for n in range(8):
+        blocks = np.kron(np.arange(9).reshape(3, 3), np.ones((14, 14)))[:40, :40]
+        png(masks / f"s{n}.png", blocks.astype(np.uint8))
+    source = folder_of(new(tmp_path, images, masks))
+    assert (source.instances, len(source.classes)) == ("", 9)
+
+
+def test_gray_levels_are_all_classes(tmp_path: Path) -> None:
+    images, masks = several(tmp_path)
+    for n in range(8):
+        png(masks / f"s{n}.png", mask(0, 100, 255))
+    assert folder_of(new(tmp_path, images, masks)).ids == (0, 100, 255)
+
+
+def test_names_that_need_quoting(tmp_path: Path) -> None:
+    folder = tmp_path / 'Größe "a\\b"'
+    images, masks = several(folder)
+    for n in range(8):
+        png(masks / f"s{n}.png", mask(0, 1))
+    assert folder_of(new(folder, images, masks)).images == str(images)
+
+
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     with pytest.raises(SystemExit):
         cli.main(["new", *arguments])
@@ -130,6 +154,8 @@ def test_what_cannot_be_guessed_is_said(tmp_path: Path, capsys: pytest.CaptureFi
     for n in range(8):
         png(masks / f"s{n}.png", mask(0, 1))
     assert "a config ends in .py" in refused(capsys, str(tmp_path / "my"), *flags)
+    vectors = ("--images", str(images), "--masks", "labels.geojson")
+    assert "rio rasterize" in refused(capsys, str(tmp_path / "my.py"), *vectors)
     (tmp_path / "my.py").write_text("mine")
     assert "exists" in refused(capsys, str(tmp_path / "my.py"), *flags)
     assert len(folder_of(new(tmp_path, images, masks, "--overwrite")).classes) == 2

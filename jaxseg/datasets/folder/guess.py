@@ -21,6 +21,8 @@ FEW = 7
 OBJECTS = 5
 """Ids in a mask from which they may number objects."""
 
+VECTORS = (".geojson", ".json", ".gpkg", ".shp", ".fgb", ".kml")
+
 MOST = 64
 """Classes that are believed; more values are a picture, or numbers of something."""
 
@@ -64,9 +66,14 @@ def guess(images: str, masks: str) -> Guess:
     evidence: dict[str, str] = {}
     if Path(images).is_dir() and (found := sorted(Path(images).glob("*.mat"))):
         raise UserError(
-            f"{found[0]} is no picture. Salinas-A and Indian Pines have sources of their own: "
-            "jaxseg configs salinas_a --copy my.py, with the folder as "
+            f"{found[0]} is not an image file that GDAL opens. Salinas-A and Indian Pines have "
+            "sources of their own: jaxseg configs salinas_a --copy my.py, with the folder as "
             "--config.data.source.path. Write other scenes as GeoTIFF."
+        )
+    if masks.lower().endswith(VECTORS):
+        raise UserError(
+            f"{masks} holds vectors. Draw them into masks first, one for each image: "
+            "rio rasterize MASK.tif --like IMAGE.tif --property CLASS < LABELS.geojson"
         )
     places = [Place("images", images, ""), Place("masks", masks, "")]
     by_folders = MARK in images or _has_split_folders(places)
@@ -78,7 +85,7 @@ def guess(images: str, masks: str) -> Guess:
     for name, suffix in zip(("image_suffix", "mask_suffix"), suffixes, strict=True):
         if suffix:
             fields[name] = suffix
-            evidence[name] = "the rest of the names is that of the other files"
+            evidence[name] = "what the names have beside those of the other files"
     places = [place._replace(suffix=s) for place, s in zip(places, suffixes, strict=True)]
     pairs = list(pairing.paired(places).values())
     if not by_folders and len(pairs) < FEW:
@@ -138,7 +145,10 @@ def _labels(fields: dict[str, object], evidence: dict[str, str], masks: Sequence
         if "mask_suffix" in fields:
             fields["instance_suffix"] = fields.pop("mask_suffix")
         fields["classes"] = ("background", "object")
-        evidence["instances"] = f"every number is one region; {len(found.values)} numbers or more"
+        evidence["instances"] = (
+            f"most of {len(found.values)} numbers are one region each, and scenes have different "
+            f"ones, in {len(_some(masks))} of {len(masks)} files"
+        )
         return
     if found.by_color:
         fields["mask_colors"] = tuple(found.color(value) for value in found.values)
@@ -165,14 +175,14 @@ def _labels(fields: dict[str, object], evidence: dict[str, str], masks: Sequence
 def _divided(values: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Ids of classes, and values that mean no label."""
     ids = tuple(value for value in values if value >= 0)
-    if len(ids) > 2 and ids[-1] == 255 and ids[-2] < 128:
+    if len(ids) > 2 and ids[-1] == 255 and ids[-2] < 2 * len(ids):  # not of gray levels
         ids = ids[:-1]
     return ids, tuple(value for value in values if value not in ids)
 
 
 def _numbers_objects(masks: Sequence[str]) -> bool:
     """Whether every mask numbers connected regions one by one."""
-    several = 0
+    several, most = 0, set()
     for path in masks:
         header = raster.header(path)
         if header.bands != 1 or header.dtype.kind not in "iu":
@@ -180,13 +190,15 @@ def _numbers_objects(masks: Sequence[str]) -> bool:
         height, width = min(SIDE, header.height), min(SIDE, header.width)
         ids = raster.read(path, Window(0, 0, height, width))[..., 0]
         numbers = np.unique(ids[ids != 0])
+        most.add(len(numbers))
         if len(numbers) >= OBJECTS:
             several += 1
             looked = numbers[:: max(1, len(numbers) // 50)]
             whole = sum(ndimage.label(ids == n, np.ones((3, 3)))[1] == 1 for n in looked)
             if whole < 0.8 * len(looked):
                 return False
-    return several > len(masks) / 2
+    # Classes may be one region each, but then scenes hold the same ones.
+    return several > len(masks) / 2 and (len(most) > 1 or max(most) > MOST or len(masks) == 1)
 
 
 def _images(fields: dict[str, object], evidence: dict[str, str], images: Sequence[str]) -> None:

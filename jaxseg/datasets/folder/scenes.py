@@ -25,6 +25,10 @@ MaskNodata = Literal["ignore", "keep", "hide"]
 """What nodata and transparency of a mask mean, see `Folder`."""
 
 
+HELD = 12
+"""Values of a mask that an error lists at most."""
+
+
 class Facts(NamedTuple):
     """What is needed to read a file; equal facts of many files are stored once.
 
@@ -106,6 +110,11 @@ class FolderScenes:
         area = self.entries[index].area
         return area.height, area.width
 
+    def files(self, index: int) -> tuple[str, ...]:
+        """Image, mask and object map, as far as there are any."""
+        scene = self.entries[index]
+        return tuple(filter(None, (scene.image, scene.mask, scene.objects)))
+
     def extent(self, index: int) -> Extent:
         """The image, the part of it that belongs to the split, and where that lies."""
         scene = self.entries[index]
@@ -182,7 +191,8 @@ class FolderScenes:
             return self.table.classes(numbers, known & opaque)
         except UnknownValue as error:
             row, column = error.row + window.y, error.column + window.x
-            raise UserError(self._complaint(path, error, row, column)) from None
+            held = self._held(numbers[known & opaque])
+            raise UserError(f"{self._complaint(path, error, row, column)} {held}") from None
 
     def _refuse_hidden(
         self, path: str, numbers: NDArray[np.generic], hidden: NDArray[np.bool_], window: Window
@@ -201,6 +211,17 @@ class FolderScenes:
                 f"pixel(s) in this window. Give {FLAG}.mask-nodata keep if they are the class, or "
                 f"{FLAG}.mask-nodata hide if they are to be ignored."
             )
+
+    def _held(self, numbers: NDArray[np.generic]) -> str:
+        """All that a window of a mask holds, the most frequent first."""
+        values, pixels = np.unique(numbers, return_counts=True)
+        order = np.argsort(-pixels, kind="stable")
+        shown = [
+            f"{unpacked(int(values[n])) if self.by_color else format(values[n], 'g')}: {pixels[n]}"
+            for n in order[:HELD]
+        ]
+        more = f" and {len(order) - HELD} more" if len(order) > HELD else ""
+        return f"The window holds (value: pixels) {', '.join(shown)}{more}."
 
     def _complaint(self, path: str, error: UnknownValue, row: int, column: int) -> str:
         where = f"first at row {row}, column {column}; {error.count} pixel(s) in this window"

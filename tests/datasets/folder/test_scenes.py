@@ -112,6 +112,14 @@ def test_a_fault_of_a_mask_is_told_at_its_place_in_the_file(
         read(folder(**fields, **LAST), "test", window=Window(4, 1, 10, 8))
 
 
+def test_an_error_lists_what_the_window_of_a_mask_holds(folder: Make, tmp_path: Path) -> None:
+    mask = np.zeros((H, W), np.uint8)
+    mask[:4], mask[4] = 255, 7
+    tiff(tmp_path / "masks" / "a.tif", mask)
+    with pytest.raises(UserError, match=r"holds \(value: pixels\) 0: 450, 255: 120, 7: 30\."):
+        read(folder())
+
+
 def test_objects_of_any_type_are_ids_and_what_means_nothing_is_none(
     folder: Make, tmp_path: Path
 ) -> None:

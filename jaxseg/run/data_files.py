@@ -1,0 +1,84 @@
+"""The files that a run was trained on: whether they are still what they were.
+
+    WORKDIR/data_files.txt.gz     a line a file: size in bytes, time in nanoseconds, path
+
+It is written at the first start; later starts and evaluations compare the files with it.
+"""
+
+import gzip
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from jaxseg.datasets.paired import without_side
+from jaxseg.datasets.wrapped import leaves
+from jaxseg.errors import MissingSplit, UserError
+from jaxseg.files import raster
+from jaxseg.scenes.scene import OfFiles, Source
+
+NAME = "data_files.txt.gz"
+
+
+def keep(workdir: Path, source: Source) -> None:
+    """Writes the files of all splits, unless an earlier start has."""
+    file = workdir / NAME
+    if file.exists():
+        return
+    lines = (f"{size} {time} {path}\n" for path, (size, time) in sorted(_now(source).items()))
+    part = file.with_name(f"{NAME}.{os.getpid()}")
+    with gzip.open(part, "wt", encoding="utf-8", errors="surrogateescape") as out:
+        out.writelines(lines)
+    part.replace(file)
+
+
+def changed(workdir: Path, source: Source) -> list[str]:
+    """A line about files that are other ones than at the first start, if there are any.
+
+    Args:
+        workdir: The run's folder.
+        source: The run's own source, with absolute paths.
+    """
+    file = workdir / NAME
+    if not file.exists():  # of an earlier version
+        return []
+    try:
+        now = _now(source)
+        before = dict(_stored(file))
+    except (UserError, OSError, ValueError):  # data that are gone are said where they are needed
+        return []
+    gone, new = sorted(before.keys() - now.keys()), sorted(now.keys() - before.keys())
+    other = sorted(path for path in before.keys() & now.keys() if before[path] != now[path])
+    kinds = (("gone", gone), ("new", new), ("of another size or time", other))
+    told = [f"{len(paths)} {what} ({paths[0]})" for what, paths in kinds if paths]
+    if not told:
+        return []
+    return [
+        f"Of the {len(before)} files of the run's data, some changed since its training began: "
+        f"{', '.join(told)}. Scores may be of other pixels, or of pixels that were trained on."
+    ]
+
+
+def _now(source: Source) -> dict[str, tuple[int, int]]:
+    """Path -> size and time of the local files of all splits."""
+    found: dict[str, tuple[int, int]] = {}
+    for leaf in leaves(without_side(source)):
+        for split in ("train", "validation", "test"):
+            try:
+                scenes = leaf.scenes(split)
+            except MissingSplit:
+                continue
+            if not isinstance(scenes, OfFiles):
+                break
+            for index in range(len(scenes)):
+                for path in scenes.files(index):
+                    if not raster.is_remote(path) and not path.startswith("/vsi"):
+                        status = os.stat(path)  # noqa: PTH116  (for a million files)
+                        found[path] = (status.st_size, status.st_mtime_ns)
+    return found
+
+
+def _stored(file: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+    with gzip.open(file, "rt", encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            size, time, path = line.rstrip("\n").split(" ", 2)
+            yield path, (int(size), int(time))

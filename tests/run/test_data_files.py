@@ -1,0 +1,61 @@
+"""What is said of the files of a run that are other ones than at its start."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fixtures import painted
+from fixtures.folder_files import png
+
+from jaxseg.datasets.folder.source import Folder
+from jaxseg.datasets.paired import Paired
+from jaxseg.run import data_files
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Any:
+    """A new source of the same eight scenes each time, as every start opens them."""
+    for number in range(8):
+        pixels = np.random.default_rng(number).integers(0, 255, (8, 8, 3), np.uint8)
+        png(tmp_path / f"images/s{number}.png", pixels)
+        png(tmp_path / f"masks/s{number}.png", pixels[..., 0] % 2)
+    return lambda: Folder(
+        images=str(tmp_path / "images"), masks=str(tmp_path / "masks"), classes=("a", "b")
+    )
+
+
+def test_nothing_is_said_of_files_that_stay(source: Any, tmp_path: Path) -> None:
+    assert data_files.changed(tmp_path, source()) == []  # a run of an earlier version
+    data_files.keep(tmp_path, source())
+    assert data_files.changed(tmp_path, source()) == []
+    assert data_files.changed(tmp_path, Paired(source(), source())) == []
+    data_files.keep(tmp_path / "images", painted.Painted())
+    assert data_files.changed(tmp_path / "images", painted.Painted()) == []
+
+
+def test_masks_and_images_that_changed_are_named(source: Any, tmp_path: Path) -> None:
+    data_files.keep(tmp_path, source())
+    os.utime(tmp_path / "masks/s3.png", ns=(1, 1))
+    (line,) = data_files.changed(tmp_path, source())
+    assert "Of the 16 files" in line
+    assert f"1 of another size or time ({tmp_path}/masks/s3.png)" in line
+    for kind in ("images", "masks"):
+        (tmp_path / kind / "s7.png").rename(tmp_path / kind / "new.png")
+    (line,) = data_files.changed(tmp_path, source())
+    assert f"2 gone ({tmp_path}/images/s7.png), 2 new ({tmp_path}/images/new.png)" in line
+    data_files.keep(tmp_path, source())  # what the first start saw stays
+    assert data_files.changed(tmp_path, source()) == [line]
+
+
+def test_data_that_are_gone_or_a_damaged_list_are_not_said_here(
+    source: Any, tmp_path: Path
+) -> None:
+    data_files.keep(tmp_path, source())
+    (tmp_path / data_files.NAME).write_bytes(b"damaged")
+    assert data_files.changed(tmp_path, source()) == []
+    (tmp_path / data_files.NAME).unlink()
+    data_files.keep(tmp_path, source())
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
+    assert data_files.changed(tmp_path, source()) == []
