@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from jaxseg.files import raster
 from jaxseg.scenes.scene import Ground
 
+ROUNDING = 0.99
+"""Part of a pixel by which neighbours may overlap."""
+
 POINTS = 33
 """Points along each side of a scene whose places in another reference system are computed."""
 
@@ -35,7 +38,7 @@ class Shared(NamedTuple):
 def shared(first: Sequence[Ground | None], second: Sequence[Ground | None]) -> Shared:
     """The share of the second's ground that the first shows, where files state a position.
 
-    Overlaps of less than half a pixel are roundings of neighbours.
+    Overlaps of less than a pixel are roundings of neighbours.
     """
     groups: dict[str, _Boxes] = {}
     members: defaultdict[str, list[int]] = defaultdict(list)
@@ -76,7 +79,7 @@ class _Boxes:
 
     def share(self, ground: Ground) -> tuple[float, int]:
         """Share of the ground in any of the rectangles, and the index of one of them, or -1."""
-        margin = ground.pixel / 2
+        margin = ROUNDING * ground.pixel
         near, who = self._between(ground.left, ground.right)
         wide = np.minimum(near[:, 2], ground.right) - np.maximum(near[:, 0], ground.left) > margin
         high = np.minimum(near[:, 3], ground.top) - np.maximum(near[:, 1], ground.bottom) > margin

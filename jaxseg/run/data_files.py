@@ -7,6 +7,7 @@ It is written at the first start; later starts and evaluations compare the files
 
 import gzip
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,10 +43,13 @@ def changed(workdir: Path, source: Source) -> list[str]:
     if not file.exists():  # of an earlier version
         return []
     try:
-        now = _now(source)
         before = dict(_stored(file))
-    except (UserError, OSError, ValueError):  # data that are gone are said where they are needed
-        return []
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        return [f"{file} cannot be read ({error}): whether files changed is not known."]
+    try:
+        now = _now(source)
+    except (UserError, OSError):  # what is missing is said where it is needed
+        now = {path: found for path in before if (found := _state(path)) is not None}
     gone, new = sorted(before.keys() - now.keys()), sorted(now.keys() - before.keys())
     other = sorted(path for path in before.keys() & now.keys() if before[path] != now[path])
     kinds = (("gone", gone), ("new", new), ("of another size or time", other))
@@ -71,10 +75,21 @@ def _now(source: Source) -> dict[str, tuple[int, int]]:
                 break
             for index in range(len(scenes)):
                 for path in scenes.files(index):
-                    if not raster.is_remote(path) and not path.startswith("/vsi"):
-                        status = os.stat(path)  # noqa: PTH116  (for a million files)
-                        found[path] = (status.st_size, status.st_mtime_ns)
+                    state = _state(path)
+                    if state is not None:
+                        found[path] = state
     return found
+
+
+def _state(path: str) -> tuple[int, int] | None:
+    """Size and time of a local file; None of others, and if it is gone."""
+    if raster.is_remote(path) or path.startswith("/vsi"):
+        return None
+    try:
+        status = os.stat(path)  # noqa: PTH116  (for a million files)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _stored(file: Path) -> Iterator[tuple[str, tuple[int, int]]]:

@@ -16,6 +16,7 @@ from rasterio.warp import transform
 from scipy import io
 
 from jaxseg import config as configs
+from jaxseg.datasets import leakage
 from jaxseg.datasets.folder.source import Folder
 from jaxseg.datasets.leakage import check_splits, refuse_trained_pixels
 from jaxseg.datasets.mislabelled import Mislabelled
@@ -203,6 +204,27 @@ def test_a_copy_in_another_split_is_found_before_the_training(tmp_path: Path) ->
         check_splits(Mislabelled(source_of(tmp_path)))
 
 
+def test_equal_sizes_cost_one_look_at_each_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    for number in range(12):
+        pixels = random.integers(0, 9, (8, 8, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"images/s{number:02}.bmp")
+        Image.fromarray(pixels[..., 0] % 2).save(tmp_path / f"masks/s{number:02}.bmp")
+    looked: list[str] = []
+    sample = leakage._sample
+    monkeypatch.setattr(leakage, "_sample", lambda path: looked.append(path) or sample(path))
+    check_splits(source_of(tmp_path))
+    # Three pairs of splits: 6 + 3, 6 + 3 and 3 + 3 files.
+    assert len(looked) == 24
+    shutil.copy(tmp_path / "images/s00.bmp", tmp_path / "images/s11.bmp")
+    with pytest.raises(UserError, match="is a copy of"):
+        check_splits(source_of(tmp_path))
+
+
 def test_a_file_counts_once_in_its_split(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     folder(tmp_path, {f"s{n}": random.integers(0, 9, (8, 8, 3)).astype(np.uint8) for n in range(6)})
@@ -262,7 +284,7 @@ def tiles(path: Path, places: list[tuple[float, float]], crs: str = "EPSG:32633"
 NEIGHBOURS = [(500_000 + 200.0 * n, 5_000_000.0) for n in range(4)]
 
 
-@pytest.mark.parametrize("shift", [0.0, 4.0])
+@pytest.mark.parametrize("shift", [0.0, 4.0, 9.0])
 def test_neighbours_share_no_ground(tmp_path: Path, shift: float) -> None:
     check_splits(tiles(tmp_path, [(x - shift * n, y) for n, (x, y) in enumerate(NEIGHBOURS)]))
 

@@ -49,13 +49,14 @@ def test_masks_and_images_that_changed_are_named(source: Any, tmp_path: Path) ->
     assert data_files.changed(tmp_path, source()) == [line]
 
 
-def test_data_that_are_gone_or_a_damaged_list_are_not_said_here(
-    source: Any, tmp_path: Path
-) -> None:
+def test_files_that_are_gone_and_a_damaged_list_are_said(source: Any, tmp_path: Path) -> None:
     data_files.keep(tmp_path, source())
-    (tmp_path / data_files.NAME).write_bytes(b"damaged")
-    assert data_files.changed(tmp_path, source()) == []
-    (tmp_path / data_files.NAME).unlink()
-    data_files.keep(tmp_path, source())
+    content = (tmp_path / data_files.NAME).read_bytes()
+    for damaged in (b"damaged", content[:-20], b""):
+        (tmp_path / data_files.NAME).write_bytes(damaged)
+        (line,) = data_files.changed(tmp_path, source())
+        assert "data_files.txt.gz cannot be read" in line or "Of the 0 files" in line
+    (tmp_path / data_files.NAME).write_bytes(content)
     (tmp_path / "images").rename(tmp_path / "elsewhere")
-    assert data_files.changed(tmp_path, source()) == []
+    (line,) = data_files.changed(tmp_path, source())
+    assert f"8 gone ({tmp_path}/images/s0.png)" in line
