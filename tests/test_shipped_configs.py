@@ -29,9 +29,9 @@ def test_a_config_lowers_to_eight_devices_as_it_is(path: Path) -> None:
     )  # a folder's are in its files
     if not getattr(config.model, "num_classes", 1):
         config = dataclasses.replace(config, model=config.model.clone(num_classes=2))
-    if config.preprocess == (Standardize(),):
-        measured = Standardize((0.0,) * bands, (1.0,) * bands)
-        config = dataclasses.replace(config, preprocess=(measured,))
+    measured = Standardize((0.0,) * bands, (1.0,) * bands)  # no step before it changes their number
+    steps = tuple(measured if each == Standardize() else each for each in config.preprocess)
+    config = dataclasses.replace(config, preprocess=steps)
     mesh = sharding.make_mesh(config.mesh)
     data = config.data
     sharding.check_batch(mesh, data.batch_size, data.crop)
