@@ -22,8 +22,9 @@ from fixtures.places import ROOT
 
 import jaxseg
 from jaxseg import config as configs
-from jaxseg.cli import border_pictures, catalogue, polsar_pictures
+from jaxseg.cli import border_pictures, catalogue, data, polsar_pictures
 from jaxseg.cli import main as cli
+from jaxseg.datasets.folder import guess
 from jaxseg.datasets.landscape import Landscape
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.losses import class_counts
@@ -39,6 +40,9 @@ WORK = (
     (border_pictures, "border_figure"),
     (class_counts, "class_counts"),
     (polsar_pictures, "survey"),
+    (guess, "guess"),
+    (data, "folder_of"),
+    (data, "show"),
 )
 """Where the work of each command begins, its arguments being read."""
 
@@ -159,7 +163,8 @@ def test_citation_and_changelog_are_of_this_version() -> None:
 @pytest.fixture
 def parsers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Commands stop where their work begins; they stand in a folder that has the repository's."""
-    (tmp_path / "my_unet.py").write_text((ROOT / "configs/unet.py").read_text())
+    for copy in ("my_unet.py", "my.py"):
+        (tmp_path / copy).write_text((ROOT / "configs/unet.py").read_text())
     for room, function in WORK:
         monkeypatch.setattr(room, function, reached)
     parse = argparse.ArgumentParser.parse_args
