@@ -227,10 +227,11 @@ def data(arguments: list[str] | None = None) -> None:
         console = make_console()
         if flags.config:
             config = configs.override(configs.load_config(flags.config), fields, "jaxseg data")
-            source = config.data.source
+            source, allowed = config.data.source, config.data.shared_ground
         else:
+            allowed = 0.0
             source = data_tables.folder_of(flags.images, flags.masks, console)
-        data_tables.show(source, console)
+        data_tables.show(source, console, allowed)
         for picture in data_tables.write_pictures(source, flags.out):
             say(console, f"Picture: {picture}")
 

@@ -1,5 +1,6 @@
 """The command `jaxseg data`: a look at data before anything is trained."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,7 @@ from jaxseg.console import say, track
 from jaxseg.datasets.folder import pairing
 from jaxseg.datasets.folder.mask_values import MaskValues, mask_values
 from jaxseg.datasets.folder.source import Folder
+from jaxseg.datasets.leakage import check_splits
 from jaxseg.errors import MissingSplit, UserError
 from jaxseg.pictures.samples import LabelledImage, samples_figure
 from jaxseg.pictures.tiles import stretch
@@ -48,7 +50,7 @@ def folder_of(images: str, masks: str, console: Console) -> Folder:
     _show_masks(found, console)
     if len(found.values) > IGNORE:
         raise UserError(
-            f"The masks hold {len(found.values)} values or more: these are no classes. If they "
+            f"The masks hold {len(found.values)} values or more, too many for classes. If they "
             "number objects, give them as --config.data.source.instances in a config."
         )
     values = tuple(found.values)
@@ -61,15 +63,21 @@ def folder_of(images: str, masks: str, console: Console) -> Folder:
     return Folder(images=images, masks=masks, classes=names, ids=values, split_by=how)
 
 
-def show(source: Source, console: Console) -> list[str]:
+def show(source: Source, console: Console, allowed: float = 0.0) -> list[str]:
     """Prints what the splits hold and what is odd about them; returns the latter.
+
+    Args:
+        source: The data.
+        console: Where to print.
+        allowed: Share of the ground that splits may have in common.
 
     Raises:
         UserError: Files are missing or cannot be read.
     """
     found = []
     for split in SPLITS:
-        part = surveys.survey(source, split)
+        shown = functools.partial(track, what=split, console=console)
+        part = surveys.survey(source, split, shown)
         if part is not None:
             found.append(part)
     if not found:
@@ -82,6 +90,10 @@ def show(source: Source, console: Console) -> list[str]:
         scenes = source.scenes("train")
         look = band_statistics.look(scenes, surveys.SIDE)
         lines += contract.unlike_others(source, scenes, look)
+    try:
+        check_splits(source, allowed)
+    except UserError as error:  # with it no training would start; the rest is worth a look
+        lines.append(str(error))
     for line in lines or ["Nothing is odd in what was looked at."]:
         say(console, f"- {line}" if lines else line)
     return lines
@@ -125,14 +137,21 @@ def _samples(source: Source, split: str) -> Iterator[LabelledImage]:
 def _show_splits(found: Sequence[Survey], console: Console) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("split")
-    for heading in ("scenes", "rows x columns", "looked at", "no data %", "no label %"):
+    for heading in ("scenes", "rows x columns", "pixel (m)", "no data", "no label"):
         table.add_column(heading, justify="right")
     for part in found:
         sizes = " to ".join(f"{h} x {w}" for h, w in dict.fromkeys(part.sizes))
-        seen = "everything" if part.whole else f"{part.pixels / 1e6:.3g} Mpx of {part.seen}"
-        shares = (f"{100 * share:.3g}" for share in (part.invalid, part.ignored))
-        table.add_row(part.split, f"{part.scenes:,}", sizes, seen, *shares)
+        metres = " to ".join(dict.fromkeys(f"{gsd:.3g}" for gsd in part.gsds or ()))
+        shares = (f"{100 * share:.3g} %" for share in (part.invalid, part.ignored))
+        table.add_row(part.split, f"{part.scenes:,}", sizes, metres or "-", *shares)
     console.print(table)
+    for part in found:
+        if not part.whole:
+            pixels = f"{part.pixels / 1e6:.3g} million pixels of {part.seen} scene(s)"
+            say(console, f"Only {pixels} of {part.split} were looked at.")
+    systems = sorted({crs for part in found for crs in part.crs})
+    if systems:
+        say(console, f"Reference systems: {', '.join(systems[:SHOWN])}")
 
 
 def _show_classes(found: Sequence[Survey], source: Source, console: Console) -> None:

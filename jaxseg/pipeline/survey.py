@@ -5,14 +5,16 @@ take seconds; every number is that of the sample, which is stated.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg.errors import MissingSplit
 from jaxseg.pipeline.band_statistics import spread_windows
-from jaxseg.scenes.scene import IGNORE, Doubted, Source, Window
+from jaxseg.scenes.scene import IGNORE, Doubted, OfFiles, Source, Window, gsd_of
 
 WINDOWS = 64
 """Windows of a split that are looked at."""
@@ -35,7 +37,10 @@ class Survey:
         split: The split.
         scenes: Number of scenes.
         seen: Number of scenes that were looked at.
-        sizes: Smallest and largest rows and columns of the scenes looked at.
+        sizes: Smallest and largest (rows, columns) of all scenes.
+        gsds: Smallest and largest ground sample distance of the scenes looked at, in metres; None =
+            not known.
+        crs: Reference systems of the scenes looked at, as text.
         whole: Whether every pixel was looked at.
         dtype: Data type of the values.
         pixels: Number of pixels looked at.
@@ -43,13 +48,15 @@ class Survey:
         ignored: Share of the others without a label.
         classes: Labelled pixels of each class, (K,).
         values: Values of valid pixels, (N, C).
-        doubts: What the scenes themselves doubt.
+        doubts: What the scenes themselves doubt: kind -> a sentence.
     """
 
     split: str
     scenes: int
     seen: int
     sizes: tuple[tuple[int, int], tuple[int, int]]
+    gsds: tuple[float, float] | None
+    crs: tuple[str, ...]
     whole: bool
     dtype: str
     pixels: int
@@ -57,15 +64,24 @@ class Survey:
     ignored: float
     classes: NDArray[np.int64]
     values: NDArray[np.generic]
-    doubts: tuple[str, ...]
+    doubts: dict[str, str]
 
 
-def survey(source: Source, split: str) -> Survey | None:
+Place = tuple[int, Window]
+"""A window of a scene."""
+
+
+def survey(
+    source: Source,
+    split: str,
+    tracked: Callable[[list[Place]], Iterable[Place]] = lambda places: places,
+) -> Survey | None:
     """Looks at a split; None if the data have no such split.
 
     Args:
         source: The data.
         split: `train`, `validation` or `test`.
+        tracked: Shows progress over the windows.
 
     Raises:
         UserError: Files are missing or cannot be read.
@@ -76,15 +92,15 @@ def survey(source: Source, split: str) -> Survey | None:
         return None
     if not len(scenes):
         return None
-    sides = [scenes.size(index) for index in range(min(len(scenes), WINDOWS))]
-    crop = min(SIDE, max(map(max, sides)))
+    sizes = {scenes.size(index) for index in range(len(scenes))}
+    crop = min(SIDE, max(map(max, sizes)))
     kept = min(VALUES, max(1, NUMBERS // (WINDOWS * len(source.sensor.bands))))
     parts: list[NDArray[np.generic]] = []
     seen: set[int] = set()
     counts = np.zeros(len(source.classes), np.int64)
     pixels = valid = labelled = 0
-    looked: list[tuple[int, Window]] = []
-    for scene, window in spread_windows(scenes, crop, WINDOWS):
+    looked: list[Place] = []
+    for scene, window in tracked(list(spread_windows(scenes, crop, WINDOWS))):
         height, width = scenes.size(scene)
         rows, columns = min(crop, height - window.y), min(crop, width - window.x)
         inside = Window(window.y, window.x, rows, columns)
@@ -100,11 +116,16 @@ def survey(source: Source, split: str) -> Survey | None:
         pixels, valid, labelled = pixels + known.size, valid + len(values), labelled + len(label)
     values = np.concatenate(parts)
     every = [scenes.size(scene) for scene in seen]
+    gsds = [gsd for scene in seen if (gsd := gsd_of(scenes, scene, source)) is not None]
+    extents = (scenes.extent(scene) for scene in seen) if isinstance(scenes, OfFiles) else ()
+    crs = {extent.ground.crs for extent in extents if extent.ground is not None}
     return Survey(
         split=split,
         scenes=len(scenes),
         seen=len(seen),
-        sizes=(min(every), max(every)),
+        sizes=(min(sizes), max(sizes)),
+        gsds=(min(gsds), max(gsds)) if gsds else None,
+        crs=tuple(sorted(crs)),
         whole=len(seen) == len(scenes) and pixels == sum(h * w for h, w in every),
         dtype=str(values.dtype),
         pixels=pixels,
@@ -112,7 +133,7 @@ def survey(source: Source, split: str) -> Survey | None:
         ignored=1 - labelled / valid if valid else 0.0,
         classes=counts,
         values=values,
-        doubts=tuple(scenes.doubts(looked)) if isinstance(scenes, Doubted) else (),
+        doubts=scenes.doubts(looked) if isinstance(scenes, Doubted) else {},
     )
 
 
@@ -120,15 +141,18 @@ def findings(surveys: Sequence[Survey], source: Source) -> list[str]:
     """What a person should know before training, a sentence each; nothing if nothing is odd."""
     classes, bands = source.classes, source.sensor.bands
     train = next((found for found in surveys if found.split == "train"), None)
-    lines = [] if train is None else [*_absent(train, surveys, classes), *_fills(train, bands)]
+    lines = [] if train is None else _absent(train, surveys, classes)
+    lines += _fills(surveys, bands)
     for found in surveys:
         if found.invalid > 0.5:
             lines.append(
                 f"{_percent(found.invalid)} of the pixels of the {found.split} split that were "
                 "looked at are without data."
             )
-    lines += next((found.doubts for found in surveys if found.doubts), ())
-    return lines
+    doubts: dict[str, str] = {}
+    for found in surveys:
+        doubts = found.doubts | doubts  # one sentence of a kind, of the first split that has it
+    return [*lines, *doubts.values()]
 
 
 def _absent(train: Survey, surveys: Sequence[Survey], classes: Sequence[str]) -> list[str]:
@@ -139,7 +163,7 @@ def _absent(train: Survey, surveys: Sequence[Survey], classes: Sequence[str]) ->
         if train.classes[number] or not train.classes.sum():
             continue
         others = [found.split for found in surveys if found.classes[number]]
-        also = f", and {' and '.join(others)} have some" if others else ""
+        also = f" (but some in {' and '.join(others)})" if others else ""
         seen = "" if train.whole else f" looked at (of {train.scenes})"
         lines.append(f"Class {name!r} has {where}{seen}{also}: it cannot be learned.")
     return lines
@@ -148,30 +172,35 @@ def _absent(train: Survey, surveys: Sequence[Survey], classes: Sequence[str]) ->
 FILLS = (-9999.0, -32768.0, -32767.0, -999.0, 65535.0, 1e20)
 """Values that commonly mean no data, as do the ends of the range of float32."""
 
+LEVELS = 10
+"""Other values that a band has at least; of a few levels, none is far from the rest."""
 
-def _fills(train: Survey, bands: Sequence[str]) -> list[str]:
+
+def _fills(surveys: Sequence[Survey], bands: Sequence[str]) -> list[str]:
     """Values that are far outside of all others and exact: no data without a tag."""
-    found: dict[float, tuple[float, str, float]] = {}
-    for band, name in enumerate(bands):
-        values = train.values[:, band].astype(np.float64)
+    found: dict[float, str] = {}
+    for survey, (band, name) in itertools.product(surveys, enumerate(bands)):
+        values = survey.values[:, band].astype(np.float64)
         if not len(values):
             continue
-        for end, inner in ((values.min(), np.min), (values.max(), np.max)):
+        for end in map(float, (values.min(), values.max())):
             rest = values[values != end]
             share = 1 - len(rest) / len(values)
-            usual = end in FILLS or abs(end) > 1e38
-            if share < (0.001 if usual else 0.005) or len(np.unique(rest[:1000])) < 10:
+            usual = any(math.isclose(end, fill, rel_tol=1e-6) for fill in FILLS) or abs(end) > 1e38
+            if end in found or share < (0.001 if usual else 0.005) or not len(rest):
                 continue
+            nearest = float(rest.min() if end < rest[0] else rest.max())
             low, high = np.quantile(rest, (0.01, 0.99))
-            gap = abs(float(inner(rest)) - end)
-            if gap > (0.5 if usual else 3) * (high - low) and end not in found:
-                found[float(end)] = (share, name, float(inner(rest)))
-    return [
-        f"{end:.8g} in {_percent(share)} of the pixels (band {name}) is far from all other values, "
-        f"which begin at {rest:.6g}. If it means no data, give --config.data.source.nodata "
-        f"{end:.8g}."
-        for end, (share, name, rest) in found.items()
-    ]
+            if abs(nearest - end) <= (0.5 if usual else 3) * (high - low):
+                continue
+            if len(np.unique(rest)) >= LEVELS:
+                found[end] = (
+                    f"{end:.8g} in {_percent(share)} of the pixels of the {survey.split} split "
+                    f"(band {name}) is far from all other values, of which the nearest is "
+                    f"{nearest:.6g}. If it means no data, give --config.data.source.nodata "
+                    f"{end:.8g}."
+                )
+    return list(found.values())
 
 
 def _percent(share: float) -> str:

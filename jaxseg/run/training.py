@@ -344,6 +344,9 @@ def looked_at(config: Config) -> list[str]:
     source = config.data.source
     found = [survey.survey(source, split) for split in ("train", "validation")]
     known = [part for part in found if part is not None]
+    lacking = found[0] is not None and not found[0].classes.all()
+    if lacking and (test := survey.survey(source, "test")) is not None:
+        known.append(test)  # does it have what the training lacks?
     return survey.findings(known, source)
 
 

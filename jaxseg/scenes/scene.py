@@ -148,8 +148,8 @@ class OfFiles(Scenes, Protocol):
 class Doubted(Scenes, Protocol):
     """Scenes whose files may mean something else than how they are read."""
 
-    def doubts(self, windows: Sequence[tuple[int, Window]]) -> list[str]:
-        """What a look at these windows (scene, window) lets one doubt, a sentence each."""
+    def doubts(self, windows: Sequence[tuple[int, Window]]) -> dict[str, str]:
+        """What a look at these windows (scene, window) lets one doubt: kind -> a sentence."""
 
 
 @runtime_checkable

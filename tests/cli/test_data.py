@@ -18,8 +18,8 @@ def test_splits_classes_and_bands_of_a_config_are_shown(
     cli.main(["data", str(tiny / "config.py"), "--out", str(tmp_path / "seen")])
     said = capsys.readouterr().out
     rows = [" ".join(line.split()) for line in said.splitlines()]
-    assert "train 4 48 x 72 everything 0 0" in rows
-    assert "test 2 48 x 72 everything 0 0" in rows
+    assert "train 4 48 x 72 - 0 % 0 %" in rows
+    assert "test 2 48 x 72 - 0 % 0 %" in rows
     assert all(name in said for name in ("ground", "disc", "square", "red", "green", "blue"))
     assert "Nothing is odd" in said
     assert max(len(line) for line in said.splitlines() if "Picture" not in line) <= 80
@@ -71,6 +71,17 @@ def test_masks_that_number_objects_are_no_classes(tmp_path: Path) -> None:
     write(tmp_path, [np.arange(400, dtype=np.uint16).reshape(20, 20)] * 8)
     with pytest.raises(UserError, match=r"400 values or more.*instances"):
         data.folder_of(str(tmp_path / "images"), str(tmp_path / "masks"), make_console())
+
+
+def test_splits_that_share_a_scene_are_said_beside_the_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, [np.arange(100, dtype=np.uint8).reshape(10, 10) % 2] * 8)
+    (tmp_path / "images/s7.png").write_bytes((tmp_path / "images/s0.png").read_bytes())
+    cli.main([*folders(tmp_path), "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().out
+    assert "s7.png (test split) is a copy of" in said
+    assert "train ..." in said  # progress
 
 
 def test_either_a_config_or_two_folders(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:

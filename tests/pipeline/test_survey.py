@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from rasterio.enums import ColorInterp
 
 from jaxseg.datasets.folder.source import Folder
@@ -84,7 +85,7 @@ def test_classes_that_are_not_trained_are_named_with_the_splits_that_have_them(
     masks[:6] = 0
     masks[6:9] = 0
     assert said(source(tmp_path, images, masks)) == (
-        "Class 'b' has no training pixel, and test have some: it cannot be learned."
+        "Class 'b' has no training pixel (but some in test): it cannot be learned."
     )
 
 
@@ -110,6 +111,25 @@ def test_fill_values_without_a_tag_are_named_with_their_flag(
     assert f"--config.data.source.nodata {fill:.8g}." in lines[0]
     (tmp_path / "again").mkdir()
     assert said(source(tmp_path / "again", images, masks, nodata=fill)) == ""
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_fill_value_of_any_split_is_named(tmp_path: Path, split: str) -> None:
+    images, masks = noise(low=100, high=4000, dtype="uint16")
+    images[slice(6, 9) if split == "validation" else slice(9, 12), :, :5] = 65535
+    line = said(source(tmp_path, images, masks))
+    assert line.startswith(f"65535 in 21 % of the pixels of the {split} split (band band1)")
+    assert "of which the nearest is 399" in line
+
+
+def test_a_rare_fill_value_is_found_behind_flat_ground_and_in_single_precision(
+    tmp_path: Path,
+) -> None:
+    images, masks = noise(low=100, high=4000, dtype="float32")
+    images[:2] = 300  # the first thousand values are one
+    images[5, :, :4, :4] = 1e20  # 0.5 % of the training
+    images[5, :, 2:4] = 300
+    assert said(source(tmp_path, images, masks)).startswith("1e+20 in 0.23 % of the pixels")
 
 
 @pytest.mark.parametrize("honest", ["saturated", "dark", "mask", "border", "peak", "negative"])
@@ -154,6 +174,23 @@ def test_pixels_hidden_by_the_nodata_value_of_one_band_are_said(tmp_path: Path) 
     (tmp_path / "all").mkdir()
     given = source(tmp_path / "all", images, masks, tags={"nodata": 0}, nodata_where="all_bands")
     assert said(given) == ""
+
+
+def test_each_kind_of_doubt_is_said_once_of_the_first_split_that_has_it(tmp_path: Path) -> None:
+    images, masks = noise(bands=4)
+    images[:6, 3] = 255
+    images[6:, 1, :6] = 0
+    line = said(source(tmp_path, images, masks, nodata=0))
+    assert line.count("tagged as opacity") == line.count("one of their bands is 0") == 1
+    assert "s06.tif: band 4" in line
+
+
+def test_a_survey_states_reference_systems_and_pixel_sizes(tmp_path: Path) -> None:
+    images, masks = noise()
+    place = {"crs": "EPSG:32633", "transform": Affine(10, 0, 5e5, 0, -10, 5e6)}
+    found = surveys.survey(source(tmp_path, images, masks, tags=place), "test")
+    assert found is not None
+    assert (found.crs, found.gsds) == (("EPSG:32633",), (10.0, 10.0))
 
 
 def test_a_split_that_is_mostly_without_data_is_said(tmp_path: Path) -> None:

@@ -22,16 +22,16 @@ FILES = 8
 """Files that are looked at."""
 
 
-def doubts(scenes: "FolderScenes", windows: Sequence[tuple[int, Window]]) -> list[str]:
-    """Sentences about the windows of a split, each of which names a flag.
+def doubts(scenes: "FolderScenes", windows: Sequence[tuple[int, Window]]) -> dict[str, str]:
+    """Sentences about the windows of a split by their kind, each of which names a flag.
 
     Raises:
         UserError: A file cannot be read.
     """
     first = dict(reversed(windows))  # the first window of each scene
     some = [(scene, first[scene]) for scene in sorted(first)][:FILES]
-    found = (_of_opacity(scenes, some), _of_nodata(scenes, some))
-    return [line for line in found if line]
+    found = {"opacity": _of_opacity(scenes, some), "nodata": _of_nodata(scenes, some)}
+    return {kind: line for kind, line in found.items() if line}
 
 
 def _of_opacity(scenes: "FolderScenes", windows: list[tuple[int, Window]]) -> str:

@@ -120,7 +120,7 @@ class FolderScenes:
         scene = self.entries[index]
         return Extent(scene.image, scene.area, scene.ground)
 
-    def doubts(self, windows: Sequence[tuple[int, Window]]) -> list[str]:
+    def doubts(self, windows: Sequence[tuple[int, Window]]) -> dict[str, str]:
         """What opacity and nodata values of the files may mean otherwise."""
         return ambiguous.doubts(self, windows)
 
@@ -221,7 +221,15 @@ class FolderScenes:
             for n in order[:HELD]
         ]
         more = f" and {len(order) - HELD} more" if len(order) > HELD else ""
-        return f"The window holds (value: pixels) {', '.join(shown)}{more}."
+        held = f"The window holds (value: pixels) {', '.join(shown)}{more}."
+        if self.by_color or (values != np.rint(values)).any():
+            return held
+        if more:
+            return (
+                f"{held} If these are numbers of objects, give {FLAG}.instances instead of masks."
+            )
+        listed = " ".join(format(value, "g") for value in values)
+        return f"{held} If all of them are classes, give {FLAG}.ids {listed}."
 
     def _complaint(self, path: str, error: UnknownValue, row: int, column: int) -> str:
         where = f"first at row {row}, column {column}; {error.count} pixel(s) in this window"

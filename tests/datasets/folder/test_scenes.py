@@ -116,7 +116,11 @@ def test_an_error_lists_what_the_window_of_a_mask_holds(folder: Make, tmp_path: 
     mask = np.zeros((H, W), np.uint8)
     mask[:4], mask[4] = 255, 7
     tiff(tmp_path / "masks" / "a.tif", mask)
-    with pytest.raises(UserError, match=r"holds \(value: pixels\) 0: 450, 255: 120, 7: 30\."):
+    with pytest.raises(UserError, match=r"0: 450, 255: 120, 7: 30\. .*\.ids 0 7 255\."):
+        read(folder())
+    mask = np.resize(np.arange(200, dtype=np.uint8), (H, W))
+    tiff(tmp_path / "masks" / "a.tif", mask)
+    with pytest.raises(UserError, match=r"and 188 more\. .*\.instances instead of masks"):
         read(folder())
 
 
