@@ -159,7 +159,7 @@ def test_pretended_devices_get_threads_unless_somebody_gave_a_number(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for flags, given, expected in (
-        ("--other --xla_force_host_platform_device_count=16 --more", None, "64"),
+        ("--other --xla_force_host_platform_device_count=16 --more", None, "512"),
         ("--xla_force_host_platform_device_count=16", "3", "3"),
         ("--other", None, None),
     ):

@@ -193,7 +193,10 @@ class Evaluator:
 
     def intervals(self, result: Evaluation) -> Intervals:
         """Confidence intervals of the scores of this split."""
-        return bootstrap(result.margins, [scene for scene, _ in self._windows])
+        names = [self._scenes.name(scene) for scene, _ in self._windows]
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        # Parts of one scene are no scenes of their own.
+        return bootstrap(result.margins, [numbers[name] for name in names])
 
     def tiles(self, state: TrainState, numbers: list[int]) -> list[pictures.Tile]:
         """Image, label and prediction of some windows, for display."""

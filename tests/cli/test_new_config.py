@@ -159,3 +159,30 @@ def test_what_cannot_be_guessed_is_said(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "my.py").write_text("mine")
     assert "exists" in refused(capsys, str(tmp_path / "my.py"), *flags)
     assert len(folder_of(new(tmp_path, images, masks, "--overwrite")).classes) == 2
+
+
+def test_names_that_begin_differently(tmp_path: Path) -> None:
+    for n in (1, 2, 3, 10, 11, 12, 13):
+        photo(tmp_path / "a" / f"img_{n}.png")
+        png(tmp_path / "b" / f"mask_{n}.png", mask(0, 1))
+    source = folder_of(new(tmp_path, tmp_path / "a", tmp_path / "b"))
+    assert (source.image_prefix, source.mask_prefix) == ("img_", "mask_")
+    assert [Path(entry.mask).name for entry in source.scenes("test").entries] == ["mask_13.png"]
+
+
+def test_one_image_and_one_mask(tmp_path: Path) -> None:
+    photo(tmp_path / "scene.png")
+    png(tmp_path / "labels.png", mask(0, 1))
+    source = folder_of(new(tmp_path, tmp_path / "scene.png", tmp_path / "labels.png"))
+    assert source.split_by == "columns"
+    assert source.scenes("train").size(0) == (40, 28)
+
+
+def test_scenes_of_several_folders(tmp_path: Path) -> None:
+    for city in ("lima", "oslo"):
+        for n in range(4):
+            photo(tmp_path / city / "images" / f"{n}.png")
+            png(tmp_path / city / "labels" / f"{n}.png", mask(0, 1))
+    images, labels = (f"{tmp_path}/*/{kind}/*.png" for kind in ("images", "labels"))
+    source = folder_of(new(tmp_path, images, labels))
+    assert len(source.scenes("train")) == 6

@@ -81,12 +81,12 @@ def guess(images: str, masks: str) -> Guess:
         places = pairing.in_folders(places, "train")
         fields["split_by"] = "folders"
         evidence["split_by"] = f"{places[0].path} is a folder of the training split"
-    suffixes = _suffixes(places)
-    for name, suffix in zip(("image_suffix", "mask_suffix"), suffixes, strict=True):
-        if suffix:
-            fields[name] = suffix
+    kind, affixes = _affixes(places)
+    for name, affix in zip((f"image_{kind}", f"mask_{kind}"), affixes, strict=True):
+        if affix:
+            fields[name] = affix
             evidence[name] = "what the names have beside those of the other files"
-    places = [place._replace(suffix=s) for place, s in zip(places, suffixes, strict=True)]
+    places = [place._replace(**{kind: a}) for place, a in zip(places, affixes, strict=True)]
     pairs = list(pairing.paired(places).values())
     if not by_folders and len(pairs) < FEW:
         fields["split_by"] = "columns"
@@ -104,23 +104,35 @@ def _has_split_folders(places: Sequence[Place]) -> bool:
     )
 
 
-def _suffixes(places: Sequence[Place]) -> tuple[str, str]:
-    """Endings of the stems of images and masks after what they have in common."""
-    images, masks = ([_stem(path) for path in pairing.listed(place)] for place in places)
+def _affixes(places: Sequence[Place]) -> tuple[str, tuple[str, str]]:
+    """`suffix` or `prefix`, and what images and masks have of it beside their common names."""
+    files = [pairing.listed(place) for place in places]
+    if all(Path(place.path).is_file() for place in places):
+        return "suffix", ("", "")
+    images, masks = ([_stem(path) for path in each] for each in files)
     if set(images) & set(masks):
-        return "", ""
+        return "suffix", ("", "")
+    if (found := _endings(images, masks)) is not None:
+        return "suffix", found
+    backwards = _endings([name[::-1] for name in images], [name[::-1] for name in masks])
+    if backwards is None:
+        raise UserError(
+            f"Images such as {images[0]} and masks such as {masks[0]} do not have one name and one "
+            "ending or beginning each, so it is not known which belong together. Rename them to "
+            "equal stems."
+        )
+    return "prefix", (backwards[0][::-1], backwards[1][::-1])
+
+
+def _endings(images: Sequence[str], masks: Sequence[str]) -> tuple[str, str] | None:
+    """Endings of names after what they have in common; None if they are not all the same."""
     votes: Counter[tuple[str, str]] = Counter()
     for stem in _some(images):
         other = max(masks, key=lambda mask: len(_common(stem, mask)))
         common = _common(stem, other)
         votes[stem[len(common) :], other[len(common) :]] += 1
     (found, count), *_ = votes.most_common()
-    if count < len(_some(images)) or found == ("", ""):
-        raise UserError(
-            f"Images such as {images[0]} and masks such as {masks[0]} do not have one name and one "
-            "ending each, so it is not known which belong together. Rename them to equal stems."
-        )
-    return found
+    return found if count == len(_some(images)) and found != ("", "") else None
 
 
 SEPARATORS = "_-. "
@@ -142,8 +154,9 @@ def _labels(fields: dict[str, object], evidence: dict[str, str], masks: Sequence
     seen = f"{_shares(found)}, in {found.files} of {found.of} files"
     if not found.by_color and _numbers_objects(_some(masks)):
         fields["instances"] = fields.pop("masks")
-        if "mask_suffix" in fields:
-            fields["instance_suffix"] = fields.pop("mask_suffix")
+        for kind in ("suffix", "prefix"):
+            if f"mask_{kind}" in fields:
+                fields[f"instance_{kind}"] = fields.pop(f"mask_{kind}")
         fields["classes"] = ("background", "object")
         evidence["instances"] = (
             f"most of {len(found.values)} numbers are one region each, and scenes have different "

@@ -4,16 +4,17 @@ A wrong size, position, band count or data type is reported here within seconds,
 of a run.
 """
 
+import itertools
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from affine import Affine
 
 from jaxseg.datasets.folder import numbers as folder_numbers
+from jaxseg.datasets.folder.division import Division
 from jaxseg.datasets.folder.doubts import clipped, pixel_sizes
 from jaxseg.datasets.folder.numbers import Reading
 from jaxseg.datasets.folder.pairing import FLAG
@@ -34,7 +35,7 @@ _PIXEL_TOLERANCE = 0.1
 
 
 def indexed(
-    files: Sequence[tuple[str, str, str]],
+    files: Sequence[tuple[str, str, str, str]],
     *,
     reference: raster.Header,
     bands: dict[int, str],
@@ -48,12 +49,13 @@ def indexed(
     nodata_in_all: bool,
     separate_touching: bool,
     reading: Reading,
-    strip: tuple[Literal["columns", "rows"], tuple[float, float]] | None,
+    division: Division | None,
+    split: str,
 ) -> FolderScenes:
     """Reads and checks the headers of all files.
 
     Args:
-        files: Image, mask and object map of each scene; empty = not present.
+        files: Image, mask, object map and validity of each scene; empty = not present.
         reference: Header with which every image has to agree in bands and data type.
         bands: Numbers of the image's bands to read, counted from 1, and their names.
         named: Whether the names are given by the user, whatever the files call their bands.
@@ -66,8 +68,8 @@ def indexed(
         nodata_in_all: Whether only the nodata value in all bands makes a pixel invalid.
         separate_touching: Whether pixels where two objects touch become class 0.
         reading: Conversion of the images' values.
-        strip: The part of every scene that belongs to the split, as a range of columns or rows in
-            shares; None = all.
+        division: How every scene is divided; None = whole scenes.
+        split: The split, for the parts of scenes.
 
     Raises:
         UserError: A header cannot be read or does not fit.
@@ -75,7 +77,7 @@ def indexed(
     known: dict[Facts, Facts] = {}
     band_numbers = tuple(bands)
 
-    def one(paths: tuple[str, str, str]) -> Scene:
+    def one(paths: tuple[str, str, str, str], areas: Sequence[Window] | None) -> list[Scene]:
         image = header(paths[0])
         _check_image(image, reference, band_numbers)
         if not named:
@@ -100,17 +102,26 @@ def indexed(
             check_pair(image, objects)
             object_facts = _object_facts(objects)
             object_facts = known.setdefault(object_facts, object_facts)
+        if paths[3]:
+            check_pair(image, header(paths[3]))
         image_facts = known.setdefault(image_facts, image_facts)
-        area = _area(image, strip)
-        ground = raster.ground(image, area)
-        return Scene(*paths, image_facts, mask_facts, object_facts, area, ground, image.gsd)
+        facts = (image_facts, mask_facts, object_facts)
+        return [
+            Scene(*paths, *facts, area, raster.ground(image, area), image.gsd)
+            for area in ([Window(0, 0, image.height, image.width)] if areas is None else areas)
+        ]
 
     if len(files) > _TELL_FROM:
         folder = Path(files[0][0]).parent
         sys.stderr.write(f"Reading the headers of {len(files)} scenes in {folder} ...\n")
     every = [path for paths in files for path in paths if path]
     with headers.kept(every) as header, ThreadPoolExecutor(HEADER_THREADS) as threads:
-        entries = list(threads.map(one, files))
+        areas: Sequence[Sequence[Window] | None] = [None] * len(files)
+        if division is not None:
+            images = [paths[0] for paths in files]
+            sizes = [(image.height, image.width) for image in threads.map(header, images)]
+            areas = division.parts(sizes, images, split)
+        entries = list(itertools.chain.from_iterable(threads.map(one, files, areas)))
     brighter = sum(any(entry.image_facts.added) for entry in entries)
     if brighter and added is None:
         sys.stderr.write(
@@ -255,20 +266,3 @@ def _object_facts(objects: raster.Header) -> Facts:
 
 def _finite(tags: tuple[float | None, ...]) -> tuple[float | None, ...]:
     return tuple(None if tag is None or not np.isfinite(tag) else tag for tag in tags)
-
-
-def _area(
-    image: raster.Header, strip: tuple[Literal["columns", "rows"], tuple[float, float]] | None
-) -> Window:
-    if strip is None:
-        return Window(0, 0, image.height, image.width)
-    axis, (before, after) = strip
-    length = image.width if axis == "columns" else image.height
-    first, last = round(length * before), round(length * after)
-    if first == last:
-        raise UserError(
-            f"{image.path}: {length} {axis} leave none to this split. Change {FLAG}.fractions."
-        )
-    if axis == "columns":
-        return Window(0, first, image.height, last - first)
-    return Window(first, 0, last - first, image.width)

@@ -9,6 +9,8 @@ import contextlib
 import glob
 import itertools
 import os
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +20,10 @@ from jaxseg.errors import MissingSplit, UserError
 FLAG = "--config.data.source"
 """Prefix of the flags of the source's fields on the command line."""
 
-EXTENSIONS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".img", ".bmp", ".gif")
-"""Extensions of the image files that are looked for in a folder."""
+EXTENSIONS = (
+    ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".img", ".bmp", ".gif", ".webp",
+)  # fmt: skip
+"""Extensions of the image files that are looked for in a folder; a pattern may name others."""
 
 SPLITS = {
     "train": ("train", "training"),
@@ -39,11 +43,22 @@ class Place(NamedTuple):
         field: The field of the source that gives the path.
         path: A folder, a file or a glob pattern.
         suffix: Suffix of their stems after the stem of the scene.
+        prefix: Prefix of their stems before it.
     """
 
     field: str
     path: str
     suffix: str
+    prefix: str = ""
+
+    def has(self, path: str) -> bool:
+        """Whether a file's stem has the suffix and the prefix."""
+        name = _stem(path)
+        return name.endswith(_composed(self.suffix)) and name.startswith(_composed(self.prefix))
+
+    def scene(self, name: str) -> str:
+        """The stem of the scene in the stem of one of its files."""
+        return name.removesuffix(_composed(self.suffix)).removeprefix(_composed(self.prefix))
 
 
 def check_split(split: str) -> None:
@@ -57,31 +72,44 @@ def check_split(split: str) -> None:
 
 
 def paired(places: Sequence[Place]) -> dict[str, tuple[str, ...]]:
-    """Stem -> the scene's files, one per place, sorted by stem.
+    """Stem -> the scene's files, one per place, in natural order of the stems.
+
+    Files of one stem in several folders of a pattern are told apart by the folders' names. One
+    file in every place makes one scene, whatever their names are.
 
     Raises:
         UserError: A place holds no file, two files of one stem, or a file without a partner.
     """
     files_of = [listed(place) for place in places]
     # Images and masks may share a folder: a file with a mask's suffix is not an image.
-    for earlier, later in itertools.combinations(range(len(places)), 2):
-        suffix = places[later].suffix
-        if suffix and suffix.endswith(places[earlier].suffix):
-            taken = set(files_of[later])
-            files_of[earlier] = [path for path in files_of[earlier] if path not in taken]
-    found = [_by_stem(place, files) for place, files in zip(places, files_of, strict=True)]
+    for one, other in itertools.permutations(range(len(places)), 2):
+        lengths = [len(places[n].suffix) + len(places[n].prefix) for n in (one, other)]
+        if lengths[0] < lengths[1]:
+            taken = set(files_of[other])
+            files_of[one] = [path for path in files_of[one] if path not in taken]
+    if all(os.path.isfile(place.path) for place in places):  # noqa: PTH113  (names with wildcards)
+        return {places[0].scene(_stem(files_of[0][0])): tuple(files[0] for files in files_of)}
+    found = _by_stem(places, files_of)
     for one, other in itertools.permutations(range(len(places)), 2):
         missing = found[one].keys() - found[other].keys()
         if missing:
-            stem = min(missing)
+            stem = min(missing, key=natural)
             where = places[other]
             raise UserError(
                 f"{len(missing)} of {len(found[one])} files of {places[one].field} have no partner "
                 f"in {where.field}; the first is {found[one][stem]}, for which {where.path} would "
-                f"hold {stem}{where.suffix}.*. Complete or remove it, or give {FLAG}.image_suffix "
-                f"or {FLAG}.mask_suffix if their names end differently."
+                f"hold {where.prefix}{stem}{where.suffix}.*. Complete or remove it, or give "
+                f"{FLAG}.image_suffix, mask_suffix, image_prefix or mask_prefix if their names "
+                "differ in these."
             )
-    return {stem: tuple(files[stem] for files in found) for stem in sorted(found[0])}
+    order = sorted(found[0], key=natural)
+    return {stem: tuple(files[stem] for files in found) for stem in order}
+
+
+def natural(name: str) -> tuple[list[str | int], str]:
+    """Key that sorts numbers in names by their value: a2 before a10."""
+    parts = re.split("([0-9]+)", name)
+    return [int(part) if number % 2 else part for number, part in enumerate(parts)], name
 
 
 def in_folders(places: Sequence[Place], split: str) -> list[Place]:
@@ -142,8 +170,14 @@ def in_fraction(stems: Sequence[str], split: str, fractions: Sequence[float]) ->
     return list(stems[first:last])
 
 
-def in_lists(stems: Mapping[str, object], split: str, folder: str, suffix: str) -> list[str]:
+def in_lists(stems: Mapping[str, object], split: str, folder: str, place: Place) -> list[str]:
     """The stems in the split's text file, one per line, with or without folder and extension.
+
+    Args:
+        stems: The scenes that there are.
+        split: The split.
+        folder: Folder of the lists, or the file of the test split.
+        place: Where the images are; names may have their suffix and prefix.
 
     Raises:
         UserError: The list is missing or empty, names a scene that does not exist, names one twice,
@@ -156,7 +190,7 @@ def in_lists(stems: Mapping[str, object], split: str, folder: str, suffix: str) 
             f"{FLAG}.lists: {folder or 'no folder is given; it'} has no {names}. Write one stem "
             "per line."
         )
-    chosen = _listed(path, stems, suffix)
+    chosen = _listed(path, stems, place)
     if not chosen:
         raise UserError(f"{path} names no scene. Write one stem per line.")
     for other in SPLITS.keys() - {split}:
@@ -164,7 +198,7 @@ def in_lists(stems: Mapping[str, object], split: str, folder: str, suffix: str) 
         if beside is None:
             continue
         for number, name in _lines(beside):  # which may name scenes that are not here
-            if (stem := _stem_of(name, stems, suffix)) in chosen:
+            if (stem := _stem_of(name, stems, place)) in chosen:
                 raise UserError(
                     f"{path}, line {chosen[stem]}, and {beside}, line {number}: scene {stem!r} is "
                     "in both. A network would be tested on what it was trained on: remove one."
@@ -180,11 +214,11 @@ def _list_of(split: str, folder: str) -> Path | None:
     return next((path for path in files if path.is_file()), None)
 
 
-def _listed(path: Path, stems: Mapping[str, object], suffix: str) -> dict[str, int]:
+def _listed(path: Path, stems: Mapping[str, object], place: Place) -> dict[str, int]:
     """The stems of a list, and their lines."""
     found: dict[str, int] = {}
     for number, name in _lines(path):
-        stem = _stem_of(name, stems, suffix)
+        stem = _stem_of(name, stems, place)
         if stem not in stems:
             raise UserError(f"{path}, line {number}: there is no scene {name!r}. Correct the list.")
         if stem in found:
@@ -202,12 +236,15 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     return [(number, line.strip()) for number, line in lines if line.strip()]
 
 
-def _stem_of(name: str, stems: Mapping[str, object], suffix: str) -> str:
-    """What a line means: a stem, with or without folder, extension and suffix."""
-    base = Path(name).name
-    if base.lower().endswith(EXTENSIONS):
-        base = base[: base.rindex(".")]
-    return base if base in stems else base.removesuffix(suffix)
+def _stem_of(name: str, stems: Mapping[str, object], place: Place) -> str:
+    """What a line means: a stem, with or without folder, extension, suffix and prefix."""
+    name = _composed(name)
+    for given in (name, name.rpartition(".")[0], Path(name).name, _stem(name)):
+        folder, slash, base = given.rpartition("/")
+        for stem in (given, f"{folder}{slash}{place.scene(base)}"):
+            if stem in stems:
+                return stem
+    return name
 
 
 def _text(path: Path) -> str:
@@ -228,17 +265,21 @@ def _text(path: Path) -> str:
 
 
 def listed(place: Place) -> list[str]:
-    """The image files of a place, sorted by name.
+    """The image files of a place, in natural order of their names.
 
     Raises:
         UserError: There is none.
     """
     path = place.path
+    endings: tuple[str, ...] = EXTENSIONS
     if Path(path).is_dir():
         with os.scandir(path) as entries:
             candidates = [entry.path for entry in entries if not entry.name.startswith(".")]
     else:
         candidates = _matches(path)
+        named = Path(path).suffix.lower()
+        if named and (not glob.has_magic(named) or candidates == [path]):
+            endings = (*EXTENSIONS, named)
         if not candidates:
             is_pattern = glob.has_magic(path)
             raise UserError(
@@ -246,16 +287,14 @@ def listed(place: Place) -> list[str]:
                 + (f"no file matches {path}." if is_pattern else f"there is no {path}.")
                 + " Give a folder, or a pattern such as 'folder/**/*.tif'."
             )
-    files = sorted(
-        path
-        for path in candidates
-        if path.lower().endswith(EXTENSIONS) and _stem(path).endswith(place.suffix)
-    )
+    files = [path for path in candidates if path.lower().endswith(endings) and place.has(path)]
+    files.sort(key=natural)
     if not files:
         ending = f" whose stem ends in {place.suffix!r}" if place.suffix else ""
+        ending += f" whose stem begins with {place.prefix!r}" if place.prefix else ""
         raise UserError(
             f"{FLAG}.{place.field}: {path} holds no image file{ending}. Searched for: "
-            f"{' '.join(EXTENSIONS)}."
+            f"{' '.join(endings)}."
         )
     return files
 
@@ -266,18 +305,45 @@ def _matches(pattern: str) -> list[str]:
     return glob.glob(pattern, recursive=True)  # noqa: PTH207  (a Path takes no absolute pattern)
 
 
-def _by_stem(place: Place, files: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for path in files:
-        stem = _stem(path).removesuffix(place.suffix)
-        if stem in found:
-            raise UserError(
-                f"{FLAG}.{place.field}: {found[stem]} and {path} have the same stem. Rename one: "
-                "images and masks are matched by it."
-            )
-        found[stem] = path
+def _by_stem(places: Sequence[Place], files_of: Sequence[Sequence[str]]) -> list[dict[str, str]]:
+    """Stem of the scene -> file, for each place."""
+    stems = [
+        [place.scene(_stem(path)) for path in files]
+        for place, files in zip(places, files_of, strict=True)
+    ]
+    if any(len(set(names)) < len(names) for names in stems):
+        stems = [
+            [_folders(place, path) + stem for path, stem in zip(files, names, strict=True)]
+            for place, files, names in zip(places, files_of, stems, strict=True)
+        ]
+    found: list[dict[str, str]] = []
+    for place, files, names in zip(places, files_of, stems, strict=True):
+        of_stem: dict[str, str] = {}
+        for path, stem in zip(files, names, strict=True):
+            if stem in of_stem:
+                raise UserError(
+                    f"{FLAG}.{place.field}: {of_stem[stem]} and {path} have the same stem. Rename "
+                    "one: images and masks are matched by it."
+                )
+            of_stem[stem] = path
+        found.append(of_stem)
     return found
 
 
+def _folders(place: Place, path: str) -> str:
+    """The folders of a file that the wildcards of the pattern stand for, each with a slash."""
+    pattern = Path(place.path).parts[:-1]
+    first = next((n for n, part in enumerate(pattern) if glob.has_magic(part)), len(pattern))
+    fixed = {part for part in pattern[first:] if not glob.has_magic(part)}
+    inner = Path(path).parts[first:-1]
+    return "".join(f"{_composed(folder)}/" for folder in inner if folder not in fixed)
+
+
 def _stem(path: str) -> str:
-    return os.path.basename(path).rpartition(".")[0]  # noqa: PTH119  (for millions of files)
+    name = os.path.basename(path)  # noqa: PTH119  (for millions of files)
+    return _composed(name.rpartition(".")[0])
+
+
+def _composed(name: str) -> str:
+    """The name with each letter and its accents as one character; file systems differ in that."""
+    return unicodedata.normalize("NFC", name)

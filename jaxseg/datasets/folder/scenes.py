@@ -1,6 +1,7 @@
 """The scenes of a `Folder`: windows of images, masks and object maps.
 
 image file   --bands-->       image, valid   (nodata, NaN and transparency are invalid)
+validity file -- 0? -------->  valid
 mask file    --LabelTable-->  label          (ids or colours; nodata and transparency are IGNORE)
 object file  ------------->   instance
 """
@@ -54,6 +55,7 @@ class Scene(NamedTuple):
         image: File of the image.
         mask: File of the mask, or empty.
         objects: File of the object ids, or empty.
+        validity: File whose first band is 0 where the image has no data, or empty.
         image_facts: How to read the image.
         mask_facts: How to read the mask.
         object_facts: How to read the object ids.
@@ -65,6 +67,7 @@ class Scene(NamedTuple):
     image: str
     mask: str
     objects: str
+    validity: str
     image_facts: Facts
     mask_facts: Facts | None
     object_facts: Facts | None
@@ -111,9 +114,9 @@ class FolderScenes:
         return area.height, area.width
 
     def files(self, index: int) -> tuple[str, ...]:
-        """Image, mask and object map, as far as there are any."""
+        """Image, mask, object map and validity, as far as there are any."""
         scene = self.entries[index]
-        return tuple(filter(None, (scene.image, scene.mask, scene.objects)))
+        return tuple(filter(None, (scene.image, scene.mask, scene.objects, scene.validity)))
 
     def extent(self, index: int) -> Extent:
         """The image, the part of it that belongs to the split, and where that lies."""
@@ -139,6 +142,8 @@ class FolderScenes:
         place = window._replace(y=window.y + scene.area.y, x=window.x + scene.area.x)
         pixels = raster.read(scene.image, place, bands=scene.image_facts.numbers)
         valid = self._valid(scene.image, scene.image_facts, place, pixels)
+        if scene.validity:
+            valid &= raster.read(scene.validity, place, bands=(1,))[..., 0] != 0
         sample: Sample = {"image": self.reading(pixels, scene.image_facts.added), "valid": valid}
         touch = np.zeros(valid.shape, bool)
         if scene.object_facts is not None:

@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 from jaxseg.datasets.folder import numbers as folder_numbers
 from jaxseg.datasets.folder import pairing
 from jaxseg.datasets.folder.class_fields import check_classes, check_colors, hues
+from jaxseg.datasets.folder.division import Division
 from jaxseg.datasets.folder.index import indexed
 from jaxseg.datasets.folder.numbers import Convert, Reading
 from jaxseg.datasets.folder.pairing import FLAG, Place
 from jaxseg.datasets.folder.scenes import FolderScenes, MaskNodata
 from jaxseg.datasets.label_table import LabelTable, packed
-from jaxseg.errors import UserError
+from jaxseg.errors import COUNT, NOT_NEGATIVE, UserError, check_ranges
 from jaxseg.files import raster
 from jaxseg.files.cache import cache_folder
 from jaxseg.scenes.scene import Origin
@@ -46,12 +47,19 @@ class Folder:
             split's name.
         masks: The same for the masks; empty = `instances` gives the class: no object or object.
         instances: The same for integer object ids, 0 = no object; empty = objects are not known.
+        validity: The same for pictures that are 0 where the image has no data, as the field of
+            view of an eye camera; empty = as the images state.
         separate_touching: Whether pixels of an object that touch another object become the first
             class, so that every object is a separate region, as in the U-Net paper.
         image_suffix: Suffix of the images' stems after the scene's: '_S1' in a_S1.tif. Files
             without it are left out.
         mask_suffix: The same for masks: '_mask' in a_mask.tif.
         instance_suffix: The same for object ids.
+        validity_suffix: The same for `validity`.
+        image_prefix: Prefix of the images' stems before the scene's: 'img_' in img_1.tif.
+        mask_prefix: The same for masks.
+        instance_prefix: The same for object ids.
+        validity_prefix: The same for `validity`.
         classes: Names of the classes.
         ids: Mask value of each class; empty = 0, 1, 2, ...
         mask_colors: RGB colour of each class if masks are colours (RGB or palette); empty = ids.
@@ -74,11 +82,15 @@ class Folder:
         nodata: Value that means no data; None = by each file's own tag.
         nodata_where: Whether the nodata value in `any_band` or only in `all_bands` makes a pixel
             invalid. NaN and infinity in any band always do.
-        split_by: `files` = shares of the files in order of their names, so that neighbours stay
-            together; `columns`, `rows` = shares of every scene from left or top, for few or
-            overlapping scenes; `folders` = a folder per split, images/train or the `{split}` of
+        split_by: `files` = shares of the files in order of their names (2 before 10), so that
+            neighbours stay together; `columns`, `rows` = shares of every scene from left or top,
+            for overlapping scenes; `blocks` = shares of a grid over all scenes, drawn at random,
+            for few large scenes; `folders` = a folder per split, images/train or the `{split}` of
             the path; `lists` = text files.
-        fractions: Shares of train, validation and test; for `files`, `columns` and `rows`.
+        fractions: Shares of train, validation and test; not for `folders` and `lists`.
+        block: Rows and columns of a block, about; for `blocks`. At least the crop.
+        guard: Rows and columns beside a training block that are left out of the other splits.
+        split_seed: Seed of the assignment of blocks.
         lists: Folder of train.txt, val.txt and test.txt with one stem per line; for `lists`. A
             file is the list of the test split.
     """
@@ -86,10 +98,16 @@ class Folder:
     images: str = dataclasses.field(metadata={"path": True})
     masks: str = dataclasses.field(default="", metadata={"path": True})
     instances: str = dataclasses.field(default="", metadata={"path": True})
+    validity: str = dataclasses.field(default="", metadata={"path": True})
     separate_touching: bool = False
     image_suffix: str = ""
     mask_suffix: str = ""
     instance_suffix: str = ""
+    validity_suffix: str = ""
+    image_prefix: str = ""
+    mask_prefix: str = ""
+    instance_prefix: str = ""
+    validity_prefix: str = ""
     classes: tuple[str, ...]
     ids: tuple[int, ...] = ()
     mask_colors: tuple[tuple[int, int, int], ...] = ()
@@ -106,8 +124,11 @@ class Folder:
     multiply: float = 1.0
     nodata: float | None = dataclasses.field(default=None, metadata={"may_be_nan": True})
     nodata_where: Literal["any_band", "all_bands"] = "any_band"
-    split_by: Literal["files", "columns", "rows", "folders", "lists"] = "files"
+    split_by: Literal["files", "columns", "rows", "blocks", "folders", "lists"] = "files"
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    block: int = dataclasses.field(default=512, metadata=COUNT)
+    guard: int = dataclasses.field(default=16, metadata=NOT_NEGATIVE)
+    split_seed: int = dataclasses.field(default=0, metadata=NOT_NEGATIVE)
     lists: str = dataclasses.field(default="", metadata={"path": True})
 
     def __post_init__(self) -> None:
@@ -116,6 +137,7 @@ class Folder:
         Raises:
             UserError: A field's length or value does not fit.
         """
+        check_ranges(self, FLAG)
         per_class = {
             "ids": self.ids,
             "mask_colors": self.mask_colors,
@@ -212,7 +234,10 @@ class Folder:
 
     def origin(self) -> Origin:
         """The images and how they are divided."""
-        split = {name: getattr(self, name) for name in ("split_by", "fractions", "lists")}
+        names = ["split_by", "fractions", "lists"]
+        if self.split_by == "blocks":
+            names += ["block", "guard", "split_seed"]
+        split = {name: getattr(self, name) for name in names}
         return Origin(self.images, split, whole=True)
 
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -237,7 +262,7 @@ class Folder:
             return None
         digest = hashlib.sha256(repr(self).encode())
         for entry in self.scenes("train").entries:
-            for path in filter(None, (entry.image, entry.mask, entry.objects)):
+            for path in filter(None, (entry.image, entry.mask, entry.objects, entry.validity)):
                 status = Path(path).stat()
                 facts = f"{Path(path).resolve()} {status.st_size} {status.st_mtime_ns}\n"
                 digest.update(facts.encode())
@@ -252,24 +277,21 @@ class Folder:
         if self.split_by == "files":
             stems = pairing.in_fraction(stems, split, self.fractions)
         elif self.split_by == "lists":
-            stems = pairing.in_lists(files, split, self.lists, self.image_suffix)
-        strip: tuple[Literal["columns", "rows"], tuple[float, float]] | None = None
-        if self.split_by == "columns" or self.split_by == "rows":
-            position = list(pairing.SPLITS).index(split)
-            strip = (
-                self.split_by,
-                (sum(self.fractions[:position]), sum(self.fractions[: position + 1])),
+            stems = pairing.in_lists(files, split, self.lists, places[0])
+        division = None
+        if self.split_by in ("columns", "rows", "blocks"):
+            division = Division(
+                self.split_by, self.fractions, self.block, self.guard, self.split_seed
             )
-        has_masks = bool(self.masks)
+        given = [place.field for place in places]
+
+        def of_kinds(stem: str) -> tuple[str, str, str, str]:
+            found = dict(zip(given, files[stem], strict=True))
+            masks, objects = found.get("masks", ""), found.get("instances", "")
+            return found["images"], masks, objects, found.get("validity", "")
+
         return indexed(
-            [
-                (
-                    files[stem][0],
-                    files[stem][1] if has_masks else "",
-                    files[stem][-1] if self.instances else "",
-                )
-                for stem in stems
-            ],
+            [of_kinds(stem) for stem in stems],
             reference=self._first,
             bands=dict(zip(self._numbers, self._names, strict=True)),
             named=bool(self.band_names),
@@ -282,14 +304,16 @@ class Folder:
             nodata_in_all=self.nodata_where == "all_bands",
             separate_touching=self.separate_touching,
             reading=Reading(self.convert, self.multiply),
-            strip=strip,
+            division=division,
+            split=split,
         )
 
     def _places(self) -> list[Place]:
         places = (
-            Place("images", self.images, self.image_suffix),
-            Place("masks", self.masks, self.mask_suffix),
-            Place("instances", self.instances, self.instance_suffix),
+            Place("images", self.images, self.image_suffix, self.image_prefix),
+            Place("masks", self.masks, self.mask_suffix, self.mask_prefix),
+            Place("instances", self.instances, self.instance_suffix, self.instance_prefix),
+            Place("validity", self.validity, self.validity_suffix, self.validity_prefix),
         )
         return [place for place in places if place.path]
 

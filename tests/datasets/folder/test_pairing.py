@@ -8,6 +8,9 @@ from jaxseg.datasets.folder import pairing
 from jaxseg.datasets.folder.pairing import Place
 from jaxseg.errors import MissingSplit, UserError
 
+IMAGES = Place("images", "", "")
+S1 = Place("images", "", "_S1")
+
 
 def touch(folder: Path, *names: str) -> str:
     """Empty files; the folder's path."""
@@ -95,7 +98,7 @@ def test_a_place_without_files_says_what_was_looked_for(tmp_path: Path) -> None:
         (f"{tmp_path}/*.png", "", r"masks: no file matches .*\*\.png\."),
         (f"{tmp_path}/none", "", r"masks: there is no .*none\."),
         (folder, "_x", r"masks: .* holds no image file whose stem ends in '_x'"),
-        (f"{tmp_path}/*.txt", "", r"masks: .* holds no image file\. Searched for: \.tif \.tiff"),
+        (f"{tmp_path}/b*", "", r"masks: .* holds no image file\. Searched for: \.tif \.tiff"),
     ):
         with pytest.raises(UserError, match=message):
             pairing.paired([Place("masks", path, suffix)])
@@ -144,7 +147,7 @@ STEMS = {"a": 0, "b.c": 1, "d": 2}
 )
 def test_a_list_may_have_any_usual_name(tmp_path: Path, split: str, name: str) -> None:
     (tmp_path / f"{name}.txt").write_text("d\na\n")
-    assert pairing.in_lists(STEMS, split, str(tmp_path), "") == ["d", "a"]
+    assert pairing.in_lists(STEMS, split, str(tmp_path), IMAGES) == ["d", "a"]
     touch(tmp_path, f"{name}/images/a.tif")
     (place,) = pairing.in_folders([Place("images", f"{tmp_path}/{{split}}/images", "")], split)
     assert place.path == f"{tmp_path}/{name}/images"
@@ -153,25 +156,25 @@ def test_a_list_may_have_any_usual_name(tmp_path: Path, split: str, name: str) -
 def test_lines_of_a_list_may_hold_folders_extensions_and_suffixes(tmp_path: Path) -> None:
     lines = ["images/d_S1.TIF", "", "  b.c.png  ", "a_S1"]
     (tmp_path / "train.txt").write_text("\n".join(lines))
-    chosen = pairing.in_lists(STEMS, "train", str(tmp_path), "_S1")
+    chosen = pairing.in_lists(STEMS, "train", str(tmp_path), S1)
     assert chosen == ["d", "b.c", "a"]
     # A stem that ends like the suffix is itself.
-    assert pairing.in_lists({"x_S1": 0, "x": 1, **STEMS}, "train", str(tmp_path), "_S1")[2] == "a"
+    assert pairing.in_lists({"x_S1": 0, "x": 1, **STEMS}, "train", str(tmp_path), S1)[2] == "a"
     (tmp_path / "train.txt").write_text("x_S1")
-    assert pairing.in_lists({"x_S1": 0, "x": 1}, "train", str(tmp_path), "_S1") == ["x_S1"]
+    assert pairing.in_lists({"x_S1": 0, "x": 1}, "train", str(tmp_path), S1) == ["x_S1"]
 
 
 def test_faults_of_a_list_are_told(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("a\n\ne\n")
     with pytest.raises(UserError, match=r"train\.txt, line 3: there is no scene 'e'"):
-        pairing.in_lists(STEMS, "train", str(tmp_path), "")
+        pairing.in_lists(STEMS, "train", str(tmp_path), IMAGES)
     (tmp_path / "val.txt").write_text(" \n\n")
     with pytest.raises(UserError, match=r"val\.txt names no scene"):
-        pairing.in_lists(STEMS, "validation", str(tmp_path), "")
+        pairing.in_lists(STEMS, "validation", str(tmp_path), IMAGES)
     with pytest.raises(UserError, match=r"has no test\.txt or testing\.txt"):
-        pairing.in_lists(STEMS, "test", str(tmp_path), "")
+        pairing.in_lists(STEMS, "test", str(tmp_path), IMAGES)
     with pytest.raises(UserError, match="no folder is given; it has no test"):
-        pairing.in_lists(STEMS, "test", "", "")
+        pairing.in_lists(STEMS, "test", "", IMAGES)
 
 
 def test_the_first_usual_name_that_exists_holds_the_split_of_all_places(tmp_path: Path) -> None:
@@ -195,3 +198,74 @@ def test_splits_have_one_name_here() -> None:
         pairing.check_split(split)
     with pytest.raises(UserError, match="Split 'val': it must be one of train, validation, test"):
         pairing.check_split("val")
+
+
+def test_numbers_in_names_are_sorted_by_value(tmp_path: Path) -> None:
+    folder = touch(tmp_path, "s10.png", "s9.png", "s2b10.png", "s2b9.png", "s02.png", "x.png")
+    found = pairing.paired([Place("images", folder, "")])
+    assert list(found) == ["s02", "s2b9", "s2b10", "s9", "s10", "x"]
+
+
+def test_prefixes_are_no_part_of_the_scene(tmp_path: Path) -> None:
+    folder = touch(tmp_path, "img_1.png", "img_2.png", "mask_1.png", "mask_2.png")
+    places = [Place("images", folder, "", "img_"), Place("masks", folder, "", "mask_")]
+    assert names(pairing.paired(places)) == {
+        "1": ("img_1.png", "mask_1.png"),
+        "2": ("img_2.png", "mask_2.png"),
+    }
+    (tmp_path / "train.txt").write_text("img_2.png\n1\n")
+    assert pairing.in_lists({"1": 0, "2": 1}, "train", folder, places[0]) == ["2", "1"]
+    with pytest.raises(UserError, match=r"holds no image file whose stem begins with 'label_'"):
+        pairing.paired([places[0], Place("masks", folder, "", "label_")])
+    (tmp_path / "mask_2.png").unlink()
+    with pytest.raises(UserError, match=r"would hold mask_2\.\*"):
+        pairing.paired(places)
+
+
+def test_equal_stems_in_several_folders_are_told_apart_by_the_folders(tmp_path: Path) -> None:
+    for city in ("lima", "oslo"):
+        touch(tmp_path / city / "images", "1.png", "2.png")
+        touch(tmp_path / city / "labels", "1.png", "2.png")
+    places = [Place(kind, f"{tmp_path}/*/{kind}/*.png", "") for kind in ("images", "labels")]
+    found = pairing.paired(places)
+    assert list(found) == ["lima/1", "lima/2", "oslo/1", "oslo/2"]
+    assert all(Path(i).parts[-3] == Path(m).parts[-3] for i, m in found.values())
+    (tmp_path / "train.txt").write_text("oslo/1.png\nlima/2\n")
+    assert pairing.in_lists(found, "train", str(tmp_path), places[0]) == ["oslo/1", "lima/2"]
+    # With folders below each other, and images of a folder of their own.
+    nested = [
+        Place("images", f"{tmp_path}/**/images/*.png", ""),
+        Place("masks", f"{tmp_path}/**/labels/*.png", ""),
+    ]
+    assert list(pairing.paired(nested)) == list(found)
+
+
+def test_one_image_and_one_mask_are_a_scene_whatever_their_names(tmp_path: Path) -> None:
+    folder = touch(tmp_path, "field.dat", "labels.png")
+    places = [
+        Place("images", f"{folder}/field.dat", ""),
+        Place("masks", f"{folder}/labels.png", ""),
+    ]
+    assert names(pairing.paired(places)) == {"field": ("field.dat", "labels.png")}
+
+
+def test_a_pattern_may_name_any_ending(tmp_path: Path) -> None:
+    folder = touch(tmp_path, "a.dat", "a.hdr", "b.dat", "b.hdr")
+    found = pairing.paired([Place("images", f"{folder}/*.dat", "")])
+    assert names(found) == {"a": ("a.dat",), "b": ("b.dat",)}
+    with pytest.raises(UserError, match="holds no image file"):
+        pairing.paired([Place("images", f"{folder}/*", "")])
+
+
+def test_an_accent_of_two_characters_equals_one(tmp_path: Path) -> None:
+    one, two = "caf\u00e9", "cafe\u0301"
+    touch(tmp_path / "i", f"{one}.png")
+    touch(tmp_path / "m", f"{two}_m\u00fc.png")
+    places = [
+        Place("images", str(tmp_path / "i"), ""),
+        Place("masks", str(tmp_path / "m"), "_mu\u0308"),
+    ]
+    found = pairing.paired(places)
+    assert list(found) == [one]
+    (tmp_path / "train.txt").write_text(f"{two}.png\n", encoding="utf-8")
+    assert pairing.in_lists(found, "train", str(tmp_path), places[0]) == [one]

@@ -1,5 +1,6 @@
 """Windows of a folder's files: what is invalid, ignored, an object; and where a fault is told."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from fixtures.folder_files import ALL, COLORS, Array, H, Make, W, ids, png, read, tiff
 
+from jaxseg.datasets import leakage
 from jaxseg.errors import UserError
 from jaxseg.losses.border_weights import touching
 from jaxseg.scenes.scene import IGNORE, Window
@@ -212,3 +214,52 @@ def test_what_lies_in_another_strip_touches_nothing(
     size = source.scenes("test").size(0)
     label = read(source, "test", window=Window(0, 0, *size))["label"]
     np.testing.assert_array_equal(label, objects[first] > 0)
+
+
+def test_a_picture_of_validity_says_where_an_image_has_data(folder: Make, tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    image = random.integers(1, 9, (H, W, 3)).astype(np.uint8)
+    seen = random.integers(0, 2, (H, W)).astype(np.uint8) * 255
+    tiff(tmp_path / "images" / "a.tif", image, nodata=5)
+    png(tmp_path / "view" / "a_view.png", seen)
+    source = folder(validity=str(tmp_path / "view"), validity_suffix="_view", **LAST)
+    sample = read(source, "test", window=Window(3, 2, 11, 6))
+    part = (slice(3, 14), slice(23, 29))
+    expected = (image[part] != 5).all(-1) & (seen[part] > 0)
+    np.testing.assert_array_equal(sample["valid"], expected)
+    assert Path(source.scenes("test").files(0)[-1]).name == "a_view.png"
+    png(tmp_path / "view" / "a_view.png", seen[:-1])
+    with pytest.raises(UserError, match=r"a_view\.png has 19 x 30 pixels, its image .*a\.tif"):
+        folder(validity=str(tmp_path / "view"), validity_suffix="_view").scenes("train")
+
+
+def test_blocks_of_scenes_are_the_scenes_of_a_split(folder: Make, tmp_path: Path) -> None:
+    pixels = np.arange(H * W, dtype=np.uint16).reshape(H, W)
+    tiff(tmp_path / "images" / "a.tif", pixels)
+    tiff(tmp_path / "masks" / "a.tif", ids(0, 1))
+    source = folder(split_by="blocks", block=5, guard=0, fractions=(0.5, 0.25, 0.25))
+    seen = []
+    for split, count in (("train", 12), ("validation", 6), ("test", 6)):
+        scenes = source.scenes(split)
+        assert len(scenes) == count
+        for number in range(count):
+            assert scenes.size(number) == (5, 5)
+            seen.append(scenes.read(number, Window(0, 0, 5, 5))["image"])
+    assert sorted(np.concatenate(seen).ravel()) == list(range(H * W))
+    leakage.check_splits(source)  # parts of one file are no scene of two splits
+    other = dataclasses.replace(source, split_seed=1)
+    with pytest.raises(UserError, match=r"split_seed 0 -> 1"):
+        leakage.refuse_trained_pixels(source, other, "test")
+
+
+def test_a_split_by_blocks_may_leave_a_scene_without_a_part(folder: Make, tmp_path: Path) -> None:
+    for name in "abcd":
+        tiff(tmp_path / "images" / f"{name}.tif", np.ones((H, W), np.uint8))
+        tiff(tmp_path / "masks" / f"{name}.tif", ids(0, 1))
+    source = folder(split_by="blocks", block=30, fractions=(0.5, 0.25, 0.25))
+    names = [
+        {source.scenes(split).name(n)[-5] for n in range(len(source.scenes(split)))}
+        for split in ("train", "validation", "test")
+    ]
+    assert [len(each) for each in names] == [2, 1, 1]
+    assert set.union(*names) == set("abcd")
