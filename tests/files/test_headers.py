@@ -114,3 +114,28 @@ def test_what_cannot_be_read_is_the_same_error_each_time(files: list[str]) -> No
             read(files)
     with pytest.raises(UserError, match="no such file"):
         read([*files[1:], "/nowhere/a.tif"])
+
+
+def test_headers_of_groups_are_read_ahead_of_their_use(
+    files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(headers, "AHEAD", 2)
+    opened: list[str] = []
+    reader = raster.header
+    monkeypatch.setattr(raster, "header", lambda path: opened.append(path) or reader(path))
+    groups = [(path, "") for path in files[:3]] + [(files[3], files[4])]
+    for known in ([], files):  # the second time, none has to be read
+        opened.clear()
+        with headers.kept(files) as header:
+            for number, group in enumerate(header.at_hand(groups)):
+                ahead = files[:2] if number < 2 else files
+                assert set(opened) == set(ahead) - set(known)
+                for path in filter(None, group):
+                    assert facts(header(path)) == facts(reader(path))
+        assert len(opened) == len(files) - len(known)
+
+
+def test_a_file_that_is_missing_is_said_where_its_turn_comes(files: list[str]) -> None:
+    header = headers.Headers({})
+    with pytest.raises(UserError, match=r"none\.tif"):
+        list(header.at_hand([(files[0],), (f"{files[0]}/none.tif",)]))

@@ -7,7 +7,6 @@ of a run.
 import itertools
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +25,6 @@ from jaxseg.scenes import sentinel2
 from jaxseg.scenes.agreement import BandOrderError
 from jaxseg.scenes.scene import Window
 from jaxseg.scenes.sensor import canonical
-
-HEADER_THREADS = 16
-"""Threads that read headers; more than there are cores, because they wait for disks."""
 
 _TELL_FROM = 1000
 _PIXEL_TOLERANCE = 0.1
@@ -115,13 +111,14 @@ def indexed(
         folder = Path(files[0][0]).parent
         sys.stderr.write(f"Reading the headers of {len(files)} scenes in {folder} ...\n")
     every = [path for paths in files for path in paths if path]
-    with headers.kept(every) as header, ThreadPoolExecutor(HEADER_THREADS) as threads:
+    with headers.kept(every) as header:
         areas: Sequence[Sequence[Window] | None] = [None] * len(files)
         if division is not None:
             images = [paths[0] for paths in files]
-            sizes = [(image.height, image.width) for image in threads.map(header, images)]
-            areas = division.parts(sizes, images, split)
-        entries = list(itertools.chain.from_iterable(threads.map(one, files, areas)))
+            read = (header(image) for (image,) in header.at_hand([(image,) for image in images]))
+            areas = division.parts([(each.height, each.width) for each in read], images, split)
+        parts = map(one, header.at_hand(files), areas)
+        entries = list(itertools.chain.from_iterable(parts))
     brighter = sum(any(entry.image_facts.added) for entry in entries)
     if brighter and added is None:
         sys.stderr.write(
