@@ -81,14 +81,14 @@ def paired(places: Sequence[Place]) -> dict[str, tuple[str, ...]]:
         UserError: A place holds no file, two files of one stem, or a file without a partner.
     """
     files_of = [listed(place) for place in places]
+    if all(os.path.isfile(place.path) for place in places):  # noqa: PTH113  (names with wildcards)
+        return {places[0].scene(_stem(files_of[0][0])): tuple(files[0] for files in files_of)}
     # Images and masks may share a folder: a file with a mask's suffix is not an image.
     for one, other in itertools.permutations(range(len(places)), 2):
         lengths = [len(places[n].suffix) + len(places[n].prefix) for n in (one, other)]
         if lengths[0] < lengths[1]:
             taken = set(files_of[other])
             files_of[one] = [path for path in files_of[one] if path not in taken]
-    if all(os.path.isfile(place.path) for place in places):  # noqa: PTH113  (names with wildcards)
-        return {places[0].scene(_stem(files_of[0][0])): tuple(files[0] for files in files_of)}
     found = _by_stem(places, files_of)
     for one, other in itertools.permutations(range(len(places)), 2):
         missing = found[one].keys() - found[other].keys()
@@ -239,9 +239,12 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 def _stem_of(name: str, stems: Mapping[str, object], place: Place) -> str:
     """What a line means: a stem, with or without folder, extension, suffix and prefix."""
     name = _composed(name)
-    for given in (name, name.rpartition(".")[0], Path(name).name, _stem(name)):
-        folder, slash, base = given.rpartition("/")
-        for stem in (given, f"{folder}{slash}{place.scene(base)}"):
+    given = [name, Path(name).name]
+    if name.lower().endswith((*EXTENSIONS, Path(place.path).suffix.lower() or EXTENSIONS[0])):
+        given += [name.rpartition(".")[0], _stem(name)]
+    for each in given:
+        folder, slash, base = each.rpartition("/")
+        for stem in (each, f"{folder}{slash}{place.scene(base)}"):
             if stem in stems:
                 return stem
     return name

@@ -164,6 +164,13 @@ def test_lines_of_a_list_may_hold_folders_extensions_and_suffixes(tmp_path: Path
     assert pairing.in_lists({"x_S1": 0, "x": 1}, "train", str(tmp_path), S1) == ["x_S1"]
 
 
+def test_what_follows_a_dot_is_an_extension_only_of_images(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("b.v2\n")
+    with pytest.raises(UserError, match=r"there is no scene 'b\.v2'"):
+        pairing.in_lists({"b": 0}, "train", str(tmp_path), IMAGES)
+    assert pairing.in_lists({"b": 0}, "train", str(tmp_path), Place("images", "*.v2", "")) == ["b"]
+
+
 def test_faults_of_a_list_are_told(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("a\n\ne\n")
     with pytest.raises(UserError, match=r"train\.txt, line 3: there is no scene 'e'"):
