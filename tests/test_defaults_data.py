@@ -47,12 +47,14 @@ NETWORKS = (
 )
 RESNETS = (ResNetUNet, UNetPlusPlus)
 ATROUS = (DeepLabV3, DeepLabV3Plus)
+KINDS = ("image", "mask", "instance", "validity")
 BLOCKS = {"kind": "blocks", "seed": 0}
 
 DEFAULTS: list[tuple[Any, str, object, str]] = [
     # -- data -------------------------------------------------------------------------------------
-    *((Folder, name, "", "none is named") for name in ("masks", "instances", "lists")),
-    *((Folder, f"{name}_suffix", "", "equal stems") for name in ("image", "mask", "instance")),
+    *((Folder, name, "", "none is named") for name in ("masks", "instances", "validity", "lists")),
+    *((Folder, f"{kind}_suffix", "", "equal stems") for kind in KINDS),
+    *((Folder, f"{kind}_prefix", "", "equal stems") for kind in KINDS),
     (Folder, "separate_touching", False, "masks as they are"),
     (Folder, "ids", (), "0, 1, 2, ..."),
     (Folder, "mask_colors", (), "masks hold ids"),
@@ -71,6 +73,9 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (Folder, "nodata_where", "any_band", "a pixel without one band is not measured"),
     (Folder, "split_by", "files", "no scene in two splits"),
     (Folder, "fractions", (0.7, 0.15, 0.15), "most of it trains"),
+    (Folder, "block", 512, "twice the crop of Data"),
+    (Folder, "guard", 16, "neighbours are alike within some pixels"),
+    (Folder, "split_seed", 0, "as every seed"),
     (Landscape, "modality", "optical", "what people know"),
     (Landscape, "tiles", (0, 0, 0), "what the numbers of docs/ were measured on"),
     (Landscape, "seed", 0, "likewise"),
