@@ -50,8 +50,8 @@ def give_pretended_devices_threads() -> None:
     the reduction of one gradient before it starts the next. XLA starts one thread per core, or
     `NPROC` threads if that is set when the CPU backend is initialized, 256 at most for its
     computations. When all of them are blocked, the devices wait for each other forever: a training
-    of a ResNet U-Net on eight devices and two cores stopped so at once with 12 threads, and three
-    of about 34 trainings of shipped configs with 32. An existing value of `NPROC` is kept.
+    of a ResNet U-Net on eight devices and two cores stopped so at once with 12 threads. It is rarer
+    with more, but still happens to large networks. An existing value of `NPROC` is kept.
     """
     pretended = re.search(
         r"--xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", "")
