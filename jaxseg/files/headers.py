@@ -65,7 +65,7 @@ class Headers:
     def at_hand(self, groups: Sequence[Paths]) -> Iterator[Paths]:
         """Groups of paths, one after another; their headers are there without waiting.
 
-        Threads read those that are not known; the others are no work for threads.
+        Threads read those that are not known; only reading has to wait for a disk.
 
         Raises:
             UserError: A file is missing, damaged, or not an image.

@@ -15,7 +15,7 @@ from jaxseg.datasets.paired import without_side
 from jaxseg.datasets.wrapped import leaves
 from jaxseg.errors import MissingSplit, UserError
 from jaxseg.files import raster
-from jaxseg.scenes.scene import OfFiles, Source
+from jaxseg.scenes.scene import Located, OfFiles, Source
 
 NAME = "data_files.txt.gz"
 
@@ -41,7 +41,7 @@ def changed(workdir: Path, source: Source) -> list[str]:
     """
     file = workdir / NAME
     if not file.exists():  # of an earlier version
-        return []
+        return _divided_otherwise(source)
     try:
         before = dict(_stored(file))
     except (OSError, EOFError, ValueError, zlib.error) as error:
@@ -60,6 +60,25 @@ def changed(workdir: Path, source: Source) -> list[str]:
         f"Of the {len(before)} files of the run's data, some changed since its training began: "
         f"{', '.join(told)}. Scores may be of other pixels, or of pixels that were trained on."
     ]
+
+
+def _divided_otherwise(source: Source) -> list[str]:
+    """A line if files are in another order, and so in other splits, than before version 0.2.0."""
+    for leaf in leaves(without_side(source)):
+        if not isinstance(leaf, Located) or leaf.origin().split.get("split_by") != "files":
+            continue
+        try:
+            splits = [leaf.scenes(split) for split in ("train", "validation", "test")]
+        except UserError:  # what is missing is said where it is needed
+            continue
+        stems = [Path(each.name(index)).stem for each in splits for index in range(len(each))]
+        if stems != sorted(stems):
+            return [
+                "This run was begun by a version that sorted s10 before s2, and files are divided "
+                "in the order of their names: scenes of the test split may have been trained on. "
+                "Evaluate it with split_by lists that name the scenes in the old order."
+            ]
+    return []
 
 
 def _now(source: Source) -> dict[str, tuple[int, int]]:

@@ -195,7 +195,7 @@ class Evaluator:
         """Confidence intervals of the scores of this split."""
         names = [self._scenes.name(scene) for scene, _ in self._windows]
         numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        # Parts of one scene are no scenes of their own.
+        # Several parts of one scene count as that scene.
         return bootstrap(result.margins, [numbers[name] for name in names])
 
     def tiles(self, state: TrainState, numbers: list[int]) -> list[pictures.Tile]:

@@ -113,7 +113,8 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
             for line in config_text.pretty(config, short=True):
                 log.say(line)
             log.say("and the defaults of everything else")
-            for line in (*data_files.changed(workdir, source), *looked_at(config)):
+            changes = data_files.changed(workdir, source) if first else ()
+            for line in (*changes, *looked_at(config)):
                 log.say(f"Note: {line}")
             if chief:
                 data_files.keep(workdir, source)

@@ -60,3 +60,15 @@ def test_files_that_are_gone_and_a_damaged_list_are_said(source: Any, tmp_path: 
     (tmp_path / "images").rename(tmp_path / "elsewhere")
     (line,) = data_files.changed(tmp_path, source())
     assert f"8 gone ({tmp_path}/images/s0.png)" in line
+
+
+def test_a_run_of_an_earlier_version_had_other_splits_of_numbered_files(
+    source: Any, tmp_path: Path
+) -> None:
+    assert data_files.changed(tmp_path, source()) == []  # s0 to s7 are sorted alike
+    for kind in ("images", "masks"):
+        (tmp_path / kind / "s7.png").rename(tmp_path / kind / "s10.png")
+    (line,) = data_files.changed(tmp_path, source())
+    assert "sorted s10 before s2" in line
+    data_files.keep(tmp_path, source())  # a run of this version
+    assert data_files.changed(tmp_path, source()) == []

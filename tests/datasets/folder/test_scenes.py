@@ -246,7 +246,7 @@ def test_blocks_of_scenes_are_the_scenes_of_a_split(folder: Make, tmp_path: Path
             assert scenes.size(number) == (5, 5)
             seen.append(scenes.read(number, Window(0, 0, 5, 5))["image"])
     assert sorted(np.concatenate(seen).ravel()) == list(range(H * W))
-    leakage.check_splits(source)  # parts of one file are no scene of two splits
+    leakage.check_splits(source)  # different parts of one file may be in two splits
     other = dataclasses.replace(source, split_seed=1)
     with pytest.raises(UserError, match=r"split_seed 0 -> 1"):
         leakage.refuse_trained_pixels(source, other, "test")
