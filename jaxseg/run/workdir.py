@@ -16,11 +16,13 @@ import logging
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import jax
@@ -71,13 +73,41 @@ def training_in(workdir: Path) -> Iterator[None]:
         if not everywhere(not fault):
             raise UserError(fault or f"{workdir} cannot be used: the first process says why.")
         try:
-            yield
+            with _failed_saves_said_once():
+                yield
         except Exception as error:
             if isinstance(error, UserError) or not is_full(error):
                 raise
             # What Orbax had begun to write fails as well, one message for each array.
             logging.getLogger("asyncio").disabled = True
             raise UserError(_full(workdir)) from error
+
+
+@contextlib.contextmanager
+def _failed_saves_said_once() -> Iterator[None]:
+    """Leaves out what the threads of a failed save print, a traceback an array: the save raises.
+
+    TensorStore tells the event loop of every array, and the first failure has closed the loop.
+    """
+    show, log = sys.excepthook, logging.getLogger("absl")
+
+    def hook(
+        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        if (kind, str(error)) != (RuntimeError, "Event loop is closed"):
+            show(kind, error, traceback)
+
+    sys.excepthook = hook
+    log.addFilter(_is_not_of_a_save)
+    try:
+        yield
+    finally:
+        sys.excepthook = show
+        log.removeFilter(_is_not_of_a_save)
+
+
+def _is_not_of_a_save(record: logging.LogRecord) -> bool:
+    return "_SignalingThread.run() raised" not in record.getMessage()
 
 
 def check_writable(workdir: Path) -> None:
