@@ -271,7 +271,7 @@ def _image_of(source: ArrayScene) -> arrays.Stored:
     label_file.exists(source.image, "image")
     if not arrays.is_array_file(source.image):
         raise UserError(
-            f"{source.image} is not a file of arrays ({', '.join(arrays.SUFFIXES)}). Image files "
+            f"{source.image} is not a file of arrays ({', '.join(arrays.ARRAYS)}). Image files "
             "are read by the source Folder: jaxseg new my.py --images FOLDER --masks FOLDER."
         )
     return label_file.chosen(source.image, source.image_name, (3, 2), "image_name")

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from scipy import io
 
 from jaxseg.errors import UserError
-
-SUFFIXES = (".mat", ".npy", ".npz")
+from jaxseg.files.pool import ARRAYS
 
 MEMORY = 0.5
 """Share of this machine's memory that an array which is read as a whole may take."""
@@ -66,7 +65,7 @@ class Stored(NamedTuple):
 
 def is_array_file(path: str | Path) -> bool:
     """Whether a path ends as files of arrays do."""
-    return str(path).lower().endswith(SUFFIXES)
+    return str(path).lower().endswith(ARRAYS)
 
 
 def contents(path: str) -> tuple[Stored, ...]:
