@@ -38,8 +38,8 @@ class LabelledPolsar:
     Pixels without data, and those that are not valid matrices, are invalid.
 
     Attributes:
-        path: PolSARpro folder (T3, C3, S2), folder of four complex GeoTIFF files, or one file of
-            four complex bands.
+        path: PolSARpro folder (T3, C3, S2), folder of four complex GeoTIFF files, one file of four
+            complex bands, or an array in a .mat, .npy or .npz file (`jaxseg.files.polsar_arrays`).
         labels: Integer class ids, as large as the scene: a PNG or GeoTIFF of one band, or an array
             in a .mat, .npy or .npz file.
         labels_name: Name of that array; empty = the only one of two axes.
