@@ -8,6 +8,8 @@ Sizes are compared with the memory before an array is read, and objects are neve
 
 import math
 import os
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -30,9 +32,8 @@ _MATLAB = {
 """MATLAB's numeric classes, and the bytes of a number."""
 
 _DAMAGED = (
-    OSError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError,
-    NotImplementedError, RuntimeError, MemoryError, zlib.error, zipfile.BadZipFile,
-    io.matlab.MatReadError,
+    OSError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, RuntimeError,
+    MemoryError, zlib.error, zipfile.BadZipFile, tokenize.TokenError, io.matlab.MatReadError,
 )  # fmt: skip
 """What scipy, NumPy and zipfile raise for files that are damaged or of another format."""
 
@@ -139,6 +140,7 @@ def _of_matlab(path: str) -> tuple[Stored, ...]:
                 "save it again with save('scene.mat', 'NAME', '-v7'), with the names of its "
                 "arrays; arrays above 2 GiB as .npy (in Python: h5py and numpy.save)."
             )
+        _check_tags(file)
     found = []
     for name, shape, kind in io.whosmat(path):
         lengths = tuple(int(length) for length in shape)
@@ -149,6 +151,48 @@ def _of_matlab(path: str) -> tuple[Stored, ...]:
 def _is_hdf5(file: IO[bytes]) -> bool:
     file.seek(0)
     return file.read(8) == b"\x89HDF\r\n\x1a\n"
+
+
+def _check_tags(file: IO[bytes]) -> None:
+    """Follows the tags of the arrays of a MATLAB 5 file that are not compressed.
+
+    scipy trusts them, and reads memory that is not its own where they are damaged.
+
+    Raises:
+        ValueError: One has a type that there is not, or leaves its array.
+    """
+    end = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    start = file.read(128)
+    if len(start) < 128 or 0 in start[:4] or start[126:] not in (b"IM", b"MI"):
+        return  # version 4
+    order = "<" if start[126:] == b"IM" else ">"
+    place = 128
+    while place + 8 <= end:
+        kind, length, body = _tag(file, place, order)
+        if kind not in (_MATRIX, _COMPRESSED) or body + length > end:
+            raise ValueError("the tag of an array is damaged, or the file is truncated")
+        inner = body
+        while kind == _MATRIX and inner + 8 <= body + length:
+            part, size, at = _tag(file, inner, order)
+            if part not in _TYPES or at + size > body + length:
+                raise ValueError("the tag of a part of an array is damaged")
+            inner = inner + 8 if at == inner + 4 else at + -(-size // 8) * 8
+        place = body + length
+
+
+_MATRIX, _COMPRESSED = 14, 15
+"""Types of what a MATLAB 5 file holds."""
+
+_TYPES = (1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 14, 16, 17, 18)
+"""Types of the parts of an array."""
+
+
+def _tag(file: IO[bytes], place: int, order: str) -> tuple[int, int, int]:
+    """Type of an element, its bytes, and where they begin; four bytes or fewer stand in the tag."""
+    file.seek(place)
+    kind, length = struct.unpack(f"{order}II", file.read(8))
+    return (kind & 0xFFFF, kind >> 16, place + 4) if kind >> 16 else (kind, length, place + 8)
 
 
 def _members(archive: zipfile.ZipFile) -> list[str]:
