@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.datasets import label_file
-from jaxseg.datasets.array_scene import ArrayScene, ImageAxes, LabelAxes, agreeing
+from jaxseg.datasets import array_axes, label_file
+from jaxseg.datasets.array_axes import Order, agreeing, by
+from jaxseg.datasets.array_scene import ArrayScene
 from jaxseg.datasets.folder.guess import MOST
 from jaxseg.datasets.folder.pairing import EXTENSIONS
 from jaxseg.datasets.label_file import SHOWN
 from jaxseg.errors import UserError
 from jaxseg.files import arrays
 from jaxseg.files.arrays import Stored
+from jaxseg.files.pool import ARRAYS
 
 MANY = 32
 """Bands from which a scene is hyperspectral; public ones mark pixels without a label by 0."""
@@ -91,7 +93,7 @@ def guess_scene(images: str, masks: str) -> ArrayGuess:
     orders = list(agreeing(shape, values.shape))
     if not orders:
         raise UserError(
-            f"{image_file}: {image} and the labels of {label_path} ({_by(values.shape)}) have no "
+            f"{image_file}: {image} and the labels of {label_path} ({by(values.shape)}) have no "
             "order of axes in which they are of one size."
         )
     seen = f"{found or 'the picture'} has the rows and columns of the image"
@@ -104,11 +106,10 @@ def guess_scene(images: str, masks: str) -> ArrayGuess:
         fields["labels_name"] = found.name
         evidence["labels_name"] = f"of {arrays.listed(arrays.contents(label_path))}"
     image_axes, label_axes = _axes(fields, evidence, image_file, image, values, orders)
-    count = shape[image_axes.split("-").index("bands")]
+    count = array_axes.bands(shape, image_axes)
     _classes(fields, evidence, values, count)
     _wavelengths(fields, evidence, image_file, count)
-    rows, columns = values.shape if label_axes == "rows-columns" else values.shape[::-1]
-    return ArrayGuess(fields, evidence, (rows, columns), count)
+    return ArrayGuess(fields, evidence, array_axes.size(values.shape, label_axes), count)
 
 
 def source_of(found: ArrayGuess) -> ArrayScene:
@@ -125,7 +126,7 @@ def _files(place: str) -> list[str]:
         candidates = sorted(glob.glob(place, recursive=True))  # noqa: PTH207  (absolute patterns)
     found = [path for path in candidates if arrays.is_array_file(path)]
     if not found:
-        raise UserError(f"{place} holds no file of arrays ({' '.join(arrays.ARRAYS)}).")
+        raise UserError(f"{place} holds no file of arrays ({' '.join(ARRAYS)}).")
     return found
 
 
@@ -202,18 +203,16 @@ def _axes(
     path: str,
     image: Stored,
     values: NDArray[np.generic],
-    orders: Sequence[tuple[ImageAxes, LabelAxes]],
-) -> tuple[ImageAxes, LabelAxes]:
+    orders: Sequence[Order],
+) -> Order:
     """The order of axes: that which fits, and of a square scene that which separates classes."""
-    shapes = f"{_by(image.shape)}, and labels of {_by(values.shape)}"
+    shapes = f"{by(image.shape)}, and labels of {by(values.shape)}"
     # To turn image and labels alike mirrors the scene: it is the same one.
     order = orders[0]
-    mirrored = (order[0], "columns-rows")
+    mirrored: Order = (order[0], "columns-rows")
     if mirrored in orders:
         pixels = arrays.read(path, image.name)
-        shares = [
-            _explained(pixels, values, image_axes, axes) for image_axes, axes in (order, mirrored)
-        ]
+        shares = [_explained(pixels, values, each) for each in (order, mirrored)]
         if shares[1] > shares[0]:
             order, shares = mirrored, shares[::-1]
         shapes += (
@@ -226,13 +225,10 @@ def _axes(
     return order
 
 
-def _explained(
-    image: NDArray[np.generic], labels: NDArray[np.generic], image_axes: str, label_axes: str
-) -> float:
+def _explained(image: NDArray[np.generic], labels: NDArray[np.generic], order: Order) -> float:
     """Share of the variance of some bands that is between classes, 0..1."""
-    names = image_axes.split("-")
-    cube = image.transpose([names.index(axis) for axis in ("rows", "columns", "bands")])
-    label = labels if label_axes == "rows-columns" else labels.T
+    cube = array_axes.by_rows(image, order[0])
+    label = array_axes.labels_by_rows(labels, order[1])
     step = max(1, label.shape[0] // LOOKED_AT)
     bands = np.unique(np.linspace(0, cube.shape[-1] - 1, BANDS).astype(int))
     values = cube[::step, ::step][..., bands].reshape(-1, len(bands)).astype(np.float64)
@@ -293,7 +289,3 @@ def _wavelengths(
                     f"{array} has a number for each band, from {values[0]:g} to {values[-1]:g}"
                 )
                 return
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))

@@ -9,32 +9,24 @@ it may be larger than memory; the others are read at once.
 
 import dataclasses
 import functools
-import itertools
 import sys
-from collections.abc import Iterator
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.datasets import label_file
+from jaxseg.datasets import array_axes, label_file
+from jaxseg.datasets.array_axes import ImageAxes, LabelAxes, by
 from jaxseg.datasets.folder.class_fields import check_classes, check_colors, hues
 from jaxseg.datasets.folder.pairing import FLAG
 from jaxseg.datasets.label_table import LabelTable
 from jaxseg.datasets.one_scene import SceneSplit
 from jaxseg.datasets.spatial_split import DRAWS, SPLITS
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, check_ranges
 from jaxseg.files import arrays
+from jaxseg.files.pool import ARRAYS
 from jaxseg.scenes.scene import IGNORE, Origin, Sample, Window
 from jaxseg.scenes.sensor import Sensor, Unit
-
-ImageAxes = Literal[
-    "rows-columns-bands", "bands-rows-columns", "columns-rows-bands", "bands-columns-rows"
-]
-"""Order of the axes of an image."""
-
-LabelAxes = Literal["rows-columns", "columns-rows"]
-"""Order of the axes of labels."""
 
 SEARCHED = 50_000_000
 """Pixels of all random assignments of blocks that are tried, which bounds the time of a search."""
@@ -103,6 +95,7 @@ class ArrayScene:
         Raises:
             UserError: A field's length or value does not fit.
         """
+        check_ranges(self, FLAG)
         per_class = {"ids": self.ids, "map_colors": self.map_colors}
         check_classes(self.classes, {name: given for name, given in per_class.items() if given})
         check_colors(self.map_colors)
@@ -123,7 +116,7 @@ class ArrayScene:
             UserError: The file cannot be read, or names or wavelengths do not fit its bands.
         """
         shape = _shape(self)
-        count = shape[self.image_axes.split("-").index("bands")] if len(shape) == 3 else 1
+        count = array_axes.bands(shape, self.image_axes)
         names = self.band_names or tuple(f"band{number}" for number in range(1, count + 1))
         if len(names) != count:
             raise UserError(
@@ -145,7 +138,9 @@ class ArrayScene:
         image, label, parts = _opened(self)
         shown = np.where(parts == SPLITS.index(split), label, np.uint8(IGNORE))
         all_bands = self.nodata_where == "all_bands"
-        return ArrayScenes(image, shown, self.nodata, all_bands, f"{self.image}, {split} pixels")
+        title = f"{self.image}, {split} pixels"
+        paths = tuple(dict.fromkeys((self.image, self.labels or self.image)))
+        return ArrayScenes(image, shown, self.nodata, all_bands, title, paths)
 
     def origin(self) -> Origin:
         """The scene and its split."""
@@ -188,6 +183,7 @@ class ArrayScenes:
         nodata: Value that means no data; None = there is none.
         nodata_in_all: Whether only that value in all bands makes a pixel invalid.
         title: Name of the scene in messages.
+        paths: The files of image and labels.
     """
 
     image: NDArray[np.generic]
@@ -195,6 +191,7 @@ class ArrayScenes:
     nodata: float | None
     nodata_in_all: bool
     title: str
+    paths: tuple[str, ...]
 
     def __len__(self) -> int:
         """1: there is one scene."""
@@ -203,6 +200,10 @@ class ArrayScenes:
     def name(self, index: int) -> str:
         """The file and the split."""
         return self.title
+
+    def files(self, index: int) -> tuple[str, ...]:
+        """The files of image and labels."""
+        return self.paths
 
     def size(self, index: int) -> tuple[int, int]:
         """Height and width in pixels."""
@@ -254,12 +255,8 @@ def _opened(source: ArrayScene) -> _Opened:
     same = _image_of(source).name if path == source.image else ""
     values = label_file.read_labels(path, source.labels_name, but=same)
     _refuse_other_size(source, shape, values.shape)
-    if image.ndim == 2:
-        image = image[np.newaxis] if source.image_axes.startswith("bands") else image[..., None]
-    letters = source.image_axes.split("-")
-    image = image.transpose([letters.index(axis) for axis in ("rows", "columns", "bands")])
-    if source.label_axes == "columns-rows":
-        values = values.T
+    image = array_axes.by_rows(image, source.image_axes)
+    values = array_axes.labels_by_rows(values, source.label_axes)
     label = label_file.classes_of(values, source._ids, source.ignore_ids, path)
     draws = min(DRAWS, max(FEWEST, SEARCHED // label.size))
     if label.size > SLOW and source.split.kind == "blocks":
@@ -271,7 +268,7 @@ def _image_of(source: ArrayScene) -> arrays.Stored:
     label_file.exists(source.image, "image")
     if not arrays.is_array_file(source.image):
         raise UserError(
-            f"{source.image} is not a file of arrays ({', '.join(arrays.ARRAYS)}). Image files "
+            f"{source.image} is not a file of arrays ({', '.join(ARRAYS)}). Image files "
             "are read by the source Folder: jaxseg new my.py --images FOLDER --masks FOLDER."
         )
     return label_file.chosen(source.image, source.image_name, (3, 2), "image_name")
@@ -289,49 +286,23 @@ def _shape(source: ArrayScene) -> tuple[int, ...]:
 
 
 def _refuse_other_size(source: ArrayScene, shape: tuple[int, ...], labels: tuple[int, ...]) -> None:
-    """Rejects labels of another size than the image; tells the order of axes that would agree.
+    """Rejects labels of another size than the image; names the order of axes that would agree.
 
     Raises:
         UserError: They differ.
     """
-    own = _size(shape, source.image_axes), _size(labels, source.label_axes)
+    given = source.image_axes, source.label_axes
+    own = array_axes.size(shape, given[0]), array_axes.size(labels, given[1])
     if own[0] == own[1]:
         return
-    flags = next(agreeing(shape, labels), None)
     advice = "They have to be the same ground, pixel by pixel."
-    if flags is not None:
-        named = zip(("image-axes", "label-axes"), flags, strict=True)
-        told = (getattr(source, name.replace("-", "_")) for name in ("image-axes", "label-axes"))
-        changed = [
-            f"{FLAG}.{name} {axes}"
-            for (name, axes), given in zip(named, told, strict=True)
-            if axes != given
-        ]
-        advice = f"They agree with {' '.join(changed)}"
+    order = next(array_axes.agreeing(shape, labels), None)
+    if order is not None:
+        pairs = zip(("image-axes", "label-axes"), order, given, strict=True)
+        flags = [f"{FLAG}.{name} {axes}" for name, axes, before in pairs if axes != before]
+        advice = f"They agree with {' '.join(flags)}"
     raise UserError(
-        f"The image of {source.image} has {_by(own[0])} pixels and the labels of "
-        f"{source.labels or source.image} have {_by(own[1])}, read as {source.image_axes} "
-        f"{_by(shape)} and {source.label_axes} {_by(labels)}. {advice}"
+        f"The image of {source.image} has {by(own[0])} pixels and the labels of "
+        f"{source.labels or source.image} have {by(own[1])}, read as {given[0]} {by(shape)} and "
+        f"{given[1]} {by(labels)}. {advice}"
     )
-
-
-def agreeing(
-    shape: tuple[int, ...], labels: tuple[int, ...]
-) -> Iterator[tuple[ImageAxes, LabelAxes]]:
-    """Orders of axes with which image and labels have one size, the usual ones first."""
-    # One of both stored by columns is less usual than both by rows.
-    for label_axes, image_axes in itertools.product(get_args(LabelAxes), get_args(ImageAxes)):
-        if _size(shape, image_axes) == _size(labels, label_axes):
-            yield image_axes, label_axes
-
-
-def _size(shape: tuple[int, ...], axes: str) -> tuple[int, int]:
-    """Rows and columns."""
-    names = axes.split("-")
-    if len(shape) == 2:
-        names = [name for name in names if name != "bands"]
-    return shape[names.index("rows")], shape[names.index("columns")]
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))

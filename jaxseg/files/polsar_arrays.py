@@ -70,6 +70,7 @@ def open_array(path: str) -> PolsarArray:
             "or the file, a name with one of these in it."
         )
     values = arrays.read(path, array.name)
+    names: tuple[str, ...]
     form = (values.shape[2:], "complex" if values.dtype.kind == "c" else "real")
     if kind == "S2" and form == ((4,), "complex"):
         names, picked = polsar.S2_BANDS, [values[..., n] for n in range(4)]
