@@ -38,6 +38,8 @@ BANDS = 8
 RISING = 0.9
 """Share of neighbouring bands of which the second has the longer wavelength."""
 
+_POLSAR = "PolSAR matrices are read by LabelledPolsar: jaxseg configs airsar --copy my.py"
+
 
 @dataclasses.dataclass(frozen=True)
 class ArrayGuess:
@@ -88,6 +90,9 @@ def guess_scene(images: str, masks: str) -> ArrayGuess:
             f"the largest of {arrays.listed(arrays.contents(image_file))}, of which several have "
             "three axes"
         )
+    pixels = arrays.read(image_file, image.name)
+    if pixels.dtype.kind == "c":
+        raise UserError(f"{image_file}: {image} holds complex numbers. {_POLSAR}")
     label_path, found = _labels(masks, image_file, image)
     values = label_file.read_labels(label_path, found.name if found else "")
     orders = list(agreeing(shape, values.shape))
@@ -105,7 +110,7 @@ def guess_scene(images: str, masks: str) -> ArrayGuess:
     if found is not None and not _is_only(found, label_path, image_file, image):
         fields["labels_name"] = found.name
         evidence["labels_name"] = f"of {arrays.listed(arrays.contents(label_path))}"
-    image_axes, label_axes = _axes(fields, evidence, image_file, image, values, orders)
+    image_axes, label_axes = _axes(fields, evidence, pixels, values, orders)
     count = array_axes.bands(shape, image_axes)
     _classes(fields, evidence, values, count)
     _wavelengths(fields, evidence, image_file, count)
@@ -147,7 +152,7 @@ def _image(files: Sequence[str]) -> tuple[str, Stored]:
     if not found:
         held = "; ".join(f"{path}: {arrays.listed(arrays.contents(path))}" for path in files)
         raise UserError(
-            f"No array has three axes, such as rows, columns and bands. There are: {held}."
+            f"No array has three axes (rows, columns, bands). There are: {held}. {_POLSAR}"
         )
     return max(found, key=lambda pair: math.prod(pair[1].shape))
 
@@ -200,8 +205,7 @@ def _is_only(found: Stored, path: str, image_file: str, image: Stored) -> bool:
 def _axes(
     fields: dict[str, object],
     evidence: dict[str, str],
-    path: str,
-    image: Stored,
+    image: NDArray[np.generic],
     values: NDArray[np.generic],
     orders: Sequence[Order],
 ) -> Order:
@@ -211,8 +215,7 @@ def _axes(
     order = orders[0]
     mirrored: Order = (order[0], "columns-rows")
     if mirrored in orders:
-        pixels = arrays.read(path, image.name)
-        shares = [_explained(pixels, values, each) for each in (order, mirrored)]
+        shares = [_explained(image, values, each) for each in (order, mirrored)]
         if shares[1] > shares[0]:
             order, shares = mirrored, shares[::-1]
         shapes += (

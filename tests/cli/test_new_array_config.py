@@ -118,6 +118,8 @@ def test_what_cannot_be_guessed_is_listed(
     assert "no array of two axes with the size" in written("b.npz", "b.npz")
     np.savez(tmp_path / "c.npz", gt=TRUTH)
     assert "No array has three axes" in written("c.npz", "c.npz")
+    np.savez(tmp_path / "t3.npz", T3=cube(6).astype(np.complex64), gt=TRUTH)
+    assert "holds complex numbers. PolSAR matrices are read by" in written("t3.npz", "t3.npz")
     folder = tmp_path / "two"
     folder.mkdir()
     for name in ("a", "b"):
