@@ -184,11 +184,10 @@ def _labels(masks: str, image_file: str, image: Stored) -> tuple[str, Stored | N
     if len(found) == 1:
         return found[0]
     held = "; ".join(f"{path}: {arrays.listed(arrays.contents(path))}" for path in files)
-    what = f"{len(found)} arrays" if found else "no array"
+    what = f"There are {len(found)} arrays" if found else "There is no array"
     raise UserError(
-        f"There is {what} of two axes with the size of the image {image_file}: {image}. Give the "
-        f"file of its labels as --masks, or name the array in a config (labels_name). There are: "
-        f"{held}."
+        f"{what} of two axes with the size of the image {image_file}: {image}. Give the file of "
+        f"its labels as --masks, with one such array in it. It holds: {held}."
     )
 
 

@@ -113,9 +113,9 @@ def test_what_cannot_be_guessed_is_listed(
         )  # fmt: skip
 
     np.savez(tmp_path / "a.npz", cube=cube(6), gt=TRUTH, mask=TRUTH)
-    assert "2 arrays of two axes" in written("a.npz", "a.npz")
+    assert "There are 2 arrays of two axes" in written("a.npz", "a.npz")
     np.savez(tmp_path / "b.npz", cube=cube(6), gt=TRUTH[:-1])
-    assert "no array of two axes with the size" in written("b.npz", "b.npz")
+    assert "There is no array of two axes with the size" in written("b.npz", "b.npz")
     np.savez(tmp_path / "c.npz", gt=TRUTH)
     assert "No array has three axes" in written("c.npz", "c.npz")
     np.savez(tmp_path / "t3.npz", T3=cube(6).astype(np.complex64), gt=TRUTH)
