@@ -24,7 +24,7 @@ import jaxseg
 from jaxseg import config as configs
 from jaxseg.cli import border_pictures, catalogue, data, polsar_pictures
 from jaxseg.cli import main as cli
-from jaxseg.datasets import array_guess
+from jaxseg.datasets.arrays import guess as array_guess
 from jaxseg.datasets.folder import guess
 from jaxseg.datasets.landscape import Landscape
 from jaxseg.evaluation import evaluate as assessment

@@ -43,7 +43,7 @@ from jaxseg.cli.flags import (
 )
 from jaxseg.cli.memory import keep_freed_memory
 from jaxseg.console import make_console, say
-from jaxseg.datasets import array_guess
+from jaxseg.datasets.arrays import guess as array_guess
 from jaxseg.datasets.folder import guess
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxseg.console import say, track
-from jaxseg.datasets import array_guess
+from jaxseg.datasets.arrays import guess as array_guess
 from jaxseg.datasets.folder import pairing
 from jaxseg.datasets.folder.mask_values import MaskValues, mask_values
 from jaxseg.datasets.folder.source import Folder

@@ -1,7 +1,7 @@
 """What `jaxseg new` writes for a scene of arrays: a config with the evidence of every guess."""
 
 from jaxseg.cli.new_config import FEATURES, assigned
-from jaxseg.datasets.array_guess import MANY, ArrayGuess
+from jaxseg.datasets.arrays.guess import MANY, ArrayGuess
 
 CROPS = (64, 48, 32, 16, 8)
 """Rows and columns of training windows of scenes of many bands to choose from."""

@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxseg.datasets.array_scene import ArrayScene
+    from jaxseg.datasets.arrays import ArrayScene
     from jaxseg.datasets.folder import Folder
     from jaxseg.datasets.indian_pines import IndianPines
     from jaxseg.datasets.landscape import Landscape
@@ -31,7 +31,7 @@ __all__ = [
 
 _ROOMS = {
     "VOC": "voc",
-    "ArrayScene": "array_scene",
+    "ArrayScene": "arrays",
     "Folder": "folder",
     "IndianPines": "indian_pines",
     "LabelledPolsar": "polsar",

@@ -9,7 +9,7 @@ import pytest
 from fixtures import painted
 from fixtures.folder_files import png
 
-from jaxseg.datasets.array_scene import ArrayScene
+from jaxseg.datasets.arrays.source import ArrayScene
 from jaxseg.datasets.folder.source import Folder
 from jaxseg.datasets.one_scene import SceneSplit
 from jaxseg.datasets.paired import Paired

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.datasets import array_axes, label_file
-from jaxseg.datasets.array_axes import Order, agreeing, by
-from jaxseg.datasets.array_scene import ArrayScene
+from jaxseg.datasets import label_file
+from jaxseg.datasets.arrays import axes
+from jaxseg.datasets.arrays.axes import Order, agreeing, by
+from jaxseg.datasets.arrays.source import ArrayScene
 from jaxseg.datasets.folder.guess import MOST
 from jaxseg.datasets.folder.pairing import EXTENSIONS
 from jaxseg.datasets.label_file import SHOWN
@@ -111,10 +112,10 @@ def guess_scene(images: str, masks: str) -> ArrayGuess:
         fields["labels_name"] = found.name
         evidence["labels_name"] = f"of {arrays.listed(arrays.contents(label_path))}"
     image_axes, label_axes = _axes(fields, evidence, pixels, values, orders)
-    count = array_axes.bands(shape, image_axes)
+    count = axes.bands(shape, image_axes)
     _classes(fields, evidence, values, count)
     _wavelengths(fields, evidence, image_file, count)
-    return ArrayGuess(fields, evidence, array_axes.size(values.shape, label_axes), count)
+    return ArrayGuess(fields, evidence, axes.size(values.shape, label_axes), count)
 
 
 def source_of(found: ArrayGuess) -> ArrayScene:
@@ -229,8 +230,8 @@ def _axes(
 
 def _explained(image: NDArray[np.generic], labels: NDArray[np.generic], order: Order) -> float:
     """Share of the variance of some bands that is between classes, 0..1."""
-    cube = array_axes.by_rows(image, order[0])
-    label = array_axes.labels_by_rows(labels, order[1])
+    cube = axes.by_rows(image, order[0])
+    label = axes.labels_by_rows(labels, order[1])
     step = max(1, label.shape[0] // LOOKED_AT)
     bands = np.unique(np.linspace(0, cube.shape[-1] - 1, BANDS).astype(int))
     values = cube[::step, ::step][..., bands].reshape(-1, len(bands)).astype(np.float64)

@@ -10,7 +10,7 @@ from PIL import Image
 from scipy import io
 
 from jaxseg import config_text
-from jaxseg.datasets.array_scene import ArrayScene
+from jaxseg.datasets.arrays.source import ArrayScene
 from jaxseg.datasets.leakage import refuse_trained_pixels
 from jaxseg.datasets.one_scene import SceneSplit
 from jaxseg.errors import UserError

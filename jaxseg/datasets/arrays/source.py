@@ -15,8 +15,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.datasets import array_axes, label_file
-from jaxseg.datasets.array_axes import ImageAxes, LabelAxes, by
+from jaxseg.datasets import label_file
+from jaxseg.datasets.arrays import axes
+from jaxseg.datasets.arrays.axes import ImageAxes, LabelAxes, by
 from jaxseg.datasets.folder.class_fields import check_classes, check_colors, hues
 from jaxseg.datasets.folder.pairing import FLAG
 from jaxseg.datasets.label_table import LabelTable
@@ -116,7 +117,7 @@ class ArrayScene:
             UserError: The file cannot be read, or names or wavelengths do not fit its bands.
         """
         shape = _shape(self)
-        count = array_axes.bands(shape, self.image_axes)
+        count = axes.bands(shape, self.image_axes)
         names = self.band_names or tuple(f"band{number}" for number in range(1, count + 1))
         if len(names) != count:
             raise UserError(
@@ -255,8 +256,8 @@ def _opened(source: ArrayScene) -> _Opened:
     same = _image_of(source).name if path == source.image else ""
     values = label_file.read_labels(path, source.labels_name, but=same)
     _refuse_other_size(source, shape, values.shape)
-    image = array_axes.by_rows(image, source.image_axes)
-    values = array_axes.labels_by_rows(values, source.label_axes)
+    image = axes.by_rows(image, source.image_axes)
+    values = axes.labels_by_rows(values, source.label_axes)
     label = label_file.classes_of(values, source._ids, source.ignore_ids, path)
     draws = min(DRAWS, max(FEWEST, SEARCHED // label.size))
     if label.size > SLOW and source.split.kind == "blocks":
@@ -292,14 +293,14 @@ def _refuse_other_size(source: ArrayScene, shape: tuple[int, ...], labels: tuple
         UserError: They differ.
     """
     given = source.image_axes, source.label_axes
-    own = array_axes.size(shape, given[0]), array_axes.size(labels, given[1])
+    own = axes.size(shape, given[0]), axes.size(labels, given[1])
     if own[0] == own[1]:
         return
     advice = "They have to be the same ground, pixel by pixel."
-    order = next(array_axes.agreeing(shape, labels), None)
+    order = next(axes.agreeing(shape, labels), None)
     if order is not None:
         pairs = zip(("image-axes", "label-axes"), order, given, strict=True)
-        flags = [f"{FLAG}.{name} {axes}" for name, axes, before in pairs if axes != before]
+        flags = [f"{FLAG}.{name} {needed}" for name, needed, before in pairs if needed != before]
         advice = f"They agree with {' '.join(flags)}"
     raise UserError(
         f"The image of {source.image} has {by(own[0])} pixels and the labels of "
