@@ -1,7 +1,7 @@
 """Pooling, resizing and padding of (B, H, W, C) features, in formulations fast on CPU, GPU and TPU.
 
-Maxima of 2x2 windows are computed by a reshape, and resizing by two products with constant
-matrices, which keeps rows sharded where `jax.image.resize` gathers them.
+Resizing is two products with constant matrices, which keeps rows sharded where `jax.image.resize`
+gathers them.
 """
 
 import functools
@@ -13,19 +13,43 @@ import numpy as np
 from jax import Array, lax
 from numpy.typing import NDArray
 
+from jaxseg.models.parts.platforms import by_platform
 
-@jax.custom_vjp
+
 def max_pool2x2(x: Array) -> Array:
     """Maximum of 2x2 windows: (B, H, W, C) -> (B, H/2, W/2, C); H and W must be even.
 
     On ties the gradient goes to the first pixel in reading order, as in PyTorch.
     """
+    windows = functools.partial(_max_of_windows, size=2, padding=0)
+    return by_platform(x, cpu=_max_pool2x2, others=windows)
+
+
+def max_pool3x3(x: Array) -> Array:
+    """Maximum of 3x3 windows with stride 2 and padding 1, as after a ResNet's first convolution.
+
+    (B, H, W, C) -> (B, ceil(H/2), ceil(W/2), C). On ties as `max_pool2x2`.
+    """
+    windows = functools.partial(_max_of_windows, size=3, padding=1)
+    return by_platform(x, cpu=_max_pool3x3, others=windows)
+
+
+def _max_of_windows(x: Array, size: int, padding: int) -> Array:
+    """Windows of `size` x `size` pixels with stride 2; XLA has one operation for its gradient."""
+    sides = (1, size, size, 1)
+    pads = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    found: Array = lax.reduce_window(x, -math.inf, lax.max, sides, (1, 2, 2, 1), pads)
+    return found
+
+
+@jax.custom_vjp
+def _max_pool2x2(x: Array) -> Array:
     b, h, w, c = x.shape
     return x.reshape(b, h // 2, 2, w // 2, 2, c).max(axis=(2, 4))
 
 
 def _max_pool2x2_forward(x: Array) -> tuple[Array, Array]:
-    return max_pool2x2(x), x
+    return _max_pool2x2(x), x
 
 
 def _max_pool2x2_backward(x: Array, g: Array) -> tuple[Array]:
@@ -45,22 +69,17 @@ def _max_pool2x2_backward(x: Array, g: Array) -> tuple[Array]:
     return (jnp.stack(pair, axis=4).reshape(x.shape),)
 
 
-max_pool2x2.defvjp(_max_pool2x2_forward, _max_pool2x2_backward)
+_max_pool2x2.defvjp(_max_pool2x2_forward, _max_pool2x2_backward)
 
 
-def max_pool3x3(x: Array) -> Array:
-    """Maximum of 3x3 windows with stride 2 and padding 1, as after a ResNet's first convolution.
-
-    (B, H, W, C) -> (B, ceil(H/2), ceil(W/2), C).
-    """
-    lowest = -math.inf
-    # Maximum of three rows, then of three columns: the gradient of a sliding window is slow,
-    # especially on CPU.
-    for axis in (1, 2):
+def _max_pool3x3(x: Array) -> Array:
+    # Maximum of three columns, then of three rows, so that of equal pixels the first in reading
+    # order wins: the gradient of a sliding window is slow on CPU.
+    for axis in (2, 1):
         outputs = (x.shape[axis] + 1) // 2
         pads = [(0, 0)] * 4
         pads[axis] = (1, 2 * outputs - x.shape[axis])
-        padded = jnp.pad(x, pads, constant_values=lowest)
+        padded = jnp.pad(x, pads, constant_values=-math.inf)
         taps = [lax.slice_in_dim(padded, i, i + 2 * outputs - 1, 2, axis) for i in range(3)]
         x = _larger(_larger(taps[0], taps[1]), taps[2])
     return x

@@ -1,5 +1,6 @@
 """The fast resampling is the textbook's: same numbers, same gradients, rows stay sharded."""
 
+from collections.abc import Callable
 from functools import partial
 
 import flax.linen as nn
@@ -11,6 +12,7 @@ from fixtures.arrays import assert_same, normal
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxseg.errors import UserError
 from jaxseg.models.parts import resampling
 
 
@@ -125,6 +127,28 @@ def test_of_equal_pixels_the_first_gets_the_gradient() -> None:
         for column in (0, 1, 3):
             expected[:, row, column] = 1
     np.testing.assert_array_equal(three, expected)
+
+
+@pytest.mark.parametrize("pool", [resampling.max_pool2x2, resampling.max_pool3x3])
+def test_programs_of_all_platforms_give_ties_to_the_same_pixel(
+    pool: Callable[[jax.Array], jax.Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the pixels are 0, as after a ReLU, and the others are rounded."""
+    x = jnp.maximum(0.0, jnp.round(normal(0, 2, 14, 18, 3) * 2))
+    weight = normal(1, 2, 7, 9, 3)
+    found = {}
+    for forced in ("cpu", "accelerator"):
+        monkeypatch.setenv("JAXSEG_PROGRAMS", forced)
+        value, back = jax.vjp(jax.jit(lambda x: pool(x)), x)
+        found[forced] = (value, back(weight)[0])
+    monkeypatch.delenv("JAXSEG_PROGRAMS")
+    value, back = jax.vjp(pool, x)
+    for one, other in zip(found["cpu"], found["accelerator"], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    np.testing.assert_allclose(back(weight)[0], found["cpu"][1], atol=1e-6)
+    monkeypatch.setenv("JAXSEG_PROGRAMS", "tpu")
+    with pytest.raises(UserError, match="JAXSEG_PROGRAMS=tpu: give cpu or accelerator"):
+        pool(x)
 
 
 @pytest.mark.parametrize("winner", range(4))
