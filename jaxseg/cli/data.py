@@ -15,7 +15,7 @@ from jaxseg.console import say, track
 from jaxseg.datasets.folder import pairing
 from jaxseg.datasets.folder.mask_values import MaskValues, mask_values
 from jaxseg.datasets.folder.source import Folder
-from jaxseg.datasets.leakage import check_splits
+from jaxseg.datasets.leakage import check_splits, copies
 from jaxseg.errors import MissingSplit, UserError
 from jaxseg.pictures.samples import LabelledImage, samples_figure
 from jaxseg.pictures.tiles import stretch
@@ -85,7 +85,7 @@ def show(source: Source, console: Console, allowed: float = 0.0) -> list[str]:
     _show_splits(found, console)
     _show_classes(found, source, console)
     _show_bands(found[0], source, console)
-    lines = surveys.findings(found, source)
+    lines = [*surveys.findings(found, source), *copies(source)]
     if found[0].split == "train":
         scenes = source.scenes("train")
         look = band_statistics.look(scenes, surveys.SIDE)

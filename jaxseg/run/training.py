@@ -21,7 +21,7 @@ from jaxseg import config as configs
 from jaxseg import config_text, sharding
 from jaxseg.config import Config
 from jaxseg.config_text import Code
-from jaxseg.datasets.leakage import check_splits
+from jaxseg.datasets.leakage import check_splits, copies
 from jaxseg.datasets.paired import Paired
 from jaxseg.datasets.wrapped import refuse_other_sensor, walk
 from jaxseg.errors import UserError
@@ -348,7 +348,7 @@ def looked_at(config: Config) -> list[str]:
     lacking = found[0] is not None and not found[0].classes.all()
     if lacking and (test := survey.survey(source, "test")) is not None:
         known.append(test)  # does it have what the training lacks?
-    return survey.findings(known, source)
+    return [*survey.findings(known, source), *copies(source)]
 
 
 def _summary(

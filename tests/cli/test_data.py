@@ -84,6 +84,16 @@ def test_splits_that_share_a_scene_are_said_beside_the_tables(
     assert "train ..." in said  # progress
 
 
+def test_copies_within_a_split_are_a_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, [np.arange(100, dtype=np.uint8).reshape(10, 10) % 2] * 8)
+    (tmp_path / "images/s3.png").write_bytes((tmp_path / "images/s1.png").read_bytes())
+    cli.main([*folders(tmp_path), "--out", str(tmp_path / "out")])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "s3.png of the train split hold the same picture; 1 of 6 scenes are copies" in said
+
+
 def test_either_a_config_or_two_folders(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
     for arguments in (["data"], ["data", str(tiny / "config.py"), "--images", "a", "--masks", "b"]):
         with pytest.raises(SystemExit):
