@@ -137,7 +137,8 @@ def _samples(source: Source, split: str) -> Iterator[LabelledImage]:
 def _show_splits(found: Sequence[Survey], console: Console) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("split")
-    for heading in ("scenes", "rows x columns", "pixel (m)", "no data", "no label"):
+    parts = "scenes" if all(part.files == part.scenes for part in found) else "blocks"
+    for heading in (parts, "rows x columns", "pixel (m)", "no data", "no label"):
         table.add_column(heading, justify="right")
     for part in found:
         sizes = " to ".join(f"{h} x {w}" for h, w in dict.fromkeys(part.sizes))
@@ -147,7 +148,7 @@ def _show_splits(found: Sequence[Survey], console: Console) -> None:
     console.print(table)
     for part in found:
         if not part.whole:
-            pixels = f"{part.pixels / 1e6:.3g} million pixels of {part.seen} scene(s)"
+            pixels = f"{part.pixels / 1e6:.3g} million pixels of {part.seen} {part.unit}"
             say(console, f"Only {pixels} of {part.split} were looked at.")
     systems = sorted({crs for part in found for crs in part.crs})
     if systems:

@@ -143,7 +143,7 @@ class Scene:
         return dataclasses.replace(self.sensor, typical=typical_numbers(pixels))
 
     def clipped(self) -> str:
-        """A sentence if values become 0 because less than what is subtracted is in them, else ""."""
+        """A sentence if values become 0 as they are below what is subtracted; else ""."""
         added = max((max(part.added) for part in self._parts), default=0)
         if not added:
             return ""
@@ -166,7 +166,7 @@ class Scene:
             return f"{said}, and become 0"
         return (
             f"{said}, and become 0;\n{100 * far / count:.2g} % are even below {added - BELOW}, so "
-            f"it was not added to them. If {FLAG}.added is given, leave it out"
+            f"it was not added to them.\nIf {FLAG}.added is given, leave it out"
         )
 
     def _looks(self) -> Iterator[Window]:

@@ -42,7 +42,7 @@ from jaxseg.run.step import (
     jit_train_step,
 )
 from jaxseg.run.workdir import check_room, training_in
-from jaxseg.scenes.scene import Sample
+from jaxseg.scenes.scene import Sample, in_files
 from jaxseg.transforms.transform import preprocess
 
 AHEAD = 2
@@ -356,13 +356,16 @@ def _summary(
 ) -> dict[str, str]:
     data, source = config.data, config.data.source
     device = jax.devices()[0]
+    scenes = source.scenes("train")
+    count, files = len(scenes), in_files(scenes)
+    shown = f"{count} training scenes" if files == count else f"{count} blocks of {files} scenes"
     return {
         "devices": f"{jax.device_count()} x {device.device_kind}",
         "processes": str(jax.process_count()),
         "mesh": ", ".join(f"{name} {size}" for name, size in mesh.shape.items()),
         "network": f"{type(config.model).__name__}, {count_parameters(state.params):,} parameters",
         "weights": origin,
-        "data": f"{type(source).__name__}, {len(source.scenes('train'))} training scenes, "
+        "data": f"{type(source).__name__}, {shown}, "
         f"{len(source.sensor.bands)} bands, {len(source.classes)} classes",
         "batch": f"{data.batch_size} windows of {data.crop} x {data.crop} pixels",
         "steps": f"{int(state.step)} to {config.num_steps}",

@@ -84,6 +84,18 @@ def test_splits_that_share_a_scene_are_said_beside_the_tables(
     assert "train ..." in said  # progress
 
 
+def test_parts_of_scenes_are_called_blocks(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--config.data.source.split-by", "blocks", "--config.data.source.block", "24"]
+    cli.main(["data", str(tiny / "config.py"), "--out", str(tmp_path), *flags])
+    said = capsys.readouterr().out
+    rows = [" ".join(line.split()) for line in said.splitlines()]
+    assert "split blocks rows x columns pixel (m) no data no label" in rows
+    assert "train 24 24 x 24 - 0 % 0 %" in rows
+    assert max(len(line) for line in said.splitlines() if "Picture" not in line) <= 80
+
+
 def test_copies_within_a_split_are_a_finding(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

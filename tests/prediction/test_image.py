@@ -100,7 +100,7 @@ def test_values_that_become_0_by_a_subtraction_are_said(tmp_path: Path) -> None:
     path = write(tmp_path / "c.tif", values, values, names=("B04", "SCL"))
     said = opened(path, added=1000).clipped()
     assert "20 % of the values" in said
-    assert "10 % are even below 700, so it was not added to them. If --image.added is" in said
+    assert "10 % are even below 700, so it was not added to them.\nIf --image.added is" in said
     values[:, :10] = 0  # no data, though nothing says so
     path = write(tmp_path / "d.tif", values, values, names=("B04", "SCL"))
     assert opened(path, added=1000).clipped() == ""

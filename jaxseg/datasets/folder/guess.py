@@ -188,9 +188,10 @@ def _labels(fields: dict[str, object], evidence: dict[str, str], masks: Sequence
             if f"mask_{kind}" in fields:
                 fields[f"instance_{kind}"] = fields.pop(f"mask_{kind}")
         fields["classes"] = ("background", "object")
+        several = "" if len(masks) == 1 else "and scenes have different ones, "
         evidence["instances"] = (
-            f"most of {len(found.values)} numbers are one region each, and scenes have different "
-            f"ones, in {len(some(masks))} of {len(masks)} files"
+            f"most of {len(found.values)} numbers are one region each, {several}"
+            f"in {len(some(masks))} of {len(masks)} files"
         )
         return
     if found.by_color:
