@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from affine import Affine
 from fixtures.folder_files import png, tiff
 
 from jaxseg import config as configs
@@ -221,6 +222,30 @@ def test_sensors_in_folders_of_their_own_keep_units_and_names_apart(tmp_path: Pa
     assert source.sensor.bands[5:] == ("S2_after red", "S2_after green", "S2_after blue")
     assert (source.sensor.unit, source.second.sensor.unit) == ("", "")
     assert len(source.scenes("train")) == 6
+
+
+@pytest.mark.parametrize("shift", [0, 400])
+def test_dates_of_one_place_are_divided_by_strips(tmp_path: Path, shift: int) -> None:
+    for n in range(8):
+        where = {"crs": "EPSG:32633", "transform": Affine(10, 0, 5e5 + n * shift, 0, -10, 5e6)}
+        tiff(tmp_path / "a" / f"s{n}.tif", RANDOM.integers(1, 99, (40, 40, 3), np.uint8), **where)
+        tiff(tmp_path / "b" / f"s{n}.tif", mask(0, 1), **where)
+    source = folder_of(new(tmp_path, tmp_path / "a", tmp_path / "b"))
+    assert source.split_by == ("files" if shift else "columns")
+    assert ("the same ground" in (tmp_path / "my.py").read_text()) == (not shift)
+
+
+def test_a_value_of_few_pixels_is_doubted(tmp_path: Path) -> None:
+    images, masks = several(tmp_path)
+    for n in range(8):
+        png(masks / f"s{n}.png", mask(0, 1))
+    values = mask(0, 1)
+    values[3, 3] = 9
+    png(masks / "s5.png", values)
+    source = folder_of(new(tmp_path, images, masks))
+    assert source.ids == (0, 1, 9)
+    written = " ".join((tmp_path / "my.py").read_text().replace("#", "").split())
+    assert "so few pixels of 9 may be no class" in written
 
 
 def test_windows_fit_into_the_strip_that_is_trained_on(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -10,6 +11,8 @@ from scipy import ndimage
 from jaxseg.datasets.folder import separate_bands
 from jaxseg.datasets.folder.mask_values import MaskValues, mask_values
 from jaxseg.datasets.folder.names import Part, some
+from jaxseg.datasets.folder.source import Folder
+from jaxseg.datasets.leakage import check_splits
 from jaxseg.errors import UserError
 from jaxseg.files import raster
 from jaxseg.scenes.scene import Window
@@ -24,6 +27,9 @@ OBJECTS = 5
 """Ids in a mask from which they may number objects."""
 
 VECTORS = (".geojson", ".json", ".gpkg", ".shp", ".fgb", ".kml")
+
+RARE = 1e-4
+"""Share of the pixels below which a value is doubted to be a class."""
 
 MOST = 64
 """Classes that are believed; more values are a picture, or numbers of something."""
@@ -91,6 +97,9 @@ def guess(images: str, masks: str) -> Guess:
     if not first.by_folders() and len(pairs[0]) < FEW:
         fields["split_by"] = "columns"
         evidence["split_by"] = f"{len(pairs[0])} scene(s) are too few to divide them by files"
+    elif not first.by_folders() and _shares_ground(fields):
+        fields["split_by"] = "columns"
+        evidence["split_by"] = "divided by files, the splits would show the same ground"
     _labels(fields, evidence, [mask for _, mask in pairs[0]])
     others = [_own(part, of) for part, of in zip(parts, pairs, strict=True)]
     if len(parts) > 1:
@@ -114,6 +123,20 @@ def guess(images: str, masks: str) -> Guess:
         scenes=len(pairs[0]),
         others=tuple(_changed(others[0], own) for own in others[1:]),
     )
+
+
+def _shares_ground(fields: dict[str, object]) -> bool:
+    """Whether splits by files are rejected, and splits by strips of every scene are not."""
+
+    def rejected(split_by: str) -> bool:
+        whole: Any = fields | {"split_by": split_by, "classes": ("0", "1")}
+        try:
+            check_splits(Folder(**whole))
+        except UserError:
+            return True
+        return False
+
+    return rejected("files") and not rejected("columns")
 
 
 def _own(part: Part, pairs: Sequence[tuple[str, ...]]) -> dict[str, object]:
@@ -181,7 +204,7 @@ def _described(path: str) -> list[str]:
 
 def _labels(fields: dict[str, object], evidence: dict[str, str], masks: Sequence[str]) -> None:
     found = mask_values(masks)
-    seen = f"{_shares(found)}, in {found.files} of {found.of} files"
+    seen = f"{_shares(found)}, in {found.files} of {found.of} files{_rare(found)}"
     if not found.by_color and _numbers_objects(some(masks)):
         fields["instances"] = fields.pop("masks")
         for kind in ("suffix", "prefix"):
@@ -266,6 +289,14 @@ def _shares(found: MaskValues) -> str:
     parts = [f"{_name(found, value)}: {100 * pixels / total:.3g} %" for value, pixels in shown]
     more = f" and {len(found.values) - 12} more" if len(found.values) > 12 else ""
     return f"{'colours' if found.by_color else 'values'} {', '.join(parts)}{more}"
+
+
+def _rare(found: MaskValues) -> str:
+    total = sum(found.values.values())
+    rare = [value for value, pixels in found.values.items() if pixels < RARE * total]
+    if not rare:
+        return ""
+    return f"; so few pixels of {', '.join(_name(found, value) for value in rare)} may be no class"
 
 
 def _name(found: MaskValues, value: int) -> str:
