@@ -28,9 +28,13 @@ WORDS = (
     "swir[0-9]?", "thermal", "tir", "s1", "s2", "sar", "radar", "optical", "opt", "msi", "lidar",
     "dem", "dsm", "dtm", "ndsm", "height", "elevation", "depth", "slope", "ndvi", "ndwi",
     "b[0-9]{1,2}a?", "band_?[0-9]{1,2}", "before", "pre", "after", "post",
+    "t[12](?:c|ce|n|w|f)?", "time_?[12]", "flair",
     f"{_YEAR}[_-]?{_MONTH_DAY}(?:t[0-9]{{6}})?", _YEAR,
 )  # fmt: skip
 """What names of bands, sensors and dates consist of, as patterns."""
+
+TWO_DATES = ("A", "B")
+"""What folders of the earlier and the later images are called in sets for change detection."""
 
 _ONE = re.compile("|".join(f"({word})" for word in WORDS), re.IGNORECASE)
 _KNOWN = re.compile(f"(?:{'|'.join(WORDS)})(?:[_. -]?(?:{'|'.join(WORDS)}))*", re.IGNORECASE)
@@ -57,7 +61,7 @@ def parts_of(images: str, masks: str) -> list[Part]:
     folders = _folders_of_images(images, masks)
     if not folders:
         return _by_names(Part(images, masks))
-    if MARK not in images and not _known_name(folders[0]) and Path(masks, folders[0]).is_dir():
+    if MARK not in images and not _known_folder(folders[0]) and Path(masks, folders[0]).is_dir():
         raise UserError(
             f"{images} holds no images but folders ({_listed(folders)}), as {masks} does. Give "
             f"patterns: --images '{images}/*/*' --masks '{masks}/*/*'"
@@ -69,7 +73,7 @@ def parts_of(images: str, masks: str) -> list[Part]:
         raise UserError(
             f"{images} holds no images but a folder of them: give --images {images}/{folders[0]}"
         )
-    known = sorted(filter(_known_name, folders), key=_order)
+    known = sorted(filter(_known_folder, folders), key=_order)
     found: list[Part] = []
     lacking = []
     for name in known:
@@ -102,7 +106,7 @@ def parts_of(images: str, masks: str) -> list[Part]:
 
 def left_out(images: str, masks: str) -> list[str]:
     """Folders beside those of bands, whose names are not of bands, sensors or dates."""
-    return [name for name in _folders_of_images(images, masks) if not _known_name(name)]
+    return [name for name in _folders_of_images(images, masks) if not _known_folder(name)]
 
 
 def _by_names(part: Part) -> list[Part]:
@@ -226,6 +230,10 @@ def _tokens(affixes: Sequence[str]) -> dict[str, str]:
 
 def _known_name(name: str) -> bool:
     return _KNOWN.fullmatch(name) is not None
+
+
+def _known_folder(name: str) -> bool:
+    return name in TWO_DATES or _known_name(name)
 
 
 def _order(name: str) -> tuple[list[int], object]:

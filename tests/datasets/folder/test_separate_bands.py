@@ -140,6 +140,21 @@ def test_masks_beside_the_folders_of_bands_are_no_band(tmp_path: Path) -> None:
     assert [part.token for part in parts] == ["S1_before", "S1_after"]
 
 
+def test_two_dates_of_change_detection(tmp_path: Path) -> None:
+    names = [f"{kind}/{n}" for kind in ("A", "B", "label") for n in range(8)]
+    images, _ = files(tmp_path, names, [])
+    parts = parts_of(images, f"{images}/label")
+    assert [part.token for part in parts] == ["A", "B"]
+    images = [f"{n}_{when}_disaster" for n in range(8) for when in ("post", "pre")]
+    parts = parts_of(
+        *files(tmp_path / "x", images, [f"{n}_post_disaster_target" for n in range(8)])
+    )
+    assert [part.affixes for part in parts] == [
+        ("_pre_disaster", "_post_disaster_target"),
+        ("_post_disaster", "_post_disaster_target"),
+    ]
+
+
 @pytest.mark.parametrize("where", ["{split}/{band}", "{band}/{split}", "{split}/{name}_{band}"])
 def test_bands_and_splits_both_by_folders(tmp_path: Path, where: str) -> None:
     places = [(split, band) for split in ("train", "val") for band in ("VV", "VH")]
