@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.files import raster
+from jaxseg.files.ground import reprojected
 from jaxseg.scenes.scene import Ground
 
 ROUNDING = 0.99
@@ -101,7 +101,7 @@ class _Boxes:
             ground.left + part * (ground.right - ground.left),
             ground.bottom + part * (ground.top - ground.bottom),
         )
-        x, y = raster.reprojected(x.ravel(), y.ravel(), ground.crs, crs)
+        x, y = reprojected(x.ravel(), y.ravel(), ground.crs, crs)
         known = np.isfinite(x) & np.isfinite(y)
         if not known.any():
             return 0.0, -1

@@ -119,7 +119,7 @@ def kept(paths: Sequence[str]) -> Iterator[Headers]:
         return
     # One file for each folder of data, so that what is loaded is what is asked for.
     place = os.path.commonpath([os.path.abspath(path) for path in paths])  # noqa: PTH100
-    made_by = f"1 {version('jaxseg')} {rasterio.__version__} {rasterio.__gdal_version__} {place}"
+    made_by = f"2 {version('jaxseg')} {rasterio.__version__} {rasterio.__gdal_version__} {place}"
     file = cache / "headers" / f"{hashlib.sha256(made_by.encode()).hexdigest()[:16]}.sqlite"
     headers = Headers(_load(file))
     yield headers
@@ -173,7 +173,7 @@ def _written(header: Header) -> tuple[str, str]:
     """What many files have in common, and the transform."""
     facts = {field.name: getattr(header, field.name) for field in fields(header)}
     del facts["path"], facts["transform"]
-    facts["dtype"] = header.dtype.str
+    facts["dtypes"] = [each.str for each in header.dtypes]
     facts["palette"] = None if header.palette is None else header.palette.tobytes().hex()
     facts["crs"] = None if header.crs is None else header.crs.to_wkt()
     return json.dumps(facts), json.dumps(tuple(header.transform)[:6])
@@ -188,7 +188,7 @@ def _facts(kind: str) -> dict[str, Any]:
     facts: dict[str, Any] = json.loads(kind)
     for name in ("descriptions", "nodata", "scales", "offsets"):
         facts[name] = tuple(facts[name])
-    facts["dtype"] = np.dtype(facts["dtype"])
+    facts["dtypes"] = tuple(map(np.dtype, facts["dtypes"]))
     if facts["palette"] is not None:
         facts["palette"] = np.frombuffer(bytes.fromhex(facts["palette"]), np.uint8).reshape(-1, 3)
     if facts["crs"] is not None:

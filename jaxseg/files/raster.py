@@ -1,20 +1,15 @@
 """Pixels and metadata of image files, read window by window: GeoTIFF, PNG, JPEG, all GDAL formats.
 
-Only this module uses rasterio. Every function is thread-safe: open files are kept in one pool and
-lent to one thread at a time, so that reading a second window does not open the file again.
+Every function is thread-safe, see `jaxseg.files.pool`.
 """
 
-import functools
 import math
 import os
 import re
-import threading
 import warnings
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import rasterio
@@ -23,17 +18,12 @@ from numpy.typing import NDArray
 from PIL import TiffImagePlugin
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import (
-    NotGeoreferencedWarning,
-    RasterioIOError,
-)
-from rasterio.warp import transform
+from rasterio.errors import NotGeoreferencedWarning
 
 from jaxseg.errors import UserError
-from jaxseg.scenes.scene import Ground, Window
-
-OPEN_FILES = 256
-"""How many files stay open for their next window; systems commonly allow a process 1024."""
+from jaxseg.files.pool import lent
+from jaxseg.scenes.scene import Window
+from jaxseg.scenes.sensor import listed
 
 _ORIENTATION = 0x0112
 """Number of the tag in TIFF and EXIF."""
@@ -44,19 +34,6 @@ _REMOTE = re.compile(
 
 METRES_PER_DEGREE = 111_320.0
 """Of latitude."""
-
-_GDAL = {
-    # A truncated JPEG or PNG is an error; by default GDAL reads the missing part as gray or black.
-    "GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE",
-    "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
-    # Opening one of a million files must not list their folder; side-car files are still found.
-    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
-    # A server that does not answer is an error, not a program that hangs; in seconds.
-    "GDAL_HTTP_CONNECTTIMEOUT": "20",
-    "GDAL_HTTP_TIMEOUT": "120",
-    "GDAL_HTTP_MAX_RETRY": "3",
-    "GDAL_HTTP_RETRY_DELAY": "1",
-}
 
 # Single-look data of many radars are pairs of 16-bit integers, a type that NumPy lacks.
 _READ_AS = {"complex_int16": "complex64"}
@@ -73,7 +50,7 @@ class Header:
         path: The file.
         height: Rows.
         width: Columns.
-        dtype: Data type of the values as read, equal in all bands.
+        dtypes: Data type of each band's values as read.
         descriptions: Each band's name, by its description or as a colour of a picture, or None.
         nodata: Each band's tagged value for "no data" (may be NaN), or None.
         scales: Each band's tagged factor from values to the physical quantity; 1 if not tagged.
@@ -91,7 +68,7 @@ class Header:
     path: str
     height: int
     width: int
-    dtype: np.dtype[np.generic]
+    dtypes: tuple[np.dtype[np.generic], ...]
     descriptions: tuple[str | None, ...]
     nodata: tuple[float | None, ...]
     scales: tuple[float, ...]
@@ -108,6 +85,36 @@ class Header:
     def bands(self) -> int:
         """Number of bands, opacity included."""
         return len(self.descriptions)
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Data type of all bands but opacity.
+
+        Raises:
+            UserError: They have several.
+        """
+        numbers = [number for number in range(1, self.bands + 1) if number != self.alpha]
+        return self.dtype_of(numbers or [1])
+
+    def dtype_of(self, numbers: Sequence[int]) -> np.dtype[np.generic]:
+        """Data type of some bands, which count from 1.
+
+        Raises:
+            UserError: They have several.
+        """
+        first, *others = (self.dtypes[number - 1] for number in numbers)
+        if any(other != first for other in others):
+            types: dict[str, list[int]] = {}
+            for number in numbers:
+                types.setdefault(self.dtypes[number - 1].name, []).append(number)
+            told = "; ".join(
+                f"{name} in {listed([str(number) for number in of])}" for name, of in types.items()
+            )
+            raise UserError(
+                f"{self.path}: its bands have different types ({told}). Choose bands of one type "
+                "by their band numbers, or convert all to one."
+            )
+        return first
 
     @property
     def gsd(self) -> float | None:
@@ -134,12 +141,7 @@ def header(path: str) -> Header:
     Raises:
         UserError: There is no such file, or it is damaged or not an image.
     """
-    with _lent(path) as file:
-        types = sorted(set(file.dtypes))
-        if len(types) > 1:
-            raise UserError(
-                f"{path}: its bands have different types ({', '.join(types)}). Convert all to one."
-            )
+    with lent(path) as file:
         _refuse_pages(file)
         alpha = [
             number
@@ -150,7 +152,7 @@ def header(path: str) -> Header:
             path=path,
             height=file.height,
             width=file.width,
-            dtype=np.dtype(_READ_AS.get(types[0], types[0])),
+            dtypes=tuple(np.dtype(_READ_AS.get(name, name)) for name in file.dtypes),
             descriptions=tuple(map(_name, file.descriptions, file.colorinterp)),
             nodata=tuple(file.nodatavals),
             scales=tuple(file.scales),
@@ -201,38 +203,9 @@ def _refuse_pages(file: rasterio.DatasetReader) -> None:
         )
 
 
-def ground(image: Header, area: Window) -> Ground | None:
-    """Where a part of a file lies; None without a reference system, and for rotated files."""
-    a, b, c, d, e, f = image.transform[:6]
-    if image.crs is None or b or d:
-        return None
-    x = (c + a * area.x, c + a * (area.x + area.width))
-    y = (f + e * area.y, f + e * (area.y + area.height))
-    side = abs(a * e) ** 0.5
-    return Ground(_text(image.crs), min(x), min(y), max(x), max(y), side)
-
-
-@functools.lru_cache(1000)
-def _text(crs: CRS) -> str:
-    return str(crs.to_string())
-
-
-def reprojected(
-    x: NDArray[np.float64], y: NDArray[np.float64], crs: str, other: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Points of one coordinate reference system in another one; infinite where there are none."""
-    found = transform(CRS.from_user_input(crs), CRS.from_user_input(other), x, y)
-    return np.asarray(found[0]), np.asarray(found[1])
-
-
 def is_remote(path: str) -> bool:
     """Whether a path asks another machine: a URL, or a network file system of GDAL."""
     return _REMOTE.search(path) is not None
-
-
-def gdal_settings() -> dict[str, str]:
-    """How GDAL is set; those of the environment, such as GDAL_HTTP_TIMEOUT, come first."""
-    return {name: os.environ.get(name, value) for name, value in _GDAL.items()}
 
 
 def wavelengths(path: str) -> tuple[float, ...]:
@@ -241,7 +214,7 @@ def wavelengths(path: str) -> tuple[float, ...]:
     Raises:
         UserError: The file cannot be read.
     """
-    with _lent(path) as file:
+    with lent(path) as file:
         found = []
         for number in range(1, file.count + 1):
             tags = {name.lower(): value for name, value in file.tags(number).items()}
@@ -277,7 +250,7 @@ def read_planes(
     path: str, window: Window, *, bands: Sequence[int] | None = None
 ) -> NDArray[np.generic]:
     """The same as (C, h, w), in which a band is compared with a number six times as fast."""
-    with _lent(path) as file:
+    with lent(path) as file:
         _check_inside(file, window)
         planes: NDArray[np.generic] = file.read(
             None if bands is None else list(bands), window=_rectangle(window)
@@ -296,7 +269,7 @@ def read_mask(path: str, window: Window) -> NDArray[np.bool_]:
     Raises:
         UserError: The file cannot be read.
     """
-    with _lent(path) as file:
+    with lent(path) as file:
         _check_inside(file, window)
         if not _has_mask(file) and ColorInterp.alpha in file.colorinterp:
             # GDAL takes opacity for a mask in files of two and four bands alone.
@@ -342,87 +315,3 @@ def _palette(file: rasterio.DatasetReader) -> NDArray[np.uint8] | None:
         if number < len(palette):
             palette[number] = color[:3]
     return palette
-
-
-@contextmanager
-def _lent(path: str) -> Iterator[rasterio.DatasetReader]:
-    """The open file, for one thread alone; GDAL's errors become errors that a user understands."""
-    with rasterio.Env(**gdal_settings()):
-        try:
-            key = _key(path)
-            file = _POOL.take(key) or rasterio.open(path)
-            yield file
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file. Check the path.") from None
-        except (RasterioIOError, OSError) as error:
-            # The file is not returned to the pool: the next reader opens it again.
-            with suppress(RasterioIOError, OSError):
-                rasterio.open(path).close()  # or GDAL reports this error for the next file, too
-            reason = str(error.__cause__ or error).replace(path, Path(path).name).rstrip(".")
-            raise UserError(f"Cannot read {path}: {reason}. {_advice(path, reason)}") from error
-        _POOL.give_back(key, file)
-
-
-def _advice(path: str, reason: str) -> str:
-    """What to do about a file that cannot be read."""
-    if "codec" in reason or "compression" in reason.lower():
-        return "It is compressed in a way that this GDAL cannot read: convert it with one that can."
-    if path.lower().endswith(".vrt"):
-        return "A file that this virtual raster names is missing or damaged: correct its path."
-    return "The file is damaged or not an image: fetch it again or remove it."
-
-
-def _key(path: str) -> "_Key":
-    """What tells apart two states of a file; GDAL alone knows what is not a local file."""
-    if path.startswith("/vsi") or "://" in path:
-        return path, 0, 0
-    status = os.stat(path)  # noqa: PTH116  (a Path costs more than the call)
-    return path, status.st_mtime_ns, status.st_size
-
-
-_Key = tuple[str, int, int]
-
-
-class _Pool:
-    """Idle open files by path, time and size; the least recently used ones are closed."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._idle: OrderedDict[_Key, list[rasterio.DatasetReader]] = OrderedDict()
-        self._count = 0
-
-    def take(self, key: _Key) -> rasterio.DatasetReader | None:
-        with self._lock:
-            files = self._idle.get(key)
-            if not files:
-                return None
-            self._count -= 1
-            file = files.pop()
-            if not files:
-                del self._idle[key]
-            return file
-
-    def give_back(self, key: _Key, file: rasterio.DatasetReader) -> None:
-        surplus: list[rasterio.DatasetReader] = []
-        with self._lock:
-            self._idle.setdefault(key, []).append(file)
-            self._idle.move_to_end(key)
-            self._count += 1
-            while self._count > OPEN_FILES:
-                _, files = self._idle.popitem(last=False)
-                self._count -= len(files)
-                surplus += files
-        for old in surplus:
-            old.close()
-
-
-def _forget_after_fork() -> None:
-    """Gives a forked process a new pool: it may neither use nor close its parent's open files."""
-    global _POOL
-    _OF_PARENTS.append(_POOL)
-    _POOL = _Pool()
-
-
-_POOL = _Pool()
-_OF_PARENTS: list[_Pool] = []
-os.register_at_fork(after_in_child=_forget_after_fork)

@@ -23,7 +23,8 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
 from jaxseg.errors import UserError
-from jaxseg.files.raster import Header, gdal_settings, is_remote
+from jaxseg.files.pool import gdal_settings
+from jaxseg.files.raster import Header, is_remote
 
 OFF_GRID = 0.1
 """Pixels by which files of one grid may lie off it."""
@@ -138,8 +139,8 @@ def mosaic(files: Sequence[Header]) -> str:
         f'<MDI key="{escape(key)}">{escape(value)}</MDI>' for key, value in first.tags.items()
     ]
     lines.append("</Metadata>")
-    kind = _TYPES[first.dtype.name]
     for band, number in enumerate(_bands(first)):
+        kind = _TYPES[first.dtypes[number - 1].name]
         lines.append(f'<VRTRasterBand dataType="{kind}" band="{band + 1}">')
         if name := first.descriptions[number - 1]:
             lines.append(f"<Description>{escape(name)}</Description>")
@@ -194,7 +195,7 @@ def _place(file: Header, first: Header) -> tuple[int, int]:
     """
     for what, own, others in (
         ("CRS", file.crs, first.crs),
-        ("data type", file.dtype, first.dtype),
+        ("data type", _of_bands(file, file.dtypes), _of_bands(first, first.dtypes)),
         ("bands", _of_bands(file, file.descriptions), _of_bands(first, first.descriptions)),
         ("scale", _of_bands(file, file.scales), _of_bands(first, first.scales)),
         ("offset", _of_bands(file, file.offsets), _of_bands(first, first.offsets)),
@@ -222,11 +223,12 @@ def _place(file: Header, first: Header) -> tuple[int, int]:
 
 def _source(file: Header, x: int, y: int, band: str, option: str) -> str:
     size = f'xSize="{file.width}" ySize="{file.height}"'
+    dtype = file.dtypes[int(band) - 1 if band.isdigit() else 0]
     return (
         f'<ComplexSource><SourceFilename relativeToVRT="0">{escape(_absolute(file.path))}'
         f"</SourceFilename><SourceBand>{band}</SourceBand>"
         f'<SourceProperties RasterXSize="{file.width}" RasterYSize="{file.height}" '
-        f'DataType="{_TYPES[file.dtype.name]}"/>'
+        f'DataType="{_TYPES[dtype.name]}"/>'
         f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="{x}" yOff="{y}" {size}/>'
         f"{option}</ComplexSource>"
     )

@@ -223,7 +223,9 @@ def _scene(
             numbers,
             tuple(None if t is None or not np.isfinite(t) else t for t in tags),
             header.masked and header.alpha not in numbers,
-            folder_numbers.added(header, [name for _, name in own], fields.added, flag=FLAG),
+            folder_numbers.added(
+                header, numbers, [name for _, name in own], fields.added, flag=FLAG
+            ),
         )
     _check_scales([(headers[h], part.numbers) for h, part in parts.items()])
     if [places[place][0] for place in chosen] != sorted(places[place][0] for place in chosen):

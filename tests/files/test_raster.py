@@ -16,7 +16,7 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from jaxseg.errors import UserError
-from jaxseg.files import raster
+from jaxseg.files import pool, raster
 from jaxseg.scenes.scene import Window
 
 pytestmark = [
@@ -188,7 +188,7 @@ def test_a_file_written_anew_is_read_anew(tmp_path: Path) -> None:
 
 
 def test_many_threads_read_what_one_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(raster, "OPEN_FILES", 3)  # so that files are closed and opened all the time
+    monkeypatch.setattr(pool, "OPEN_FILES", 3)  # so that files are closed and opened all the time
     paths = [
         write_tiff(tmp_path / f"{seed}.tif", numbers("uint16", 3, seed), compress="deflate")
         for seed in range(8)
@@ -250,11 +250,17 @@ def test_every_band_has_its_own_nodata_scale_and_offset(tmp_path: Path) -> None:
     assert told.path == path
 
 
-def test_bands_of_different_types_are_refused_with_their_types(tmp_path: Path) -> None:
-    part = write_tiff(tmp_path / "part.tif", numbers("uint8", 1))
+def test_bands_of_different_types_are_read_where_the_chosen_ones_agree(tmp_path: Path) -> None:
+    pixels = numbers("uint8", 1)
+    part = write_tiff(tmp_path / "part.tif", pixels)
     path = vrt(tmp_path / "a.vrt", [(part, "Byte"), (part, "UInt16"), (part, "Byte")])
-    with pytest.raises(UserError, match=r"a\.vrt: .* different types \(uint16, uint8\)"):
-        raster.header(path)
+    header = raster.header(path)
+    assert [dtype.name for dtype in header.dtypes] == ["uint8", "uint16", "uint8"]
+    assert header.dtype_of((1, 3)).name == "uint8"
+    with pytest.raises(UserError, match=r"a\.vrt: .* types \(uint8 in 1, 3; uint16 in 2\)"):
+        header.dtype  # noqa: B018
+    read = raster.read(path, Window(0, 0, H, W), bands=(3, 1))
+    np.testing.assert_array_equal(read, pixels[..., [0, 0]])
 
 
 def test_pairs_of_integers_are_read_as_complex_numbers(tmp_path: Path) -> None:
@@ -449,8 +455,8 @@ def test_the_next_window_of_a_file_costs_no_second_opening(
 def test_as_many_files_stay_open_as_allowed_and_the_oldest_is_closed(
     tmp_path: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(raster, "_POOL", raster._Pool())
-    monkeypatch.setattr(raster, "OPEN_FILES", 3)
+    monkeypatch.setattr(pool, "_POOL", pool._Pool())
+    monkeypatch.setattr(pool, "OPEN_FILES", 3)
     paths = []
     for name in "abcd":
         paths.append(str(tmp_path / f"{name}.png"))
@@ -466,7 +472,7 @@ def test_as_many_files_stay_open_as_allowed_and_the_oldest_is_closed(
     assert look("ad") == ["d"]  # b is the one unused for longest, and closed
     assert look("acd") == []
     assert look("b") == ["b"]  # and a is closed
-    with raster._lent(paths[0]), raster._lent(paths[0]):
+    with pool.lent(paths[0]), pool.lent(paths[0]):
         pass  # which closes c and d
     assert look("ba") == []
     assert look("ca") == ["c"]  # b was unused for longer than either of a
@@ -480,9 +486,9 @@ def test_as_many_files_stay_open_as_allowed_and_the_oldest_is_closed(
 def test_two_threads_have_two_files_of_one_path(tmp_path: Path, opened: list[str]) -> None:
     path = str(tmp_path / "a.png")
     Image.fromarray(numbers("uint8", 3)).save(path)
-    with raster._lent(path) as one, raster._lent(path) as other:
+    with pool.lent(path) as one, pool.lent(path) as other:
         assert one is not other
-    with raster._lent(path), raster._lent(path):
+    with pool.lent(path), pool.lent(path):
         assert len(opened) == 2
 
 

@@ -22,6 +22,7 @@ from jaxseg.datasets.folder.scenes import Facts, FolderScenes, MaskNodata, Scene
 from jaxseg.datasets.label_table import LabelTable, packed
 from jaxseg.errors import UserError
 from jaxseg.files import headers, raster
+from jaxseg.files.ground import ground_of
 from jaxseg.scenes import sentinel2
 from jaxseg.scenes.agreement import BandOrderError
 from jaxseg.scenes.scene import Window
@@ -84,7 +85,7 @@ def indexed(
             image.nodata[number - 1] if nodata is None else nodata for number in band_numbers
         )
         masked = image.masked and image.alpha not in band_numbers
-        off = folder_numbers.added(image, tuple(bands.values()), added)
+        off = folder_numbers.added(image, band_numbers, tuple(bands.values()), added)
         image_facts = Facts(_finite(tags), masked, b"", band_numbers, off)
         mask_facts = object_facts = None
         if paths[1]:
@@ -104,7 +105,7 @@ def indexed(
         image_facts = known.setdefault(image_facts, image_facts)
         facts = (image_facts, mask_facts, object_facts)
         return [
-            Scene(*paths, *facts, area, raster.ground(image, area), image.gsd)
+            Scene(*paths, *facts, area, ground_of(image, area), image.gsd)
             for area in ([Window(0, 0, image.height, image.width)] if areas is None else areas)
         ]
 
@@ -149,10 +150,14 @@ def _check_image(image: raster.Header, reference: raster.Header, numbers: tuple[
         header.bands - (header.alpha is not None and header.alpha not in numbers)
         for header in (image, reference)
     )
-    if (own, image.dtype) != (first, reference.dtype):
+    if own == first:  # a band that is not read may have any type
+        dtypes = [header.dtype_of(numbers) for header in (image, reference)]
+    else:
+        dtypes = [header.dtypes[0] for header in (image, reference)]
+    if (own, dtypes[0]) != (first, dtypes[1]):
         raise UserError(
-            f"{image.path} has {own} band(s) of {image.dtype}, {reference.path} has {first} of "
-            f"{reference.dtype}, opacity not counted. All images of a source need the same: "
+            f"{image.path} has {own} band(s) of {dtypes[0]}, {reference.path} has {first} of "
+            f"{dtypes[1]}, opacity not counted. All images of a source need the same: "
             "convert or remove it."
         )
 

@@ -98,7 +98,7 @@ def sensor(
     scale, offset = tagged_scale(header, numbers)
     if added is not None or baseline(header) is not None:
         unit = unit or "reflectance"
-        if added or header.dtype.kind != "f":  # floats may be reflectance itself
+        if added or header.dtype_of(numbers).kind != "f":  # floats may be reflectance itself
             scale, offset = sentinel2.SCALE, 0.0
     if not wavelengths:
         told = raster.wavelengths(header.path)
@@ -125,12 +125,18 @@ def sensor(
 
 
 def added(
-    header: raster.Header, names: Sequence[str], told: int | None, *, flag: str = FLAG
+    header: raster.Header,
+    numbers: Sequence[int],
+    names: Sequence[str],
+    told: int | None,
+    *,
+    flag: str = FLAG,
 ) -> tuple[int, ...]:
     """What Sentinel-2's processing baseline added to each band that is read.
 
     Args:
         header: Header of the file.
+        numbers: Bands that are read, counted from 1.
         names: Names of the bands; nothing is added to those that do not measure reflectance.
         told: Given by the user; None = by the file.
         flag: What the command line calls these fields.
@@ -140,20 +146,20 @@ def added(
     """
     if not any(map(sentinel2.is_spectral, names)):
         return (0,) * len(names)
-    extra = told
+    extra, dtype = told, header.dtype_of(numbers)
     if extra is None:
         found = baseline(header)
         extra = sentinel2.ADDED if found is not None and found >= sentinel2.BASELINE else 0
-        if extra and header.dtype.kind == "f":
+        if extra and dtype.kind == "f":
             raise ScaleError(
                 f"{header.path} is Sentinel-2 of processing baseline {found:05.2f}, which adds "
-                f"{extra} to whole numbers, but it holds {header.dtype}. State what these values "
+                f"{extra} to whole numbers, but it holds {dtype}. State what these values "
                 f"are: {flag}.added 0 for reflectance (0..1), {flag}.added {extra} for the "
                 "product's own numbers."
             )
-    if header.dtype.kind in "iu" and extra > (largest := np.iinfo(header.dtype.name).max):
+    if dtype.kind in "iu" and extra > (largest := np.iinfo(dtype.name).max):
         raise ScaleError(
-            f"{flag}.added {extra}: {header.path} holds {header.dtype}, up to {largest}, so "
+            f"{flag}.added {extra}: {header.path} holds {dtype}, up to {largest}, so "
             "nothing was added to its values. Give 0."
         )
     return tuple(extra if sentinel2.is_spectral(name) else 0 for name in names)
@@ -179,7 +185,8 @@ def check_scale(header: raster.Header, reference: raster.Header, numbers: tuple[
 
 def baseline(header: raster.Header) -> float | None:
     """The processing baseline of a file with Sentinel-2's values; None for 8-bit pictures."""
-    if header.dtype.itemsize == 1:  # 8 bits are a picture for display, or classes
+    # 8 bits are a picture for display, or classes.
+    if all(dtype.itemsize == 1 for dtype in header.dtypes):
         return None
     return sentinel2.baseline(header.path, header.tags)
 

@@ -341,7 +341,7 @@ class Folder:
                 f"{header.path} is a palette picture: its values are indices of colours, not "
                 "measurements. Convert it to RGB."
             )
-        if header.dtype.kind == "c":
+        if any(dtype.kind == "c" for dtype in header.dtypes):
             raise UserError(
                 f"{header.path} holds complex values. Use LabelledPolsar for scenes with four "
                 "polarisations; for other images write amplitudes or intensities."

@@ -248,3 +248,32 @@ def test_a_mask_with_a_reference_system_and_no_place_does_not_lie_on_its_image(
     tiff(tmp_path / "masks" / "a.tif", ids(0, 1), crs="EPSG:32633")
     with pytest.raises(UserError, match=r"masks/a\.tif lies .* pixels off its image"):
         folder().scenes("train")
+
+
+def test_bands_that_are_not_read_may_have_another_type(folder: Make, tmp_path: Path) -> None:
+    """An image of whole numbers and a height in metres, as one virtual raster."""
+    parts = [("Byte", "a.tif", 1), ("Byte", "a.tif", 2), ("Float32", "height.tif", 1)]
+    image, height = tmp_path / "parts" / "a.tif", tmp_path / "parts" / "height.tif"
+    tiff(image, np.stack([ids(7, 8), ids(1, 2)], axis=-1))
+    tiff(height, np.full((H, W, 1), 12.5, np.float32))
+    size = f'xOff="0" yOff="0" xSize="{W}" ySize="{H}"'
+    bands = "".join(
+        f'<VRTRasterBand dataType="{kind}" band="{number}"><SimpleSource>'
+        f"<SourceFilename>{image.parent / name}</SourceFilename><SourceBand>{band}</SourceBand>"
+        f"<SrcRect {size}/><DstRect {size}/></SimpleSource></VRTRasterBand>"
+        for number, (kind, name, band) in enumerate(parts, start=1)
+    )
+    for name in ("a", "b", "c"):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / "images" / f"{name}.vrt").write_text(
+            f'<VRTDataset rasterXSize="{W}" rasterYSize="{H}">{bands}</VRTDataset>'
+        )
+        tiff(tmp_path / "masks" / f"{name}.tif", ids(0, 1))
+    with pytest.raises(UserError, match=r"types \(uint8 in 1, 2; float32 in 3\).*band numbers"):
+        folder().scenes("train")
+    sample = read(folder(band_numbers=(1, 2)))
+    assert sample["image"].dtype == np.uint8
+    np.testing.assert_array_equal(sample["image"][..., 0], ids(7, 8))
+    sample = read(folder(band_numbers=(3,)))
+    assert sample["image"].dtype == np.float32
+    np.testing.assert_array_equal(sample["image"], np.full((H, W, 1), 12.5))
