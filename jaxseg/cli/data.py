@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from rich import box
@@ -13,10 +13,11 @@ from rich.text import Text
 
 from jaxseg.console import say, track
 from jaxseg.datasets.arrays import guess as array_guess
-from jaxseg.datasets.folder import pairing
 from jaxseg.datasets.folder.mask_values import MaskValues, mask_values
+from jaxseg.datasets.folder.separate_bands import parts_of
 from jaxseg.datasets.folder.source import Folder
 from jaxseg.datasets.leakage import check_splits, copies
+from jaxseg.datasets.paired import Stacked
 from jaxseg.errors import MissingSplit, UserError
 from jaxseg.pictures.samples import LabelledImage, samples_figure
 from jaxseg.pictures.tiles import stretch
@@ -55,14 +56,14 @@ def source_of(images: str, masks: str, console: Console) -> Source:
     return array_guess.source_of(found)
 
 
-def folder_of(images: str, masks: str, console: Console) -> Folder:
+def folder_of(images: str, masks: str, console: Console) -> Source:
     """A source for images and masks of which nothing else is known; says what the masks hold.
 
     Raises:
         UserError: Files are missing, or masks hold more values than classes can be.
     """
-    places = [pairing.Place("images", images, ""), pairing.Place("masks", masks, "")]
-    files = [paths[1] for paths in pairing.paired(places).values()]
+    parts = parts_of(images, masks)
+    files = [mask for _, mask in parts[0].pairs()]
     found = mask_values(files, lambda items: track(items, "masks", console=console))
     _show_masks(found, console)
     if len(found.values) > IGNORE:
@@ -72,12 +73,21 @@ def folder_of(images: str, masks: str, console: Console) -> Folder:
         )
     values = tuple(found.values)
     # Few scenes are divided in strips, so that every split has some.
-    how: Literal["files", "columns"] = "files" if len(files) >= ENOUGH else "columns"
-    names = tuple(f"class{number}" for number in range(len(values)))
+    how = "files" if len(files) >= ENOUGH else "columns"
+    fields: Any = {
+        "split_by": "folders" if parts[0].by_folders() else how,
+        "classes": tuple(f"class{n}" for n in (range(len(values)) if found.by_color else values)),
+    }
     if found.by_color:
-        colors = tuple(found.color(value) for value in values)
-        return Folder(images=images, masks=masks, classes=names, mask_colors=colors, split_by=how)
-    return Folder(images=images, masks=masks, classes=names, ids=values, split_by=how)
+        fields["mask_colors"] = tuple(found.color(value) for value in values)
+    else:
+        fields["ids"] = values
+    folders: list[Source] = []
+    for part in parts:
+        affixes = (f"image_{part.kind}", f"mask_{part.kind}")
+        of_part: Any = dict(zip(affixes, part.affixes, strict=True))
+        folders.append(Folder(images=part.images, masks=part.masks, **of_part, **fields))
+    return functools.reduce(Stacked, folders)
 
 
 def show(source: Source, console: Console, allowed: float = 0.0) -> list[str]:

@@ -67,6 +67,19 @@ def test_colours_of_masks_are_listed(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "--config.data.source.mask-colors 0 0 0 255 20 3" in said
 
 
+def test_bands_in_files_of_their_own_are_one_image(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, [np.arange(100, dtype=np.uint8).reshape(10, 10) % 2] * 8)
+    for image in sorted((tmp_path / "images").iterdir()):
+        (tmp_path / "images" / f"{image.stem}_S1.png").write_bytes(image.read_bytes())
+        image.rename(tmp_path / "images" / f"{image.stem}_S2.png")
+    cli.main([*folders(tmp_path), "--out", str(tmp_path / "out")])
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert sum(row.startswith("red ") for row in rows) == 2
+    assert "train 6 10 x 10 - 0 % 0 %" in rows
+
+
 def test_masks_that_number_objects_are_no_classes(tmp_path: Path) -> None:
     write(tmp_path, [np.arange(400, dtype=np.uint16).reshape(20, 20)] * 8)
     with pytest.raises(UserError, match=r"400 values or more.*instances"):
