@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from rich import box
@@ -13,10 +13,11 @@ from rich.text import Text
 
 from jaxseg.console import say, track
 from jaxseg.datasets.arrays import guess as array_guess
-from jaxseg.datasets.folder import pairing
 from jaxseg.datasets.folder.mask_values import MaskValues, mask_values
+from jaxseg.datasets.folder.separate_bands import parts_of
 from jaxseg.datasets.folder.source import Folder
-from jaxseg.datasets.leakage import check_splits
+from jaxseg.datasets.leakage import check_splits, copies
+from jaxseg.datasets.paired import Stacked
 from jaxseg.errors import MissingSplit, UserError
 from jaxseg.pictures.samples import LabelledImage, samples_figure
 from jaxseg.pictures.tiles import stretch
@@ -55,14 +56,14 @@ def source_of(images: str, masks: str, console: Console) -> Source:
     return array_guess.source_of(found)
 
 
-def folder_of(images: str, masks: str, console: Console) -> Folder:
+def folder_of(images: str, masks: str, console: Console) -> Source:
     """A source for images and masks of which nothing else is known; says what the masks hold.
 
     Raises:
         UserError: Files are missing, or masks hold more values than classes can be.
     """
-    places = [pairing.Place("images", images, ""), pairing.Place("masks", masks, "")]
-    files = [paths[1] for paths in pairing.paired(places).values()]
+    parts = parts_of(images, masks)
+    files = [mask for _, mask in parts[0].pairs()]
     found = mask_values(files, lambda items: track(items, "masks", console=console))
     _show_masks(found, console)
     if len(found.values) > IGNORE:
@@ -72,12 +73,21 @@ def folder_of(images: str, masks: str, console: Console) -> Folder:
         )
     values = tuple(found.values)
     # Few scenes are divided in strips, so that every split has some.
-    how: Literal["files", "columns"] = "files" if len(files) >= ENOUGH else "columns"
-    names = tuple(f"class{number}" for number in range(len(values)))
+    how = "files" if len(files) >= ENOUGH else "columns"
+    fields: Any = {
+        "split_by": "folders" if parts[0].by_folders() else how,
+        "classes": tuple(f"class{n}" for n in (range(len(values)) if found.by_color else values)),
+    }
     if found.by_color:
-        colors = tuple(found.color(value) for value in values)
-        return Folder(images=images, masks=masks, classes=names, mask_colors=colors, split_by=how)
-    return Folder(images=images, masks=masks, classes=names, ids=values, split_by=how)
+        fields["mask_colors"] = tuple(found.color(value) for value in values)
+    else:
+        fields["ids"] = values
+    folders: list[Source] = []
+    for part in parts:
+        affixes = (f"image_{part.kind}", f"mask_{part.kind}")
+        of_part: Any = dict(zip(affixes, part.affixes, strict=True))
+        folders.append(Folder(images=part.images, masks=part.masks, **of_part, **fields))
+    return functools.reduce(Stacked, folders)
 
 
 def show(source: Source, console: Console, allowed: float = 0.0) -> list[str]:
@@ -102,7 +112,7 @@ def show(source: Source, console: Console, allowed: float = 0.0) -> list[str]:
     _show_splits(found, console)
     _show_classes(found, source, console)
     _show_bands(found[0], source, console)
-    lines = surveys.findings(found, source)
+    lines = [*surveys.findings(found, source), *copies(source)]
     if found[0].split == "train":
         scenes = source.scenes("train")
         look = band_statistics.look(scenes, surveys.SIDE)
@@ -154,7 +164,8 @@ def _samples(source: Source, split: str) -> Iterator[LabelledImage]:
 def _show_splits(found: Sequence[Survey], console: Console) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("split")
-    for heading in ("scenes", "rows x columns", "pixel (m)", "no data", "no label"):
+    parts = "scenes" if all(part.files == part.scenes for part in found) else "blocks"
+    for heading in (parts, "rows x columns", "pixel (m)", "no data", "no label"):
         table.add_column(heading, justify="right")
     for part in found:
         sizes = " to ".join(f"{h} x {w}" for h, w in dict.fromkeys(part.sizes))
@@ -164,7 +175,7 @@ def _show_splits(found: Sequence[Survey], console: Console) -> None:
     console.print(table)
     for part in found:
         if not part.whole:
-            pixels = f"{part.pixels / 1e6:.3g} million pixels of {part.seen} scene(s)"
+            pixels = f"{part.pixels / 1e6:.3g} million pixels of {part.seen} {part.unit}"
             say(console, f"Only {pixels} of {part.split} were looked at.")
     systems = sorted({crs for part in found for crs in part.crs})
     if systems:

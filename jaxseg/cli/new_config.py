@@ -29,8 +29,8 @@ Written by `jaxseg new`. What stands here was guessed from the files, and every 
 evidence beside it: correct what is wrong. `jaxseg data {name}` shows what the splits hold.
 """
 
-from jaxseg.config import Config
-from jaxseg.datasets import Folder
+{standard}from jaxseg.config import Config
+from jaxseg.datasets import {sources}
 from jaxseg.losses import CrossEntropy
 from jaxseg.models import UNet
 from jaxseg.optimizer import Optimizer
@@ -40,10 +40,10 @@ from jaxseg.transforms import {augment}, Standardize
 
 def get_config() -> Config:
     """The padded U-Net with {features} features."""
-    source = Folder(
+    {variable} = Folder(
 {fields}
     )
-    return Config(
+{stacked}    return Config(
         model=UNet(num_classes=0, features={features}),  # 0 = as many as the source has
         data=Data(
             source=source,
@@ -53,7 +53,7 @@ def get_config() -> Config:
             batch_size={batch},
         ),
         preprocess=(Standardize(),),  # mean and deviation are measured at the first start
-        augment=({calls},),
+        augment=({calls}{comma}),
         loss={{"ce": CrossEntropy()}},
         optimizer=Optimizer(learning_rate=2e-3, schedule="cosine", warmup=50, clip=1.0),
         num_steps=1000,
@@ -75,18 +75,23 @@ def text(guess: Guess, name: str) -> str:
     windows = memory / 4 / (BYTES_PER_PIXEL * crop * crop)
     batch = next((size for size in BATCHES if size <= windows), BATCHES[-1])
     calls = ["Dihedral()", "Brightness(gain=0.1, offset=0.1)"]
-    if guess.fields.get("unit") == "decibel":
+    if "decibel" in (of.get("unit") for of in (guess.fields, *guess.others)):
         calls = calls[:1]  # brightness is a matter of calibration there
     return TEXT.format(
         title=f"{guess.scenes} scene(s) of {guess.bands} band(s), and their labels.",
         name=name,
         augment=", ".join(sorted(call.partition("(")[0] for call in calls)),
         calls=", ".join(calls),
+        comma="," * (len(calls) == 1),
+        standard="from dataclasses import replace\n\n" if guess.others else "",
+        sources="Folder, Stacked" if guess.others else "Folder",
+        variable="first" if guess.others else "source",
         fields=assigned(guess.fields, guess.evidence),
+        stacked=_stacked(guess),
         features=FEATURES,
         crop=crop,
         pad="\n            pad=True," if guess.smallest < crop else "",
-        crop_evidence=f"the smallest image looked at has {guess.smallest} rows or columns",
+        crop_evidence=f"the smallest training image has {guess.smallest} rows or columns",
         batch=batch,
         batch_evidence=f"a quarter of this machine's {memory / 2**30:.0f} GiB at most",
     )
@@ -113,6 +118,33 @@ def write(content: str, file: Path, *, overwrite: bool) -> None:
         raise UserError(f"{file} exists. Give another name, or --overwrite.")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(content, encoding="utf-8")
+
+
+def _stacked(guess: Guess) -> str:
+    """The other folders, and all of them as one source; empty for one folder."""
+    if not guess.others:
+        return ""
+    lines = []
+    before = "first"
+    for own in guess.others:
+        fields = ", ".join(f"{field}={_literal(value)}" for field, value in own.items())
+        line = f"    source = Stacked({before}, replace(first, {fields}))"
+        if len(line) > 96:
+            inner = [f"            {field}={_literal(value)}," for field, value in own.items()]
+            line = "\n".join(
+                [
+                    "    source = Stacked(",
+                    f"        {before},",
+                    "        replace(",
+                    "            first,",
+                    *inner,
+                    "        ),",
+                    "    )",
+                ]
+            )
+        lines.append(line)
+        before = "source"
+    return "\n".join(lines) + "\n"
 
 
 def _assigned(field: str, value: object) -> list[str]:

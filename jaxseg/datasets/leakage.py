@@ -7,7 +7,7 @@ and where files state their position, by the ground that it shows.
 import hashlib
 import os
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +52,36 @@ def check_splits(source: Source, allowed: float = 0.0) -> None:
             if first in own and second in own:
                 known = 1.0 if first == "validation" else allowed
                 _compare_files(own[first], own[second], first, second, known, "")
+
+
+def copies(source: Source) -> list[str]:
+    """A line for each split that shows the same picture in several scenes, which may be meant so.
+
+    Args:
+        source: The source. Scenes of several images are copies if all of these are.
+    """
+    lines = []
+    for split in ("train", "validation", "test"):
+        try:
+            opened = [leaf.scenes(split) for leaf in leaves(without_side(source))]
+        except MissingSplit:
+            continue
+        if not all(isinstance(scenes, OfFiles) for scenes in opened):
+            continue
+        shown = [_contents(scenes) for scenes in opened if isinstance(scenes, OfFiles)]
+        first: dict[object, int] = {}
+        pairs = []
+        for index, content in enumerate(zip(*shown, strict=False)):
+            if (before := first.setdefault(content, index)) != index:
+                pairs.append((before, index))
+        if pairs:
+            one, other = (opened[0].name(index) for index in pairs[0])
+            lines.append(
+                f"{one} and {other} of the {split} split hold the same picture; "
+                f"{len(pairs)} of {len(opened[0])} scenes are copies of others, and count again. "
+                "Remove them unless they are repeated on purpose."
+            )
+    return lines
 
 
 def refuse_trained_pixels(
@@ -167,6 +197,30 @@ def _compare_files(
             f"--shared-ground {_rounded_up(found.share)} for jaxseg evaluate."
         )
     return found.share
+
+
+def _contents(scenes: OfFiles) -> list[object]:
+    """What is equal for scenes that hold the same picture; compared as files of two splits are."""
+    files = _by_file(scenes)
+    sizes = Counter(_size(entries[0][1]) for entries in files.values())
+    first: dict[object, str] = {}  # key of a file -> the first file with its content
+    alike: defaultdict[bytes, list[str]] = defaultdict(list)
+    for key, entries in files.items():
+        path = entries[0][1]
+        first[key] = path
+        if _size(path) < 0 or sizes[_size(path)] == 1:
+            continue
+        others = alike[_sample(path)]
+        first[key] = next((other for other in others if _same_content(other, path)), path)
+        if first[key] == path:
+            others.append(path)
+    extents = map(scenes.extent, range(len(scenes)))
+    found: list[object] = [(first[_key(extent.file)], extent.area) for extent in extents]
+    repeated = Counter(found)
+    return [
+        index if repeated[content] > 1 and _is_plain(scenes, index) else content
+        for index, content in enumerate(found)
+    ]
 
 
 def _refuse_twice(scenes: OfFiles) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from jaxseg.errors import MissingSplit
 from jaxseg.pipeline.band_statistics import spread_windows
-from jaxseg.scenes.scene import IGNORE, Doubted, OfFiles, Source, Window, gsd_of
+from jaxseg.scenes.scene import IGNORE, Doubted, OfFiles, Source, Window, gsd_of, in_files
 
 WINDOWS = 64
 """Windows of a split that are looked at."""
@@ -36,6 +36,7 @@ class Survey:
     Attributes:
         split: The split.
         scenes: Number of scenes.
+        files: Number of files that these are in, fewer if scenes are blocks of files.
         seen: Number of scenes that were looked at.
         sizes: Smallest and largest (rows, columns) of all scenes.
         gsds: Smallest and largest ground sample distance of the scenes looked at, in metres; None =
@@ -45,6 +46,7 @@ class Survey:
         dtype: Data type of the values.
         pixels: Number of pixels looked at.
         invalid: Share of them without data, 0..1.
+        blank: Names of scenes without a pixel with data in what was looked at.
         ignored: Share of the others without a label.
         classes: Labelled pixels of each class, (K,).
         values: Values of valid pixels, (N, C).
@@ -53,6 +55,7 @@ class Survey:
 
     split: str
     scenes: int
+    files: int
     seen: int
     sizes: tuple[tuple[int, int], tuple[int, int]]
     gsds: tuple[float, float] | None
@@ -61,10 +64,16 @@ class Survey:
     dtype: str
     pixels: int
     invalid: float
+    blank: tuple[str, ...]
     ignored: float
     classes: NDArray[np.int64]
     values: NDArray[np.generic]
     doubts: dict[str, str]
+
+    @property
+    def unit(self) -> str:
+        """What the scenes are called: blocks if they are parts of files."""
+        return "block(s)" if self.files < self.scenes else "scene(s)"
 
 
 Place = tuple[int, Window]
@@ -96,7 +105,7 @@ def survey(
     crop = min(SIDE, max(map(max, sizes)))
     kept = min(VALUES, max(1, NUMBERS // (WINDOWS * len(source.sensor.bands))))
     parts: list[NDArray[np.generic]] = []
-    seen: set[int] = set()
+    seen: dict[int, int] = {}  # scene -> pixels with data
     counts = np.zeros(len(source.classes), np.int64)
     pixels = valid = labelled = 0
     looked: list[Place] = []
@@ -112,7 +121,7 @@ def survey(
         counts += np.bincount(label, minlength=len(counts))[: len(counts)]
         values = sample["image"][known]
         parts.append(values[:: max(1, len(values) // kept)])
-        seen.add(scene)
+        seen[scene] = seen.get(scene, 0) + len(values)
         pixels, valid, labelled = pixels + known.size, valid + len(values), labelled + len(label)
     values = np.concatenate(parts)
     every = [scenes.size(scene) for scene in seen]
@@ -122,6 +131,7 @@ def survey(
     return Survey(
         split=split,
         scenes=len(scenes),
+        files=in_files(scenes),
         seen=len(seen),
         sizes=(min(sizes), max(sizes)),
         gsds=(min(gsds), max(gsds)) if gsds else None,
@@ -130,6 +140,7 @@ def survey(
         dtype=str(values.dtype),
         pixels=pixels,
         invalid=1 - valid / pixels,
+        blank=tuple(scenes.name(scene) for scene, known in seen.items() if not known),
         ignored=1 - labelled / valid if valid else 0.0,
         classes=counts,
         values=values,
@@ -143,11 +154,19 @@ def findings(surveys: Sequence[Survey], source: Source) -> list[str]:
     train = next((found for found in surveys if found.split == "train"), None)
     lines = [] if train is None else _absent(train, surveys, classes)
     lines += _fills(surveys, bands)
+    named: set[str] = set()
     for found in surveys:
         if found.invalid > 0.5:
             lines.append(
                 f"{_percent(found.invalid)} of the pixels of the {found.split} split that were "
                 "looked at are without data."
+            )
+        elif found.files == found.scenes and not named.issuperset(found.blank):
+            named.update(found.blank)  # strips of one scene are blank in every split
+            where = "at all" if found.whole else "where they were looked at"
+            lines.append(
+                f"{len(found.blank)} of {found.seen} {found.split} scene(s) have no data {where}, "
+                f"such as {found.blank[0]}."
             )
     doubts: dict[str, str] = {}
     for found in surveys:
@@ -158,7 +177,9 @@ def findings(surveys: Sequence[Survey], source: Source) -> list[str]:
 def _absent(train: Survey, surveys: Sequence[Survey], classes: Sequence[str]) -> list[str]:
     """Classes that the training does not show."""
     lines = []
-    where = "no training pixel" if train.whole else f"no pixel in {train.seen} training scene(s)"
+    where = (
+        "no training pixel" if train.whole else f"no pixel in {train.seen} training {train.unit}"
+    )
     for number, name in enumerate(classes):
         if train.classes[number] or not train.classes.sum():
             continue

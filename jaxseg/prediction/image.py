@@ -1,16 +1,16 @@
 """The scene that is mapped: co-registered files whose bands, in the run's order, make its image."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg.datasets.folder.doubts import BELOW, SHARE
 from jaxseg.datasets.folder.numbers import Convert, Reading
 from jaxseg.files import raster
-from jaxseg.scenes.agreement import (
-    refuse_other,
-)
+from jaxseg.scenes.agreement import refuse_other
 from jaxseg.scenes.scene import Window
 from jaxseg.scenes.sensor import Sensor, Unit, typical_numbers
 from jaxseg.scenes.source_flags import SourceFlags
@@ -23,6 +23,9 @@ LOOKS = 6
 
 LOOK_SIDE = 64
 """Rows and columns of such a window."""
+
+CLIPPED = 0.01
+"""Share of values that become 0 by a subtraction before it is said."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -133,16 +136,45 @@ class Scene:
 
     def typical(self) -> Sensor:
         """The sensor with the quantiles of valid pixels all over the scene."""
-        side = Window(0, 0, min(LOOK_SIDE, self.height), min(LOOK_SIDE, self.width))
-        found = []
-        for y in np.unique(np.linspace(0, self.height - side.height, LOOKS).astype(int)):
-            for x in np.unique(np.linspace(0, self.width - side.width, LOOKS).astype(int)):
-                image, valid = self.read(side._replace(y=int(y), x=int(x)))
-                found.append(image[valid])
-        pixels = np.concatenate(found)
+        looks = (self.read(window) for window in self._looks())
+        pixels = np.concatenate([image[valid] for image, valid in looks])
         if not len(pixels):
             return self.sensor
         return dataclasses.replace(self.sensor, typical=typical_numbers(pixels))
+
+    def clipped(self) -> str:
+        """A sentence if values become 0 as they are below what is subtracted; else ""."""
+        added = max((max(part.added) for part in self._parts), default=0)
+        if not added:
+            return ""
+        low = far = count = 0
+        for window in self._looks():
+            _, valid = self.read(window)
+            for part in self._parts:
+                if numbers := tuple(
+                    n for n, off in zip(part.numbers, part.added, strict=True) if off
+                ):
+                    values = raster.read_planes(part.path, window, bands=numbers)[:, valid]
+                    known = values[values != 0]  # 0 is Sentinel-2's own nodata
+                    count += known.size
+                    low += int((known < added).sum())
+                    far += int((known < added - BELOW).sum())
+        if low <= CLIPPED * count:
+            return ""
+        said = f"{100 * low / count:.2g} % of the values are below the {added} that is subtracted"
+        if far <= SHARE * count:
+            return f"{said}, and become 0"
+        return (
+            f"{said}, and become 0;\n{100 * far / count:.2g} % are even below {added - BELOW}, so "
+            f"it was not added to them.\nIf {FLAG}.added is given, leave it out"
+        )
+
+    def _looks(self) -> Iterator[Window]:
+        """Windows all over the scene."""
+        side = Window(0, 0, min(LOOK_SIDE, self.height), min(LOOK_SIDE, self.width))
+        for y in np.unique(np.linspace(0, self.height - side.height, LOOKS).astype(int)):
+            for x in np.unique(np.linspace(0, self.width - side.width, LOOKS).astype(int)):
+                yield side._replace(y=int(y), x=int(x))
 
 
 def check_sensor(scene: Scene, trained: Sensor, image: Image) -> tuple[str, ...]:

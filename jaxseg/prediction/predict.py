@@ -133,6 +133,8 @@ class Mapper:
             self._say("there", f"{out} was made by the same command")
             return list(files.values())
         outputs.refuse_others(files.values(), overwrite=settings.overwrite)
+        if said := scene.clipped():
+            self._say("clipped", said)
         if settings.check:
             for run in runs:  # each of an ensemble has to understand the values
                 for said in check_sensor(scene, run.sensor, settings.image):

@@ -21,7 +21,7 @@ from jaxseg import config as configs
 from jaxseg import config_text, sharding
 from jaxseg.config import Config
 from jaxseg.config_text import Code
-from jaxseg.datasets.leakage import check_splits
+from jaxseg.datasets.leakage import check_splits, copies
 from jaxseg.datasets.paired import Paired
 from jaxseg.datasets.wrapped import refuse_other_sensor, walk
 from jaxseg.errors import UserError
@@ -42,7 +42,7 @@ from jaxseg.run.step import (
     jit_train_step,
 )
 from jaxseg.run.workdir import check_room, training_in
-from jaxseg.scenes.scene import Sample
+from jaxseg.scenes.scene import Sample, in_files
 from jaxseg.transforms.transform import preprocess
 
 AHEAD = 2
@@ -352,7 +352,7 @@ def looked_at(config: Config) -> list[str]:
     lacking = found[0] is not None and not found[0].classes.all()
     if lacking and (test := survey.survey(source, "test")) is not None:
         known.append(test)  # does it have what the training lacks?
-    return survey.findings(known, source)
+    return [*survey.findings(known, source), *copies(source)]
 
 
 def _summary(
@@ -360,13 +360,16 @@ def _summary(
 ) -> dict[str, str]:
     data, source = config.data, config.data.source
     device = jax.devices()[0]
+    scenes = source.scenes("train")
+    count, files = len(scenes), in_files(scenes)
+    shown = f"{count} training scenes" if files == count else f"{count} blocks of {files} scenes"
     return {
         "devices": f"{jax.device_count()} x {device.device_kind}",
         "processes": str(jax.process_count()),
         "mesh": ", ".join(f"{name} {size}" for name, size in mesh.shape.items()),
         "network": f"{type(config.model).__name__}, {count_parameters(state.params):,} parameters",
         "weights": origin,
-        "data": f"{type(source).__name__}, {len(source.scenes('train'))} training scenes, "
+        "data": f"{type(source).__name__}, {shown}, "
         f"{len(source.sensor.bands)} bands, {len(source.classes)} classes",
         "batch": f"{data.batch_size} windows of {data.crop} x {data.crop} pixels",
         "steps": f"{int(state.step)} to {config.num_steps}",

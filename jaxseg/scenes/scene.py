@@ -179,6 +179,15 @@ def gsd_of(scenes: Scenes, index: int, source: "Source") -> float | None:
     return scenes.gsd(index) if isinstance(scenes, Sized) else source.sensor.gsd
 
 
+def in_files(scenes: Scenes) -> int:
+    """Number of files that the scenes come from: fewer than scenes if these are parts of files."""
+    while isinstance(scenes, Around):
+        scenes = scenes.inner
+    if not isinstance(scenes, OfFiles):
+        return len(scenes)
+    return len({scenes.extent(index).file for index in range(len(scenes))})
+
+
 class Origin(NamedTuple):
     """Which pixels of which files a source trains on; two origins can be compared.
 

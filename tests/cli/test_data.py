@@ -67,6 +67,19 @@ def test_colours_of_masks_are_listed(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "--config.data.source.mask-colors 0 0 0 255 20 3" in said
 
 
+def test_bands_in_files_of_their_own_are_one_image(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, [np.arange(100, dtype=np.uint8).reshape(10, 10) % 2] * 8)
+    for image in sorted((tmp_path / "images").iterdir()):
+        (tmp_path / "images" / f"{image.stem}_S1.png").write_bytes(image.read_bytes())
+        image.rename(tmp_path / "images" / f"{image.stem}_S2.png")
+    cli.main([*folders(tmp_path), "--out", str(tmp_path / "out")])
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert sum(row.startswith("red ") for row in rows) == 2
+    assert "train 6 10 x 10 - 0 % 0 %" in rows
+
+
 def test_masks_that_number_objects_are_no_classes(tmp_path: Path) -> None:
     write(tmp_path, [np.arange(400, dtype=np.uint16).reshape(20, 20)] * 8)
     with pytest.raises(UserError, match=r"400 values or more.*instances"):
@@ -82,6 +95,28 @@ def test_splits_that_share_a_scene_are_said_beside_the_tables(
     said = capsys.readouterr().out
     assert "s7.png (test split) is a copy of" in said
     assert "train ..." in said  # progress
+
+
+def test_parts_of_scenes_are_called_blocks(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--config.data.source.split-by", "blocks", "--config.data.source.block", "24"]
+    cli.main(["data", str(tiny / "config.py"), "--out", str(tmp_path), *flags])
+    said = capsys.readouterr().out
+    rows = [" ".join(line.split()) for line in said.splitlines()]
+    assert "split blocks rows x columns pixel (m) no data no label" in rows
+    assert "train 24 24 x 24 - 0 % 0 %" in rows
+    assert max(len(line) for line in said.splitlines() if "Picture" not in line) <= 80
+
+
+def test_copies_within_a_split_are_a_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, [np.arange(100, dtype=np.uint8).reshape(10, 10) % 2] * 8)
+    (tmp_path / "images/s3.png").write_bytes((tmp_path / "images/s1.png").read_bytes())
+    cli.main([*folders(tmp_path), "--out", str(tmp_path / "out")])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "s3.png of the train split hold the same picture; 1 of 6 scenes are copies" in said
 
 
 def test_either_a_config_or_two_folders(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:

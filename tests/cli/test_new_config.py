@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from affine import Affine
 from fixtures.folder_files import png, tiff
 
 from jaxseg import config as configs
 from jaxseg.cli import main as cli
 from jaxseg.datasets.folder.source import Folder
+from jaxseg.datasets.paired import Stacked
 from jaxseg.pipeline.windows import Data
+from jaxseg.scenes.scene import Window
 
 RANDOM = np.random.default_rng(0)
 
@@ -49,7 +52,7 @@ def test_ids_with_gaps_and_their_evidence(tmp_path: Path) -> None:
         png(masks / f"s{n}.png", mask(0, 255))
     data = new(tmp_path, images, masks)
     source = folder_of(data)
-    assert (source.ids, source.classes) == ((0, 255), ("class0", "class1"))
+    assert (source.ids, source.classes) == ((0, 255), ("class0", "class255"))
     assert (source.split_by, data.crop, data.pad) == ("files", 32, False)
     assert "values 0: 50 %, 255: 50 %, in 8 of 8 files" in (tmp_path / "my.py").read_text()
     assert [len(source.scenes(split)) for split in ("train", "validation", "test")] == [6, 1, 1]
@@ -186,3 +189,67 @@ def test_scenes_of_several_folders(tmp_path: Path) -> None:
     images, labels = (f"{tmp_path}/*/{kind}/*.png" for kind in ("images", "labels"))
     source = folder_of(new(tmp_path, images, labels))
     assert len(source.scenes("train")) == 6
+
+
+def test_bands_in_files_of_their_own_are_stacked_in_their_order(tmp_path: Path) -> None:
+    for n in range(8):
+        for band, mean in (("VH", -20.0), ("VV", -12.0)):
+            values = RANDOM.normal(mean, 1, (40, 40)).astype(np.float32)
+            tiff(tmp_path / "a" / f"s{n}_{band}.tif", values)
+        tiff(tmp_path / "b" / f"s{n}.tif", mask(0, 1))
+    data = new(tmp_path, tmp_path / "a", tmp_path / "b")
+    assert isinstance(data.source, Stacked)
+    sensor = data.source.sensor
+    assert (sensor.bands, sensor.polarisations) == (("VV", "VH"), ("VV", "VH"))
+    assert sensor.unit == "decibel"
+    image = data.source.scenes("train").read(0, Window(0, 0, 40, 40))["image"]
+    assert image.mean((0, 1)).round() == pytest.approx((-12, -20))
+    written = " ".join((tmp_path / "my.py").read_text().replace("#", "").split())
+    assert "8 mask(s) have 2 images each: s0_VV.tif, s0_VH.tif for s0.tif" in written
+    assert "Brightness" not in written
+
+
+def test_sensors_in_folders_of_their_own_keep_units_and_names_apart(tmp_path: Path) -> None:
+    for n in range(8):
+        values = RANDOM.normal(-12, 1, (40, 40, 2)).astype(np.float32)
+        tiff(tmp_path / "a" / "S1" / f"{n}.tif", values)
+        photo(tmp_path / "a" / "S2_after" / f"{n}.png")
+        photo(tmp_path / "a" / "S2_before" / f"{n}.png")
+        tiff(tmp_path / "b" / f"{n}.tif", mask(0, 1))
+    source = new(tmp_path, tmp_path / "a", tmp_path / "b").source
+    assert isinstance(source, Stacked)
+    assert source.sensor.bands[:3] == ("S1 band1", "S1 band2", "S2_before red")
+    assert source.sensor.bands[5:] == ("S2_after red", "S2_after green", "S2_after blue")
+    assert (source.sensor.unit, source.second.sensor.unit) == ("", "")
+    assert len(source.scenes("train")) == 6
+
+
+@pytest.mark.parametrize("shift", [0, 400])
+def test_dates_of_one_place_are_divided_by_strips(tmp_path: Path, shift: int) -> None:
+    for n in range(8):
+        where = {"crs": "EPSG:32633", "transform": Affine(10, 0, 5e5 + n * shift, 0, -10, 5e6)}
+        tiff(tmp_path / "a" / f"s{n}.tif", RANDOM.integers(1, 99, (40, 40, 3), np.uint8), **where)
+        tiff(tmp_path / "b" / f"s{n}.tif", mask(0, 1), **where)
+    source = folder_of(new(tmp_path, tmp_path / "a", tmp_path / "b"))
+    assert source.split_by == ("files" if shift else "columns")
+    assert ("the same ground" in (tmp_path / "my.py").read_text()) == (not shift)
+
+
+def test_a_value_of_few_pixels_is_doubted(tmp_path: Path) -> None:
+    images, masks = several(tmp_path)
+    for n in range(8):
+        png(masks / f"s{n}.png", mask(0, 1))
+    values = mask(0, 1)
+    values[3, 3] = 9
+    png(masks / "s5.png", values)
+    source = folder_of(new(tmp_path, images, masks))
+    assert source.ids == (0, 1, 9)
+    written = " ".join((tmp_path / "my.py").read_text().replace("#", "").split())
+    assert "so few pixels of 9 may be no class" in written
+
+
+def test_windows_fit_into_the_strip_that_is_trained_on(tmp_path: Path) -> None:
+    photo(tmp_path / "scene.png", side=90)  # 63 columns of which are trained on
+    png(tmp_path / "labels.png", np.kron(mask(0, 1), np.ones((3, 3), np.uint8))[:90, :90])
+    data = new(tmp_path, tmp_path / "scene.png", tmp_path / "labels.png")
+    assert (data.crop, data.pad) == (32, False)

@@ -18,7 +18,7 @@ from scipy import io
 from jaxseg import config as configs
 from jaxseg.datasets import leakage
 from jaxseg.datasets.folder.source import Folder
-from jaxseg.datasets.leakage import check_splits, refuse_trained_pixels
+from jaxseg.datasets.leakage import check_splits, copies, refuse_trained_pixels
 from jaxseg.datasets.mislabelled import Mislabelled
 from jaxseg.datasets.one_scene import SceneSplit
 from jaxseg.datasets.paired import Paired, Stacked, without_side
@@ -202,6 +202,53 @@ def test_a_copy_in_another_split_is_found_before_the_training(tmp_path: Path) ->
     shutil.copy(tmp_path / "images/s0.png", tmp_path / "images/s5.png")
     with pytest.raises(UserError, match=r"s5\.png \(test split\) is a copy of .*s0\.png \(train"):
         check_splits(Mislabelled(source_of(tmp_path)))
+
+
+def test_copies_within_a_split_are_said_and_not_refused(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    scenes = {f"s{n}": random.integers(0, 9, (8, 8, 3)).astype(np.uint8) for n in range(8)}
+    scenes |= {f"t{n}": np.zeros((8, 8, 3), np.uint8) for n in range(4)}  # empty, and no copies
+    folder(tmp_path, scenes)
+    source = dataclasses.replace(source_of(tmp_path), fractions=(0.75, 0.0, 0.25))
+    assert copies(source) == []
+    for number in (2, 5):
+        shutil.copy(tmp_path / "images/s1.png", tmp_path / f"images/s{number}.png")
+    source = dataclasses.replace(source)  # opened again
+    check_splits(source)
+    (line,) = copies(Mislabelled(source))
+    assert "s1.png and " in line
+    assert "s2.png of the train split hold the same picture; 2 of 9 scenes are copies" in line
+
+
+def test_scenes_of_two_images_are_copies_if_both_are(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    first, second = tmp_path / "first", tmp_path / "second"
+    for path in (first, second):
+        path.mkdir()
+        of = {f"s{n}": random.integers(0, 9, (8, 8, 3)).astype(np.uint8) for n in range(8)}
+        folder(path, of)
+    shutil.copy(first / "images/s0.png", first / "images/s1.png")
+    assert copies(Stacked(source_of(first), source_of(second))) == []
+    assert len(copies(source_of(first))) == 1
+    shutil.copy(second / "images/s0.png", second / "images/s1.png")
+    both = Stacked(source_of(first), dataclasses.replace(source_of(second)))
+    assert "s0.png and " in copies(both)[0]
+
+
+def test_blocks_of_one_file_are_no_copies_of_each_other(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 9, (32, 32, 3)).astype(np.uint8)
+    folder(tmp_path, {"s0": pixels, "s1": pixels[::-1]})
+    blocks = dataclasses.replace(source_of(tmp_path), split_by="blocks", block=8, guard=1)
+    assert copies(blocks) == []
+    strips = dataclasses.replace(source_of(tmp_path), split_by="columns")
+    assert copies(strips) == []
+    shutil.copy(tmp_path / "images/s0.png", tmp_path / "images/s1.png")
+    strips = dataclasses.replace(strips)
+    assert [line.partition("of the ")[2][:10] for line in copies(strips)] == [
+        "train spli",
+        "validation",
+        "test split",
+    ]
 
 
 def test_equal_sizes_cost_one_look_at_each_file(

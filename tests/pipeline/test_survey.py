@@ -52,6 +52,14 @@ def test_of_plain_data_nothing_is_said(tmp_path: Path) -> None:
     assert said(source(tmp_path, *noise())) == ""
 
 
+def test_scenes_without_data_are_named(tmp_path: Path) -> None:
+    images, masks = noise()
+    images[1] = 0
+    images[2, :, 1:] = 0
+    seen = said(source(tmp_path, images, masks, nodata=0))
+    assert seen == f"1 of 6 train scene(s) have no data at all, such as {tmp_path}/images/s01.tif."
+
+
 def test_a_survey_holds_what_is_there(tmp_path: Path) -> None:
     images, masks = noise()
     masks[:6, :12] = 255

@@ -87,6 +87,28 @@ def test_what_was_added_to_the_values_is_subtracted(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image, np.stack([RAMP, 2 * RAMP], -1))
 
 
+def test_values_that_become_0_by_a_subtraction_are_said(tmp_path: Path) -> None:
+    values = np.full((40, 50), 1500, np.uint16)
+    path = write(tmp_path / "a.tif", values, values, names=("B04", "SCL"))
+    assert opened(path, added=1000).clipped() == ""
+    values[:, :10] = 950  # noise of dark pixels, which the product's own offset leaves room for
+    path = write(tmp_path / "b.tif", values, values, names=("B04", "SCL"))
+    assert opened(path).clipped() == ""
+    said = opened(path, added=1000).clipped()
+    assert said == "20 % of the values are below the 1000 that is subtracted, and become 0"
+    values[:, :5] = 60
+    path = write(tmp_path / "c.tif", values, values, names=("B04", "SCL"))
+    said = opened(path, added=1000).clipped()
+    assert "20 % of the values" in said
+    assert "10 % are even below 700, so it was not added to them.\nIf --image.added is" in said
+    values[:, :10] = 0  # no data, though nothing says so
+    path = write(tmp_path / "d.tif", values, values, names=("B04", "SCL"))
+    assert opened(path, added=1000).clipped() == ""
+    values[0, 10] = 60  # too few
+    path = write(tmp_path / "e.tif", values, values, names=("B04", "SCL"))
+    assert opened(path, added=1000).clipped() == ""
+
+
 def test_opacity_is_not_a_band_of_a_file_without_names(tmp_path: Path) -> None:
     bands = np.stack([np.full((4, 6), 255), RAMP, 2 * RAMP]).astype(np.uint8)
     path = write(tmp_path / "a.tif", *bands, photometric="MINISBLACK")

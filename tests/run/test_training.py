@@ -548,3 +548,16 @@ def test_a_teacher_is_a_finished_run_of_the_same_classes_that_sees_what_it_saw(
 
     with pytest.raises(SensorError, match="The side source for the teacher first"):
         training._teacher(of(side=Decibel()), ())
+
+
+def test_copies_of_a_training_scene_are_said_at_the_start(tiny: Path, tmp_path: Path) -> None:
+    config = configs.load_config(str(tiny / "config.py"))
+    assert training.looked_at(config) == []
+    source: Any = config.data.source
+    shutil.copytree(source.images, tmp_path / "images")
+    shutil.copy(tmp_path / "images/scene0.png", tmp_path / "images/scene2.png")
+    source = dataclasses.replace(source, images=str(tmp_path / "images"))
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
+    (line,) = training.looked_at(config)
+    assert "scene0.png and " in line
+    assert "scene2.png of the train split hold the same picture; 1 of 4 scenes" in line

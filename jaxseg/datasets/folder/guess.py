@@ -1,16 +1,18 @@
 """What a folder of images and one of masks are, guessed from them, each guess with its evidence."""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-from jaxseg.datasets.folder import pairing
+from jaxseg.datasets.folder import separate_bands
 from jaxseg.datasets.folder.mask_values import MaskValues, mask_values
-from jaxseg.datasets.folder.pairing import MARK, Place
+from jaxseg.datasets.folder.names import Part, some
+from jaxseg.datasets.folder.source import Folder
+from jaxseg.datasets.leakage import check_splits
 from jaxseg.errors import UserError
 from jaxseg.files import raster
 from jaxseg.scenes.scene import Window
@@ -18,16 +20,19 @@ from jaxseg.scenes.scene import Window
 FEW = 7
 """Scenes from which the usual shares leave some to every split."""
 
+TRAINED = 0.7
+"""Share of the columns that is trained on, by the default of `Folder.fractions`."""
+
 OBJECTS = 5
 """Ids in a mask from which they may number objects."""
 
 VECTORS = (".geojson", ".json", ".gpkg", ".shp", ".fgb", ".kml")
 
+RARE = 1e-4
+"""Share of the pixels below which a value is doubted to be a class."""
+
 MOST = 64
 """Classes that are believed; more values are a picture, or numbers of something."""
-
-LOOKED_AT = 8
-"""Files whose pixels are looked at for the kind of their values."""
 
 SIDE = 1024
 """Maximum rows and columns of the part of a file that is looked at."""
@@ -40,9 +45,11 @@ class Guess:
     Attributes:
         fields: Name -> value.
         evidence: Name -> what it was guessed from.
-        smallest: Rows or columns of the smallest image looked at, whichever are fewer.
-        bands: Bands of the first image.
+        smallest: Rows or columns of the smallest training image looked at, whichever are fewer.
+        bands: Bands of the first scene.
         scenes: Number of scenes.
+        others: If bands are in files of their own: fields of the second `Folder`, the third and so
+            on, where they differ from the first.
     """
 
     fields: dict[str, object]
@@ -50,6 +57,7 @@ class Guess:
     smallest: int
     bands: int
     scenes: int
+    others: tuple[dict[str, object], ...] = ()
 
 
 def guess(images: str, masks: str) -> Guess:
@@ -62,105 +70,151 @@ def guess(images: str, masks: str) -> Guess:
     Raises:
         UserError: Files are missing, do not pair, or masks hold neither classes nor objects.
     """
-    fields: dict[str, object] = {"images": images, "masks": masks}
-    evidence: dict[str, str] = {}
     if masks.lower().endswith(VECTORS):
         raise UserError(
             f"{masks} holds vectors. Draw them into masks first, one for each image: "
             "rio rasterize MASK.tif --like IMAGE.tif --property CLASS < LABELS.geojson"
         )
-    places = [Place("images", images, ""), Place("masks", masks, "")]
-    by_folders = MARK in images or _has_split_folders(places)
-    if by_folders:
-        places = pairing.in_folders(places, "train")
+    parts = separate_bands.parts_of(images, masks)
+    first, pairs = parts[0], [part.pairs() for part in parts]
+    fields: dict[str, object] = {"images": first.images, "masks": first.masks}
+    evidence: dict[str, str] = {}
+    if first.by_folders():
         fields["split_by"] = "folders"
-        evidence["split_by"] = f"{places[0].path} is a folder of the training split"
-    kind, affixes = _affixes(places)
-    for name, affix in zip((f"image_{kind}", f"mask_{kind}"), affixes, strict=True):
+        evidence["split_by"] = f"{first.places()[0].path} is a folder of the training split"
+    for name, affix in zip(
+        (f"image_{first.kind}", f"mask_{first.kind}"), first.affixes, strict=True
+    ):
         if affix:
             fields[name] = affix
             evidence[name] = "what the names have beside those of the other files"
-    places = [place._replace(**{kind: a}) for place, a in zip(places, affixes, strict=True)]
-    pairs = list(pairing.paired(places).values())
-    if not by_folders and len(pairs) < FEW:
+    if not first.by_folders() and len(pairs[0]) < FEW:
         fields["split_by"] = "columns"
-        evidence["split_by"] = f"{len(pairs)} scene(s) are too few to divide them by files"
-    _labels(fields, evidence, [mask for _, mask in pairs])
-    _images(fields, evidence, [image for image, _ in pairs])
-    headers = [raster.header(image) for image, _ in _some(pairs)]
-    smallest = min(min(header.height, header.width) for header in headers)
-    return Guess(fields, evidence, smallest, headers[0].bands, len(pairs))
-
-
-def _has_split_folders(places: Sequence[Place]) -> bool:
-    return all(
-        any(Path(place.path, name).is_dir() for name in pairing.SPLITS["train"]) for place in places
+        evidence["split_by"] = f"{len(pairs[0])} scene(s) are too few to divide them by files"
+    elif not first.by_folders() and _shares_ground(fields):
+        fields["split_by"] = "columns"
+        evidence["split_by"] = "divided by files, the splits would show the same ground"
+    _labels(fields, evidence, [mask for _, mask in pairs[0]])
+    others = [_own(part, of) for part, of in zip(parts, pairs, strict=True)]
+    if len(parts) > 1:
+        _check_grids(pairs)
+        _name_bands(others, parts, pairs)
+        out = separate_bands.left_out(images, masks)
+        evidence["images"] = _several(parts, pairs) + (
+            f"; left out: {', '.join(out)}" if out else ""
+        )
+    fields |= others[0]
+    if fields.get("unit"):
+        median = _decibel([image for image, _ in pairs[0]])
+        evidence["unit"] = f"real numbers around {median:.3g}, as radar backscatter in decibel"
+    headers = [raster.header(image) for image, _ in some(pairs[0])]
+    strip = TRAINED if fields.get("split_by") == "columns" else 1
+    return Guess(
+        fields,
+        evidence,
+        smallest=min(min(header.height, int(strip * header.width)) for header in headers),
+        bands=sum(len(_described(of[0][0])) for of in pairs),
+        scenes=len(pairs[0]),
+        others=tuple(_changed(others[0], own) for own in others[1:]),
     )
 
 
-def _affixes(places: Sequence[Place]) -> tuple[str, tuple[str, str]]:
-    """`suffix` or `prefix`, and what images and masks have of it beside their common names."""
-    files = [pairing.listed(place) for place in places]
-    if all(Path(place.path).is_file() for place in places):
-        return "suffix", ("", "")
-    images, masks = ([_stem(path) for path in each] for each in files)
-    if set(images) & set(masks):
-        return "suffix", ("", "")
-    if (found := _endings(images, masks)) is not None:
-        return "suffix", found
-    backwards = _endings([name[::-1] for name in images], [name[::-1] for name in masks])
-    if backwards is None:
-        raise UserError(
-            f"Images such as {images[0]} and masks such as {masks[0]} do not have one name and one "
-            "ending or beginning each, so it is not known which belong together. Rename them to "
-            "equal stems."
-        )
-    return "prefix", (backwards[0][::-1], backwards[1][::-1])
+def _shares_ground(fields: dict[str, object]) -> bool:
+    """Whether splits by files are rejected, and splits by strips of every scene are not."""
+
+    def rejected(split_by: str) -> bool:
+        whole: Any = fields | {"split_by": split_by, "classes": ("0", "1")}
+        try:
+            check_splits(Folder(**whole))
+        except UserError:
+            return True
+        return False
+
+    return rejected("files") and not rejected("columns")
 
 
-def _endings(images: Sequence[str], masks: Sequence[str]) -> tuple[str, str] | None:
-    """Endings of names after what they have in common; None if they are not all the same."""
-    votes: Counter[tuple[str, str]] = Counter()
-    for stem in _some(images):
-        other = max(masks, key=lambda mask: len(_common(stem, mask)))
-        common = _common(stem, other)
-        votes[stem[len(common) :], other[len(common) :]] += 1
-    (found, count), *_ = votes.most_common()
-    return found if count == len(_some(images)) and found != ("", "") else None
+def _own(part: Part, pairs: Sequence[tuple[str, ...]]) -> dict[str, object]:
+    """The fields of the images alone."""
+    own: dict[str, object] = {"images": part.images}
+    if part.affixes[0]:
+        own[f"image_{part.kind}"] = part.affixes[0]
+    if _decibel([image for image, _ in pairs]) is not None:
+        own["unit"] = "decibel"
+    return own
 
 
-SEPARATORS = "_-. "
+def _changed(first: dict[str, object], own: dict[str, object]) -> dict[str, object]:
+    """The fields that differ; those that a part does not have are empty."""
+    every = {name: own.get(name, "") for name in first | own}
+    return {name: value for name, value in every.items() if value != first.get(name, "")}
 
 
-def _common(one: str, other: str) -> str:
-    """What both begin with: one of them whole, or up to a separator."""
-    pairs = enumerate(zip(one, other, strict=False))
-    both = one[: next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))]
-    if both in (one, other):
-        return both
-    while both and both[-1] not in SEPARATORS:
-        both = both[:-1]
-    return both.rstrip(SEPARATORS)
+def _several(parts: Sequence[Part], pairs: Sequence[Sequence[tuple[str, ...]]]) -> str:
+    """What says that the parts are bands of one scene."""
+    names = [Path(image).name for image in (of[0][0] for of in pairs)]
+    if len(set(names)) == 1:
+        names = [f"{Path(part.images).name}/{names[0]}" for part in parts]
+    mask = Path(pairs[0][0][1]).name
+    return (
+        f"{len(pairs[0])} mask(s) have {len(parts)} images each: {', '.join(names)} for {mask}; "
+        f"their names differ in {', '.join(part.token for part in parts)}"
+    )
+
+
+def _check_grids(pairs: Sequence[Sequence[tuple[str, ...]]]) -> None:
+    """Rejects images of a scene that differ in size."""
+    for scene in some(range(len(pairs[0]))):
+        first, *others = (raster.header(of[scene][0]) for of in pairs)
+        for other in others:
+            if (first.height, first.width) != (other.height, other.width):
+                raise UserError(
+                    f"{first.path} has {first.height} x {first.width} pixels, {other.path} "
+                    f"{other.height} x {other.width}: bands of one scene have to be on one grid. "
+                    "Bring them to one, such as with gdalbuildvrt -separate -resolution highest."
+                )
+
+
+def _name_bands(
+    owns: Sequence[dict[str, object]],
+    parts: Sequence[Part],
+    pairs: Sequence[Sequence[tuple[str, ...]]],
+) -> None:
+    """Names the bands unless the files do and no two are alike."""
+    described = [_described(of[0][0]) for of in pairs]
+    every = [name for names in described for name in names]
+    if all(every) and len(set(every)) == len(every):
+        return
+    for own, part, names in zip(owns, parts, described, strict=True):
+        numbered = (name or f"band{number}" for number, name in enumerate(names, start=1))
+        alone = len(names) == 1
+        own["band_names"] = tuple(part.token if alone else f"{part.token} {n}" for n in numbered)
+
+
+def _described(path: str) -> list[str]:
+    """The descriptions of the bands that are read, "" where there are none."""
+    header = raster.header(path)
+    return [text or "" for n, text in enumerate(header.descriptions, 1) if n != header.alpha]
 
 
 def _labels(fields: dict[str, object], evidence: dict[str, str], masks: Sequence[str]) -> None:
     found = mask_values(masks)
-    seen = f"{_shares(found)}, in {found.files} of {found.of} files"
-    if not found.by_color and _numbers_objects(_some(masks)):
+    seen = f"{_shares(found)}, in {found.files} of {found.of} files{_rare(found)}"
+    if not found.by_color and _numbers_objects(some(masks)):
         fields["instances"] = fields.pop("masks")
         for kind in ("suffix", "prefix"):
             if f"mask_{kind}" in fields:
                 fields[f"instance_{kind}"] = fields.pop(f"mask_{kind}")
         fields["classes"] = ("background", "object")
+        several = "" if len(masks) == 1 else "and scenes have different ones, "
         evidence["instances"] = (
-            f"most of {len(found.values)} numbers are one region each, and scenes have different "
-            f"ones, in {len(_some(masks))} of {len(masks)} files"
+            f"most of {len(found.values)} numbers are one region each, {several}"
+            f"in {len(some(masks))} of {len(masks)} files"
         )
         return
     if found.by_color:
         fields["mask_colors"] = tuple(found.color(value) for value in found.values)
         evidence["mask_colors"] = seen
-        count = len(found.values)
+        names: Sequence[int] = range(len(found.values))
     else:
         ids, ignored = _divided(tuple(found.values))
         if ids != tuple(range(len(ids))):
@@ -169,13 +223,13 @@ def _labels(fields: dict[str, object], evidence: dict[str, str], masks: Sequence
         if ignored:
             fields["ignore_ids"] = ignored
             evidence["ignore_ids"] = "no class is below 0, and 255 beside few ids is usually none"
-        count = len(ids)
-    if not 1 < count <= MOST:
+        names = ids
+    if not 1 < len(names) <= MOST:
         raise UserError(
-            f"The masks hold {seen}: {count} value(s) cannot be classes. Give the folder of masks "
-            "that hold an id or a colour for each class."
+            f"The masks hold {seen}: {len(names)} value(s) cannot be classes. Give the folder of "
+            "masks that hold an id or a colour for each class."
         )
-    fields["classes"] = tuple(f"class{number}" for number in range(count))
+    fields["classes"] = tuple(f"class{name}" for name in names)
     evidence["classes"] = "files do not state names: write yours"
 
 
@@ -208,17 +262,19 @@ def _numbers_objects(masks: Sequence[str]) -> bool:
     return several > len(masks) / 2 and (len(most) > 1 or max(most) > MOST or len(masks) == 1)
 
 
-def _images(fields: dict[str, object], evidence: dict[str, str], images: Sequence[str]) -> None:
-    header = raster.header(images[0])
-    if header.dtype.kind != "f":
-        return
-    pixels = raster.read(images[0], Window(0, 0, min(SIDE, header.height), min(SIDE, header.width)))
-    known = pixels[np.isfinite(pixels)]
-    if known.size and np.quantile(known, 0.05) > -60 and np.quantile(known, 0.95) < 10:
-        median = float(np.median(known))
-        if median < -3:
-            fields["unit"] = "decibel"
-            evidence["unit"] = f"real numbers around {median:.3g}, as radar backscatter in decibel"
+def _decibel(images: Sequence[str]) -> float | None:
+    """The median of the first image with data if it is backscatter in decibel; None if not."""
+    for path in some(images):
+        header = raster.header(path)
+        if header.dtype.kind != "f":
+            return None
+        side = Window(0, 0, min(SIDE, header.height), min(SIDE, header.width))
+        pixels = raster.read(path, side)
+        known = pixels[np.isfinite(pixels)]
+        if known.size:
+            low, median, high = np.quantile(known, (0.05, 0.5, 0.95))
+            return float(median) if low > -60 and median < -3 and high < 10 else None
+    return None
 
 
 def _shares(found: MaskValues) -> str:
@@ -229,15 +285,13 @@ def _shares(found: MaskValues) -> str:
     return f"{'colours' if found.by_color else 'values'} {', '.join(parts)}{more}"
 
 
+def _rare(found: MaskValues) -> str:
+    total = sum(found.values.values())
+    rare = [value for value, pixels in found.values.items() if pixels < RARE * total]
+    if not rare:
+        return ""
+    return f"; so few pixels of {', '.join(_name(found, value) for value in rare)} may be no class"
+
+
 def _name(found: MaskValues, value: int) -> str:
     return str(found.color(value)) if found.by_color else str(value)
-
-
-def _some(items: Sequence) -> list:  # type: ignore[type-arg]
-    """At most `LOOKED_AT` of them, evenly spaced."""
-    chosen = np.unique(np.linspace(0, len(items) - 1, LOOKED_AT).astype(int))
-    return [items[int(number)] for number in chosen]
-
-
-def _stem(path: str) -> str:
-    return Path(path).name.rpartition(".")[0]

@@ -4,6 +4,7 @@ A wrong size, position, band count or data type is reported here within seconds,
 of a run.
 """
 
+import functools
 import itertools
 import sys
 from collections.abc import Sequence
@@ -131,8 +132,14 @@ def indexed(
         entries, table, classes, by_color, mask_nodata, nodata_in_all, separate_touching, reading
     )
     for line in (*pixel_sizes(entries, reference), *clipped(scenes, added)):
-        sys.stderr.write(f"{line}\n")
+        _say_once(line)
     return scenes
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    """Splits of the same files have the same to say."""
+    sys.stderr.write(f"{line}\n")
 
 
 def _check_image(image: raster.Header, reference: raster.Header, numbers: tuple[int, ...]) -> None:

@@ -3,7 +3,8 @@
     images/a.tif  +  masks/a.tif   ->  one scene "a"       (PNG, JPEG and other formats likewise)
 
 Bands in separate files: `Stacked(Folder(image_suffix="_VV", ...), Folder(image_suffix="_VH",
-...))` of `jaxseg.datasets.paired`, or a VRT of GDAL (gdalbuildvrt -separate).
+...))` of `jaxseg.datasets.paired`, which `jaxseg new` writes, or a VRT of GDAL (gdalbuildvrt
+-separate).
 
 Nothing is converted or copied: opening a split reads the headers of its files, and training reads
 windows. What files cannot state (class names, the meaning of mask values, the split) are fields of
