@@ -1,9 +1,10 @@
-"""Charts of an evaluation: scores per class, reliability, curves of a measure.
+"""Charts of an evaluation: confusions, scores per class, reliability, curves of a measure.
 
-Charts are matplotlib `Figure` objects without pyplot, as in `pictures`.
+Charts are matplotlib `Figure` objects without pyplot, as in `tiles`.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,6 +23,47 @@ MARKERS = ("s", "D", "^", "v", "P", "X", "<", ">")
 SHADES = ("#2a9d74", "#e09f3e", "#7b4fa3", "#8a8a8a", "#c05a8d", "#5aa9c0", "#a5722f", "#4d4d4d")
 SHOWN = 30
 """Classes shown in a chart; if there are more, those with the lowest IoU or the largest error."""
+
+
+def confusion_figure(confusion: NDArray[np.integer[Any]], classes: Sequence[str]) -> Figure:
+    """The confusion matrix in percent of each reference class; readable for 2 to 30 classes.
+
+    Args:
+        confusion: (K, K) counts, rows = reference, columns = prediction.
+        classes: K names.
+    """
+    size = len(classes)
+    pixels = confusion.sum(axis=1, dtype=np.float64)
+    share = 100.0 * confusion / np.where(pixels > 0, pixels, np.nan)[:, None]
+    cell = 0.75 if size <= 8 else 0.5 if size <= 16 else 0.38
+    names = [short(name) for name in classes]
+    side = max(2.6, cell * size)
+    longest = max(map(len, names))
+    rotated = size > 3 or longest > 12
+    left, below = 0.085 * (longest + 10), 0.085 * longest if rotated else 0.2
+    figure = Figure(figsize=(side + left + 1.6, side + below + 0.6), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_facecolor("0.9")  # rows of classes that are not in the reference
+    image = axes.imshow(share, cmap="Blues", vmin=0.0, vmax=100.0)
+    bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 4.0 / side), aspect=24, pad=0.02)
+    bar.set_label("share of the reference class (%)", fontsize=9)
+    bar.ax.tick_params(labelsize=9)
+    rows = [f"{name}  ({_count(n)})" for name, n in zip(names, pixels, strict=True)]
+    axes.set_yticks(range(size), rows, fontsize=9)
+    axes.set_xticks(range(size), names, fontsize=9, rotation=90 if rotated else 0)
+    axes.set_xlabel("predicted class", fontsize=10)
+    axes.set_ylabel("reference class  (pixels)", fontsize=10)
+    axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    for row, column in np.ndindex(size, size):
+        text = _cell(float(share[row, column]), decimals=size <= 16)
+        color = "white" if share[row, column] > 55 else "0.15"
+        font = 10.0 if size <= 8 else 7.5
+        axes.text(column, row, text, ha="center", va="center", color=color, fontsize=font)
+    return figure
 
 
 def scores_figure(
@@ -168,3 +210,18 @@ def _shares(axes: Axes, part: Reliability) -> None:
     axes.set_ylabel("pixels (%)", fontsize=9)
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _count(pixels: float) -> str:
+    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if pixels >= factor:
+            return f"{pixels / factor:.3g}{unit}"
+    return f"{pixels:.0f}"
+
+
+def _cell(percent: float, *, decimals: bool) -> str:
+    if np.isnan(percent) or percent == 0:
+        return ""
+    if decimals:
+        return f"{percent:.1f}" if percent >= 0.05 else "·"
+    return f"{percent:.0f}" if percent >= 0.5 else "·"

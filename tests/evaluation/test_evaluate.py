@@ -14,7 +14,7 @@ from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.config_text import Code
 from jaxseg.errors import UserError
-from jaxseg.evaluation import baseline
+from jaxseg.evaluation import baseline, pictured
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation.gaussian import GaussianClassifier
 from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
@@ -75,10 +75,13 @@ def test_an_assessment_holds_all_there_is_to_say_about_a_split(reopened: dict[st
     assert found.calibration.temperature != pytest.approx(other, rel=1e-3)
     before, after = found.reliability
     assert after.nll < before.nll
-    ranked = expected.ranked()
-    names = [tile.name for tile in own.tiles(state, list(range(10)))]
-    assert [tile.name for tile in found.worst] == [names[n] for n in ranked[:4]]
-    assert [tile.name for tile in found.median] == [names[n] for n in ranked[3:7]]
+    for tiles, numbers in (
+        (found.worst, pictured.worst(expected, own.scene)),
+        (found.median, pictured.median(expected, own.scene)),
+    ):
+        assert [tile.name for tile in tiles] == [tile.name for tile in own.tiles(state, numbers)]
+    assert sorted(tile.name for tile in found.scenes) == ["split 0 scene 0", "split 0 scene 1"]
+    assert (found.cover.side, found.cover.shared, found.one_window) == (8, 0, False)
     assert found.wishart is None
     assert found.baseline is not None
     np.testing.assert_array_equal(

@@ -28,6 +28,7 @@ from jaxseg.metrics.thresholds import Thresholds
 from jaxseg.pictures.tiles import Tile
 from jaxseg.run.evaluator import Evaluation
 from jaxseg.run.kept import Calibration, kept_calibration, kept_pixels
+from jaxseg.scenes.cover import Cover
 
 NAMES = ("land", "[water]", "ice", "snow")
 """Ice is in the reference and never predicted; snow is in neither."""
@@ -84,6 +85,9 @@ def found() -> Assessment:
         wishart=None,
         worst=[tile("low", 6), tile("lower", 6)],
         median=[tile("middle", 12)],
+        scenes=[tile("all/of it, every 4th row and column", 12), tile("another", 6)],
+        cover=Cover(32, 32),
+        one_window=False,
     )
 
 

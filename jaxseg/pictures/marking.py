@@ -1,0 +1,59 @@
+"""The colour of wrong pixels: red, unless a class looks like it.
+
+Distances between colours are those of CIELAB (CIE 1976), where 2 is just seen and black is 100 from
+white.
+"""
+
+import functools
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Color = tuple[int, int, int]
+Colors = Sequence[Color]
+
+RIGHT: Color = (214, 214, 214)
+RED: Color = (214, 30, 40)
+
+CLEAR = 40.0
+"""From this distance on nobody takes one colour for the other, not even in a legend."""
+
+_TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+_WHITE = _TO_XYZ.sum(axis=1)
+
+
+def wrong_color(colors: Colors) -> Color:
+    """Red if it is `CLEAR` of every class, else the colour that is farthest from them and RIGHT.
+
+    Args:
+        colors: One RGB colour per class.
+    """
+    return _wrong_color(tuple(tuple(color) for color in colors))  # type: ignore[misc]
+
+
+@functools.cache
+def _wrong_color(colors: tuple[Color, ...]) -> Color:
+    levels = (0, 51, 102, 153, 204, 255)
+    others = [color for color in itertools.product(levels, repeat=3) if _vivid(color)]
+    taken = lab([*colors, RIGHT])
+    nearest = np.linalg.norm(lab([RED, *others])[:, None] - taken, axis=-1).min(axis=1)
+    if nearest[0] >= CLEAR:
+        return RED
+    return others[int(nearest[1:].argmax())]
+
+
+def _vivid(color: Color) -> bool:
+    """Whether it is neither gray nor dull: such a colour does not look like a mark."""
+    return max(color) - min(color) >= 153
+
+
+def lab(colors: Colors) -> NDArray[np.float64]:
+    """(N, 3) CIELAB coordinates of sRGB colours, 0..255, under D65."""
+    share = np.asarray(colors, np.float64) / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    xyz = linear @ _TO_XYZ.T / _WHITE
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    a, b = 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])
+    return np.stack([116 * f[:, 1] - 16, a, b], axis=1)
