@@ -72,9 +72,15 @@ def _draw_scenes(found: Assessment, folder: Path) -> None:
     for old in folder.glob("[0-9]*_*.png"):
         old.unlink()
     for number, tile in enumerate(found.scenes, 1):
-        name = re.sub(r"[^\w.-]+", "_", tile.name.partition(", every ")[0])[-60:]
+        name = _file_name(tile.name.partition(", every ")[0])
         figure = pictures.scene_figure(tile, found.source.colors, found.source.classes)
         figure.savefig(folder / f"{number}_{name}.png", dpi=DPI)
+
+
+def _file_name(scene: str) -> str:
+    """The name of a scene, or that of its file without the ending, as part of a file's name."""
+    stem = re.sub(r"\.[A-Za-z]\w{1,4}$", "", scene.rpartition("/")[2])
+    return re.sub(r"[^\w.-]+", "_", stem)[-60:]
 
 
 def _report(found: Assessment) -> dict[str, Any]:

@@ -25,7 +25,7 @@ _WHITE = _TO_XYZ.sum(axis=1)
 
 
 def wrong_color(colors: Colors) -> Color:
-    """Red if it is `CLEAR` of every class, else the colour that is farthest from them and RIGHT.
+    """Red if it is `CLEAR` of every class, else the mark that is farthest from them.
 
     Args:
         colors: One RGB colour per class.
@@ -35,18 +35,22 @@ def wrong_color(colors: Colors) -> Color:
 
 @functools.cache
 def _wrong_color(colors: tuple[Color, ...]) -> Color:
+    marks = (RED, *_marks())
+    distance = np.linalg.norm(lab(marks)[:, None] - lab(colors), axis=-1).min(axis=1)
+    return RED if distance[0] >= CLEAR else marks[int(distance.argmax())]
+
+
+def _marks() -> list[Color]:
+    """Vivid colours that are well seen on RIGHT, without greens, which nobody reads as wrong."""
     levels = (0, 51, 102, 153, 204, 255)
-    others = [color for color in itertools.product(levels, repeat=3) if _vivid(color)]
-    taken = lab([*colors, RIGHT])
-    nearest = np.linalg.norm(lab([RED, *others])[:, None] - taken, axis=-1).min(axis=1)
-    if nearest[0] >= CLEAR:
-        return RED
-    return others[int(nearest[1:].argmax())]
-
-
-def _vivid(color: Color) -> bool:
-    """Whether it is neither gray nor dull: such a colour does not look like a mark."""
-    return max(color) - min(color) >= 153
+    vivid = [
+        color
+        for color in itertools.product(levels, repeat=3)
+        if max(color) - min(color) >= 153 and color[1] <= max(color[0], color[2]) - 51
+    ]
+    lightness = lab([RIGHT, *vivid])[:, 0]
+    darker = lightness[0] - lightness[1:] >= 25
+    return [color for color, seen in zip(vivid, darker, strict=True) if seen]
 
 
 def lab(colors: Colors) -> NDArray[np.float64]:

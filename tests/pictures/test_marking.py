@@ -37,5 +37,16 @@ def test_wrong_is_clear_of_the_colours_that_a_folder_gives_its_classes(count: in
 
 def test_of_very_many_classes_wrong_is_as_far_as_can_be() -> None:
     colors = list(hues(120))
-    assert nearest(wrong_color(colors), [*colors, RIGHT]) > 15
-    assert wrong_color(colors) not in colors
+    assert nearest(wrong_color(colors), [*colors, RIGHT]) > 25
+
+
+def test_wrong_is_well_seen_on_what_is_right_and_never_green() -> None:
+    random = np.random.default_rng(0)
+    for count in (2, 5, 20):
+        for _ in range(20):
+            colors = [(int(r), int(g), int(b)) for r, g, b in random.integers(0, 256, (count, 3))]
+            found = wrong_color(colors)
+            assert max(found) - min(found) >= 150
+            assert found[1] < max(found)
+            assert lab([RIGHT])[0, 0] - lab([found])[0, 0] >= 25
+            assert found == RED or nearest(RED, colors) < CLEAR

@@ -25,6 +25,7 @@ from jaxseg.scenes.scene import IGNORE
 
 COLORS = ((10, 20, 30), (0, 80, 200), (0, 200, 0))
 CLASSES = ("land", "[water]", "ice")
+VIEWS = ["image", "reference", "prediction", "error"]
 
 
 @pytest.fixture
@@ -208,7 +209,7 @@ def test_a_row_is_titled_with_its_name_and_the_share_that_is_right(tile: Tile) -
     assert titles[0] == f"scene 1   ({100 - 100 / (15 * 23):.2f} % right)"
     assert titles[1] == "…" + "n" * 74 + "x" * 20 + "   (nothing counted)"
     first, second = (part.axes for part in figure.subfigs[:2])
-    assert [axes.get_title() for axes in first] == ["image", "reference", "prediction", "error"]
+    assert [axes.get_title() for axes in first] == VIEWS
     assert {axes.get_title() for axes in second} == {""}
     np.testing.assert_array_equal(
         first[3].images[0].get_array(), error_map(tile, wrong_color(COLORS))
@@ -251,12 +252,7 @@ def test_a_scene_fills_a_page_whatever_its_shape(size: tuple[int, int]) -> None:
     above, below = figure.subfigs
     assert above._suptitle is not None
     assert above._suptitle.get_text() == "a scene   (12.35 % right)"  # not what is shown of it
-    assert [axes.get_title() for axes in above.axes] == [
-        "image",
-        "reference",
-        "prediction",
-        "error",
-    ]
+    assert [axes.get_title() for axes in above.axes] == VIEWS
     assert above.axes[0].get_gridspec().get_geometry() == LAYOUTS[size]
     boxes = [axes.get_tightbbox() for axes in above.axes] + [below.legends[0].get_tightbbox()]
     for number, box in enumerate(boxes):
