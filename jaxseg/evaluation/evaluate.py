@@ -59,6 +59,8 @@ class Assessment:
         scenes: The scenes with the lowest accuracy, reduced.
         cover: How windows lay.
         one_window: Whether each scene lay in one window.
+        variant: What tells the results from those of windows as the run has them, such as
+            -overlap-0.25; empty if there is nothing.
         notes: What is not known, and why.
     """
 
@@ -79,6 +81,7 @@ class Assessment:
     scenes: list[pictures.Tile]
     cover: Cover
     one_window: bool
+    variant: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -94,6 +97,7 @@ def evaluate(
     shared_ground: float = 0.0,
     code: Code = (),
     check: bool = True,
+    tile: int = 0,
     overlap: float = 0.0,
     console: Console | None = None,
 ) -> Assessment:
@@ -111,15 +115,16 @@ def evaluate(
         shared_ground: Share of the ground of the split, 0..1, that the training may have shown.
         code: Where the run's classes from outside jaxseg may be taken from.
         check: Whether other data are compared with the images of the training.
+        tile: Rows and columns of the windows; 0 = the evaluation crop of the run. The temperature
+            is fitted with windows of the run, without overlap, whatever is given here.
         overlap: Share of a window's side, 0 <= overlap < 1, that two neighbours have in common at
-            least. Each pixel counts once, from the window in whose middle it lies. The temperature
-            is fitted without overlap, whatever is given here.
+            least. Each pixel counts once, from the window in whose middle it lies.
         console: Where to show how far it is; None = nowhere.
 
     Raises:
         UserError: There is no such run, checkpoint or split, the split has no labelled pixel or
-            contains pixels that the run was trained on, measures share a name, or the overlap is
-            not a share.
+            contains pixels that the run was trained on, measures share a name, or the size or
+            overlap of windows is invalid.
         SensorError: The images do not match what the run was trained on.
     """
     measures = with_library(measures)
@@ -136,7 +141,13 @@ def evaluate(
     is_own = source is None or without_side(source) == trained
     kind: Check = "none" if not check else "own" if is_own else "other"
     evaluator = Evaluator(
-        config, mesh, split, confidence=True, console=console, check=kind, overlap=overlap
+        _of_tiles(config, tile),
+        mesh,
+        split,
+        confidence=True,
+        console=console,
+        check=kind,
+        overlap=overlap,
     )
     notes: list[str] = data_files.changed(workdir, trained)
 
@@ -183,6 +194,7 @@ def evaluate(
         scenes=list(maps.tiles(config.data.source, console)),
         cover=evaluator.cover,
         one_window=evaluator.one_window,
+        variant=_variant(config, evaluator.cover),
         notes=tuple(notes),
     )
 
@@ -231,6 +243,22 @@ def _of_source(config: Config, source: Source) -> Config:
     """The config with this source, without the side images that only training uses."""
     data = dataclasses.replace(config.data, source=without_side(source))
     return dataclasses.replace(config, data=data)
+
+
+def _of_tiles(config: Config, tile: int) -> Config:
+    """The config with windows of this size; 0 = as it is."""
+    if tile < 0:
+        raise UserError(f"--tile {tile}: give rows and columns of the windows, or 0 for the run's.")
+    if not tile:
+        return config
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, evaluation_crop=tile))
+
+
+def _variant(config: Config, cover: Cover) -> str:
+    """How windows lay, if not as the config says."""
+    other = cover.side != (config.data.evaluation_crop or config.data.crop)
+    overlap = f"-overlap-{cover.overlap:.3g}" if cover.shared else ""
+    return (f"-tile-{cover.side}" if other else "") + overlap
 
 
 def _check_classes(trained: Source, given: Source) -> None:

@@ -3,7 +3,7 @@
 The files that `write` creates:
 
     WORKDIR/evaluation/SPLIT/        (WORKDIR/evaluation/DATA/SPLIT/ for other data,
-                                      SPLIT-overlap-0.25/ if windows overlapped)
+                                      SPLIT-tile-512-overlap-0.25/ for other windows)
         scores.json       everything below as numbers
         classes.csv       one row per class: pixels, borders, confidence
         confusion.csv     rows = reference
@@ -45,12 +45,11 @@ def write(found: Assessment, workdir: Path, folder: Path | None = None) -> Path:
         found: What to write.
         workdir: The run's folder.
         folder: Folder of the files, called like the split; None = WORKDIR/evaluation/SPLIT. If
-            windows overlapped, -overlap- and the share are added to its name.
+            windows lay in another way than the run says, that is added to its name.
     """
     folder = folder or workdir / "evaluation" / found.split
     split = folder.name
-    if found.cover.shared:
-        folder = folder.with_name(f"{split}-overlap-{found.cover.overlap:.3g}")
+    folder = folder.with_name(split + found.variant)
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "scores.json", _report(found) | {"split": split})
     if found.calibration is not None:

@@ -324,7 +324,9 @@ def test_results_of_windows_that_overlap_lie_beside_those_of_others(
 ) -> None:
     (tmp_path / "checkpoints/70").mkdir(parents=True)
     plain = report.write(found, tmp_path)
-    overlapping = dataclasses.replace(found, cover=Cover(32, 24), scenes=found.scenes[1:])
+    overlapping = dataclasses.replace(
+        found, cover=Cover(32, 24), variant="-overlap-0.25", scenes=found.scenes[1:]
+    )
     folder = report.write(overlapping, tmp_path)
     assert (plain.name, folder.name) == ("validation", "validation-overlap-0.25")
     assert folder.parent == plain.parent
