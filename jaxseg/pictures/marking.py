@@ -1,4 +1,4 @@
-"""The colour of wrong pixels: red, unless a class looks like it.
+"""The colour of wrong pixels: red, or magenta, unless a class looks like it.
 
 Distances between colours are those of CIELAB (CIE 1976), where 2 is just seen and black is 100 from
 white.
@@ -16,6 +16,7 @@ Colors = Sequence[Color]
 
 RIGHT: Color = (214, 214, 214)
 RED: Color = (214, 30, 40)
+MAGENTA: Color = (255, 0, 255)
 
 CLEAR = 40.0
 """From this distance on nobody takes one colour for the other, not even in a legend."""
@@ -25,7 +26,7 @@ _WHITE = _TO_XYZ.sum(axis=1)
 
 
 def wrong_color(colors: Colors) -> Color:
-    """Red if it is `CLEAR` of every class, else the mark that is farthest from them.
+    """Red or magenta if it is `CLEAR` of every class, else the mark that is farthest from them.
 
     Args:
         colors: One RGB colour per class.
@@ -35,9 +36,12 @@ def wrong_color(colors: Colors) -> Color:
 
 @functools.cache
 def _wrong_color(colors: tuple[Color, ...]) -> Color:
-    marks = (RED, *_marks())
+    marks = (RED, MAGENTA, *_marks())
     distance = np.linalg.norm(lab(marks)[:, None] - lab(colors), axis=-1).min(axis=1)
-    return RED if distance[0] >= CLEAR else marks[int(distance.argmax())]
+    for mark, far in zip(marks[:2], distance, strict=False):
+        if far >= CLEAR:
+            return mark
+    return marks[int(distance.argmax())]
 
 
 def _marks() -> list[Color]:
