@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from jaxseg.metrics.calibration import BINS, Reliability
 from jaxseg.metrics.measure import Curves
-from jaxseg.pictures.tiles import DPI, Colors, short
+from jaxseg.pictures.marking import Colors
+from jaxseg.pictures.tiles import DPI, short
 
 Array = NDArray[np.float64]
 

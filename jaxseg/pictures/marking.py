@@ -31,7 +31,7 @@ def wrong_color(colors: Colors) -> Color:
     Args:
         colors: One RGB colour per class.
     """
-    return _wrong_color(tuple(tuple(color) for color in colors))  # type: ignore[misc]
+    return _wrong_color(tuple((r, g, b) for r, g, b in colors))
 
 
 @functools.cache
@@ -48,9 +48,9 @@ def _marks() -> list[Color]:
     """Vivid colours that are well seen on RIGHT, without greens, which nobody reads as wrong."""
     levels = (0, 51, 102, 153, 204, 255)
     vivid = [
-        color
-        for color in itertools.product(levels, repeat=3)
-        if max(color) - min(color) >= 153 and color[1] <= max(color[0], color[2]) - 51
+        (r, g, b)
+        for r, g, b in itertools.product(levels, levels, levels)
+        if max(r, g, b) - min(r, g, b) >= 153 and g <= max(r, b) - 51
     ]
     lightness = lab([RIGHT, *vivid])[:, 0]
     darker = lightness[0] - lightness[1:] >= 25

@@ -142,7 +142,7 @@ class WholeScenes:
 def middles(length: int, every: int) -> NDArray[np.intp]:
     """The pixel in the middle of each `every` pixels; of the last ones that there are."""
     starts = np.arange(0, length, every)
-    return starts + (np.minimum(every, length - starts) - 1) // 2
+    return np.asarray(starts + (np.minimum(every, length - starts) - 1) // 2)
 
 
 def means(image: NDArray[Any], valid: NDArray[np.bool_], every: int) -> NDArray[np.float32]:

@@ -22,7 +22,8 @@ from jaxseg.pictures.charts import (
     reliability_figure,
     scores_figure,
 )
-from jaxseg.pictures.tiles import Colors, figure_array
+from jaxseg.pictures.marking import Colors
+from jaxseg.pictures.tiles import figure_array
 
 NAMES = ("lake $1", "forest", "road")
 COLORS = ((10, 20, 200), (10, 120, 30), (90, 90, 90))
