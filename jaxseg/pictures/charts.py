@@ -89,10 +89,11 @@ def scores_figure(
         x = 100 * np.asarray(values)[rows]
         axes.scatter(x, y, 26, color=shade, marker=marker, label=name, zorder=4)
     low, high = (100 * ends[rows] for ends in interval)
-    axes.hlines(y, low, high, INK, linewidth=2.5, label="95 % interval of IoU", zorder=2)
+    if not np.isnan(low).all():
+        axes.hlines(y, low, high, INK, linewidth=2.5, label="95 % interval of IoU", zorder=2)
     axes.scatter(100 * np.asarray(iou)[rows], y, 70, color=INK, label="IoU", zorder=3)
     axes.set_yticks(y, [short(classes[k]) for k in rows], fontsize=9)
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.4, -0.6)  # the first on top, markers inside
     axes.set_xlim(-2, 102)
     axes.set_xlabel("score (%)", fontsize=10)
     axes.grid(axis="x", color="0.9")
@@ -137,7 +138,8 @@ def reliability_figure(
     axes.tick_params(axis="x", labelsize=8)
     axes.set_title("probability of one class", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=9, frameon=False, loc="lower right")
+    # Below the axes, where no bar is.
+    axes.legend(fontsize=9, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.1))
     return figure
 
 

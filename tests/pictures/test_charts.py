@@ -255,3 +255,25 @@ def test_small_shares_are_a_dot_and_dark_cells_have_white_words() -> None:
 
 def test_dollars_in_names_of_classes_are_dollars_and_not_mathematics() -> None:
     figure_array(confusion_figure(np.eye(2, dtype=int), (r"$\broken$", "$")))
+
+
+def test_two_classes_have_room_and_an_unknown_interval_has_no_entry() -> None:
+    unknown = np.full(2, np.nan)
+    figure = scores_figure(("a", "b"), (0.9, 0.6), (unknown, unknown), {"object F1": (0.1, 0.5)})
+    (axes,) = figure.axes
+    bottom, top = axes.get_ylim()
+    assert bottom > 1.3
+    assert top < -0.3
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words == ["object F1", "IoU"]
+
+
+def test_the_legend_of_calibration_errors_hides_no_bar() -> None:
+    figure = reliability_figure(reliability(0.3), reliability(0.5), 1.8, NAMES)
+    figure_array(figure)
+    axes = figure.axes[4]
+    legend = axes.get_legend()
+    assert legend is not None
+    box = legend.get_tightbbox()
+    assert box is not None
+    assert all(not box.overlaps(bar.get_tightbbox()) for bar in axes.patches)
