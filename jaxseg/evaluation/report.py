@@ -189,7 +189,7 @@ def _figures(found: Assessment) -> dict[str, Figure]:
         "classes": charts.scores_figure(source.classes, scores.iou, interval, others),
         "reliability": charts.reliability_figure(
             *found.reliability,
-            1.0 if found.calibration is None else found.calibration.temperature,
+            None if found.calibration is None else found.calibration.temperature,
             source.classes,
         ),
         "worst": pictures.tiles_figure(found.worst, source.colors, source.classes),

@@ -103,34 +103,36 @@ def scores_figure(
 
 
 def reliability_figure(
-    before: Reliability, after: Reliability, temperature: float, classes: Sequence[str]
+    before: Reliability, after: Reliability, temperature: float | None, classes: Sequence[str]
 ) -> Figure:
     """Reliability diagrams at T = 1 and at the fitted temperature, and the error of each class.
 
     Args:
         before: Reliability at T = 1.
         after: Reliability at the fitted temperature.
-        temperature: The fitted temperature.
+        temperature: The fitted temperature; None = not known, and `after` is not shown.
         classes: K names.
     """
     errors = np.stack([before.ece()[1:], after.ece()[1:]])
+    parts = [("as trained", before)]
+    if temperature is not None:
+        parts.append((f"logits divided by T = {temperature:.3g}", after))
     rows = np.argsort(-np.nan_to_num(errors[0]), kind="stable")[:SHOWN]
     height = max(4.6, 1.4 + 0.26 * len(rows))
-    figure = Figure(figsize=(12.4, height), dpi=DPI, layout="constrained")
-    grid = figure.add_gridspec(2, 3, height_ratios=(3.4, 1))
-    for column, (title, part) in enumerate(
-        (("as trained", before), (f"logits divided by T = {temperature:.3g}", after))
-    ):
+    size = (4.2 * (len(parts) + 1), height)
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    grid = figure.add_gridspec(2, len(parts) + 1, height_ratios=(3.4, 1))
+    for column, (title, part) in enumerate(parts):
         upper = figure.add_subplot(grid[0, column])
         _diagram(upper, part)
         upper.set_title(f"{title}:  ECE {100 * part.ece()[0]:.2f} %", fontsize=10)
         _shares(figure.add_subplot(grid[1, column], sharex=upper), part)
-    axes = figure.add_subplot(grid[:, 2])
+    axes = figure.add_subplot(grid[:, -1])
     y = np.arange(len(rows))
-    for offset, values, color, label in (
-        (-0.18, errors[0], GAP, "as trained"),
-        (0.18, errors[1], INK, f"T = {temperature:.3g}"),
-    ):
+    bars = [(-0.18, errors[0], GAP, "as trained")]
+    if temperature is not None:
+        bars.append((0.18, errors[1], INK, f"T = {temperature:.3g}"))
+    for offset, values, color, label in bars:
         axes.barh(y + offset, 100 * values[rows], 0.34, color=color, label=label)
     axes.set_yticks(y, [short(classes[k]) for k in rows], fontsize=9)
     axes.invert_yaxis()

@@ -277,3 +277,15 @@ def test_the_legend_of_calibration_errors_hides_no_bar() -> None:
     box = legend.get_tightbbox()
     assert box is not None
     assert all(not box.overlaps(bar.get_tightbbox()) for bar in axes.patches)
+
+
+def test_without_a_temperature_there_is_one_diagram() -> None:
+    figure = reliability_figure(reliability(0.3), reliability(0.5), None, NAMES)
+    assert len(figure.axes) == 3
+    assert [axes.get_title() for axes in figure.axes if axes.get_title()] == [
+        f"as trained:  ECE {100 * reliability(0.3).ece()[0]:.2f} %",
+        "probability of one class",
+    ]
+    legend = figure.axes[2].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["as trained"]
