@@ -22,7 +22,7 @@ from jaxseg.config import Config
 from jaxseg.console import track
 from jaxseg.errors import UserError
 from jaxseg.metrics.calibration import CalibrationTotal
-from jaxseg.metrics.intervals import Intervals, bootstrap
+from jaxseg.metrics.intervals import Intervals, blocks, bootstrap
 from jaxseg.metrics.measure import Measure, Setting
 from jaxseg.metrics.scene_shapes import SceneShapes
 from jaxseg.metrics.scores import ConfusionTotal, Scores, scores_of
@@ -220,18 +220,7 @@ class Evaluator:
 
     def intervals(self, result: Evaluation) -> Intervals:
         """Confidence intervals of the scores of this split."""
-        # Windows that overlap count together, as the ground of one window: what each of them alone
-        # counts is smaller, and smaller blocks would promise more than is known.
-        side = self.cover.side
-        blocks: dict[tuple[int, int, int], NDArray[np.int32]] = {}
-        for (scene, window), margins in zip(self._windows, result.margins, strict=True):
-            y, x, height, width = self.cover.own(self._scenes.size(scene), window)
-            block = scene, (y + height // 2) // side, (x + width // 2) // side
-            blocks[block] = blocks[block] + margins if block in blocks else margins
-        names = [self._scenes.name(scene) for scene, *_ in blocks]
-        # Several parts of one scene count as that scene.
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        return bootstrap(np.stack(list(blocks.values())), [numbers[name] for name in names])
+        return bootstrap(*blocks(result.margins, self._windows, self._scenes, self.cover))
 
     @property
     def one_window(self) -> bool:
