@@ -24,6 +24,7 @@ import jaxseg
 from jaxseg import config as configs
 from jaxseg.cli import border_pictures, catalogue, data, polsar_pictures
 from jaxseg.cli import main as cli
+from jaxseg.datasets.arrays import guess as array_guess
 from jaxseg.datasets.folder import guess
 from jaxseg.datasets.landscape import Landscape
 from jaxseg.evaluation import evaluate as assessment
@@ -41,6 +42,7 @@ WORK = (
     (class_counts, "class_counts"),
     (polsar_pictures, "survey"),
     (guess, "guess"),
+    (array_guess, "guess_scene"),
     (data, "folder_of"),
     (data, "show"),
 )
@@ -68,6 +70,7 @@ NOT_RUN = {
     "jaxseg models": "takes a minute; test_catalogue has its parts",
     "configs/indian_pines.py": "needs a scene that another package carries",
     "configs/salinas_a.py": "needs a scene to be downloaded",
+    "scene.mat": "needs such a scene; test_new_array_config has one",
     "resnet18.pth": "needs weights to be downloaded",
     "strzegom": "shows a refusal; test_sensor_files has it",
 }

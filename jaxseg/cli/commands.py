@@ -19,7 +19,13 @@ from rich.console import Console
 
 from jaxseg import config as configs
 from jaxseg import sharding
-from jaxseg.cli import border_pictures, catalogue, new_config, polsar_pictures
+from jaxseg.cli import (
+    border_pictures,
+    catalogue,
+    new_array_config,
+    new_config,
+    polsar_pictures,
+)
 from jaxseg.cli import data as data_tables
 from jaxseg.cli.evaluated_data import asked
 from jaxseg.cli.flags import (
@@ -37,6 +43,7 @@ from jaxseg.cli.flags import (
 )
 from jaxseg.cli.memory import keep_freed_memory
 from jaxseg.console import make_console, say
+from jaxseg.datasets.arrays import guess as array_guess
 from jaxseg.datasets.folder import guess
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
@@ -232,7 +239,7 @@ def data(arguments: list[str] | None = None) -> None:
             source, allowed = config.data.source, config.data.shared_ground
         else:
             allowed = 0.0
-            source = data_tables.folder_of(flags.images, flags.masks, console)
+            source = data_tables.source_of(flags.images, flags.masks, console)
         data_tables.show(source, console, allowed)
         for picture in data_tables.write_pictures(source, flags.out):
             say(console, f"Picture: {picture}")
@@ -242,10 +249,17 @@ def new(arguments: list[str] | None = None) -> None:
     """The command `jaxseg new`."""
     with _Mistakes():
         flags = tyro.cli(NewFlags, args=arguments, prog="jaxseg new")
-        found = guess.guess(flags.images, flags.masks)
-        new_config.write(found, flags.file, overwrite=flags.overwrite)
+        if array_guess.are_arrays(flags.images):
+            scene = array_guess.guess_scene(flags.images, flags.masks)
+            count, bands = 1, scene.bands
+            content = new_array_config.text(scene, flags.file.name)
+        else:
+            found = guess.guess(flags.images, flags.masks)
+            count, bands = found.scenes, found.bands
+            content = new_config.text(found, flags.file.name)
+        new_config.write(content, flags.file, overwrite=flags.overwrite)
         console = make_console()
-        say(console, f"{flags.file}: {found.scenes} scene(s), {found.bands} band(s).")
+        say(console, f"{flags.file}: {count} scene(s), {bands} band(s).")
         say(console, f"Look at it, then: python train.py --config {flags.file}")
 
 

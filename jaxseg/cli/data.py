@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxseg.console import say, track
+from jaxseg.datasets.arrays import guess as array_guess
 from jaxseg.datasets.folder import pairing
 from jaxseg.datasets.folder.mask_values import MaskValues, mask_values
 from jaxseg.datasets.folder.source import Folder
@@ -36,6 +37,22 @@ ENOUGH = 7
 
 DRAWN = 6
 """Windows of a split that are drawn."""
+
+
+def source_of(images: str, masks: str, console: Console) -> Source:
+    """A source for images and masks, or for a scene of arrays, of which nothing else is known.
+
+    Raises:
+        UserError: Files are missing, or it cannot be guessed what they hold.
+    """
+    if not array_guess.are_arrays(images):
+        return folder_of(images, masks, console)
+    found = array_guess.guess_scene(images, masks)
+    say(console, "Read as one scene of arrays:")
+    for field in found.fields:
+        because = f" ({found.evidence[field]})" if field in found.evidence else ""
+        say(console, f"  {field}: {found.fields[field]}{because}")
+    return array_guess.source_of(found)
 
 
 def folder_of(images: str, masks: str, console: Console) -> Folder:

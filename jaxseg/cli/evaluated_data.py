@@ -58,16 +58,17 @@ def asked(flags: EvaluateFlags, fields: list[str], code: tuple[ModuleType, ...])
     """
     source = None
     _refuse_other_fields(fields)
-    if flags.config:
-        module = configs.load_code(configs.found(flags.config))
-        config, code = configs.built(module), (module, *code)
-    elif fields or flags.images:
-        config = checkpoint.config_of(flags.run, code)
     if flags.config or fields or flags.images:
+        if flags.config:
+            module = configs.load_code(configs.found(flags.config))
+            config, code = configs.built(module), (module, *code)
+        else:
+            config = checkpoint.config_of(flags.run, code)
         source = configs.override(config, fields, "jaxseg evaluate").data.source
-    if flags.images:
-        assert source is not None  # noqa: S101
-        source = other_data.found_in(source, flags.images, flags.masks, flags.instances, flags.list)
+        if flags.images:
+            source = other_data.found_in(
+                source, flags.images, flags.masks, flags.instances, flags.list
+            )
     for name in ("masks", "instances", "list"):
         if getattr(flags, name) and not flags.images:
             raise UserError(f"--{name} needs --images: the images that belong to it.")

@@ -3,6 +3,7 @@
 import json
 import os
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
 from jaxseg.datasets.folder.guess import Guess
@@ -69,10 +70,6 @@ def text(guess: Guess, name: str) -> str:
         guess: What the data are.
         name: Path of the file, as it is named in its own commands.
     """
-    lines = []
-    for field, value in guess.fields.items():
-        lines += [f"        # {line}" for line in _wrapped(guess.evidence.get(field, ""))]
-        lines += _assigned(field, value)
     crop = next((side for side in SIDES if side <= guess.smallest), SIDES[-1])
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     windows = memory / 4 / (BYTES_PER_PIXEL * crop * crop)
@@ -85,7 +82,7 @@ def text(guess: Guess, name: str) -> str:
         name=name,
         augment=", ".join(sorted(call.partition("(")[0] for call in calls)),
         calls=", ".join(calls),
-        fields="\n".join(lines),
+        fields=assigned(guess.fields, guess.evidence),
         features=FEATURES,
         crop=crop,
         pad="\n            pad=True," if guess.smallest < crop else "",
@@ -95,8 +92,17 @@ def text(guess: Guess, name: str) -> str:
     )
 
 
-def write(guess: Guess, file: Path, *, overwrite: bool) -> None:
-    """Writes the config.
+def assigned(fields: Mapping[str, object], evidence: Mapping[str, str]) -> str:
+    """The fields of the source as arguments, each below its evidence."""
+    lines = []
+    for field, value in fields.items():
+        lines += [f"        # {line}" for line in _wrapped(evidence.get(field, ""))]
+        lines += _assigned(field, value)
+    return "\n".join(lines)
+
+
+def write(content: str, file: Path, *, overwrite: bool) -> None:
+    """Writes a config.
 
     Raises:
         UserError: The file exists, or is not a Python file.
@@ -106,7 +112,7 @@ def write(guess: Guess, file: Path, *, overwrite: bool) -> None:
     if file.exists() and not overwrite:
         raise UserError(f"{file} exists. Give another name, or --overwrite.")
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text(guess, file.name), encoding="utf-8")
+    file.write_text(content, encoding="utf-8")
 
 
 def _assigned(field: str, value: object) -> list[str]:
@@ -130,4 +136,4 @@ def _literal(value: object) -> str:
 
 
 def _wrapped(evidence: str) -> list[str]:
-    return textwrap.wrap(evidence, 86)
+    return textwrap.wrap(evidence, 86, break_on_hyphens=False)

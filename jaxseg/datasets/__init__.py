@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jaxseg.datasets.arrays import ArrayScene
     from jaxseg.datasets.folder import Folder
     from jaxseg.datasets.indian_pines import IndianPines
     from jaxseg.datasets.landscape import Landscape
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "VOC",
+    "ArrayScene",
     "Folder",
     "IndianPines",
     "LabelledPolsar",
@@ -29,6 +31,7 @@ __all__ = [
 
 _ROOMS = {
     "VOC": "voc",
+    "ArrayScene": "arrays",
     "Folder": "folder",
     "IndianPines": "indian_pines",
     "LabelledPolsar": "polsar",

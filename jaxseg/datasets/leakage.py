@@ -81,7 +81,7 @@ def _compare(trained: Source, given: Source, split: str, allowed: float) -> floa
     if not (isinstance(trained, Located) and isinstance(given, Located)):
         return 0.0
     own, other = trained.origin(), given.origin()
-    same_place = _resolved(own.place) == _resolved(other.place)
+    same_place = _same_place(own.place, other.place)
     names = own.split.keys() | other.split.keys()
     pairs = {name: (own.split.get(name), other.split.get(name)) for name in sorted(names)}
     changed = ", ".join(f"{n} {one} -> {two}" for n, (one, two) in pairs.items() if one != two)
@@ -204,6 +204,14 @@ def _size(path: str) -> int:
     """Bytes; -1 where only GDAL knows them, which are not compared."""
     remote = raster.is_remote(path) or path.startswith("/vsi")
     return -1 if remote else os.stat(path).st_size  # noqa: PTH116
+
+
+def _same_place(one: str, other: str) -> bool:
+    """Whether two paths lead to the same place, or to files of the same content."""
+    if _resolved(one) == _resolved(other):
+        return True
+    both = os.path.isfile(one) and os.path.isfile(other)  # noqa: PTH113
+    return both and _size(one) == _size(other) and _same_content(one, other)
 
 
 def _resolved(place: str) -> str:

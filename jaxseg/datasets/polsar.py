@@ -9,20 +9,19 @@ matrices are read by windows, so the scene may be larger than memory; the labels
 
 import dataclasses
 import functools
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg.datasets import label_file
 from jaxseg.datasets.folder.class_fields import check_classes, check_colors
 from jaxseg.datasets.folder.index import check_pair
-from jaxseg.datasets.folder.pairing import FLAG
-from jaxseg.datasets.label_table import LabelTable, UnknownValue
+from jaxseg.datasets.label_table import LabelTable
 from jaxseg.datasets.one_scene import SceneSplit
 from jaxseg.datasets.spatial_split import SPLITS
 from jaxseg.errors import UserError
+from jaxseg.files import arrays, raster
 from jaxseg.files import polsar as polsar_files
-from jaxseg.files import raster
 from jaxseg.files.polsar import PolsarScene
 from jaxseg.physics.polsar import T3_BANDS
 from jaxseg.scenes.scene import IGNORE, Origin, Sample, Window
@@ -39,9 +38,11 @@ class LabelledPolsar:
     Pixels without data, and those that are not valid matrices, are invalid.
 
     Attributes:
-        path: PolSARpro folder (T3, C3, S2), folder of four complex GeoTIFF files, or one file of
-            four complex bands.
-        labels: Picture of integer class ids, as large as the scene: PNG or GeoTIFF.
+        path: PolSARpro folder (T3, C3, S2), folder of four complex GeoTIFF files, one file of four
+            complex bands, or an array in a .mat, .npy or .npz file (`jaxseg.files.polsar_arrays`).
+        labels: Integer class ids, as large as the scene: a PNG or GeoTIFF of one band, or an array
+            in a .mat, .npy or .npz file.
+        labels_name: Name of that array; empty = the only one of two axes.
         classes: Names of the classes.
         ids: Id of each class in `labels`.
         ignore_ids: Ids to ignore.
@@ -56,6 +57,7 @@ class LabelledPolsar:
     ids: tuple[int, ...]
     ignore_ids: tuple[int, ...] = (0,)
     map_colors: tuple[tuple[int, int, int], ...]
+    labels_name: str = ""
     split: SceneSplit = SceneSplit(fractions=(0.5, 0.1, 0.4), block=48, guard=8)
     gsd: float | None = None
 
@@ -145,34 +147,20 @@ def _opened(
     source: LabelledPolsar,
 ) -> tuple[PolsarScene, NDArray[np.uint8], NDArray[np.uint8]]:
     """The scene, its classes (H, W) and the index of each pixel's split (H, W)."""
-    for field, given in (("path", source.path), ("labels", source.labels)):
-        if not Path(given).exists():
-            raise UserError(
-                f"{given}: no such file or folder. Fetch the data and give their path as "
-                f"{FLAG}.{field}."
-            )
+    label_file.exists(source.path, "path")
+    label_file.exists(source.labels, "labels")
     scene = polsar_files.open_polsar(source.path)
     if scene.kind == "C2":
         raise UserError(f"{scene.path} is a C2 of two channels: networks here read T3, C3 or S2.")
     scene.refuse_impossible()
-    header = raster.header(source.labels)
-    if (header.height, header.width) != (scene.height, scene.width):
+    numbers = label_file.read_labels(source.labels, source.labels_name)
+    height, width = numbers.shape
+    if (height, width) != (scene.height, scene.width):
         raise UserError(
-            f"{source.labels} has {header.height} x {header.width} pixels, {scene.path} has "
+            f"{source.labels} has {height} x {width} pixels, {scene.path} has "
             f"{scene.height} x {scene.width}: they have to be the same ground, pixel by pixel."
         )
-    if scene.header is not None:
-        check_pair(scene.header, header)
-    if header.bands != 1:
-        raise UserError(f"{source.labels} has {header.bands} bands: ids need one.")
-    numbers = raster.read(source.labels, Window(0, 0, scene.height, scene.width))[..., 0]
-    try:
-        label = LabelTable.of(source.ids, source.ignore_ids).classes(numbers)
-    except UnknownValue as found:
-        raise UserError(
-            f"{source.labels}: id {found.value} at row {found.row}, column {found.column} "
-            f"({found.count} pixels) is not a class. Add it to {FLAG}.ids or {FLAG}.ignore-ids."
-        ) from None
-    if not (label != IGNORE).any():
-        raise UserError(f"{source.labels} has no labelled pixel: all are in {FLAG}.ignore-ids.")
+    if scene.header is not None and not arrays.is_array_file(source.labels):
+        check_pair(scene.header, raster.header(source.labels))
+    label = label_file.classes_of(numbers, source.ids, source.ignore_ids, source.labels)
     return scene, label, source.split.of(label, source.path, draws=DRAWS)

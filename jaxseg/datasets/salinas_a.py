@@ -15,17 +15,15 @@ Hyperspectral Remote Sensing Scenes. Ground sample distance 3.7 m.
 
 import dataclasses
 import functools
-import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import io
-from scipy.io.matlab import MatReadError
 
 from jaxseg.datasets.one_scene import SceneSplit, scene_of_split
 from jaxseg.datasets.tiles import TileScenes
 from jaxseg.errors import UserError
+from jaxseg.files import arrays
 from jaxseg.scenes.scene import IGNORE, Origin
 from jaxseg.scenes.sensor import Sensor
 
@@ -121,14 +119,12 @@ def _scene(path: str) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
 def _array(file: Path, name: str, shape: tuple[int, ...]) -> NDArray[np.generic]:
     """The array `name` of a MATLAB file."""
     try:
-        found = io.loadmat(str(file), variable_names=[name])
-    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:
+        array = arrays.read(str(file), name)
+    except UserError as error:
+        raise UserError(f"{error} Or give its folder as --config.data.source.path.") from error
+    if array.shape != shape:
         raise UserError(
-            f"Cannot read {file}: {error or 'it is truncated'}. Fetch it again, or give its folder "
-            "as --config.data.source.path."
-        ) from error
-    array = found.get(name)
-    if array is None or array.shape != shape:
-        what = "does not hold it" if array is None else f"holds one of {array.shape}"
-        raise UserError(f"{file} {what}: Salinas-A has an array {name} of {shape}. Fetch it again.")
-    return np.asarray(array)
+            f"{file} holds one of {array.shape}: Salinas-A has an array {name} of {shape}. Fetch "
+            "it again."
+        )
+    return array

@@ -9,6 +9,8 @@ Hyperspectral Image Classification, IEEE JSTARS 2017, arXiv:1605.05829, for the 
 blocks that give every class its share is our own.
 """
 
+import operator
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -66,8 +68,8 @@ def block_split(
     )
     classes = np.unique(label[label != IGNORE])
     random = np.random.default_rng(seed)
-    best, best_score = None, (-1, -1, -np.inf)
-    for _ in range(draws):
+
+    def drawn() -> tuple[tuple[int, int, float], NDArray[np.uint8]]:
         of_block = random.choice(len(SPLITS), rows * columns, p=shares).astype(np.uint8)
         split = _guarded(of_block[place], guard)
         split[label == IGNORE] = IGNORE
@@ -77,11 +79,9 @@ def block_split(
         counts = pairs.reshape(-1, 4)[classes, : len(SPLITS)]  # (classes, splits)
         learned, _, tested = (counts > 0).sum(0)
         off = np.abs(counts / np.maximum(counts.sum(1, keepdims=True), 1) - shares).max(1)
-        score = (int(learned), int(tested), -float(off.mean()))
-        if best is None or score > best_score:
-            best, best_score = split, score
-    assert best is not None  # noqa: S101
-    return best
+        return (int(learned), int(tested), -float(off.mean())), split
+
+    return max((drawn() for _ in range(draws)), key=operator.itemgetter(0))[1]
 
 
 def random_split(

@@ -3,6 +3,7 @@
     a PolSARpro folder of T3, C3, C2 or S2
     a folder with four complex GeoTIFF files whose names end in hh, hv, vh and vv
     one GeoTIFF of four complex bands HH, HV, VH, VV, or of nine T11, T12 ... T33 or C11 ... C33
+    an array in a .mat, .npy or .npz file, see `jaxseg.files.polsar_arrays`
 
 Planes are memory-mapped, so the cost of a window does not depend on the size of the scene. Every
 fault of a file is reported as a `UserError` that names it.
@@ -20,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg.errors import UserError
-from jaxseg.files import polsarpro, raster
+from jaxseg.files import arrays, polsarpro, raster
+from jaxseg.files.polsar_arrays import open_array
 from jaxseg.files.polsarpro import FILES, Kind, Plane
 from jaxseg.physics import decompositions, polsar
 from jaxseg.scenes.scene import Window
@@ -34,7 +36,8 @@ PROBE = 64
 _ALLOWED = (
     "Give a PolSARpro folder (T3, C3, C2 or S2: .bin files with config.txt or .hdr), a folder with "
     "four complex GeoTIFF files whose names end in hh, hv, vh and vv, or a GeoTIFF of complex "
-    "bands: four (HH, HV, VH, VV) or nine (named T11, T12 ... T33, or C11 ... C33)."
+    "bands: four (HH, HV, VH, VV) or nine (named T11, T12 ... T33, or C11 ... C33). Or an array "
+    "named T3, C3 or S2 in a .mat, .npy or .npz file."
 )
 
 
@@ -153,6 +156,9 @@ def open_polsar(path: str | Path) -> PolsarScene:
     place = Path(path)
     if not place.exists():
         raise UserError(f"{place}: no such file or folder. {_ALLOWED}")
+    if arrays.is_array_file(place):
+        kind, height, width, planes, names = open_array(str(place))
+        return PolsarScene(str(place), kind, height, width, None, planes, names)
     if place.is_file():
         return _one_geotiff(place)
     if any(place.glob("*.bin")):

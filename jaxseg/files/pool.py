@@ -15,6 +15,16 @@ from rasterio.errors import RasterioIOError
 
 from jaxseg.errors import UserError
 
+ARRAYS = (".mat", ".npy", ".npz")
+"""Endings of files of arrays, which `jaxseg.files.arrays` reads and GDAL does not."""
+
+OF_ARRAYS = (
+    "Arrays are not images: the source ArrayScene reads them for training and evaluation (jaxseg "
+    "new my.py --images FILE --masks FILE writes a config). Maps are made of image files: write "
+    "GeoTIFF."
+)
+"""What to do about such a file where an image is expected."""
+
 OPEN_FILES = 256
 """How many files stay open for their next window; systems commonly allow a process 1024."""
 
@@ -62,6 +72,8 @@ def _advice(path: str, reason: str) -> str:
         return "It is compressed in a way that this GDAL cannot read: convert it with one that can."
     if path.lower().endswith(".vrt"):
         return "A file that this virtual raster names is missing or damaged: correct its path."
+    if path.lower().endswith(ARRAYS):
+        return OF_ARRAYS
     return "The file is damaged or not an image: fetch it again or remove it."
 
 

@@ -15,7 +15,7 @@ from jaxseg.datasets.paired import without_side
 from jaxseg.datasets.wrapped import leaves
 from jaxseg.errors import MissingSplit, UserError
 from jaxseg.files import raster
-from jaxseg.scenes.scene import Located, OfFiles, Source
+from jaxseg.scenes.scene import FromFiles, Located, Source
 
 NAME = "data_files.txt.gz"
 
@@ -90,7 +90,7 @@ def _now(source: Source) -> dict[str, tuple[int, int]]:
                 scenes = leaf.scenes(split)
             except MissingSplit:
                 continue
-            if not isinstance(scenes, OfFiles):
+            if not isinstance(scenes, FromFiles):
                 break
             for index in range(len(scenes)):
                 for path in scenes.files(index):

@@ -305,10 +305,14 @@ def _refuse_changes(stored: Config | None, given: Config, workdir: Path) -> None
     # Earlier versions stored paths as they were given.
     before = config_text.absolute(stored)
     if stored is not None and (changed := config_text.differences(before, given)):
+        warmup, hint = stored.optimizer.warmup, ""
+        if warmup != given.optimizer.warmup:  # it follows the length of a run that flags shorten
+            hint = f"\n--config.optimizer.warmup {warmup} keeps the warm-up as it was."
         raise UserError(
             f"{workdir} holds a run of another config. It differs in (stored -> given):\n  "
             + "\n  ".join(changed)
             + "\nGive the same config to continue the run, or another --workdir to start a new one."
+            + hint
         )
 
 

@@ -71,13 +71,29 @@ def training_in(workdir: Path) -> Iterator[None]:
         if not everywhere(not fault):
             raise UserError(fault or f"{workdir} cannot be used: the first process says why.")
         try:
-            yield
+            with _failed_saves_said_once():
+                yield
         except Exception as error:
             if isinstance(error, UserError) or not is_full(error):
                 raise
             # What Orbax had begun to write fails as well, one message for each array.
             logging.getLogger("asyncio").disabled = True
             raise UserError(_full(workdir)) from error
+
+
+@contextlib.contextmanager
+def _failed_saves_said_once() -> Iterator[None]:
+    """Leaves out what Orbax logs of a save that fails: the training raises the same error."""
+    log = logging.getLogger("absl")
+    log.addFilter(_is_not_of_a_save)
+    try:
+        yield
+    finally:
+        log.removeFilter(_is_not_of_a_save)
+
+
+def _is_not_of_a_save(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and "orbax" in Path(record.pathname).parts)
 
 
 def check_writable(workdir: Path) -> None:

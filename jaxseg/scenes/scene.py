@@ -134,14 +134,19 @@ class Extent(NamedTuple):
 
 
 @runtime_checkable
-class OfFiles(Scenes, Protocol):
-    """Scenes that are files, or parts of files, of the user's."""
-
-    def extent(self, index: int) -> Extent:
-        """What a scene shows; no file is opened."""
+class FromFiles(Scenes, Protocol):
+    """Scenes that are read from files of the user's."""
 
     def files(self, index: int) -> tuple[str, ...]:
         """The files that a scene is read from: its image, its labels."""
+
+
+@runtime_checkable
+class OfFiles(FromFiles, Protocol):
+    """Scenes that are files, or rectangles of files, of the user's."""
+
+    def extent(self, index: int) -> Extent:
+        """What a scene shows; no file is opened."""
 
 
 @runtime_checkable

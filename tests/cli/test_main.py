@@ -160,10 +160,14 @@ class Evaluated(NamedTuple):
 def evaluated(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
     run = tmp_path_factory.mktemp("evaluated") / "run"
     flags = ["--config.num-steps", "4", "--config.eval-every", "4"]
+    flags += ["--config.mesh.data", "1", "--config.mesh.space", "1"]
     config = configs.override(configs.load_config(str(tiny / "config.py")), flags, "test")
-    training.train(config, run)
-    with contextlib.redirect_stdout(io.StringIO()) as said:
-        cli.main(["evaluate", str(run), "--step", "latest"])
+    one = jax.devices()[:1]  # programs for eight compile twice as long
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "devices", lambda: one)
+        training.train(config, run)
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            cli.main(["evaluate", str(run), "--step", "latest"])
     return Evaluated(tiny, run, said.getvalue())
 
 

@@ -227,6 +227,24 @@ def test_missing_labels_and_scenes_of_two_channels_are_refused(
         source(folder, labels=str(tmp_path / "odd.png")).scenes("train")
 
 
+def test_matrices_and_labels_may_be_arrays_of_one_file(folder: Path, tmp_path: Path) -> None:
+    expected = source(folder).scenes("train").read(0, WHOLE)
+    t3 = source(folder).scenes("train").scene.read(WHOLE)
+    ids = np.asarray(Image.open(folder / "label.png"))
+    for labels in ({"gt": ids}, {"gt": ids, "old": ids * 0}):
+        path = str(tmp_path / f"{len(labels)}.npz")
+        np.savez(path, T3=t3, **labels)
+        named = {"labels_name": "gt"} if len(labels) > 1 else {}
+        found = source(folder, path=path, labels=path, **named).scenes("train").read(0, WHOLE)
+        for field, values in expected.items():
+            np.testing.assert_array_equal(found[field], values)
+    with pytest.raises(UserError, match=r"2 arrays of 2 axes.*labels-name gt"):
+        source(folder, path=path, labels=path).scenes("train")
+    np.save(tmp_path / "short.npy", ids[1:])
+    with pytest.raises(UserError, match=r"short\.npy has 47 x 48 pixels"):
+        source(folder, labels=str(tmp_path / "short.npy")).scenes("train")
+
+
 @pytest.mark.slow
 @pytest.mark.real_data
 def test_airsar_has_all_classes_in_every_split() -> None:

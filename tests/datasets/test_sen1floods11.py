@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from fixtures.places import CONFIGS, SHARED
+from fixtures.small_network import Small
 
 from jaxseg import config as configs
 from jaxseg import sharding
 from jaxseg.config import Config
-from jaxseg.models.unet import UNet
 from jaxseg.physics import sar, sar_filters
 from jaxseg.run import completion, fitting, step
 from jaxseg.scenes.scene import IGNORE, Sample, Window
@@ -35,7 +35,7 @@ def config() -> Config:
     flags += ["--config.data.source.masks", str(CHIPS / "labels")]
     flags += ["--config.data.crop", str(SIDE), "--config.data.batch-size", "2"]
     given = configs.override(shipped, flags, "test")
-    return dataclasses.replace(given, model=UNet(2, features=4), mesh=MeshShape(data=1))
+    return dataclasses.replace(given, model=Small(2), mesh=MeshShape(data=1))
 
 
 MIDDLE = Window(224, 224, SIDE, SIDE)

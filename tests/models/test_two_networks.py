@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from fixtures.networks import applied, drawn, initialised, shapes
+from fixtures.small_network import Small
 
 from jaxseg.errors import UserError
 from jaxseg.models.two_networks import TwoNetworks
-from jaxseg.models.unet import UNet
 
-SMALL = UNet(num_classes=0, features=2)
+SMALL = Small(num_classes=0)
 
 
 def image(bands: int) -> jax.Array:
@@ -59,8 +59,8 @@ def test_the_second_is_sown_in_training_and_not_computed_in_evaluation() -> None
 def test_each_sees_its_bands_and_the_first_can_do_without_the_others(answer: str) -> None:
     model = TwoNetworks(3, network=SMALL, answer=answer, split=2)  # type: ignore[arg-type]
     variables = drawn(shapes(model, bands=5))
-    first = variables["params"]["first"]["encoder1"]["conv1"]["kernel"]
-    second = variables["params"]["second"]["encoder1"]["conv1"]["kernel"]
+    first = variables["params"]["first"]["conv1"]["kernel"]
+    second = variables["params"]["second"]["conv1"]["kernel"]
     assert (first.shape[2], second.shape[2]) == (2, 3)
     alone = applied(model, variables, image(5)[..., :2], train=False)
     part = {kind: tree["first"] for kind, tree in variables.items()}
@@ -70,6 +70,6 @@ def test_each_sees_its_bands_and_the_first_can_do_without_the_others(answer: str
 
 @pytest.mark.parametrize("split", [-1, 3, 4])
 def test_a_split_that_leaves_a_network_without_bands_is_refused(split: int) -> None:
-    network = TwoNetworks(2, network=UNet(num_classes=0, features=2), split=split)
+    network = TwoNetworks(2, network=SMALL, split=split)
     with pytest.raises(UserError, match=f"splits 3 band.* after the first {split}"):
         initialised(network, image(3), train=False)

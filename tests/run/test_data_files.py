@@ -9,7 +9,9 @@ import pytest
 from fixtures import painted
 from fixtures.folder_files import png
 
+from jaxseg.datasets.arrays.source import ArrayScene
 from jaxseg.datasets.folder.source import Folder
+from jaxseg.datasets.one_scene import SceneSplit
 from jaxseg.datasets.paired import Paired
 from jaxseg.run import data_files
 
@@ -47,6 +49,20 @@ def test_masks_and_images_that_changed_are_named(source: Any, tmp_path: Path) ->
     assert f"2 gone ({tmp_path}/images/s7.png), 2 new ({tmp_path}/images/new.png)" in line
     data_files.keep(tmp_path, source())  # what the first start saw stays
     assert data_files.changed(tmp_path, source()) == [line]
+
+
+def test_files_of_arrays_are_watched(tmp_path: Path) -> None:
+    ids = np.arange(400).reshape(20, 20) % 2
+    np.savez(tmp_path / "scene.npz", image=np.ones((20, 20, 3)), labels=ids)
+    scene = ArrayScene(
+        image=str(tmp_path / "scene.npz"), classes=("a", "b"), split=SceneSplit("pixels")
+    )
+    data_files.keep(tmp_path, scene)
+    assert data_files.changed(tmp_path, scene) == []
+    os.utime(tmp_path / "scene.npz", ns=(1, 1))
+    (line,) = data_files.changed(tmp_path, scene)
+    assert "1 of another size or time" in line
+    assert "scene.npz" in line
 
 
 def test_files_that_are_gone_and_a_damaged_list_are_said(source: Any, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures.small_network import Small
 from numpy.typing import NDArray
 
 from jaxseg import config as configs
@@ -242,7 +243,7 @@ def test_what_the_image_holds_is_trained_with_its_weight(
 def test_bfloat16_trains_and_keeps_parameters_in_float32(
     config: Config, batches: list[Sample]
 ) -> None:
-    model = UNet(num_classes=3, features=4, dtype="bfloat16")
+    model = Small(num_classes=3, features=4, dtype="bfloat16")
     losses, params, _ = run(dataclasses.replace(config, model=model), batches, MeshShape(), 1)
     assert losses[-1] < losses[0]
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
@@ -250,7 +251,9 @@ def test_bfloat16_trains_and_keeps_parameters_in_float32(
 
 def test_the_moving_average_follows_the_parameters(config: Config, batches: list[Sample]) -> None:
     config = dataclasses.replace(
-        config, optimizer=dataclasses.replace(config.optimizer, ema=0.9, learning_rate=0.1)
+        config,
+        model=Small(3),
+        optimizer=dataclasses.replace(config.optimizer, ema=0.9, learning_rate=0.1),
     )
     mesh = sharding.make_mesh(MeshShape(), jax.devices()[:1])
     state = step.init_state(config, 3, mesh)
@@ -269,6 +272,7 @@ def test_the_moving_average_follows_the_parameters(config: Config, batches: list
 def test_evaluation_counts_what_is_valid_and_labelled(
     config: Config, batches: list[Sample]
 ) -> None:
+    config = dataclasses.replace(config, model=Small(3))
     mesh = sharding.make_mesh(MeshShape(), jax.devices()[:1])
     state = step.init_state(config, 3, mesh)
     batch = {name: array.copy() for name, array in batches[0].items()}

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import os
 import re
 import subprocess
@@ -178,3 +179,17 @@ def test_a_disk_that_fills_during_a_save_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="RESOURCE_EXHAUSTED"), training_in(tmp_path):
         raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 3 bytes")
     assert not is_full(ValueError("another"))
+
+
+def test_what_orbax_logs_of_a_failed_save_is_left_out_while_a_training_runs(tmp_path: Path) -> None:
+    logger, error = logging.getLogger("absl"), ValueError("full")
+
+    def shown(path: str, *, failed: bool) -> bool:
+        exc = (ValueError, error, None) if failed else None
+        return bool(logger.filter(logging.LogRecord("absl", 40, path, 1, "text", (), exc)))
+
+    with training_in(tmp_path):
+        assert not shown("/venv/orbax/checkpoint/save.py", failed=True)
+        assert shown("/venv/orbax/checkpoint/save.py", failed=False)
+        assert shown("/venv/other/orbax_like.py", failed=True)
+    assert shown("/venv/orbax/checkpoint/save.py", failed=True)

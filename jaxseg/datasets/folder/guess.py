@@ -64,12 +64,6 @@ def guess(images: str, masks: str) -> Guess:
     """
     fields: dict[str, object] = {"images": images, "masks": masks}
     evidence: dict[str, str] = {}
-    if Path(images).is_dir() and (found := sorted(Path(images).glob("*.mat"))):
-        raise UserError(
-            f"{found[0]} is not an image file that GDAL opens. Salinas-A and Indian Pines have "
-            "sources of their own: jaxseg configs salinas_a --copy my.py, with the folder as "
-            "--config.data.source.path. Write other scenes as GeoTIFF."
-        )
     if masks.lower().endswith(VECTORS):
         raise UserError(
             f"{masks} holds vectors. Draw them into masks first, one for each image: "

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxseg.errors import MissingSplit, UserError
+from jaxseg.files.pool import ARRAYS, OF_ARRAYS
 
 FLAG = "--config.data.source"
 """Prefix of the flags of the source's fields on the command line."""
@@ -295,9 +296,10 @@ def listed(place: Place) -> list[str]:
     if not files:
         ending = f" whose stem ends in {place.suffix!r}" if place.suffix else ""
         ending += f" whose stem begins with {place.prefix!r}" if place.prefix else ""
+        of_arrays = any(path.lower().endswith(ARRAYS) for path in candidates)
         raise UserError(
             f"{FLAG}.{place.field}: {path} holds no image file{ending}. Searched for: "
-            f"{' '.join(endings)}."
+            f"{' '.join(endings)}." + (f" {OF_ARRAYS}" if of_arrays else "")
         )
     return files
 
