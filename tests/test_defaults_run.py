@@ -13,7 +13,7 @@ from jaxseg.cli import commands
 from jaxseg.cli import flags as command_flags
 from jaxseg.config import Config
 from jaxseg.config_text import shown
-from jaxseg.evaluation import baseline
+from jaxseg.evaluation import baseline, pictured
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import wishart as wishart_baseline
 from jaxseg.evaluation.gaussian import GaussianClassifier
@@ -23,11 +23,11 @@ from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.losses.presence import Presence
 from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
 from jaxseg.optimizer import Optimizer
-from jaxseg.pictures import charts
+from jaxseg.pictures import charts, marking
 from jaxseg.pictures import tiles as pictures
 from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline.windows import Data
-from jaxseg.run import checkpoint, fitting, training
+from jaxseg.run import checkpoint, fitting, training, whole_scenes
 from jaxseg.run import evaluator as evaluation
 from jaxseg.scenes import scene as batch
 from jaxseg.scenes.sensor import Sensor
@@ -115,8 +115,15 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (charts, "SHOWN", 30, "rows that can be read"),
     (charts, "MARKERS", ("s", "D", "^", "v", "P", "X", "<", ">"), "told apart without colours"),
     (pictures, "DPI", 120.0, "sharp on a screen"),
-    (pictures, "RIGHT", (214, 214, 214), "light grey: not looked at"),
-    (pictures, "WRONG", (214, 30, 40), "red: looked at"),
+    (marking, "RIGHT", (214, 214, 214), "light grey: not looked at"),
+    (marking, "RED", (214, 30, 40), "looked at"),
+    (marking, "MAGENTA", (255, 0, 255), "where a class is red; few maps have it"),
+    (marking, "CLEAR", 40.0, "20 times what is just seen"),
+    (pictures, "WIDTH", 10.4, "a page"),
+    (pictured, "WINDOWS", 4, "fit on a page"),
+    (pictured, "PART", 0.25, "our choice: a strip says little"),
+    (whole_scenes, "SCENES", 6, "few enough to look at every time"),
+    (whole_scenes, "SIDE", 600, "half the width of a page, in pixels"),
     (pictures, "STRIPES", ((0, 0, 0), (96, 96, 96)), "no class is striped"),
     (console, "SECONDS_BETWEEN_PLAIN_LINES", 10.0, "a log that can be read"),
     (shown, "MANY", 256, "standard deviations whole, fitted matrices by their length"),
@@ -130,11 +137,14 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (assessment.evaluate, "mesh_shape", MeshShape(), "all devices"),
     (assessment.evaluate, "baseline", True, "shows what context buys"),
     (assessment.evaluate, "measures", (), "those of the library, with their defaults"),
+    (assessment.evaluate, "tile", 0, "windows as the run has them"),
+    (assessment.evaluate, "overlap", 0.0, "numbers of earlier evaluations stay; the table says so"),
     (assessment.evaluate, "console", None, "quiet in Python"),
     (checkpoint.reopen, "which", "best", "what is reported"),
     (checkpoint.Checkpoints, "keep", 1, "reading keeps what is there"),
     (checkpoint.Checkpoints, "repair", False, "reading changes nothing"),
     (evaluation.Evaluator, "confidence", False, "a validation in training has no use for it"),
+    (evaluation.Evaluator, "overlap", 0.0, "a validation in training need not be slower"),
     (evaluation.Evaluator.snapshots, "count", 3, "few enough to look at every time"),
     (pictures.stretch, "low", 2.0, "two of a hundred pixels may be darker: shadows"),
     (pictures.stretch, "high", 98.0, "or brighter: clouds"),
@@ -155,6 +165,8 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (command_flags.EvaluateFlags, "baseline", True, "shows what context buys"),
     (command_flags.EvaluateFlags, "shared_ground", 0.0, "such scores say little"),
     (command_flags.EvaluateFlags, "check", True, "another sensor gives a number without meaning"),
+    (command_flags.EvaluateFlags, "tile", 0, "windows as the run has them"),
+    (command_flags.EvaluateFlags, "overlap", 0.0, "likewise"),
     (command_flags.EvaluateFlags, "mesh", MeshShape(), "all devices"),
     (command_flags.EvaluateFlags, "distributed", False, "one process, as a rule"),
     (command_flags.EvaluateFlags, "code", (), "a run of jaxseg's own classes needs none"),

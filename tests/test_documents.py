@@ -63,6 +63,8 @@ NOT_RUN = {
     "configs/complex_unet.py": "likewise",
     "configs/airsar.py": "test_labelled_polsar has such a scene",
     "runs/airsar": "likewise",
+    "runs/em": "needs a set that is not part of the repository",
+    "runs/camvid": "likewise",
     "runs/deeplab": "needs the run of such a config; runs/unet is evaluated",
     "runs/multiscale_sar": "likewise",
     "jaxseg models": "takes a minute; test_catalogue has its parts",

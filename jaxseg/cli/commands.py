@@ -117,6 +117,8 @@ def evaluate(arguments: list[str] | None = None) -> None:
             console=console,
             check=flags.check,
             shared_ground=flags.shared_ground,
+            tile=flags.tile,
+            overlap=flags.overlap,
         )
         if jax.process_index() == 0:
             folder = report.write(found, flags.run, data.folder(flags.run))

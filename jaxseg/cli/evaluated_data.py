@@ -57,6 +57,7 @@ def asked(flags: EvaluateFlags, fields: list[str], code: tuple[ModuleType, ...])
         UserError: The flags contradict each other, or the data cannot be described by them.
     """
     source = None
+    _refuse_other_fields(fields)
     if flags.config or fields or flags.images:
         if flags.config:
             module = configs.load_code(configs.found(flags.config))
@@ -84,3 +85,15 @@ def asked(flags: EvaluateFlags, fields: list[str], code: tuple[ModuleType, ...])
         return Asked(source, split, split, source, name, code)
     called = Path(flags.list).stem or other_data.ALL
     return Asked(*other_data.everything(source), called, source, name, code)
+
+
+def _refuse_other_fields(fields: list[str]) -> None:
+    """Rejects flags that would change nothing: all but the data's source belongs to the run."""
+    for field in fields:
+        if field.startswith(("--config.", "--no-config.")) and ".data.source" not in field:
+            name = field.partition("=")[0]
+            raise UserError(
+                f"{name}: of the config, an evaluation takes --config.data.source and its fields; "
+                "the rest is the run's. Its own flags are --tile 512 for the size of windows, "
+                "--overlap, --mesh.data and others: jaxseg evaluate --help."
+            )

@@ -55,6 +55,9 @@ class EvaluateFlags:
         baseline: Whether to fit and show the per-pixel baseline, too.
         shared_ground: Share of the ground of the split, 0..1, that the training may have shown.
         check: Whether other data are compared with the images of the training.
+        tile: Rows and columns of the windows that scenes are cut into; those of the run if 0.
+        overlap: Share of a window's side that two neighbours have in common, from 0 to less than 1;
+            each pixel counts once, from the window in whose middle it lies.
         mesh: Devices along each axis.
         distributed: Whether to join the other processes of this job (jax.distributed.initialize).
         code: Files (.py) or packages that define classes of the run from outside jaxseg, or
@@ -72,6 +75,8 @@ class EvaluateFlags:
     baseline: bool = True
     shared_ground: float = 0.0
     check: bool = True
+    tile: int = 0
+    overlap: float = 0.0
     mesh: MeshShape = MeshShape()
     distributed: bool = False
     code: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ from jaxseg.datasets.leakage import refuse_trained_pixels
 from jaxseg.datasets.paired import without_side
 from jaxseg.errors import UserError
 from jaxseg.evaluation import baseline as baselines
+from jaxseg.evaluation import pictured
 from jaxseg.evaluation.baseline import Baselines
 from jaxseg.metrics.calibration import Reliability
 from jaxseg.metrics.intervals import Intervals
@@ -26,6 +27,7 @@ from jaxseg.run import checkpoint, data_files
 from jaxseg.run.contract import Check
 from jaxseg.run.evaluator import Evaluation, Evaluator
 from jaxseg.run.kept import Calibration, kept_calibration, kept_pixels
+from jaxseg.scenes.cover import Cover
 from jaxseg.scenes.scene import Source
 from jaxseg.sharding import MeshShape
 
@@ -54,6 +56,11 @@ class Assessment:
         wishart: Results of the Wishart distance of single pixels, if requested and polarimetric.
         worst: The windows with the lowest accuracy.
         median: The windows with medium accuracy.
+        scenes: The scenes with the lowest accuracy, reduced.
+        cover: How windows lay.
+        one_window: Whether each scene lay in one window.
+        variant: What tells the results from those of windows as the run has them, such as
+            -overlap-0.25; empty if there is nothing.
         notes: What is not known, and why.
     """
 
@@ -71,6 +78,10 @@ class Assessment:
     wishart: Evaluation | None
     worst: list[pictures.Tile]
     median: list[pictures.Tile]
+    scenes: list[pictures.Tile]
+    cover: Cover
+    one_window: bool
+    variant: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -86,6 +97,8 @@ def evaluate(
     shared_ground: float = 0.0,
     code: Code = (),
     check: bool = True,
+    tile: int = 0,
+    overlap: float = 0.0,
     console: Console | None = None,
 ) -> Assessment:
     """Evaluates a checkpoint of a run; `report` shows and writes the result.
@@ -102,11 +115,16 @@ def evaluate(
         shared_ground: Share of the ground of the split, 0..1, that the training may have shown.
         code: Where the run's classes from outside jaxseg may be taken from.
         check: Whether other data are compared with the images of the training.
+        tile: Rows and columns of the windows; 0 = the evaluation crop of the run. The temperature
+            is fitted with windows of the run, without overlap, whatever is given here.
+        overlap: Share of a window's side, 0 <= overlap < 1, that two neighbours have in common at
+            least. Each pixel counts once, from the window in whose middle it lies.
         console: Where to show how far it is; None = nowhere.
 
     Raises:
         UserError: There is no such run, checkpoint or split, the split has no labelled pixel or
-            contains pixels that the run was trained on, or measures share a name.
+            contains pixels that the run was trained on, measures share a name, or the size or
+            overlap of windows is invalid.
         SensorError: The images do not match what the run was trained on.
     """
     measures = with_library(measures)
@@ -122,7 +140,15 @@ def evaluate(
     shared = refuse_trained_pixels(trained, config.data.source, split, allowed)
     is_own = source is None or without_side(source) == trained
     kind: Check = "none" if not check else "own" if is_own else "other"
-    evaluator = Evaluator(config, mesh, split, confidence=True, console=console, check=kind)
+    evaluator = Evaluator(
+        _of_tiles(config, tile),
+        mesh,
+        split,
+        confidence=True,
+        console=console,
+        check=kind,
+        overlap=overlap,
+    )
     notes: list[str] = data_files.changed(workdir, trained)
 
     # What belongs to the run is measured on its own data, which may be gone on another machine.
@@ -135,9 +161,7 @@ def evaluate(
         calibrated, lambda: kept_calibration(workdir, step), "temperature", elsewhere, notes
     )
     temperature = 1.0 if calibration is None else calibration.temperature
-    result, confidence, totals = evaluator.with_shapes(state, temperature, measures)
-    ranked = result.ranked()
-    middle = len(ranked) // 2
+    result, confidence, totals, maps = evaluator.with_shapes(state, temperature, measures)
     classifiers = None
     if baseline:
         classifiers = _of_run(
@@ -165,8 +189,12 @@ def evaluate(
         classifiers=classifiers,
         baseline=gaussian,
         wishart=wishart,
-        worst=evaluator.tiles(state, ranked[:4]),
-        median=evaluator.tiles(state, ranked[max(0, middle - 2) : middle + 2]),
+        worst=evaluator.tiles(state, pictured.worst(result, evaluator.scene)),
+        median=evaluator.tiles(state, pictured.median(result, evaluator.scene)),
+        scenes=list(maps.tiles(config.data.source, console)),
+        cover=evaluator.cover,
+        one_window=evaluator.one_window,
+        variant=_variant(config, evaluator.cover),
         notes=tuple(notes),
     )
 
@@ -215,6 +243,22 @@ def _of_source(config: Config, source: Source) -> Config:
     """The config with this source, without the side images that only training uses."""
     data = dataclasses.replace(config.data, source=without_side(source))
     return dataclasses.replace(config, data=data)
+
+
+def _of_tiles(config: Config, tile: int) -> Config:
+    """The config with windows of this size; 0 = as it is."""
+    if tile < 0:
+        raise UserError(f"--tile {tile}: give rows and columns of the windows, or 0 for the run's.")
+    if not tile:
+        return config
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, evaluation_crop=tile))
+
+
+def _variant(config: Config, cover: Cover) -> str:
+    """How windows lay, if not as the config says."""
+    other = cover.side != (config.data.evaluation_crop or config.data.crop)
+    overlap = f"-overlap-{cover.overlap:.3g}" if cover.shared else ""
+    return (f"-tile-{cover.side}" if other else "") + overlap
 
 
 def _check_classes(trained: Source, given: Source) -> None:

@@ -2,7 +2,8 @@
 
 The files that `write` creates:
 
-    WORKDIR/evaluation/SPLIT/        (WORKDIR/evaluation/DATA/SPLIT/ for other data)
+    WORKDIR/evaluation/SPLIT/        (WORKDIR/evaluation/DATA/SPLIT/ for other data,
+                                      SPLIT-tile-512-overlap-0.25/ for other windows)
         scores.json       everything below as numbers
         classes.csv       one row per class: pixels, borders, confidence
         confusion.csv     rows = reference
@@ -10,6 +11,7 @@ The files that `write` creates:
         reliability.csv   one row per bin of confidence
         confusion.png, classes.png, reliability.png, worst.png, median.png
         MEASURE.png       for each measure that draws curves (objects)
+        scenes/           whole scenes, from the worst: 1_NAME.png, 2_NAME.png, ...
 
 What belongs to the run is kept beside its checkpoint (`jaxseg.run.kept`).
 """
@@ -17,6 +19,7 @@ What belongs to the run is kept beside its checkpoint (`jaxseg.run.kept`).
 import csv
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,7 @@ from jaxseg.metrics.intervals import DRAWS
 from jaxseg.metrics.measure import mean
 from jaxseg.pictures import charts
 from jaxseg.pictures import tiles as pictures
+from jaxseg.pictures.tiles import DPI
 from jaxseg.run.kept import keep_calibration, keep_pixels
 
 
@@ -40,11 +44,14 @@ def write(found: Assessment, workdir: Path, folder: Path | None = None) -> Path:
     Args:
         found: What to write.
         workdir: The run's folder.
-        folder: Folder of the files, called like the split; None = WORKDIR/evaluation/SPLIT.
+        folder: Folder of the files, called like the split; None = WORKDIR/evaluation/SPLIT. If
+            windows lay in another way than the run says, that is added to its name.
     """
     folder = folder or workdir / "evaluation" / found.split
+    split = folder.name
+    folder = folder.with_name(split + found.variant)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / "scores.json", _report(found) | {"split": folder.name})
+    _write_json(folder / "scores.json", _report(found) | {"split": split})
     if found.calibration is not None:
         keep_calibration(workdir, found.step, found.calibration)
     if found.classifiers is not None:
@@ -53,8 +60,26 @@ def write(found: Assessment, workdir: Path, folder: Path | None = None) -> Path:
         with (folder / f"{name}.csv").open("w", newline="") as file:
             csv.writer(file).writerows(rows)
     for name, figure in _figures(found).items():
-        figure.savefig(folder / f"{name}.png", dpi=120)
+        figure.savefig(folder / f"{name}.png", dpi=DPI)
+    _draw_scenes(found, folder / "scenes")
     return folder
+
+
+def _draw_scenes(found: Assessment, folder: Path) -> None:
+    """Replaces the pictures of whole scenes."""
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("[0-9]*_*.png"):
+        old.unlink()
+    for number, tile in enumerate(found.scenes, 1):
+        name = _file_name(tile.name.partition(", every ")[0])
+        figure = pictures.scene_figure(tile, found.source.colors, found.source.classes)
+        figure.savefig(folder / f"{number}_{name}.png", dpi=DPI)
+
+
+def _file_name(scene: str) -> str:
+    """The name of a scene, or that of its file without the ending, as part of a file's name."""
+    stem = re.sub(r"\.[A-Za-z]\w{1,4}$", "", scene.rpartition("/")[2])
+    return re.sub(r"[^\w.-]+", "_", stem)[-60:]
 
 
 def _report(found: Assessment) -> dict[str, Any]:
@@ -83,6 +108,7 @@ def _report(found: Assessment) -> dict[str, Any]:
     }
     report = {"split": found.split, "step": found.step, "network": network}
     report["shared_ground"] = found.shared_ground
+    report["windows"] = {"side": found.cover.side, "shared": found.cover.shared}
     if found.notes:
         report["notes"] = list(found.notes)
     if found.baseline is not None:
@@ -159,11 +185,11 @@ def _figures(found: Assessment) -> dict[str, Figure]:
     if found.baseline is not None:
         others["IoU of single pixels"] = found.baseline.scores.iou
     figures = {
-        "confusion": pictures.confusion_figure(found.network.confusion, source.classes),
+        "confusion": charts.confusion_figure(found.network.confusion, source.classes),
         "classes": charts.scores_figure(source.classes, scores.iou, interval, others),
         "reliability": charts.reliability_figure(
             *found.reliability,
-            1.0 if found.calibration is None else found.calibration.temperature,
+            None if found.calibration is None else found.calibration.temperature,
             source.classes,
         ),
         "worst": pictures.tiles_figure(found.worst, source.colors, source.classes),

@@ -19,6 +19,7 @@ from jaxseg.metrics.scores import print_scores
 def show(found: Assessment, console: Console, *, title: str) -> None:
     """Prints the scores within 100 columns."""
     print_scores(console, found.network.scores, title=title)
+    _say(console, _windows(found))
     _show_intervals(found, console)
     if found.shared_ground:
         _say(
@@ -41,6 +42,17 @@ def show(found: Assessment, console: Console, *, title: str) -> None:
             _show_measure(measure, found.network.scores.classes, console)
     for note in found.notes:
         _say(console, note)
+
+
+def _windows(found: Assessment) -> str:
+    """How windows lay."""
+    side, shared = found.cover.side, found.cover.shared
+    said = f"windows of {side} x {side} pixels"
+    if found.one_window:
+        return f"{said}, one for each scene"
+    if shared:
+        return f"{said}; neighbours share {shared}, each counts its middle"
+    return f"{said} without overlap (--overlap 0.25: more context)"
 
 
 def _show_intervals(found: Assessment, console: Console) -> None:

@@ -27,6 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg.metrics.scores import rates
+from jaxseg.scenes.cover import Cover
+from jaxseg.scenes.scene import Scenes, Window
 
 DRAWS = 1000
 LEVEL = 0.95
@@ -60,6 +62,30 @@ class Intervals:
         return self.blocks >= FEWEST
 
 
+def blocks(
+    margins: NDArray[np.int32], windows: list[tuple[int, Window]], scenes: Scenes, cover: Cover
+) -> tuple[NDArray[np.int32], list[int]]:
+    """Margins of blocks as large as a window, and the number of each one's scene, for `bootstrap`.
+
+    Windows that overlap count together, as the ground of one window: what each of them alone counts
+    is smaller, and smaller blocks would promise more than is known.
+
+    Args:
+        margins: (N, 3, K) for each window.
+        windows: Scene and window of each.
+        scenes: The split. Several parts of one scene, which have its name, count as that scene.
+        cover: Which pixels of a scene count from which window.
+    """
+    sums: dict[tuple[int, int, int], NDArray[np.int32]] = {}
+    for (scene, window), counts in zip(windows, margins, strict=True):
+        y, x, height, width = cover.own(scenes.size(scene), window)
+        block = scene, (y + height // 2) // cover.side, (x + width // 2) // cover.side
+        sums[block] = sums[block] + counts if block in sums else counts
+    names = [scenes.name(scene) for scene, *_ in sums]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.stack(list(sums.values())), [numbers[name] for name in names]
+
+
 def bootstrap(
     margins: NDArray[np.integer], scenes: Sequence[int], *, seed: int = 0, draws: int = DRAWS
 ) -> Intervals:
@@ -88,13 +114,13 @@ def bootstrap(
         sums = np.zeros((len(names), *counts.shape[1:]))
         np.add.at(sums, scene, counts)
         counts = sums
-    blocks = len(counts)
+    count = len(counts)
     random = np.random.default_rng(seed)
-    flat = counts.reshape(blocks, -1)
+    flat = counts.reshape(count, -1)
     parts = []
     for start in range(0, draws, _DRAWS_AT_A_TIME):
         size = min(_DRAWS_AT_A_TIME, draws - start)
-        times = random.multinomial(blocks, np.full(blocks, 1 / blocks), size=size)
+        times = random.multinomial(count, np.full(count, 1 / count), size=size)
         drawn = (times.astype(np.float64) @ flat).reshape(size, *counts.shape[1:])
         parts.append(rates(drawn[:, 0], drawn[:, 1], drawn[:, 2]))
     low, high = {}, {}
@@ -104,6 +130,6 @@ def bootstrap(
         for name in parts[0]:
             scores = np.concatenate([part[name] for part in parts])
             low[name], high[name] = np.nanquantile(scores, tails, axis=0)
-            if blocks < FEWEST:
+            if count < FEWEST:
                 low[name] = high[name] = np.full_like(low[name], np.nan)
-    return Intervals(blocks, unit, low, high)
+    return Intervals(count, unit, low, high)

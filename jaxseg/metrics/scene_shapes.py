@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg.metrics.measure import Measure
+from jaxseg.scenes.cover import Cover
 from jaxseg.scenes.scene import IGNORE, Scenes, Window
 
 
@@ -24,6 +25,7 @@ class SceneShapes:
         self,
         scenes: Scenes,
         windows: list[tuple[int, Window]],
+        cover: Cover,
         measures: Iterable[Measure],
         gsd: Callable[[int], float | None] | None = None,
     ) -> None:
@@ -31,16 +33,16 @@ class SceneShapes:
 
         Args:
             scenes: The split.
-            windows: The expected windows, those of one scene in succession; see
-                `pipeline.windows.evaluation_windows`.
+            windows: The expected windows, those of one scene in succession.
+            cover: Which pixels of a scene count from which window.
             measures: Started measures that the maps are added to.
             gsd: Ground sample distance of a scene in metres; None = that of the setting for all.
         """
         self._scenes, self._windows = scenes, windows
         self._measures = tuple(measures)
-        self._gsd = gsd
+        self._cover, self._gsd = cover, gsd
         self._next = 0
-        self._map = np.zeros((0, 0), np.uint8)
+        self._map: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
 
     def add(self, predictions: NDArray[np.uint8]) -> None:
         """Adds the class ids of the next windows, (B, H, W); those after the last are ignored."""
@@ -48,9 +50,9 @@ class SceneShapes:
             scene, window = self._windows[self._next]
             if self._next == 0 or self._windows[self._next - 1][0] != scene:
                 self._map = np.zeros(self._scenes.size(scene), np.uint8)
-            place = _place(window)
-            part = self._map[place]
-            part[:] = prediction[: part.shape[0], : part.shape[1]]
+            own = self._cover.own(self._map.shape, window)
+            y, x = own.y - window.y, own.x - window.x
+            self._map[_place(own)] = prediction[y : y + own.height, x : x + own.width]
             self._next += 1
             complete = self._next == len(self._windows) or self._windows[self._next][0] != scene
             if complete and scene % jax.process_count() == jax.process_index():
@@ -67,9 +69,8 @@ class SceneShapes:
         instance: NDArray[np.int32] | None = None
         for index, window in self._windows:
             if index == scene:
-                place = _place(window)
-                height, width = label[place].shape
-                sample = self._scenes.read(scene, window._replace(height=height, width=width))
+                own = self._cover.own(shape, window)
+                place, sample = _place(own), self._scenes.read(scene, own)
                 label[place] = sample["label"]
                 counted[place] = sample["valid"].astype(bool) & (sample["label"] != IGNORE)
                 if "instance" in sample:

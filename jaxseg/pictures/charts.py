@@ -1,9 +1,10 @@
-"""Charts of an evaluation: scores per class, reliability, curves of a measure.
+"""Charts of an evaluation: confusions, scores per class, reliability, curves of a measure.
 
-Charts are matplotlib `Figure` objects without pyplot, as in `pictures`.
+Charts are matplotlib `Figure` objects without pyplot, as in `tiles`.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from jaxseg.metrics.calibration import BINS, Reliability
 from jaxseg.metrics.measure import Curves
-from jaxseg.pictures.tiles import DPI, Colors, short
+from jaxseg.pictures.marking import Colors
+from jaxseg.pictures.tiles import DPI, short
 
 Array = NDArray[np.float64]
 
@@ -22,6 +24,47 @@ MARKERS = ("s", "D", "^", "v", "P", "X", "<", ">")
 SHADES = ("#2a9d74", "#e09f3e", "#7b4fa3", "#8a8a8a", "#c05a8d", "#5aa9c0", "#a5722f", "#4d4d4d")
 SHOWN = 30
 """Classes shown in a chart; if there are more, those with the lowest IoU or the largest error."""
+
+
+def confusion_figure(confusion: NDArray[np.integer[Any]], classes: Sequence[str]) -> Figure:
+    """The confusion matrix in percent of each reference class; readable for 2 to 30 classes.
+
+    Args:
+        confusion: (K, K) counts, rows = reference, columns = prediction.
+        classes: K names.
+    """
+    size = len(classes)
+    pixels = confusion.sum(axis=1, dtype=np.float64)
+    share = 100.0 * confusion / np.where(pixels > 0, pixels, np.nan)[:, None]
+    cell = 0.75 if size <= 8 else 0.5 if size <= 16 else 0.38
+    names = [short(name) for name in classes]
+    side = max(2.6, cell * size)
+    longest = max(map(len, names))
+    rotated = size > 3 or longest > 12
+    left, below = 0.085 * (longest + 10), 0.085 * longest if rotated else 0.2
+    figure = Figure(figsize=(side + left + 1.6, side + below + 0.6), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_facecolor("0.9")  # rows of classes that are not in the reference
+    image = axes.imshow(share, cmap="Blues", vmin=0.0, vmax=100.0)
+    bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 4.0 / side), aspect=24, pad=0.02)
+    bar.set_label("share of the reference class (%)", fontsize=9)
+    bar.ax.tick_params(labelsize=9)
+    rows = [f"{name}  ({_count(n)})" for name, n in zip(names, pixels, strict=True)]
+    axes.set_yticks(range(size), rows, fontsize=9)
+    axes.set_xticks(range(size), names, fontsize=9, rotation=90 if rotated else 0)
+    axes.set_xlabel("predicted class", fontsize=10)
+    axes.set_ylabel("reference class  (pixels)", fontsize=10)
+    axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    for row, column in np.ndindex(size, size):
+        text = _cell(float(share[row, column]), decimals=size <= 16)
+        color = "white" if share[row, column] > 55 else "0.15"
+        font = 10.0 if size <= 8 else 7.5
+        axes.text(column, row, text, ha="center", va="center", color=color, fontsize=font)
+    return figure
 
 
 def scores_figure(
@@ -46,10 +89,11 @@ def scores_figure(
         x = 100 * np.asarray(values)[rows]
         axes.scatter(x, y, 26, color=shade, marker=marker, label=name, zorder=4)
     low, high = (100 * ends[rows] for ends in interval)
-    axes.hlines(y, low, high, INK, linewidth=2.5, label="95 % interval of IoU", zorder=2)
+    if not np.isnan(low).all():
+        axes.hlines(y, low, high, INK, linewidth=2.5, label="95 % interval of IoU", zorder=2)
     axes.scatter(100 * np.asarray(iou)[rows], y, 70, color=INK, label="IoU", zorder=3)
     axes.set_yticks(y, [short(classes[k]) for k in rows], fontsize=9)
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.4, -0.6)  # the first on top, markers inside
     axes.set_xlim(-2, 102)
     axes.set_xlabel("score (%)", fontsize=10)
     axes.grid(axis="x", color="0.9")
@@ -59,34 +103,36 @@ def scores_figure(
 
 
 def reliability_figure(
-    before: Reliability, after: Reliability, temperature: float, classes: Sequence[str]
+    before: Reliability, after: Reliability, temperature: float | None, classes: Sequence[str]
 ) -> Figure:
     """Reliability diagrams at T = 1 and at the fitted temperature, and the error of each class.
 
     Args:
         before: Reliability at T = 1.
         after: Reliability at the fitted temperature.
-        temperature: The fitted temperature.
+        temperature: The fitted temperature; None = not known, and `after` is not shown.
         classes: K names.
     """
     errors = np.stack([before.ece()[1:], after.ece()[1:]])
+    parts = [("as trained", before)]
+    if temperature is not None:
+        parts.append((f"logits divided by T = {temperature:.3g}", after))
     rows = np.argsort(-np.nan_to_num(errors[0]), kind="stable")[:SHOWN]
     height = max(4.6, 1.4 + 0.26 * len(rows))
-    figure = Figure(figsize=(12.4, height), dpi=DPI, layout="constrained")
-    grid = figure.add_gridspec(2, 3, height_ratios=(3.4, 1))
-    for column, (title, part) in enumerate(
-        (("as trained", before), (f"logits divided by T = {temperature:.3g}", after))
-    ):
+    size = (4.2 * (len(parts) + 1), height)
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    grid = figure.add_gridspec(2, len(parts) + 1, height_ratios=(3.4, 1))
+    for column, (title, part) in enumerate(parts):
         upper = figure.add_subplot(grid[0, column])
         _diagram(upper, part)
         upper.set_title(f"{title}:  ECE {100 * part.ece()[0]:.2f} %", fontsize=10)
         _shares(figure.add_subplot(grid[1, column], sharex=upper), part)
-    axes = figure.add_subplot(grid[:, 2])
+    axes = figure.add_subplot(grid[:, -1])
     y = np.arange(len(rows))
-    for offset, values, color, label in (
-        (-0.18, errors[0], GAP, "as trained"),
-        (0.18, errors[1], INK, f"T = {temperature:.3g}"),
-    ):
+    bars = [(-0.18, errors[0], GAP, "as trained")]
+    if temperature is not None:
+        bars.append((0.18, errors[1], INK, f"T = {temperature:.3g}"))
+    for offset, values, color, label in bars:
         axes.barh(y + offset, 100 * values[rows], 0.34, color=color, label=label)
     axes.set_yticks(y, [short(classes[k]) for k in rows], fontsize=9)
     axes.invert_yaxis()
@@ -94,7 +140,8 @@ def reliability_figure(
     axes.tick_params(axis="x", labelsize=8)
     axes.set_title("probability of one class", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=9, frameon=False, loc="lower right")
+    # Below the axes, where no bar is.
+    axes.legend(fontsize=9, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.1))
     return figure
 
 
@@ -168,3 +215,18 @@ def _shares(axes: Axes, part: Reliability) -> None:
     axes.set_ylabel("pixels (%)", fontsize=9)
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _count(pixels: float) -> str:
+    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if pixels >= factor:
+            return f"{pixels / factor:.3g}{unit}"
+    return f"{pixels:.0f}"
+
+
+def _cell(percent: float, *, decimals: bool) -> str:
+    if np.isnan(percent) or percent == 0:
+        return ""
+    if decimals:
+        return f"{percent:.1f}" if percent >= 0.05 else "·"
+    return f"{percent:.0f}" if percent >= 0.5 else "·"

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from jaxseg.pictures.tiles import DPI, STRIPES, Colors, colorize, fraction, short, striped
+from jaxseg.pictures.marking import Colors
+from jaxseg.pictures.tiles import DPI, STRIPES, colorize, fraction, short, striped
 
 PAIRS = 3
 """Images with their labels in a row."""

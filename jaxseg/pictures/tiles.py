@@ -1,11 +1,12 @@
-"""Pictures of tiles with their prediction and error, and of the confusion matrix.
+"""Pictures of tiles and of whole scenes with their prediction and error.
 
 Pixels that are not counted (invalid, or labelled IGNORE) are striped wherever a label or an error
 is shown, because any plain colour, even black, may be a class. In error maps correct pixels are
-light grey and wrong ones red. Charts are matplotlib `Figure` objects without pyplot and its global
-state; `figure.savefig(path)` writes them.
+light grey and wrong ones in a colour that no class looks like (`marking`). Figures are those of
+matplotlib without pyplot and its global state; `figure.savefig(path)` writes them.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +17,13 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from jaxseg.pictures.marking import RIGHT, Color, Colors, wrong_color
 from jaxseg.scenes.scene import IGNORE
 
-Colors = Sequence[tuple[int, int, int]]
-
-RIGHT = (214, 214, 214)
-WRONG = (214, 30, 40)
 STRIPES = ((0, 0, 0), (96, 96, 96))
 DPI = 120.0
+WIDTH = 10.4
+"""Of a figure, in inches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +36,7 @@ class Tile:
         label: (H, W) class ids, or IGNORE.
         prediction: (H, W) class ids.
         valid: (H, W) bool, False where the sensor has no data.
+        right: Share of right pixels, if it is that of more pixels than are shown; NaN = as shown.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Tile:
     label: NDArray[np.integer[Any]]
     prediction: NDArray[np.integer[Any]]
     valid: NDArray[np.bool_]
+    right: float = math.nan
 
     def counted(self) -> NDArray[np.bool_]:
         """(H, W) bool: the pixels that losses and metrics use."""
@@ -86,10 +88,10 @@ def colorize(label: NDArray[np.integer[Any]], colors: Colors) -> NDArray[np.uint
     return np.asarray(table[np.where(known, label, len(colors))])
 
 
-def error_map(tile: Tile) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8: light grey where the prediction is right, red where wrong, else striped."""
-    wrong = tile.prediction != tile.label
-    return striped(np.where(wrong[..., None], WRONG, RIGHT).astype(np.uint8), tile.counted())
+def error_map(tile: Tile, wrong: Color) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8: light grey where the prediction is right, else `wrong`; or striped."""
+    missed = tile.prediction != tile.label
+    return striped(np.where(missed[..., None], wrong, RIGHT).astype(np.uint8), tile.counted())
 
 
 def panel_array(tile: Tile, colors: Colors, *, gap: int = 4) -> NDArray[np.uint8]:
@@ -127,68 +129,39 @@ def tiles_figure(tiles: Sequence[Tile], colors: Colors, classes: Sequence[str]) 
     """
     if not tiles:
         raise ValueError("There is no tile to draw.")
-    entries = _legend(tiles, colors, classes)
-    longest = max(len(str(entry.get_label())) for entry in entries)
-    columns = max(1, min(len(entries), int(125 / (longest + 7))))
-    lines = -(-len(entries) // columns)
-    width, side, head, foot = 10.4, 2.5, 0.34, 0.19 * lines + 0.16
+    legend = _Legend(tiles, colors, classes)
+    side, head = 2.5, 0.34
     rows = [head + side * min(1.6, tile.label.shape[0] / tile.label.shape[1]) for tile in tiles]
     rows[0] += 0.25  # the headings
-    figure = Figure(figsize=(width, sum(rows) + foot), dpi=DPI, layout="constrained")
-    parts = figure.subfigures(len(rows) + 1, 1, height_ratios=[*rows, foot], squeeze=False)
+    figure = Figure(figsize=(WIDTH, sum(rows) + legend.height), dpi=DPI, layout="constrained")
+    ratios = [*rows, legend.height]
+    parts = figure.subfigures(len(ratios), 1, height_ratios=ratios, squeeze=False)
     for number, tile in enumerate(tiles):
-        _draw_row(parts[number, 0], tile, colors, headings=number == 0)
-    parts[-1, 0].legend(
-        handles=entries,
-        loc="upper center",
-        ncols=columns,
-        fontsize=9,
-        frameon=False,
-        handlelength=1.4,
-        columnspacing=1.4,
-        borderaxespad=0.0,
-    )
+        _draw(parts[number, 0], tile, colors, columns=4, headings=number == 0)
+    legend.draw(parts[-1, 0])
     return figure
 
 
-def confusion_figure(confusion: NDArray[np.integer[Any]], classes: Sequence[str]) -> Figure:
-    """The confusion matrix in percent of each reference class; readable for 2 to 30 classes.
+def scene_figure(tile: Tile, colors: Colors, classes: Sequence[str]) -> Figure:
+    """One scene as large as a page: image and reference above prediction and error, and a legend.
+
+    A scene that is much wider or higher than a square has them in one column or one row.
 
     Args:
-        confusion: (K, K) counts, rows = reference, columns = prediction.
-        classes: K names.
+        tile: The scene, reduced to what a page can show.
+        colors: One RGB colour per class.
+        classes: One name per class.
     """
-    size = len(classes)
-    pixels = confusion.sum(axis=1, dtype=np.float64)
-    share = 100.0 * confusion / np.where(pixels > 0, pixels, np.nan)[:, None]
-    cell = 0.75 if size <= 8 else 0.5 if size <= 16 else 0.38
-    names = [short(name) for name in classes]
-    side = max(2.6, cell * size)
-    longest = max(map(len, names))
-    rotated = size > 3 or longest > 12
-    left, below = 0.085 * (longest + 10), 0.085 * longest if rotated else 0.2
-    figure = Figure(figsize=(side + left + 1.6, side + below + 0.6), dpi=DPI, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_facecolor("0.9")  # rows of classes that are not in the reference
-    image = axes.imshow(share, cmap="Blues", vmin=0.0, vmax=100.0)
-    bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 4.0 / side), aspect=24, pad=0.02)
-    bar.set_label("share of the reference class (%)", fontsize=9)
-    bar.ax.tick_params(labelsize=9)
-    rows = [f"{name}  ({_count(n)})" for name, n in zip(names, pixels, strict=True)]
-    axes.set_yticks(range(size), rows, fontsize=9)
-    axes.set_xticks(range(size), names, fontsize=9, rotation=90 if rotated else 0)
-    axes.set_xlabel("predicted class", fontsize=10)
-    axes.set_ylabel("reference class  (pixels)", fontsize=10)
-    axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="white", linewidth=1)
-    axes.tick_params(which="both", length=0)
-    axes.spines[:].set_visible(False)
-    for row, column in np.ndindex(size, size):
-        text = _cell(float(share[row, column]), decimals=size <= 16)
-        color = "white" if share[row, column] > 55 else "0.15"
-        font = 10.0 if size <= 8 else 7.5
-        axes.text(column, row, text, ha="center", va="center", color=color, fontsize=font)
+    legend, shape = _Legend([tile], colors, classes), tile.label.shape[0] / tile.label.shape[1]
+    columns = 1 if shape < 0.4 else 4 if shape > 2.5 else 2
+    side = min(WIDTH / columns, 9.0)  # of a panel
+    above = 0.34 + 0.25 * (4 // columns)
+    height = above + 4 // columns * min(shape * side, 9.0)
+    figure = Figure(figsize=(WIDTH, height + legend.height), dpi=DPI, layout="constrained")
+    ratios = [height, legend.height]
+    parts = figure.subfigures(2, 1, height_ratios=ratios, squeeze=False)
+    _draw(parts[0, 0], tile, colors, columns=columns, headings=True, sharp=1000)
+    legend.draw(parts[1, 0])
     return figure
 
 
@@ -203,7 +176,7 @@ def _views(tile: Tile, colors: Colors) -> list[NDArray[np.uint8]]:
     """Image, reference, prediction, error, each (H, W, 3) uint8."""
     reference = striped(colorize(tile.label, colors), tile.counted())
     prediction = striped(colorize(tile.prediction, colors), tile.valid)
-    return [tile.rgb, reference, prediction, error_map(tile)]
+    return [tile.rgb, reference, prediction, error_map(tile, wrong_color(colors))]
 
 
 def striped(picture: NDArray[np.uint8], kept: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -214,15 +187,30 @@ def striped(picture: NDArray[np.uint8], kept: NDArray[np.bool_]) -> NDArray[np.u
     return np.where(kept[..., None], picture, np.asarray(STRIPES, np.uint8)[stripe])
 
 
-def _draw_row(part: SubFigure, tile: Tile, colors: Colors, *, headings: bool) -> None:
+def _draw(
+    part: SubFigure,
+    tile: Tile,
+    colors: Colors,
+    *,
+    columns: int,
+    headings: bool,
+    sharp: int = 300,
+) -> None:
+    """The four views of a tile under its name and the share that is right.
+
+    Views of less than `sharp` rows are drawn pixel by pixel.
+    """
     counted = tile.counted()
-    right = f"{(tile.prediction == tile.label)[counted].mean():.1%}" if counted.any() else "nothing"
-    name = tile.name if len(tile.name) <= 110 else "…" + tile.name[-109:]  # keep its end
-    part.suptitle(f"{_literal(name)}   ({right} right)", x=0.01, ha="left", fontsize=9.5)
+    share = tile.right
+    if math.isnan(share) and counted.any():
+        share = float((tile.prediction == tile.label)[counted].mean())
+    right = "nothing counted" if math.isnan(share) else f"{100 * share:.2f} % right"
+    name = tile.name if len(tile.name) <= 95 else "…" + tile.name[-94:]  # keep its end
+    part.suptitle(f"{_literal(name)}   ({right})", x=0.01, ha="left", fontsize=9.5)
     titles = ("image", "reference", "prediction", "error")
-    for column, (title, view) in enumerate(zip(titles, _views(tile, colors), strict=True)):
-        axes = part.add_subplot(1, 4, column + 1)
-        axes.imshow(view, interpolation="nearest" if view.shape[0] < 300 else "antialiased")
+    for number, (title, view) in enumerate(zip(titles, _views(tile, colors), strict=True)):
+        axes = part.add_subplot(4 // columns, columns, number + 1)
+        axes.imshow(view, interpolation="nearest" if len(view) < sharp else "antialiased")
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_linewidth(0.4)
@@ -230,23 +218,39 @@ def _draw_row(part: SubFigure, tile: Tile, colors: Colors, *, headings: bool) ->
             axes.set_title(title, fontsize=10, fontweight="bold")
 
 
-def _legend(tiles: Sequence[Tile], colors: Colors, classes: Sequence[str]) -> list[Patch]:
-    present: set[int] = set()
-    for tile in tiles:
-        present |= set(np.unique(tile.label[tile.counted()]).tolist())
-        present |= set(np.unique(tile.prediction[tile.valid]).tolist())
-    edge: dict[str, Any] = {"edgecolor": "0.3", "linewidth": 0.5}
-    entries = [
-        Patch(facecolor=fraction(colors[k]), label=short(classes[k]), **edge)
-        for k in sorted(present)
-        if k < len(classes)
-    ]
-    entries.append(Patch(facecolor=fraction(RIGHT), label="right", **edge))
-    entries.append(Patch(facecolor=fraction(WRONG), label="wrong", **edge))
-    if not all(tile.counted().all() for tile in tiles):
-        stripes: dict[str, Any] = {"hatch": "////", "edgecolor": fraction(STRIPES[1])}
-        entries.append(Patch(facecolor="black", label="not counted", linewidth=0.5, **stripes))
-    return entries
+class _Legend:
+    """The classes that are present, right, wrong and not counted, in as many columns as fit."""
+
+    def __init__(self, tiles: Sequence[Tile], colors: Colors, classes: Sequence[str]) -> None:
+        present: set[int] = set()
+        for tile in tiles:
+            present |= set(np.unique(tile.label[tile.counted()]).tolist())
+            present |= set(np.unique(tile.prediction[tile.valid]).tolist())
+        edge: dict[str, Any] = {"edgecolor": "0.3", "linewidth": 0.5}
+        marks = [(fraction(RIGHT), "right"), (fraction(wrong_color(colors)), "wrong")]
+        known = [k for k in sorted(present) if k < len(classes)]
+        shown = [(fraction(colors[k]), short(classes[k])) for k in known] + marks
+        self._entries = [Patch(facecolor=color, label=label, **edge) for color, label in shown]
+        if not all(tile.counted().all() for tile in tiles):
+            stripes: dict[str, Any] = {"hatch": "////", "edgecolor": fraction(STRIPES[1])}
+            patch = Patch(facecolor="black", label="not counted", linewidth=0.5, **stripes)
+            self._entries.append(patch)
+        longest = max(len(str(entry.get_label())) for entry in self._entries)
+        self._columns = max(1, min(len(self._entries), int(125 / (longest + 7))))
+        self.height = 0.19 * -(-len(self._entries) // self._columns) + 0.16
+
+    def draw(self, part: SubFigure) -> None:
+        """Draws it into a part of a figure, of its height."""
+        part.legend(
+            handles=self._entries,
+            loc="upper center",
+            ncols=self._columns,
+            fontsize=9,
+            frameon=False,
+            handlelength=1.4,
+            columnspacing=1.4,
+            borderaxespad=0.0,
+        )
 
 
 def fraction(color: tuple[int, int, int]) -> tuple[float, float, float]:
@@ -262,18 +266,3 @@ def short(name: str, length: int = 28) -> str:
 def _literal(text: str) -> str:
     """Escapes dollar signs, between which matplotlib would expect mathematics."""
     return text.replace("$", r"\$")
-
-
-def _count(pixels: float) -> str:
-    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if pixels >= factor:
-            return f"{pixels / factor:.3g}{unit}"
-    return f"{pixels:.0f}"
-
-
-def _cell(percent: float, *, decimals: bool) -> str:
-    if np.isnan(percent) or percent == 0:
-        return ""
-    if decimals:
-        return f"{percent:.1f}" if percent >= 0.05 else "·"
-    return f"{percent:.0f}" if percent >= 0.5 else "·"

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg.errors import UserError, check_ranges
+from jaxseg.scenes.cover import Cover
 from jaxseg.scenes.scene import IGNORE, PixelInput, Sample, Scenes, Source, Window
 
 
@@ -96,30 +97,67 @@ def training_batches(
     return iter(local.map(read).batch(len(positions)).to_iter_dataset(options))
 
 
+def cover_of(data: Data, overlap: float = 0.0, stride: int = 1) -> Cover:
+    """How windows cover the scenes of an evaluation.
+
+    Args:
+        data: Names the size of the windows.
+        overlap: Share of a window's side, 0 <= overlap < 1, that two neighbours have in common at
+            least.
+        stride: Output stride of the network: windows start at its multiples, so that the network
+            samples all of them at the same places.
+
+    Raises:
+        UserError: The overlap is not a share.
+    """
+    side = data.evaluation_crop or data.crop
+    if not 0 <= overlap < 1:  # NaN is not
+        hint = f" {overlap:g} of {side} pixels are --overlap {overlap / side:.3g}."
+        raise UserError(
+            f"--overlap {overlap:g}: give the share of a window's side that two windows have in "
+            f"common, from 0 to less than 1, such as 0.25.{hint if 1 < overlap < side else ''}"
+        )
+    if not overlap:
+        return Cover(side, side)
+    unit = stride if stride < side else 1
+    return Cover(side, max(1, int(side * (1 - overlap)) // unit) * unit)
+
+
 def evaluation_windows(scenes: Scenes, data: Data) -> list[tuple[int, Window]]:
     """Non-overlapping windows that cover every scene once; the last ones may extend beyond it."""
-    return list(_covering(scenes, data))
-
-
-def _covering(scenes: Scenes, data: Data) -> Iterator[tuple[int, Window]]:
-    size = data.evaluation_crop or data.crop
-    for index in range(len(scenes)):
-        height, width = scenes.size(index)
-        for y in range(0, height, size):
-            for x in range(0, width, size):
-                yield index, Window(y, x, size, size)
+    return list(cover_of(data).windows(scenes))
 
 
 def evaluation_batches(
-    scenes: Scenes, windows: list[tuple[int, Window]], data: Data, *, positions: list[int]
+    scenes: Scenes,
+    windows: list[tuple[int, Window]],
+    data: Data,
+    *,
+    positions: list[int],
+    cover: Cover | None = None,
 ) -> Iterator[Sample]:
-    """The batches of `windows` in order, the last one filled up with invalid windows."""
+    """The batches of `windows` in order, the last one filled up with invalid windows.
+
+    Args:
+        scenes: The split.
+        windows: Scene and window of each.
+        data: What to read.
+        positions: The positions of each global batch that this process reads.
+        cover: The windows' own parts of the scenes, outside of which labels are IGNORE; None = all
+            of a window counts.
+
+    Raises:
+        UserError: A file cannot be read.
+    """
 
     def read(index: int) -> Sample:
         batch, place = divmod(index, len(positions))
         number = batch * data.batch_size + positions[place]
         scene, window = windows[min(number, len(windows) - 1)]
         sample = read_window(scenes, scene, window, data)
+        if cover is not None:
+            own = cover.own(scenes.size(scene), window)
+            sample["label"] = _inside(sample["label"], window, own)
         if number >= len(windows):
             sample["valid"] = np.zeros_like(sample["valid"])
         return sample
@@ -128,6 +166,15 @@ def evaluation_batches(
     options = grain.ReadOptions(num_threads=data.threads, prefetch_buffer_size=4 * data.batch_size)
     local = grain.MapDataset.range(batches * len(positions))
     return iter(local.map(read).batch(len(positions)).to_iter_dataset(options))
+
+
+def _inside(label: NDArray[np.generic], window: Window, own: Window) -> NDArray[np.generic]:
+    """The labels of a window, IGNORE outside its own part."""
+    y, x = own.y - window.y, own.x - window.x
+    place = slice(y, y + own.height), slice(x, x + own.width)
+    kept = np.full_like(label, IGNORE)
+    kept[place] = label[place]
+    return kept
 
 
 def read_window(
@@ -187,7 +234,7 @@ def refuse_blank(scenes: Scenes, data: Data, split: str) -> None:
     Raises:
         UserError: No pixel of the split is labelled and valid, or a file cannot be read.
     """
-    for scene, window in _covering(scenes, data):
+    for scene, window in cover_of(data).windows(scenes):
         sample = read_window(scenes, scene, window, data)
         if (sample["valid"].astype(bool) & (sample["label"] != IGNORE)).any():
             return

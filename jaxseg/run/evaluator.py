@@ -6,7 +6,7 @@ Training uses it for validation, `jaxseg.evaluation` for everything it measures.
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,15 +22,17 @@ from jaxseg.config import Config
 from jaxseg.console import track
 from jaxseg.errors import UserError
 from jaxseg.metrics.calibration import CalibrationTotal
-from jaxseg.metrics.intervals import Intervals, bootstrap
+from jaxseg.metrics.intervals import Intervals, blocks, bootstrap
 from jaxseg.metrics.measure import Measure, Setting
 from jaxseg.metrics.scene_shapes import SceneShapes
 from jaxseg.metrics.scores import ConfusionTotal, Scores, scores_of
 from jaxseg.metrics.thresholds import Thresholds, fit
+from jaxseg.models.structure import output_stride
 from jaxseg.pictures import tiles as pictures
 from jaxseg.pipeline import windows as pipeline
 from jaxseg.run.contract import Check, check_split
 from jaxseg.run.step import TrainState, inference_variables, make_eval_step
+from jaxseg.run.whole_scenes import WholeScenes
 from jaxseg.scenes.scene import Sample, Window, gsd_of
 
 Results = dict[str, jax.Array]
@@ -68,6 +70,22 @@ class Evaluation:
         return [int(index) for index in order if not np.isnan(accuracy[index])]
 
 
+class Whole(NamedTuple):
+    """What is found out about whole scenes.
+
+    Attributes:
+        result: The scores.
+        calibration: Sums of confidences.
+        measures: Measures of whole scenes.
+        scenes: The worst scenes.
+    """
+
+    result: Evaluation
+    calibration: CalibrationTotal
+    measures: tuple[Measure, ...]
+    scenes: WholeScenes
+
+
 class Evaluator:
     """Evaluates states of one config on one split repeatedly, with one compiled step."""
 
@@ -80,6 +98,7 @@ class Evaluator:
         confidence: bool = False,
         console: Console | None = None,
         check: Check = "own",
+        overlap: float = 0.0,
     ) -> None:
         """Indexes the split; reads little and compiles nothing yet.
 
@@ -90,10 +109,12 @@ class Evaluator:
             confidence: Whether the step measures confidences, too; not needed during training.
             console: Where to show how many windows are done; None = nowhere.
             check: Whether the scenes are of the run's own source.
+            overlap: Share of a window's side, 0 <= overlap < 1, that two neighbours have in common
+                at least. Each pixel counts once, from the window in whose middle it lies.
 
         Raises:
-            UserError: The split is missing, empty or has no labelled, valid pixel, or its windows
-                do not fit the mesh.
+            UserError: The split is missing, empty or has no labelled, valid pixel, its windows do
+                not fit the mesh, or the overlap is not a share.
             SensorError: Its images do not match what the run was trained on.
         """
         # The result does not depend on the batch size, so it is raised until the mesh divides it.
@@ -103,7 +124,9 @@ class Evaluator:
         self._mesh = mesh
         self._source = config.data.source
         self._scenes = self._source.scenes(split)
-        self._windows = pipeline.evaluation_windows(self._scenes, self._data)
+        stride = output_stride(config.model) if overlap else 1
+        self.cover = pipeline.cover_of(self._data, overlap, stride)
+        self._windows = list(self.cover.windows(self._scenes))
         if not self._windows:
             raise UserError(
                 f"The split {split} holds no scene. Check the source's paths and split."
@@ -125,7 +148,7 @@ class Evaluator:
 
     def with_shapes(
         self, state: TrainState, temperature: float, measures: Iterable[Measure]
-    ) -> tuple[Evaluation, CalibrationTotal, tuple[Measure, ...]]:
+    ) -> Whole:
         """The same pass with measures of whole scenes and calibration; requires `confidence`.
 
         Args:
@@ -137,25 +160,29 @@ class Evaluator:
             UserError: A measure's parameters are invalid here, such as metres if the ground sample
                 distance is not known.
         """
-        side = self._data.evaluation_crop or self._data.crop
-        setting = Setting(len(self._source.classes), side, self._source.sensor.gsd)
+        setting = Setting(len(self._source.classes), self.cover.side, self._source.sensor.gsd)
         calibration = CalibrationTotal()
         started = [measure.start(setting) for measure in measures]
         shapes = SceneShapes(
             self._scenes,
             self._windows,
+            self.cover,
             started,
             lambda scene: gsd_of(self._scenes, scene, self._source),
         )
+        scenes = WholeScenes(self._scenes, self._windows, self.cover)
 
         def watched() -> Iterator[dict[str, jax.Array]]:
             every = self._results(state, self._windows, temperature)
             for results in self._shown(every, len(self._windows), "evaluation"):
                 calibration.add(results)
-                shapes.add(_whole(results["prediction"]))
+                predictions = _whole(results["prediction"])
+                shapes.add(predictions)
+                scenes.add(predictions, np.asarray(results["margins"]))
                 yield results
 
-        return self._counted(watched()), calibration, shapes.totals()
+        found = self._counted(watched())
+        return Whole(found, calibration, shapes.totals(), scenes)
 
     def decisions(self, state: TrainState) -> tuple[float, Thresholds]:
         """The best temperature, and the thresholds of the probabilities at this temperature.
@@ -193,10 +220,16 @@ class Evaluator:
 
     def intervals(self, result: Evaluation) -> Intervals:
         """Confidence intervals of the scores of this split."""
-        names = [self._scenes.name(scene) for scene, _ in self._windows]
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        # Several parts of one scene count as that scene.
-        return bootstrap(result.margins, [numbers[name] for name in names])
+        return bootstrap(*blocks(result.margins, self._windows, self._scenes, self.cover))
+
+    @property
+    def one_window(self) -> bool:
+        """Whether each scene lies in one window."""
+        return len(self._windows) == len(self._scenes)
+
+    def scene(self, number: int) -> str:
+        """The name of a window's scene."""
+        return self._scenes.name(self._windows[number][0])
 
     def tiles(self, state: TrainState, numbers: list[int]) -> list[pictures.Tile]:
         """Image, label and prediction of some windows, for display."""
@@ -220,11 +253,13 @@ class Evaluator:
     def _tile(
         self, scene: int, window: Window, sample: Sample, prediction: NDArray[np.uint8]
     ) -> pictures.Tile:
-        height, width = self._scenes.size(scene)
-        inside = (slice(0, height - window.y), slice(0, width - window.x))
+        """What counts from a window."""
+        own = self.cover.own(self._scenes.size(scene), window)
+        y, x = own.y - window.y, own.x - window.x
+        inside = (slice(y, y + own.height), slice(x, x + own.width))
         valid = sample["valid"][inside].astype(bool)
         return pictures.Tile(
-            name=f"{self._scenes.name(scene)}, row {window.y}, column {window.x}",
+            name=f"{self._scenes.name(scene)}, row {own.y}, column {own.x}",
             rgb=pictures.stretch(self._source.rgb(sample["image"][inside]), valid),
             label=sample["label"][inside].astype(np.uint8),
             prediction=prediction[inside],
@@ -255,7 +290,11 @@ class Evaluator:
         """The step's results for each batch, yielded one batch late, so the device never waits."""
         variables = inference_variables(state)
         batches = pipeline.evaluation_batches(
-            self._scenes, windows, self._data, positions=self._positions
+            self._scenes,
+            windows,
+            self._data,
+            positions=self._positions,
+            cover=self.cover if self.cover.shared else None,
         )
         extra = (jnp.float32(temperature),) if self._confidence else ()
         before = None

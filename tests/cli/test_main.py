@@ -278,6 +278,17 @@ def test_an_evaluation_of_other_data_has_a_folder_of_its_own(
     assert "per_pixel_baseline" not in scores
 
 
+@pytest.mark.parametrize(
+    "flag", ["--config.data.evaluation-crop=64", "--config.seed", "--no-config.data.pad"]
+)
+def test_an_evaluation_refuses_fields_that_would_change_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, flag: str
+) -> None:
+    said = " ".join(mistake(capsys, ["evaluate", str(tmp_path), flag, "3"]).split())
+    assert f"{flag.partition('=')[0]}: of the config, an evaluation takes" in said
+    assert "--tile 512" in said
+
+
 def test_the_border_weights_are_drawn(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -394,12 +405,14 @@ def test_an_evaluation_is_given_its_flags(
         "baseline": True,
         "check": True,
         "shared_ground": 0.0,
+        "tile": 0,
+        "overlap": 0.0,
         "measures": (BoundaryTotal(Tolerance(2.0), Tolerance(0.02, "diagonal")), ObjectTotal()),
         "code": (),
     }
     assert isinstance(shown, Console)
     flags = ["--split", "train", "--step", "5", "--no-baseline", "--no-check"]
-    flags += ["--mesh.data", "2", "--shared-ground", "0.25"]
+    flags += ["--mesh.data", "2", "--shared-ground", "0.25", "--tile", "64", "--overlap", "0.5"]
     borders = ["--tolerance.value", "4", "--rim.value", "3", "--rim.unit", "pixels"]
     config = ["--config", str(tiny / "config.py"), "--config.data.source.multiply", "2.0"]
     cli.main(["evaluate", "runs/a", *flags, *borders, *config])
@@ -416,6 +429,8 @@ def test_an_evaluation_is_given_its_flags(
         "baseline": False,
         "check": False,
         "shared_ground": 0.25,
+        "tile": 64,
+        "overlap": 0.5,
         "measures": (BoundaryTotal(Tolerance(4.0), Tolerance(3.0, "pixels")), ObjectTotal()),
     }
     assert written == [None, Path("runs/a/evaluation") / tiny.name / "train"]

@@ -14,7 +14,7 @@ from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.config_text import Code
 from jaxseg.errors import UserError
-from jaxseg.evaluation import baseline
+from jaxseg.evaluation import baseline, pictured
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation.gaussian import GaussianClassifier
 from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
@@ -75,10 +75,14 @@ def test_an_assessment_holds_all_there_is_to_say_about_a_split(reopened: dict[st
     assert found.calibration.temperature != pytest.approx(other, rel=1e-3)
     before, after = found.reliability
     assert after.nll < before.nll
-    ranked = expected.ranked()
-    names = [tile.name for tile in own.tiles(state, list(range(10)))]
-    assert [tile.name for tile in found.worst] == [names[n] for n in ranked[:4]]
-    assert [tile.name for tile in found.median] == [names[n] for n in ranked[3:7]]
+    for tiles, numbers in (
+        (found.worst, pictured.worst(expected, own.scene)),
+        (found.median, pictured.median(expected, own.scene)),
+    ):
+        assert [tile.name for tile in tiles] == [tile.name for tile in own.tiles(state, numbers)]
+    assert sorted(tile.name for tile in found.scenes) == ["split 0 scene 0", "split 0 scene 1"]
+    assert (found.cover.side, found.cover.shared, found.one_window) == (8, 0, False)
+    assert found.variant == ""
     assert found.wishart is None
     assert found.baseline is not None
     np.testing.assert_array_equal(
@@ -102,6 +106,26 @@ def test_a_run_is_assessed_on_other_data_of_its_classes(reopened: dict[str, Any]
         UserError, match=r"classes land, ice, water; the network was trained on land, w"
     ):
         assessment.evaluate(Path("run"), source=renamed)
+
+
+def test_other_windows_count_the_same_pixels_and_leave_the_temperature_as_it_is(
+    reopened: dict[str, Any],
+) -> None:
+    plain = assessment.evaluate(Path("run"), baseline=False)
+    other = assessment.evaluate(Path("run"), baseline=False, tile=4, overlap=0.5)
+    assert (other.cover.side, other.cover.shared) == (4, 2)
+    assert other.variant == "-tile-4-overlap-0.5"
+    # The network of these tests looks at single pixels: nothing depends on windows.
+    np.testing.assert_array_equal(other.network.confusion, plain.network.confusion)
+    assert other.calibration == plain.calibration
+    assert [t.name for t in other.scenes] == [t.name for t in plain.scenes]
+    np.testing.assert_array_equal(other.scenes[0].prediction, plain.scenes[0].prediction)
+    whole = assessment.evaluate(Path("run"), baseline=False, tile=20)
+    assert (whole.one_window, whole.variant) == (True, "-tile-20")
+    with pytest.raises(UserError, match="--tile -1: give rows and columns"):
+        assessment.evaluate(Path("run"), tile=-1)
+    with pytest.raises(UserError, match="--overlap 1: give the share"):
+        assessment.evaluate(Path("run"), overlap=1.0)
 
 
 @dataclasses.dataclass(frozen=True)

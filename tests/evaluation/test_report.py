@@ -28,6 +28,7 @@ from jaxseg.metrics.thresholds import Thresholds
 from jaxseg.pictures.tiles import Tile
 from jaxseg.run.evaluator import Evaluation
 from jaxseg.run.kept import Calibration, kept_calibration, kept_pixels
+from jaxseg.scenes.cover import Cover
 
 NAMES = ("land", "[water]", "ice", "snow")
 """Ice is in the reference and never predicted; snow is in neither."""
@@ -84,6 +85,9 @@ def found() -> Assessment:
         wishart=None,
         worst=[tile("low", 6), tile("lower", 6)],
         median=[tile("middle", 12)],
+        scenes=[tile("all/of it, every 4th row and column", 12), tile("another", 6)],
+        cover=Cover(32, 32),
+        one_window=False,
     )
 
 
@@ -291,6 +295,8 @@ def test_a_split_has_its_folder_and_the_temperature_lies_beside_the_checkpoint(
         "miou_by_thresholds": 0.45,
         "fitted_on": "validation",
     }
+    scenes = ("1_of_it", "2_another")
+    assert {path.stem for path in (folder / "scenes").glob("*")} == set(scenes)
     pictures = ("confusion", "classes", "reliability", "objects", "worst", "median")
     assert {path.stem for path in folder.glob("*.png")} == set(pictures)
     sizes = {name: Image.open(folder / f"{name}.png").size for name in ("worst", "median")}
@@ -310,6 +316,61 @@ def test_other_data_have_a_folder_of_their_own(found: Assessment, tmp_path: Path
     stored = json.loads((folder / "scores.json").read_text())
     assert "per_pixel_baseline" not in stored
     assert stored["network"]["objects"] == {}
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_results_of_windows_that_overlap_lie_beside_those_of_others(
+    found: Assessment, tmp_path: Path
+) -> None:
+    (tmp_path / "checkpoints/70").mkdir(parents=True)
+    plain = report.write(found, tmp_path)
+    overlapping = dataclasses.replace(
+        found, cover=Cover(32, 24), variant="-overlap-0.25", scenes=found.scenes[1:]
+    )
+    folder = report.write(overlapping, tmp_path)
+    assert (plain.name, folder.name) == ("validation", "validation-overlap-0.25")
+    assert folder.parent == plain.parent
+    stored = json.loads((folder / "scores.json").read_text())
+    assert (stored["split"], stored["windows"]) == ("validation", {"side": 32, "shared": 8})
+    other = report.write(overlapping, tmp_path, tmp_path / "evaluation/v1.5/all")
+    assert other == tmp_path / "evaluation/v1.5/all-overlap-0.25"
+    assert json.loads((other / "scores.json").read_text())["split"] == "all"
+
+    # Scenes that are not among the worst any more leave no picture behind; what is not ours stays.
+    (plain / "scenes/notes.png").touch()
+    report.write(dataclasses.replace(found, scenes=found.scenes[1:]), tmp_path)
+    assert {path.name for path in (plain / "scenes").iterdir()} == {"1_another.png", "notes.png"}
+
+
+@pytest.mark.parametrize(
+    ("scene", "file"),
+    [
+        ("/data/em/images/17.png", "17"),
+        ("part 2/scene 1.5", "scene_1.5"),
+        ("split 0 scene 1", "split_0_scene_1"),
+        ("a" * 99 + ".tiff", "a" * 60),
+    ],
+)
+def test_a_picture_is_called_like_its_scene(scene: str, file: str) -> None:
+    assert report._file_name(scene) == file
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "windows of 32 x 32 pixels without overlap (--overlap 0.25: more context)"),
+        (
+            {"cover": Cover(1024, 768)},
+            "windows of 1024 x 1024 pixels; neighbours share 256, each counts its middle",
+        ),
+        ({"one_window": True}, "windows of 32 x 32 pixels, one for each scene"),
+    ],
+)
+def test_the_terminal_says_how_windows_lay(
+    found: Assessment, changes: dict[str, Any], said: str
+) -> None:
+    assert f"\n{said}\n" in shown(dataclasses.replace(found, **changes))
+    assert len(said) <= 80
 
 
 def test_the_chart_of_the_classes_shows_borders_objects_and_single_pixels(

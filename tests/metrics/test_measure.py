@@ -218,7 +218,7 @@ def test_a_measure_beside_the_scores_shares_their_table_and_may_draw(written: Wr
 
 
 def test_every_name_that_a_report_has_is_taken(written: Written) -> None:
-    names = written.network.keys() | {file.stem for file in written.folder.iterdir()}
+    names = written.network.keys() | {file.stem for file in written.folder.glob("*.*")}
     assert {"boundaries", "objects", "fragments", "areas", "shares"} == set(written.measures)
     assert names - set(written.measures) - {"scores"} == TAKEN
 

@@ -11,6 +11,7 @@ from jaxseg.metrics.boundaries import BoundaryTotal
 from jaxseg.metrics.measure import Measure
 from jaxseg.metrics.objects import ObjectTotal
 from jaxseg.metrics.scene_shapes import SceneShapes
+from jaxseg.scenes.cover import Cover
 from jaxseg.scenes.scene import Sample, Window
 
 SIZES = ((20, 28), (12, 12), (30, 9))
@@ -68,7 +69,9 @@ def predicted() -> list[NDArray[np.uint8]]:
 
 def fed(batch: int) -> tuple[BoundaryTotal, ObjectTotal]:
     """The totals after the windows came in batches, the last one filled up."""
-    shapes = SceneShapes(Fields(), WINDOWS, (BoundaryTotal.of(3), ObjectTotal.of(3)))
+    shapes = SceneShapes(
+        Fields(), WINDOWS, Cover(SIDE, SIDE), (BoundaryTotal.of(3), ObjectTotal.of(3))
+    )
     maps = predicted()
     cut = np.zeros((-(-len(WINDOWS) // batch) * batch, SIDE, SIDE), np.uint8)
     for number, (scene, w) in enumerate(WINDOWS):

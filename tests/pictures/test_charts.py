@@ -16,11 +16,14 @@ from jaxseg.pictures.charts import (
     MARKERS,
     SHADES,
     SHOWN,
+    _count,
+    confusion_figure,
     curves_figure,
     reliability_figure,
     scores_figure,
 )
-from jaxseg.pictures.tiles import Colors, figure_array
+from jaxseg.pictures.marking import Colors
+from jaxseg.pictures.tiles import figure_array
 
 NAMES = ("lake $1", "forest", "road")
 COLORS = ((10, 20, 200), (10, 120, 30), (90, 90, 90))
@@ -189,3 +192,100 @@ def test_each_diagram_has_the_pixels_and_the_error_of_its_own_temperature() -> N
         assert axes.get_title().endswith(f"ECE {100 * ece[0]:.2f} %")
         heights = [bar.get_height() for bar in below.patches]
         assert heights == pytest.approx((100 * part.pixels[0] / part.pixels[0].sum()).tolist())
+
+
+@pytest.mark.parametrize("size", [2, 7, 30])
+def test_a_confusion_chart_labels_its_axes_and_keeps_everything_inside(size: int) -> None:
+    names = [f"land{k}" + "W" * (k % 3) * (size // 2) for k in range(size)]
+    confusion = np.diag(np.full(size, 9_600_000)) + np.eye(size, k=1, dtype=int) * 400_000
+    figure = confusion_figure(confusion, names)
+    picture = figure_array(figure)
+    axes, bar = figure.axes
+    assert axes.get_xlabel() == "predicted class"
+    assert axes.get_ylabel() == "reference class  (pixels)"
+    assert bar.get_ylabel() == "share of the reference class (%)"
+    assert [label.get_text() for label in axes.get_xticklabels()] == [
+        name if len(name) <= 28 else name[:27] + "…" for name in names
+    ]
+    for part in (axes, bar):
+        box = part.get_tightbbox()
+        assert box is not None
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= picture.shape[1]
+        assert box.y1 <= picture.shape[0]
+    cells = {text.get_position(): text.get_text() for text in axes.texts}
+    assert cells[1, 0] == ("4.0" if size <= 16 else "4")  # reference 0, predicted 1
+    assert cells[0, 1] == ""
+
+
+def test_a_class_that_is_not_in_the_reference_has_an_empty_row_not_zeros() -> None:
+    figure = confusion_figure(np.array([[3, 1], [0, 0]]), ("land", "water"))
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts == ["75.0", "25.0", "", ""]
+    rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert rows == ["land  (4)", "water  (0)"]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "shown"),
+    [(0, "0"), (999, "999"), (1000, "1 k"), (1.5e6, "1.5 M"), (2.34e9, "2.34 G")],
+)
+def test_counts_are_short(pixels: float, shown: str) -> None:
+    assert _count(pixels) == shown
+
+
+def test_small_shares_are_a_dot_and_dark_cells_have_white_words() -> None:
+    confusion = np.array([[9_996, 4], [40, 60]])
+    figure = confusion_figure(confusion, ("land", "water"))
+    cells = {text.get_position(): text for text in figure.axes[0].texts}
+    found = {place: text.get_text() for place, text in cells.items()}
+    assert found == {(0, 0): "100.0", (1, 0): "·", (0, 1): "40.0", (1, 1): "60.0"}
+    colors = {place: text.get_color() for place, text in cells.items()}
+    assert colors == {(0, 0): "white", (1, 0): "0.15", (0, 1): "0.15", (1, 1): "white"}
+    names = [f"c{k}" for k in range(17)]
+    many = np.eye(17, dtype=int) * 1000 + np.eye(17, k=1, dtype=int) * 4
+    texts = {t.get_position(): t.get_text() for t in confusion_figure(many, names).axes[0].texts}
+    assert texts[1, 0] == "·"
+    assert texts[0, 0] == "100"
+    image = figure.axes[0].images[0]
+    np.testing.assert_allclose(image.get_array(), [[99.96, 0.04], [40, 60]])
+    assert image.get_clim() == (0, 100)
+
+
+def test_dollars_in_names_of_classes_are_dollars_and_not_mathematics() -> None:
+    figure_array(confusion_figure(np.eye(2, dtype=int), (r"$\broken$", "$")))
+
+
+def test_two_classes_have_room_and_an_unknown_interval_has_no_entry() -> None:
+    unknown = np.full(2, np.nan)
+    figure = scores_figure(("a", "b"), (0.9, 0.6), (unknown, unknown), {"object F1": (0.1, 0.5)})
+    (axes,) = figure.axes
+    bottom, top = axes.get_ylim()
+    assert bottom > 1.3
+    assert top < -0.3
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words == ["object F1", "IoU"]
+
+
+def test_the_legend_of_calibration_errors_hides_no_bar() -> None:
+    figure = reliability_figure(reliability(0.3), reliability(0.5), 1.8, NAMES)
+    figure_array(figure)
+    axes = figure.axes[4]
+    legend = axes.get_legend()
+    assert legend is not None
+    box = legend.get_tightbbox()
+    assert box is not None
+    assert all(not box.overlaps(bar.get_tightbbox()) for bar in axes.patches)
+
+
+def test_without_a_temperature_there_is_one_diagram() -> None:
+    figure = reliability_figure(reliability(0.3), reliability(0.5), None, NAMES)
+    assert len(figure.axes) == 3
+    assert [axes.get_title() for axes in figure.axes if axes.get_title()] == [
+        f"as trained:  ECE {100 * reliability(0.3).ece()[0]:.2f} %",
+        "probability of one class",
+    ]
+    legend = figure.axes[2].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["as trained"]

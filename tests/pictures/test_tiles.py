@@ -7,26 +7,25 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from jaxseg.pictures.marking import RED, RIGHT, wrong_color
 from jaxseg.pictures.tiles import (
-    RIGHT,
     STRIPES,
-    WRONG,
     Tile,
-    _count,
     colorize,
-    confusion_figure,
     error_map,
     figure_array,
     panel,
     panel_array,
+    scene_figure,
     short,
     stretch,
     tiles_figure,
 )
 from jaxseg.scenes.scene import IGNORE
 
-COLORS = ((10, 20, 30), (200, 0, 0), (0, 200, 0))
+COLORS = ((10, 20, 30), (0, 80, 200), (0, 200, 0))
 CLASSES = ("land", "[water]", "ice")
+VIEWS = ["image", "reference", "prediction", "error"]
 
 
 @pytest.fixture
@@ -76,13 +75,13 @@ def test_a_class_has_its_colour_and_what_is_no_class_is_black() -> None:
     assert colorize(np.array([[-1]]), COLORS)[0].tolist() == [[0, 0, 0]]
 
 
-def test_the_error_map_is_grey_where_right_red_where_wrong_and_striped_where_nobody_counts(
+def test_the_error_map_is_grey_where_right_marked_where_wrong_and_striped_where_nobody_counts(
     tile: Tile,
 ) -> None:
-    picture = error_map(tile)
-    assert tuple(picture[8, 8]) == WRONG
-    assert colors_of(picture[1:, 1:]) == {RIGHT, WRONG}
-    assert (picture[1:, 1:] == WRONG).all(axis=-1).sum() == 1
+    picture = error_map(tile, RED)
+    assert tuple(picture[8, 8]) == RED
+    assert colors_of(picture[1:, 1:]) == {RIGHT, RED}
+    assert (picture[1:, 1:] == RED).all(axis=-1).sum() == 1
     assert colors_of(picture[0]) == set(STRIPES)
     assert colors_of(picture[:, 0]) == set(STRIPES)
 
@@ -99,7 +98,7 @@ def test_a_panel_array_is_the_four_views_side_by_side(tile: Tile) -> None:
     assert colors_of(reference[:, 0]) == set(STRIPES)
     assert tuple(prediction[8, 0]) == COLORS[0]  # predicted though nobody labelled it
     assert colors_of(prediction[0]) == set(STRIPES)
-    np.testing.assert_array_equal(error, error_map(tile))
+    np.testing.assert_array_equal(error, error_map(tile, wrong_color(COLORS)))
 
 
 def legend_of(tiles: list[Tile]) -> list[str]:
@@ -159,39 +158,6 @@ def test_no_tiles_are_refused() -> None:
         tiles_figure([], COLORS, CLASSES)
 
 
-@pytest.mark.parametrize("size", [2, 7, 30])
-def test_a_confusion_chart_labels_its_axes_and_keeps_everything_inside(size: int) -> None:
-    names = [f"land{k}" + "W" * (k % 3) * (size // 2) for k in range(size)]
-    confusion = np.diag(np.full(size, 9_600_000)) + np.eye(size, k=1, dtype=int) * 400_000
-    figure = confusion_figure(confusion, names)
-    picture = figure_array(figure)
-    axes, bar = figure.axes
-    assert axes.get_xlabel() == "predicted class"
-    assert axes.get_ylabel() == "reference class  (pixels)"
-    assert bar.get_ylabel() == "share of the reference class (%)"
-    assert [label.get_text() for label in axes.get_xticklabels()] == [
-        name if len(name) <= 28 else name[:27] + "…" for name in names
-    ]
-    for part in (axes, bar):
-        box = part.get_tightbbox()
-        assert box is not None
-        assert box.x0 >= 0
-        assert box.y0 >= 0
-        assert box.x1 <= picture.shape[1]
-        assert box.y1 <= picture.shape[0]
-    cells = {text.get_position(): text.get_text() for text in axes.texts}
-    assert cells[1, 0] == ("4.0" if size <= 16 else "4")  # reference 0, predicted 1
-    assert cells[0, 1] == ""
-
-
-def test_a_class_that_is_not_in_the_reference_has_an_empty_row_not_zeros() -> None:
-    figure = confusion_figure(np.array([[3, 1], [0, 0]]), ("land", "water"))
-    texts = [text.get_text() for text in figure.axes[0].texts]
-    assert texts == ["75.0", "25.0", "", ""]
-    rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert rows == ["land  (4)", "water  (0)"]
-
-
 def test_drawing_leaves_the_global_state_of_matplotlib_alone(tile: Tile) -> None:
     before = dict(mpl.rcParams)
     figure_array(panel(tile, COLORS, CLASSES))
@@ -201,8 +167,6 @@ def test_drawing_leaves_the_global_state_of_matplotlib_alone(tile: Tile) -> None
 def test_dollars_in_names_are_dollars_and_not_mathematics(tile: Tile) -> None:
     named = dataclasses.replace(tile, name=r"s3/$bucket_{/$scene")
     figure_array(panel(named, COLORS, (r"$\broken$", "b", "c")))
-    figure = confusion_figure(np.eye(2, dtype=int), (r"$\broken$", "$"))
-    figure_array(figure)
 
 
 def test_the_stretch_takes_each_band_between_its_own_percentiles() -> None:
@@ -222,12 +186,12 @@ def test_the_stretch_takes_each_band_between_its_own_percentiles() -> None:
 
 def test_stripes_run_along_diagonals_and_grow_with_the_picture(tile: Tile) -> None:
     blank = dataclasses.replace(tile, valid=tile.valid & False)
-    small = error_map(blank)
+    small = error_map(blank, RED)
     rows, columns = np.indices(small.shape[:2])
     np.testing.assert_array_equal(small, np.array(STRIPES)[(rows + columns) // 2 % 2])
     size = (480, 300)
     label = np.zeros(size, np.uint8)
-    large = error_map(Tile("", np.zeros((*size, 3), np.uint8), label, label, label > 0))
+    large = error_map(Tile("", np.zeros((*size, 3), np.uint8), label, label, label > 0), RED)
     rows, columns = np.indices(size)
     np.testing.assert_array_equal(large, np.array(STRIPES)[(rows + columns) // 10 % 2])
 
@@ -242,19 +206,21 @@ def test_a_row_is_titled_with_its_name_and_the_share_that_is_right(tile: Tile) -
     blank = dataclasses.replace(tile, valid=tile.valid & False, name="n" * 100 + "x" * 20)
     figure = tiles_figure([tile, blank], COLORS, CLASSES)
     titles = [part._suptitle.get_text() for part in figure.subfigs if part._suptitle]
-    assert titles[0] == f"scene 1   ({1 - 1 / (15 * 23):.1%} right)"
-    assert titles[1] == "…" + "n" * 89 + "x" * 20 + "   (nothing right)"
+    assert titles[0] == f"scene 1   ({100 - 100 / (15 * 23):.2f} % right)"
+    assert titles[1] == "…" + "n" * 74 + "x" * 20 + "   (nothing counted)"
     first, second = (part.axes for part in figure.subfigs[:2])
-    assert [axes.get_title() for axes in first] == ["image", "reference", "prediction", "error"]
+    assert [axes.get_title() for axes in first] == VIEWS
     assert {axes.get_title() for axes in second} == {""}
-    np.testing.assert_array_equal(first[3].images[0].get_array(), error_map(tile))
+    np.testing.assert_array_equal(
+        first[3].images[0].get_array(), error_map(tile, wrong_color(COLORS))
+    )
 
 
 def test_the_legend_has_the_colours_of_the_classes_and_of_right_and_wrong(tile: Tile) -> None:
     figure = tiles_figure([tile], COLORS, CLASSES)
     (legend,) = (part.legends[0] for part in figure.subfigs if part.legends)
     found = [patch.get_facecolor()[:3] for patch in legend.get_patches()]
-    expected = [tuple(v / 255 for v in color) for color in (*COLORS[:2], RIGHT, WRONG, (0, 0, 0))]
+    expected = [tuple(v / 255 for v in color) for color in (*COLORS[:2], RIGHT, RED, (0, 0, 0))]
     np.testing.assert_allclose(found, expected)
 
 
@@ -270,27 +236,32 @@ def test_long_names_are_cut_at_their_end() -> None:
     assert short("$1") == r"\$1"
 
 
-@pytest.mark.parametrize(
-    ("pixels", "shown"),
-    [(0, "0"), (999, "999"), (1000, "1 k"), (1.5e6, "1.5 M"), (2.34e9, "2.34 G")],
-)
-def test_counts_are_short(pixels: float, shown: str) -> None:
-    assert _count(pixels) == shown
+LAYOUTS = {(16, 24): (2, 2), (8, 24): (4, 1), (30, 10): (1, 4)}
+"""Size of a scene -> rows and columns of its four views."""
 
 
-def test_small_shares_are_a_dot_and_dark_cells_have_white_words() -> None:
-    confusion = np.array([[9_996, 4], [40, 60]])
-    figure = confusion_figure(confusion, ("land", "water"))
-    cells = {text.get_position(): text for text in figure.axes[0].texts}
-    found = {place: text.get_text() for place, text in cells.items()}
-    assert found == {(0, 0): "100.0", (1, 0): "·", (0, 1): "40.0", (1, 1): "60.0"}
-    colors = {place: text.get_color() for place, text in cells.items()}
-    assert colors == {(0, 0): "white", (1, 0): "0.15", (0, 1): "0.15", (1, 1): "white"}
-    names = [f"c{k}" for k in range(17)]
-    many = np.eye(17, dtype=int) * 1000 + np.eye(17, k=1, dtype=int) * 4
-    texts = {t.get_position(): t.get_text() for t in confusion_figure(many, names).axes[0].texts}
-    assert texts[1, 0] == "·"
-    assert texts[0, 0] == "100"
-    image = figure.axes[0].images[0]
-    np.testing.assert_allclose(image.get_array(), [[99.96, 0.04], [40, 60]])
-    assert image.get_clim() == (0, 100)
+@pytest.mark.parametrize("size", LAYOUTS)
+def test_a_scene_fills_a_page_whatever_its_shape(size: tuple[int, int]) -> None:
+    label = np.indices(size).sum(0).astype(np.uint8) % 20
+    rgb = np.zeros((*size, 3), np.uint8)
+    names = [f"class {k} with a name of many words" for k in range(20)]
+    colors = [(12 * k, 250 - 12 * k, 40) for k in range(20)]
+    scene = Tile("a scene", rgb, label, label, label < 99, right=0.12345)
+    figure = scene_figure(scene, colors, names)
+    assert figure_array(figure).shape[2] == 3
+    above, below = figure.subfigs
+    assert above._suptitle is not None
+    assert above._suptitle.get_text() == "a scene   (12.35 % right)"  # not what is shown of it
+    assert [axes.get_title() for axes in above.axes] == VIEWS
+    assert above.axes[0].get_gridspec().get_geometry() == LAYOUTS[size]
+    boxes = [axes.get_tightbbox() for axes in above.axes] + [below.legends[0].get_tightbbox()]
+    for number, box in enumerate(boxes):
+        assert box is not None
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= figure.bbox.width
+        assert box.y1 <= figure.bbox.height
+        assert not any(box.padded(-1.5).overlaps(b.padded(-1.5)) for b in boxes[:number] if b)
+    assert len(below.legends[0].get_texts()) == 22
+    wide = (boxes[0].x1 - boxes[0].x0) / figure.bbox.width  # type: ignore[union-attr]
+    assert wide * LAYOUTS[size][1] > 0.75

@@ -15,6 +15,7 @@ from jaxseg.metrics.scene_shapes import SceneShapes
 from jaxseg.pipeline import band_statistics
 from jaxseg.run.contract import check_split, say_unlike
 from jaxseg.scenes.agreement import MissingBandError, PixelSizeError, ScaleError
+from jaxseg.scenes.cover import Cover
 from jaxseg.scenes.scene import Window, gsd_of
 from jaxseg.scenes.sensor import Sensor
 
@@ -138,7 +139,9 @@ def test_metres_are_those_of_each_scene(tmp_path: Path) -> None:
     scenes = mixed.scenes("train")
     windows = [(n, Window(0, 0, SIDE, SIDE)) for n in range(2)]
     started = BoundaryTotal(tolerance=Tolerance(5.0, "metres")).start(Setting(2, SIDE, 10.0))
-    shapes = SceneShapes(scenes, windows, [started], lambda n: gsd_of(scenes, n, mixed))
+    shapes = SceneShapes(
+        scenes, windows, Cover(SIDE, SIDE), [started], lambda n: gsd_of(scenes, n, mixed)
+    )
     shifted = np.zeros((2, SIDE, SIDE), np.uint8)
     shifted[:, 10:26, 8:24] = 1
     met = []
