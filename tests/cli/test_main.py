@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import pytest
-from fixtures import painted
+from fixtures import painted, small_network
 from PIL import Image
 from rich.console import Console
 from safetensors import safe_open
@@ -136,6 +136,7 @@ class Evaluated(NamedTuple):
     """A run of four steps, evaluated once by the command, and what it printed."""
 
     folder: Path
+    config: Path
     run: Path
     said: str
 
@@ -152,23 +153,28 @@ class Evaluated(NamedTuple):
     def on_data(self, *flags: str) -> list[str]:
         """The command that evaluates on data of a config file."""
         step = "3"  # which was saved, and is neither the latest nor the best
-        config = ["--config", str(self.folder / "config.py")]
-        return ["evaluate", str(self.run), "--step", step, *config, *flags]
+        return [*self.command, "--step", step, "--config", str(self.config), *flags]
+
+    @property
+    def command(self) -> list[str]:
+        """The command that evaluates the run, whose network is defined in its config file."""
+        return ["evaluate", str(self.run), "--code", str(self.config)]
 
 
 @pytest.fixture(scope="module")
 def evaluated(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
-    run = tmp_path_factory.mktemp("evaluated") / "run"
+    folder = tmp_path_factory.mktemp("evaluated")
+    run, file = folder / "run", folder / "small.py"
+    text = (tiny / "config.py").read_text()
+    text = text.replace("UNet(num_classes=3, features=4)", "Small(num_classes=3)")
+    file.write_text(Path(small_network.__file__).read_text() + text)  # compiles in a moment
     flags = ["--config.num-steps", "4", "--config.eval-every", "4"]
-    flags += ["--config.mesh.data", "1", "--config.mesh.space", "1"]
-    config = configs.override(configs.load_config(str(tiny / "config.py")), flags, "test")
-    one = jax.devices()[:1]  # programs for eight compile twice as long
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jax, "devices", lambda: one)
-        training.train(config, run)
-        with contextlib.redirect_stdout(io.StringIO()) as said:
-            cli.main(["evaluate", str(run), "--step", "latest"])
-    return Evaluated(tiny, run, said.getvalue())
+    module = configs.load_code(str(file))
+    training.train(configs.override(configs.built(module), flags, "test"), run, (module,))
+    found = Evaluated(tiny, file, run, "")
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        cli.main([*found.command, "--step", "latest"])
+    return found._replace(said=said.getvalue())
 
 
 def test_an_evaluation_is_printed_within_100_columns(evaluated: Evaluated) -> None:
@@ -249,7 +255,7 @@ def test_metres_need_data_that_know_them(
     capsys: pytest.CaptureFixture[str], evaluated: Evaluated
 ) -> None:
     metres = ["--tolerance.value", "10", "--tolerance.unit", "metres"]
-    said = mistake(capsys, ["evaluate", str(evaluated.run), "--step", "latest", *metres])
+    said = mistake(capsys, [*evaluated.command, "--step", "latest", *metres])
     assert "does not state the size of a pixel in metres" in said
 
 
@@ -258,7 +264,7 @@ def test_other_data_have_to_be_of_the_runs_bands_and_classes(
 ) -> None:
     turned = ["--config.data.source.band-numbers", "3", "2", "1"]
     assert "band-numbers 1 2 3" in mistake(capsys, evaluated.on_data(*turned))
-    without = ["evaluate", str(evaluated.run), "--step", "3", *turned]  # of the run's own config
+    without = [*evaluated.command, "--step", "3", *turned]  # of the run's own config
     assert "band-numbers 1 2 3" in mistake(capsys, without)
     renamed = ["--config.data.source.classes", "ground", "disc", "cube"]
     said = mistake(capsys, evaluated.on_data(*renamed))

@@ -98,18 +98,22 @@ def distance(one: Any, other: Any) -> float:
 
 MODELS = {
     "unet": UNet(num_classes=3, features=4),
+    "small": Small(num_classes=3, features=16),
     "deeplab": DeepLabV3(num_classes=3, backbone="resnet18", output_stride=16, dropout=0.1),
 }
 
 
-@pytest.fixture(scope="module", params=["unet", pytest.param("deeplab", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module",
+    params=["small", *(pytest.param(n, marks=pytest.mark.slow) for n in ("unet", "deeplab"))],
+)
 def reference(
     request: pytest.FixtureRequest, config: Config, batches: list[Sample]
 ) -> tuple[Config, list[float], Any]:
     """Ten steps of SGD on one device."""
     # DeepLab's image pooling normalises over sixteen numbers here, so that a rounding of the
     # parameters becomes forty times as large in the loss: shorter steps keep it small.
-    rate = {"unet": 3e-4, "deeplab": 1e-5}[request.param]
+    rate = {"small": 1e-3, "unet": 3e-4, "deeplab": 1e-5}[request.param]
     config = dataclasses.replace(
         config,
         model=MODELS[request.param],
