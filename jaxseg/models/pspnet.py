@@ -31,7 +31,7 @@ from jax import Array
 from jaxseg.errors import COUNT, DROPOUT
 from jaxseg.models.parts.aux_head import AuxHead
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
-from jaxseg.models.parts.pyramid_pooling import Pyramid
+from jaxseg.models.parts.pyramid_pooling import ConvOfPyramid, Pyramid
 from jaxseg.models.parts.resampling import largest, mean_pool, pad_to_multiple, resize
 from jaxseg.models.parts.resnet import Backbone, ResNet
 
@@ -88,8 +88,9 @@ class PSPNet(nn.Module):
         image = padded_to_corners(image)
         size = image.shape[1], image.shape[2]
         *_, layer3, layer4 = backbone(image, train=train)  # (B, H/8, W/8, 1024) and 2048
-        x = Pyramid(conv, norm, self.bins, name="pyramid")(layer4)  # (B, H/8, W/8, 4096)
-        x = nn.relu(norm(name="head_norm")(conv(512, name="head_conv")(x)))
+        levels = Pyramid(conv, norm, self.bins, name="pyramid")(layer4)  # (B, n, n, 512) each
+        x = ConvOfPyramid(512, dtype=self.dtype, name="head_conv")(layer4, levels)
+        x = nn.relu(norm(name="head_norm")(x))  # (B, H/8, W/8, 512)
         x = nn.Dropout(self.dropout, broadcast_dims=(1, 2), deterministic=not train)(x)
         x = conv(self.num_classes, kernel_size=1, use_bias=True, name="head")(x)  # (B, H/8, W/8, K)
         logits = resize(x.astype(jnp.float32), size, align_corners=True)  # (B, H, W, K)
@@ -168,7 +169,7 @@ class LecturePSPNet(nn.Module):
         )
 
         *_, layer3, layer4 = backbone(pad_to_multiple(image, 8), train=train)
-        x = PlainPyramid(1024, conv, self.bins, name="pyramid")(layer4)  # (B, H/8, W/8, 1024)
+        x = PlainPyramid(1024, self.dtype, self.bins, name="pyramid")(layer4)
         x = drop(self.pyramid_dropout)(x)
         x = drop(self.dropout)(up(256, name="up1")(x))  # (B, H/4, W/4, 256)
         x = drop(self.dropout)(up(64, name="up2")(x))  # (B, H/2, W/2, 64)
@@ -188,25 +189,32 @@ class PlainPyramid(nn.Module):
 
     Attributes:
         features: Output channels.
-        conv: Makes a convolution with a bias.
+        dtype: Compute dtype.
         bins: Areas along each axis, one number per scale.
     """
 
     features: int
-    conv: LayerOf
+    dtype: Dtype
     bins: tuple[int, ...]
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """(B, h, w, C) -> (B, h, w, features)."""
-        size = x.shape[1], x.shape[2]
-        point = functools.partial(self.conv, kernel_size=1)
+        point = functools.partial(Conv, kernel_size=1, dtype=self.dtype)
         levels = [
-            resize(point(x.shape[-1], use_bias=False, name=f"level{i}")(mean_pool(x, bins)), size)
+            point(x.shape[-1], name=f"level{i}")(mean_pool(x, bins))
             for i, bins in enumerate(self.bins)
         ]
-        x = jnp.concatenate((*levels, x), axis=-1)  # (B, h, w, 5 C)
-        return nn.relu(point(self.features, name="project")(x))
+        project = ConvOfPyramid(
+            self.features,
+            kernel_size=1,
+            align_corners=False,
+            first=False,
+            use_bias=True,
+            dtype=self.dtype,
+            name="project",
+        )
+        return nn.relu(project(x, levels))  # (B, h, w, features)
 
 
 class Upsample(nn.Module):

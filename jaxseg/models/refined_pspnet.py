@@ -32,7 +32,7 @@ from jax import Array
 from jaxseg.errors import COUNT, DROPOUT
 from jaxseg.models.parts.aux_head import AuxHead
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
-from jaxseg.models.parts.pyramid_pooling import Pyramid
+from jaxseg.models.parts.pyramid_pooling import ConvOfPyramid, Pyramid
 from jaxseg.models.parts.resampling import largest, resize
 from jaxseg.models.parts.resnet import Backbone, ResNet
 
@@ -87,8 +87,9 @@ class RefinedPSPNet(nn.Module):
 
         x = ChannelAttention(conv, name="band_gate")(image)
         _, layer1, layer2, layer3, layer4 = backbone(x, train=train)  # /4, /8, /8, /8 by default
-        x = Pyramid(conv, norm, name="pyramid")(layer4)  # (B, H/8, W/8, 2 C4)
-        x = norm(name="pyramid_norm")(point(self.features, name="pyramid_project")(x))
+        levels = Pyramid(conv, norm, name="pyramid")(layer4)
+        project = ConvOfPyramid(self.features, 1, dtype=self.dtype, name="pyramid_project")
+        x = norm(name="pyramid_norm")(project(layer4, levels))  # (B, H/8, W/8, 256)
         x = resize(x, (layer2.shape[1], layer2.shape[2]))  # layer2 is finer at output stride 16
         skip = norm(name="layer2_norm")(point(self.features, name="layer2_project")(layer2))
         x = nn.relu(x + skip)  # (B, H/8, W/8, 256)

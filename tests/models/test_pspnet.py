@@ -10,11 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures.arrays import normal
 from fixtures.networks import applied, initialised, shapes
 
 from jaxseg.errors import UserError
 from jaxseg.models.parts.layers import BatchNorm, Conv
-from jaxseg.models.parts.pyramid_pooling import Pyramid
+from jaxseg.models.parts.pyramid_pooling import ConvOfPyramid, Pyramid
+from jaxseg.models.parts.resampling import resize
 from jaxseg.models.pspnet import LecturePSPNet, PReLU, PSPNet, padded_to_corners
 from jaxseg.weights import pretrained
 
@@ -109,28 +111,50 @@ def test_a_file_with_the_plain_stem_is_refused_for_the_deep_one(
         pretrained.merge(model, shapes(model, bands=3), resnet, part="encoder")
 
 
-def test_the_pyramid_keeps_its_input_and_adds_means_at_four_scales() -> None:
+def test_the_pyramid_holds_means_at_four_scales() -> None:
     norm = functools.partial(BatchNorm, use_running_average=True)
     pyramid = Pyramid(Conv, norm)
     x = np.random.default_rng(0).standard_normal((2, 12, 12, 8)).astype(np.float32)
     variables = initialised(pyramid, x)
-    y = np.asarray(applied(pyramid, variables, x))
-    assert y.shape == (2, 12, 12, 16)
-    np.testing.assert_array_equal(y[..., :8], x)
+    levels = applied(pyramid, variables, x)
+    assert [level.shape for level in levels] == [(2, n, n, 2) for n in (1, 2, 3, 6)]
     kernel = variables["params"]["level0"]["kernel"][0, 0]
     mean = np.maximum(x.mean((1, 2)) @ kernel, 0) / np.sqrt(1 + 1e-5)
-    np.testing.assert_allclose(
-        y[..., 8:10], np.broadcast_to(mean[:, None, None], (2, 12, 12, 2)), atol=1e-5
-    )
+    np.testing.assert_allclose(levels[0][:, 0, 0], mean, atol=1e-5)
     kernel = variables["params"]["level3"]["kernel"][0, 0]
     corner = np.maximum(x[:, :2, :2].mean((1, 2)) @ kernel, 0) / np.sqrt(1 + 1e-5)
-    np.testing.assert_allclose(y[:, 0, 0, 14:], corner, atol=1e-5)  # corners meet corners
+    np.testing.assert_allclose(levels[3][:, 0, 0], corner, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(12, 13), (6, 6), (2, 9)])
+@pytest.mark.parametrize(("taps", "align_corners", "first"), [(3, True, True), (1, False, False)])
+def test_a_convolution_of_the_pyramid_is_that_of_what_is_enlarged_and_concatenated(
+    size: tuple[int, int], taps: int, *, align_corners: bool, first: bool
+) -> None:
+    x, *levels = (normal(n, 2, *shape, n + 1) for n, shape in enumerate((size, (1, 1), (6, 6))))
+    quick = ConvOfPyramid(4, taps, align_corners, first, use_bias=True)
+    variables = initialised(quick, x, levels)
+    variables["params"]["bias"] = normal(9, 4)
+
+    def enlarged(params: Any, x: Any, levels: Any) -> Any:
+        large = [resize(y, size, align_corners=align_corners) for y in levels]
+        parts = (x, *large) if first else (*large, x)
+        conv = Conv(4, taps, use_bias=True)
+        return conv.apply({"params": params}, jnp.concatenate(parts, axis=-1))
+
+    def answer(params: Any, x: Any, levels: Any) -> Any:
+        return quick.apply({"params": params}, x, levels)
+
+    given = (variables["params"], x, levels)
+    (one, back), (other, back_of_other) = (jax.vjp(f, *given) for f in (answer, enlarged))
+    np.testing.assert_allclose(one, other, atol=2e-5)
+    weight = normal(10, *other.shape)
+    chex.assert_trees_all_close(back(weight), back_of_other(weight), atol=1e-4)
 
 
 def test_without_bins_there_is_no_pooling() -> None:
     norm = functools.partial(BatchNorm, use_running_average=True)
-    x = np.random.default_rng(0).standard_normal((1, 5, 4, 8)).astype(np.float32)
-    np.testing.assert_array_equal(Pyramid(Conv, norm, bins=()).apply({}, x), x)
+    assert Pyramid(Conv, norm, bins=()).apply({}, normal(0, 1, 5, 4, 8)) == []
     params = shapes(PSPNet(2, backbone="resnet18", bins=()), bands=1)["params"]
     assert "pyramid" not in params
     assert params["head_conv"]["kernel"].shape == (3, 3, 512, 512)

@@ -37,7 +37,7 @@ class Pools(nn.Module):
         """(B, H, W, C) -> (B, H, W, F)."""
         norm = functools.partial(BatchNorm, use_running_average=not train)
         x = AtrousPyramid((1,), Conv, Conv, norm, 4, name="atrous")(image)
-        y: jax.Array = Pyramid(Conv, norm, (1, 2), name="pyramid")(x)
+        y: jax.Array = Pyramid(Conv, norm, (1, 2), name="pyramid")(x)[0]
         return y
 
 

@@ -4,10 +4,10 @@ Images are (B, H, W, C), kernels (kh, kw, in, out), and padding is symmetric as 
 imported weights fit. Two rules determine the formulations:
 
 *   Operations that XLA executes slowly on all platforms are rewritten for all: transposed
-    convolutions become ordinary ones and depth-to-space.
-*   Operations that only XLA:CPU executes slowly (gradients of convolutions, and taps that mostly
-    fall on padding) are replaced by `jax.lax.platform_dependent`: programs for TPU and GPU keep the
-    native operation.
+    convolutions to many channels become ordinary ones and depth-to-space.
+*   Operations that only XLA:CPU executes slowly (gradients of convolutions, taps that mostly fall
+    on padding, transposed convolutions to few channels) are replaced by `by_platform`: programs for
+    TPU and GPU keep the native operation.
 """
 
 import functools
@@ -19,6 +19,7 @@ from jax import Array, lax
 from numpy.typing import NDArray
 
 from jaxseg.models.parts.kernel_gradient import Padding, kernel_gradient
+from jaxseg.models.parts.platforms import by_platform
 
 
 def conv2d(
@@ -44,15 +45,17 @@ def conv2d(
     return _conv(x, kernel, stride, dilation, around)
 
 
+LANES = 128
+"""Numbers side by side in a tile of a TPU; arrays of fewer channels fill it up with nothing."""
+
+
 def conv_transpose2d(
     x: Array, kernel: Array, *, stride: int, padding: int = 0, output_padding: int = 0
 ) -> Array:
     """Transposed convolution: each input pixel adds a copy of the kernel, `stride` pixels apart.
 
-    The output pixels of one phase (row and column modulo `stride`) are a small ordinary convolution
-    of the input. All phases are computed as channels of one convolution, and depth-to-space
-    interleaves them. This needs no zeros between pixels, and no halo if the kernel is as large as
-    the stride.
+    Where it has few output channels, TPU and GPU use the native operation: to interleave phases
+    would move mostly empty lanes there.
 
     Args:
         x: Features, (B, H, W, C).
@@ -64,6 +67,36 @@ def conv_transpose2d(
 
     Returns:
         (B, H', W', F) with H' = (H - 1) stride - 2 padding + k + output_padding.
+    """
+    options = {"stride": stride, "padding": padding, "output_padding": output_padding}
+    phases = functools.partial(_transposed_by_phases, **options)
+    if kernel.shape[3] >= LANES:
+        return phases(x, kernel)
+    native = functools.partial(_transposed_natively, **options)
+    return by_platform(x, kernel, cpu=phases, others=native)
+
+
+def _transposed_natively(
+    x: Array, kernel: Array, *, stride: int, padding: int, output_padding: int
+) -> Array:
+    around = kernel.shape[0] - 1 - padding
+    return lax.conv_general_dilated(
+        x,
+        kernel[::-1, ::-1],
+        (1, 1),
+        ((around, around + output_padding),) * 2,
+        lhs_dilation=(stride, stride),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def _transposed_by_phases(
+    x: Array, kernel: Array, *, stride: int, padding: int, output_padding: int
+) -> Array:
+    """The output pixels of one phase (row and column modulo `stride`) are a small convolution.
+
+    All phases are computed as channels of one convolution, and depth-to-space interleaves them.
+    This needs no zeros between pixels, and no halo if the kernel is as large as the stride.
     """
     taps, first, last = _taps_of_phases(kernel.shape[0], stride, padding)
     _, h, w, c = x.shape
@@ -143,7 +176,7 @@ def _pointwise_backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Ar
         pixels, outputs = x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1])
         return jnp.dot(g, kernel.T), _gram(pixels, outputs).astype(kernel.dtype)
 
-    gradients: tuple[Array, Array] = lax.platform_dependent(*saved, g, cpu=quick, default=native)
+    gradients: tuple[Array, Array] = by_platform(*saved, g, cpu=quick, others=native)
     return gradients
 
 
@@ -183,7 +216,7 @@ def _conv(x: Array, kernel: Array, stride: int, dilation: int, padding: Padding)
 
     if not _mostly_padding(x.shape, kernel.shape, stride, dilation, padding):
         return native(x, kernel)
-    y: Array = lax.platform_dependent(x, kernel, cpu=tap_by_tap, default=native)
+    y: Array = by_platform(x, kernel, cpu=tap_by_tap, others=native)
     return y
 
 
@@ -212,7 +245,7 @@ def _conv_backward(
             x, g, (kernel.shape[0], kernel.shape[1]), stride, dilation, padding
         ).astype(kernel.dtype)
 
-    gradients: tuple[Array, Array] = lax.platform_dependent(*saved, g, cpu=quick, default=native)
+    gradients: tuple[Array, Array] = by_platform(*saved, g, cpu=quick, others=native)
     return gradients
 
 

@@ -1,4 +1,4 @@
-"""Where one function has a program for CPUs and another one for GPUs and TPUs.
+"""Where a layer has a program for CPUs and another one for GPUs and TPUs.
 
 The platform that a program is compiled for decides, also where that is not the one at hand. The
 environment variable JAXSEG_PROGRAMS forces one: `cpu` or `accelerator`.
@@ -6,21 +6,22 @@ environment variable JAXSEG_PROGRAMS forces one: `cpu` or `accelerator`.
 
 import os
 from collections.abc import Callable
+from typing import Any, TypeVar
 
-from jax import Array, lax
+from jax import lax
 
 from jaxseg.errors import UserError
 
 FORCED = "JAXSEG_PROGRAMS"
 
+T = TypeVar("T")
 
-def by_platform(
-    x: Array, *, cpu: Callable[[Array], Array], others: Callable[[Array], Array]
-) -> Array:
-    """What one of two functions with equal results makes of `x`.
+
+def by_platform(*operands: Any, cpu: Callable[..., T], others: Callable[..., T]) -> T:  # noqa: ANN401
+    """What one of two functions with equal results makes of the operands.
 
     Args:
-        x: The array.
+        operands: Arrays.
         cpu: The program for CPUs.
         others: The program for all other platforms.
 
@@ -29,11 +30,11 @@ def by_platform(
     """
     match os.environ.get(FORCED, ""):
         case "":
-            chosen: Array = lax.platform_dependent(x, cpu=cpu, default=others)
+            chosen: T = lax.platform_dependent(*operands, cpu=cpu, default=others)
+            return chosen
         case "cpu":
-            chosen = cpu(x)
+            return cpu(*operands)
         case "accelerator":
-            chosen = others(x)
+            return others(*operands)
         case wrong:
             raise UserError(f"{FORCED}={wrong}: give cpu or accelerator, or do not set it.")
-    return chosen

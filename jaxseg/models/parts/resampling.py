@@ -156,14 +156,14 @@ def resize(x: Array, size: tuple[int, int], *, align_corners: bool = False) -> A
     """
     if x.shape[1:3] == size:
         return x
-    rows = _bilinear(x.shape[1], size[0], align_corners).astype(x.dtype)
-    columns = _bilinear(x.shape[2], size[1], align_corners).astype(x.dtype)
+    rows = bilinear(x.shape[1], size[0], align_corners).astype(x.dtype)
+    columns = bilinear(x.shape[2], size[1], align_corners).astype(x.dtype)
     x = jnp.einsum("Hh,bhwc->bHwc", rows, x, precision="highest")
     return jnp.einsum("Ww,bhwc->bhWc", columns, x, precision="highest")
 
 
-def _bilinear(source: int, target: int, align_corners: bool) -> NDArray[np.float64]:
-    """The (target, source) matrix of linear interpolation; each row sums to 1."""
+def bilinear(source: int, target: int, align_corners: bool) -> NDArray[np.float64]:
+    """The (target, source) matrix of linear interpolation of `resize`; each row sums to 1."""
     place = np.arange(target, dtype=np.float64)
     if align_corners:
         place *= (source - 1) / max(target - 1, 1)
