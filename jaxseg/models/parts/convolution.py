@@ -68,11 +68,12 @@ def conv_transpose2d(
     Returns:
         (B, H', W', F) with H' = (H - 1) stride - 2 padding + k + output_padding.
     """
-    options = {"stride": stride, "padding": padding, "output_padding": output_padding}
-    phases = functools.partial(_transposed_by_phases, **options)
+    phases, native = (
+        functools.partial(form, stride=stride, padding=padding, output_padding=output_padding)
+        for form in (_transposed_by_phases, _transposed_natively)
+    )
     if kernel.shape[3] >= LANES:
         return phases(x, kernel)
-    native = functools.partial(_transposed_natively, **options)
     return by_platform(x, kernel, cpu=phases, others=native)
 
 
