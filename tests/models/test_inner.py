@@ -22,7 +22,11 @@ NETWORKS = [
 @pytest.mark.parametrize("model", NETWORKS, ids=lambda model: type(model).__name__)
 @pytest.mark.parametrize(
     ("size", "margin"),
-    [((250, 231), 101), ((80, 64), 7), pytest.param((240, 320), 112, marks=pytest.mark.slow)],
+    [
+        ((250, 231), 101),
+        pytest.param((80, 64), 7, marks=pytest.mark.slow),
+        pytest.param((240, 320), 112, marks=pytest.mark.slow),
+    ],
     ids=str,
 )
 def test_inner_logits_are_those_of_the_whole_image(

@@ -249,7 +249,11 @@ def test_the_networks_are_found() -> None:
 
 @every_network
 @pytest.mark.parametrize(
-    ("bands", "classes"), [(1, 20), (9, 1), pytest.param(200, 2, marks=pytest.mark.slow)]
+    ("bands", "classes"),
+    [
+        (9, 5),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((1, 20), (9, 1), (200, 2))),
+    ],
 )
 def test_logits_have_the_images_size_for_any_bands_classes_and_sizes(
     name: str, bands: int, classes: int

@@ -95,6 +95,7 @@ def one_device() -> tuple[Any, jax.Array, Any]:
     return variables, image, jax.jit(step)(variables["params"], image)
 
 
+@pytest.mark.slow
 def test_recomputing_blocks_changes_neither_names_nor_numbers(
     one_device: tuple[Any, jax.Array, Any],
 ) -> None:
@@ -222,6 +223,7 @@ def test_dropout_acts_on_the_end_of_the_contracting_path(narrow: Any) -> None:
     model = OriginalUNet(2, features=4, dropout=1.0)  # of down3 and down4 nothing is left
     image = jax.random.normal(jax.random.key(4), (1, 20, 20, 1))
 
+    @jax.jit
     def logits(variables: Any) -> jax.Array:
         return model.apply(variables, image, train=True, rngs={"dropout": jax.random.key(0)})
 

@@ -266,3 +266,14 @@ def test_the_real_scenes_are_read() -> None:
     sample = clouds.scenes("train").read(0, Window(0, 0, 512, 512))
     assert sample["image"].shape == (512, 512, 6)
     assert np.bincount(sample["label"].ravel()).tolist() == [28583, 840, 183124, 49597]
+
+
+@pytest.mark.parametrize(("bands", "shown"), [(15, [0, 1, 2]), (16, [8, 4, 2])])
+def test_of_many_bands_without_names_three_far_apart_are_shown(
+    tmp_path: Path, bands: int, shown: list[int]
+) -> None:
+    cube = np.tile(np.arange(bands, dtype=np.float32), (ROWS, COLUMNS, 1))
+    np.save(tmp_path / "image.npy", cube)
+    np.save(tmp_path / "truth.npy", TRUTH)
+    source = scene(tmp_path / "image.npy", tmp_path / "truth.npy")
+    np.testing.assert_array_equal(source.rgb(cube)[0, 0], shown)
