@@ -19,6 +19,7 @@ from fixtures import documents, polsar_folder, tiny_folder
 from fixtures.documents import PAGES
 from fixtures.folder_files import png, tiff
 from fixtures.places import ROOT
+from scipy.io import savemat
 
 import jaxseg
 from jaxseg import config as configs
@@ -70,7 +71,6 @@ NOT_RUN = {
     "jaxseg models": "takes a minute; test_catalogue has its parts",
     "configs/indian_pines.py": "needs a scene that another package carries",
     "configs/salinas_a.py": "needs a scene to be downloaded",
-    "scene.mat": "needs such a scene; test_new_array_config has one",
     "resnet18.pth": "needs weights to be downloaded",
     "strzegom": "shows a refusal; test_sensor_files has it",
 }
@@ -168,7 +168,7 @@ def test_citation_and_changelog_are_of_this_version() -> None:
 @pytest.fixture
 def parsers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Commands stop where their work begins; they stand in a folder that has the repository's."""
-    for copy in ("my_unet.py", "my.py"):
+    for copy in ("my_unet.py", "my.py", "scene.py"):
         (tmp_path / copy).write_text((ROOT / "configs/unet.py").read_text())
     for room, function in WORK:
         monkeypatch.setattr(room, function, reached)
@@ -351,6 +351,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         speckle = random.normal(0, 2, decibel.shape)
         tiff(folder / f"sen1floods11/S1/A_{chip}_S1Hand.tif", (decibel + speckle).astype("float32"))
         tiff(folder / f"sen1floods11/labels/A_{chip}_LabelHand.tif", water.astype("int16"))
+    fields = np.kron(random.integers(0, 4, (8, 9)), np.ones((16, 16), int))  # 0 = no label
+    cube = 500 * fields[..., None] + random.integers(0, 200, (*fields.shape, 20))
+    savemat(folder / "scene.mat", {"cube": cube.astype(np.int16)})
+    savemat(folder / "scene_gt.mat", {"truth": fields.astype(np.uint8)})
     polsar_folder.labelled(folder / "data/polsar_sf_airsar", side=320)
     return folder
 
