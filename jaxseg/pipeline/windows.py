@@ -115,7 +115,7 @@ def cover_of(data: Data, overlap: float = 0.0, stride: int = 1) -> Cover:
         hint = f" {overlap:g} of {side} pixels are --overlap {overlap / side:.3g}."
         raise UserError(
             f"--overlap {overlap:g}: give the share of a window's side that two windows have in "
-            f"common, from 0 to less than 1, such as 0.25.{hint if 1 < overlap < side else ''}"
+            f"common, from 0 to less than 1, such as 0.25.{hint if 2 <= overlap < side else ''}"
         )
     if not overlap:
         return Cover(side, side)

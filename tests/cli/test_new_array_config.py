@@ -13,6 +13,8 @@ from jaxseg import config as configs
 from jaxseg.cli import main as cli
 from jaxseg.config import Config
 from jaxseg.datasets import ArrayScene
+from jaxseg.datasets.arrays.guess import guess_scene
+from jaxseg.errors import UserError
 from jaxseg.models import ReSCNet, UNet
 from jaxseg.scenes.scene import Window
 
@@ -161,3 +163,12 @@ def test_salinas_a_with_no_flag_but_its_folder(tmp_path: Path) -> None:
     source = scene_of(new(tmp_path, folder, folder)[0])
     assert (source.ids, source.ignore_ids) == ((1, 10, 11, 12, 13, 14), (0,))
     assert Path(source.labels).name == "SalinasA_gt.mat"
+
+
+@pytest.mark.parametrize(("name", "said"), [("a.mat", "no such file"), ("*.mat", "no file of arr")])
+def test_a_file_that_is_missing_is_told_from_a_folder_without_arrays(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    place = str(tmp_path / name)
+    with pytest.raises(UserError, match=said):
+        guess_scene(place, place)

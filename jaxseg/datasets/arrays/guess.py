@@ -130,6 +130,8 @@ def _files(place: str) -> list[str]:
         candidates = [place]
     else:
         candidates = sorted(glob.glob(place, recursive=True))  # noqa: PTH207  (absolute patterns)
+    if not candidates and not glob.has_magic(place) and not Path(place).is_dir():
+        raise UserError(f"{place}: no such file or folder. Check the path.")
     found = [path for path in candidates if arrays.is_array_file(path)]
     if not found:
         raise UserError(f"{place} holds no file of arrays ({' '.join(ARRAYS)}).")
