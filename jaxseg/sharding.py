@@ -43,6 +43,11 @@ class MeshShape:
     space: int = dataclasses.field(default=1, metadata=COUNT)
 
 
+FEWEST_ROWS = 8
+"""Rows of an image that a device must have: with fewer than a kernel's padding, as three of a 7x7
+one, XLA's partitioner (jax 0.10.2) computes other numbers, silently."""
+
+
 def give_pretended_devices_threads() -> None:
     """Lets XLA start 32 threads for each CPU device that `XLA_FLAGS` simulates.
 
@@ -82,6 +87,12 @@ def make_mesh(shape: MeshShape, devices: list[jax.Device] | None = None) -> Mesh
         )
     # Explicit axes (the default of make_mesh) break the gradient of convolutions over sharded rows.
     return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+
+
+def platform_of(mesh: Mesh) -> str:
+    """What the mesh's devices are: `cpu`, `gpu` or `tpu`."""
+    platform: str = mesh.devices.flat[0].platform
+    return platform
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
@@ -128,7 +139,7 @@ def check_batch(mesh: Mesh, batch_size: int, height: int) -> None:
 
     Raises:
         UserError: `batch_size` is not a multiple of data * fsdp, `height` is not a multiple of
-            space, or the rows of one image would lie in two processes.
+            space or too small for it, or the rows of one image would lie in two processes.
     """
     parts = mesh.shape["data"] * mesh.shape["fsdp"]
     space = mesh.shape["space"]
@@ -141,6 +152,12 @@ def check_batch(mesh: Mesh, batch_size: int, height: int) -> None:
     if height % space:
         raise UserError(
             f"Windows of {height} rows over {space} devices (space): give a multiple of {space}."
+        )
+    if space > 1 and height < FEWEST_ROWS * space:
+        raise UserError(
+            f"Windows of {height} rows over {space} devices (space): a device needs at least "
+            f"{FEWEST_ROWS} rows. Give windows of {FEWEST_ROWS * space} rows or more, or a smaller "
+            "--config.mesh.space."
         )
     if jax.local_device_count() % space:
         raise UserError(

@@ -145,14 +145,16 @@ def test_what_is_gathered_is_whole_on_every_device() -> None:
 
 def test_a_batch_has_to_be_cut_evenly_by_every_axis() -> None:
     mesh = sharding.make_mesh(MeshShape(data=2, fsdp=2, space=2))
-    sharding.check_batch(mesh, 4, 6)
+    sharding.check_batch(mesh, 4, 16)
     with pytest.raises(UserError, match=r"Batch of 6 over 4 devices.*--config.data.batch-size 8"):
-        sharding.check_batch(mesh, 6, 6)
-    with pytest.raises(UserError, match="Windows of 7 rows over 2 devices"):
-        sharding.check_batch(mesh, 4, 7)
+        sharding.check_batch(mesh, 6, 16)
+    with pytest.raises(UserError, match="Windows of 17 rows over 2 devices"):
+        sharding.check_batch(mesh, 4, 17)
+    with pytest.raises(UserError, match=r"14 rows over 2 devices .* at least 8 .* 16 rows or more"):
+        sharding.check_batch(mesh, 4, 14)
     three = sharding.make_mesh(MeshShape(data=1, space=3), jax.devices()[:3])
     with pytest.raises(UserError, match=r"space=3 with 8 device\(s\) per process: the rows"):
-        sharding.check_batch(three, 4, 6)
+        sharding.check_batch(three, 4, 24)
 
 
 def test_pretended_devices_get_threads_unless_somebody_gave_a_number(

@@ -35,6 +35,21 @@ class OfTheWhole:
     """
 
 
+class Unordered:
+    """Base of losses to whom it is the same where in its image a pixel lies.
+
+    They read nothing but logits, labels, masks and further maps of pixels. A network may then leave
+    the pixels in another order, see `jaxseg.models.parts.blocks`. A class derived from such a loss
+    with another `__call__` does not inherit the promise.
+    """
+
+
+def order_matters(loss: object) -> bool:
+    """Whether a loss needs the pixels of an image in their order."""
+    called = next((base for base in type(loss).__mro__ if "__call__" in vars(base)), object)
+    return Unordered not in called.__bases__
+
+
 @runtime_checkable
 class InParts(Protocol):
     """A loss that is a sum of parts, each of which is logged."""

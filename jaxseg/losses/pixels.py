@@ -16,6 +16,7 @@ from jaxseg.errors import UserError
 from jaxseg.losses.border_weights import Separation, reach
 from jaxseg.losses.class_weights import ClassWeights, check_weights, weights_of
 from jaxseg.losses.loss import (
+    Unordered,
     check_between,
     in_float32,
     negative_log_likelihood,
@@ -28,7 +29,7 @@ from jaxseg.scenes.scene import Batch
 
 
 @dataclasses.dataclass(frozen=True)
-class CrossEntropy:
+class CrossEntropy(Unordered):
     """Pixel-wise cross-entropy, the mean of `class_weights[label] * -log softmax(logits)[label]`.
 
     The mean divides by the sum of the weights (PyTorch's `CrossEntropyLoss(weight, ignore_index,
@@ -63,7 +64,7 @@ class CrossEntropy:
 
 
 @dataclasses.dataclass(frozen=True)
-class BinaryCrossEntropy:
+class BinaryCrossEntropy(Unordered):
     """One sigmoid per class against all others: for classes that are not mutually exclusive.
 
     The mean over pixels of `class_weights[label]` times the mean over classes of
@@ -95,7 +96,7 @@ class BinaryCrossEntropy:
 
 
 @dataclasses.dataclass(frozen=True)
-class Focal:
+class Focal(Unordered):
     """Cross-entropy that down-weights easy pixels: the mean of -(1 - p)^gamma log p.
 
     p is the softmax at the label. Source: Lin et al., Focal Loss for Dense Object Detection, ICCV
@@ -128,7 +129,7 @@ class Focal:
 
 
 @dataclasses.dataclass(frozen=True)
-class HardPixelCrossEntropy:
+class HardPixelCrossEntropy(Unordered):
     """Online hard example mining: cross-entropy over the pixels with the largest loss (top-k).
 
     Of all valid pixels of the batch, only the share `fraction` with the largest -log p of the label
@@ -166,7 +167,7 @@ class HardPixelCrossEntropy:
 
 
 @dataclasses.dataclass(frozen=True)
-class SymmetricCrossEntropy:
+class SymmetricCrossEntropy(Unordered):
     """For labels that are partly wrong: alpha CE + beta RCE, with RCE = -sum_k p_k log t_k.
 
     The reverse term uses `log_zero` for log 0, so it is -log_zero (1 - p of the label), which
@@ -205,7 +206,7 @@ class SymmetricCrossEntropy:
 
 
 @dataclasses.dataclass(frozen=True)
-class EdgeWeightedCrossEntropy:
+class EdgeWeightedCrossEntropy(Unordered):
     """The U-Net's cross-entropy, w(x) = wc(x) + w0 exp(-(d1(x) + d2(x))^2 / (2 sigma^2)).
 
     d1 and d2 are the distances in pixels to the nearest and second nearest object, so that the thin

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.losses.class_weights import ClassWeights, check_weights, weights_of
-from jaxseg.losses.loss import check_between, in_float32, over, targets
+from jaxseg.losses.loss import Unordered, check_between, in_float32, over, targets
 from jaxseg.scenes.scene import Batch
 
 Regions = Literal["batch", "image"]
@@ -25,7 +25,7 @@ Regions = Literal["batch", "image"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Dice:
+class Dice(Unordered):
     """One minus the soft Dice score (2 I + s1) / (P + T + s2), the mean over classes.
 
     Source: Milletari, Navab, Ahmadi, V-Net, 3DV 2016, arXiv:1606.04797, with plain instead of
@@ -64,7 +64,7 @@ class Dice:
 
 
 @dataclasses.dataclass(frozen=True)
-class GeneralisedDice:
+class GeneralisedDice(Unordered):
     """One minus 2 sum_k w_k I_k / sum_k w_k (P_k + T_k), with w_k = 1 / T_k^2 for small classes.
 
     Source: Sudre et al., Generalised Dice overlap, DLMIA 2017, arXiv:1707.03237. A class without a
@@ -96,7 +96,7 @@ class GeneralisedDice:
 
 
 @dataclasses.dataclass(frozen=True)
-class Jaccard:
+class Jaccard(Unordered):
     """One minus the soft intersection over union (I + s1) / (P + T - I + s2), mean over classes.
 
     Source: Rahman, Wang, Optimizing Intersection-Over-Union in Deep Neural Networks for Image
@@ -130,7 +130,7 @@ class Jaccard:
 
 
 @dataclasses.dataclass(frozen=True)
-class Tversky:
+class Tversky(Unordered):
     """(1 - TI)^(1 / gamma), the mean over classes: separate costs for false alarms and misses.
 
     TI = (I + s1) / (I + alpha (P - I) + beta (T - I) + s2). Source: Salehi, Erdogmus, Gholipour,
@@ -180,7 +180,7 @@ class Tversky:
 
 
 @dataclasses.dataclass(frozen=True)
-class LovaszSoftmax:
+class LovaszSoftmax(Unordered):
     """The Lovasz extension of one minus the intersection over union, the mean over true classes.
 
     The errors of a class, 1 - p at its pixels and p elsewhere, are sorted in descending order, and

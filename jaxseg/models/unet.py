@@ -26,8 +26,18 @@ from jax import Array
 
 from jaxseg.errors import COUNT, DROPOUT, UserError
 from jaxseg.models.parts.attention import ScSE
+from jaxseg.models.parts.blocks import (
+    PIXELS,
+    ConvToBlocks,
+    DoubleConvOfBlocks,
+    LogitsInBlocks,
+    UpToBlocks,
+    from_blocks,
+    max_of_blocks,
+)
 from jaxseg.models.parts.inner import Decoder, InnerLogits, without_outer
 from jaxseg.models.parts.layers import BatchNorm, Conv, ConvTranspose, Dtype, LayerOf
+from jaxseg.models.parts.platforms import blocks_pay
 from jaxseg.models.parts.resampling import max_pool2x2, pad_to_multiple, repeat2x2
 from jaxseg.models.parts.resnet import Backbone, ResNet
 
@@ -35,7 +45,7 @@ Attention = Literal["none", "scse"]
 """Attention to channels and pixels in a decoder: none, or `ScSE`."""
 
 
-class UNet(InnerLogits):
+class UNet(InnerLogits, LogitsInBlocks):
     """Padded: (B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
 
     Differences from the paper, all as in brain-segmentation-pytorch: convolutions are padded, so
@@ -62,15 +72,29 @@ class UNet(InnerLogits):
         """Logits without those of the outer rows and columns, the same numbers as of all."""
         return self(image, train=False, margin=margin)
 
+    def blocks_pay(self) -> bool:
+        """Whether the finest level is computed in blocks on the platform that is compiled for."""
+        return blocks_pay(self.features)
+
+    def in_blocks(self, image: Array, *, train: bool) -> Array:
+        """Logits in blocks: (B, H, W, C) -> (B, H/2, W/2, 4, K); H and W multiples of 16."""
+        return self(image, train=train, ordered=False)
+
     @nn.compact
-    def __call__(self, image: Array, *, train: bool, margin: int = 0) -> Array:
+    def __call__(
+        self, image: Array, *, train: bool, margin: int = 0, ordered: bool = True
+    ) -> Array:
         """Logits of each pixel; any H and W, edge-padded internally to multiples of 16.
+
+        On TPUs the finest level is computed in blocks where that is faster, see
+        `jaxseg.models.parts.blocks`.
 
         Args:
             image: (B, H, W, C) float32.
             train: Whether batch normalisation uses the batch's statistics and updates the running
                 ones.
             margin: Outer rows and columns at each side whose logits are left out.
+            ordered: Whether logits lie as the pixels do; otherwise see `in_blocks`.
 
         Returns:
             (B, H - 2 margin, W - 2 margin, K) float32 logits.
@@ -82,15 +106,26 @@ class UNet(InnerLogits):
         block = functools.partial(double_conv, conv=conv, norm=norm)
         f = self.features
         height, width = image.shape[1:3]
-        decoder = Decoder(margin, 16, reach=2)
+        blocks = self.blocks_pay() or not ordered
+        decoder = Decoder(margin, 16, reach=2, finest=2 if blocks else 1)
+        finest = functools.partial(
+            nn.remat(DoubleConvOfBlocks) if self.remat else DoubleConvOfBlocks,
+            norm=functools.partial(norm, pixels=PIXELS),
+            dtype=self.dtype,
+        )
 
         def beside(x: Array, skip: Array, stride: int) -> Array:
             x, skip = decoder.below(x, stride), decoder.skip(skip, stride)
             return jnp.concatenate((x, skip), axis=-1) if self.skips else x
 
         x = pad_to_multiple(image, 16)
-        skip1 = block(f, name="encoder1")(x)  # (B, H, W, f)
-        skip2 = block(2 * f, name="encoder2")(max_pool2x2(skip1))  # (B, H/2, W/2, 2f)
+        if blocks:
+            skip1 = finest(f, name="encoder1")(image=x)  # (B, H/2, W/2, 4f)
+            x = max_of_blocks(skip1)
+        else:
+            skip1 = block(f, name="encoder1")(x)  # (B, H, W, f)
+            x = max_pool2x2(skip1)
+        skip2 = block(2 * f, name="encoder2")(x)  # (B, H/2, W/2, 2f)
         skip3 = block(4 * f, name="encoder3")(max_pool2x2(skip2))  # (B, H/4, W/4, 4f)
         skip4 = block(8 * f, name="encoder4")(max_pool2x2(skip3))  # (B, H/8, W/8, 8f)
         x = block(16 * f, name="bottleneck")(max_pool2x2(skip4))  # (B, H/16, W/16, 16f)
@@ -101,6 +136,15 @@ class UNet(InnerLogits):
         x = block(4 * f, name="decoder3")(beside(x, skip3, 4))
         x = up(2 * f, name="up2")(x)  # (B, H/2, W/2, 2f)
         x = block(2 * f, name="decoder2")(beside(x, skip2, 2))
+        if blocks:
+            x = UpToBlocks(f, dtype=self.dtype, name="up1")(x)  # (B, H/2, W/2, 4f)
+            x, skip1 = decoder.below(x, 1), decoder.skip(skip1, 1)
+            x = finest(f, name="decoder1")(*((x, skip1) if self.skips else (x,)))
+            head = functools.partial(ConvToBlocks, kernel_size=1, use_bias=True, dtype=self.dtype)
+            x = head(self.num_classes, name="head")(x)  # (B, H/2, W/2, 4K)
+            if not ordered:
+                return x.reshape(*x.shape[:3], PIXELS, -1).astype(jnp.float32)
+            return decoder.last(from_blocks(x), height, width).astype(jnp.float32)
         x = up(f, name="up1")(x)  # (B, H, W, f)
         x = block(f, name="decoder1")(beside(x, skip1, 1))
 

@@ -21,9 +21,11 @@ from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.losses import distillation
 from jaxseg.losses.distillation import Teacher
-from jaxseg.losses.loss import Capturing, InParts, OfTheWhole
+from jaxseg.losses.loss import Capturing, InParts, OfTheWhole, order_matters
 from jaxseg.metrics import calibration, thresholds
 from jaxseg.metrics.scores import confusion_matrix
+from jaxseg.models.parts import blocks
+from jaxseg.models.parts.platforms import compiled_for
 from jaxseg.scenes.scene import IGNORE, Batch
 from jaxseg.transforms.transform import augment, preprocess
 
@@ -134,10 +136,14 @@ def make_train_step(
     tx = optimizers.make_optimizer(config.optimizer, config.num_steps)
     rate = optimizers.learning_rate(config.optimizer, config.num_steps)
 
+    # Captured layers are compared as the network is written.
+    platform = "" if captures else sharding.platform_of(mesh)
+
     def objective(
         progress: jax.Array, params: Tree, batch_stats: Tree, batch: Batch, key: jax.Array
     ) -> tuple[jax.Array, tuple[Any, Metrics]]:
-        logits, updates = config.model.apply(
+        apply = functools.partial(
+            config.model.apply,
             {"params": sharding.gathered(mesh, params), "batch_stats": batch_stats},
             batch["image"],
             train=True,
@@ -145,6 +151,13 @@ def make_train_step(
             rngs={"dropout": key},
             **distillation.capturing(captures),
         )
+        with compiled_for(platform):
+            ordered = any(map(order_matters, config.loss.values()))
+            if not ordered and blocks.answers_in_blocks(config.model, batch["image"]):
+                logits, updates = apply(method="in_blocks")
+                logits, batch = blocks.as_rows(logits), _in_blocks(batch)
+            else:
+                logits, updates = apply()
         valid = _counted(batch)
         batch = batch | {"progress": progress}
         for name in ("second_logits", "class_logits"):
@@ -249,7 +262,8 @@ def make_eval_step(config: Config, mesh: Mesh) -> Callable[..., Metrics]:
     def eval_step(variables: Tree, batch: Batch, temperature: jax.Array | None = None) -> Metrics:
         batch = _prepare(config, batch)
         variables = sharding.gathered(mesh, variables)
-        logits: Any = config.model.apply(variables, batch["image"], train=False)
+        with compiled_for(sharding.platform_of(mesh)):
+            logits: Any = config.model.apply(variables, batch["image"], train=False)
         chex.assert_shape(logits, (*batch["label"].shape, None))
         prediction = jnp.argmax(logits, -1)
         label, counted = batch["label"], _counted(batch)
@@ -291,6 +305,13 @@ def _prepare(config: Config, batch: Batch) -> Batch:
 def _without_side(batch: Batch) -> Batch:
     """The batch without side images, if nothing uses them."""
     return {name: array for name, array in batch.items() if name not in ("side", "side_valid")}
+
+
+def _in_blocks(batch: Batch) -> Batch:
+    """The maps of pixels in the order of `blocks.as_rows`; losses read no images."""
+    size = batch["label"].shape
+    maps = {name: array for name, array in batch.items() if array.shape == size}
+    return {name: blocks.as_rows(blocks.by_blocks(array)) for name, array in maps.items()}
 
 
 def _counted(batch: Batch) -> jax.Array:

@@ -19,7 +19,7 @@ from jax import Array, lax
 from numpy.typing import NDArray
 
 from jaxseg.models.parts.kernel_gradient import Padding, kernel_gradient
-from jaxseg.models.parts.platforms import by_platform
+from jaxseg.models.parts.platforms import LANES, by_platform
 
 
 def conv2d(
@@ -43,10 +43,6 @@ def conv2d(
     if kernel.shape[:2] == (1, 1) and around == ((0, 0), (0, 0)):
         return _pointwise(x[:, ::stride, ::stride], kernel[0, 0])
     return _conv(x, kernel, stride, dilation, around)
-
-
-LANES = 128
-"""Numbers side by side in a tile of a TPU; arrays of fewer channels fill it up with nothing."""
 
 
 def conv_transpose2d(
@@ -207,6 +203,12 @@ def _native(x: Array, kernel: Array, stride: int, dilation: int, padding: Paddin
     )
 
 
+FEW_ROWS = 2
+"""So few rows under a 3x3 kernel are computed as on a CPU everywhere: each output then sees all of
+them, and where they are sharded, XLA's partitioner (jax 0.10.2) multiplies the native operation's
+gradient by the number of shards of the batch, silently."""
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _conv(x: Array, kernel: Array, stride: int, dilation: int, padding: Padding) -> Array:
     def native(x: Array, kernel: Array) -> Array:
@@ -217,6 +219,8 @@ def _conv(x: Array, kernel: Array, stride: int, dilation: int, padding: Padding)
 
     if not _mostly_padding(x.shape, kernel.shape, stride, dilation, padding):
         return native(x, kernel)
+    if x.shape[1] <= FEW_ROWS:
+        return tap_by_tap(x, kernel)
     y: Array = by_platform(x, kernel, cpu=tap_by_tap, others=native)
     return y
 
@@ -246,6 +250,8 @@ def _conv_backward(
             x, g, (kernel.shape[0], kernel.shape[1]), stride, dilation, padding
         ).astype(kernel.dtype)
 
+    if saved[0].shape[1] <= FEW_ROWS:
+        return quick(*saved, g)
     gradients: tuple[Array, Array] = by_platform(*saved, g, cpu=quick, others=native)
     return gradients
 

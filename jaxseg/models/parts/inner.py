@@ -57,15 +57,17 @@ class Decoder:
     its kernels reach. They are left out by the next one, or by the margin.
     """
 
-    def __init__(self, margin: int, coarsest: int, reach: int) -> None:
+    def __init__(self, margin: int, coarsest: int, reach: int, finest: int = 1) -> None:
         """Goes from the margin back to the coarsest features, which are always whole.
 
         Args:
             margin: Pixels at each side of the logits that are not wanted.
             coarsest: Stride of the coarsest features.
             reach: Pixels of its own size that a stage sees to each side.
+            finest: Sides of the blocks in which the finest features lie; 1 = none.
         """
-        self._margin, self._left = margin, {1: max(0, margin - reach)}
+        self._finest = finest
+        self._margin, self._left = margin, {1: max(0, margin - reach) // finest * finest}
         stride = 2
         while stride < coarsest:
             left = max(0, self._left[stride // 2] - reach * stride)
@@ -75,15 +77,19 @@ class Decoder:
 
     def skip(self, x: Array, stride: int) -> Array:
         """Features of the encoder: (B, H / stride, W / stride, C), less what is left out."""
-        return without_outer(x, self._left[stride] // stride)
+        return without_outer(x, self._left[stride] // self._pixels(stride))
 
     def below(self, x: Array, stride: int) -> Array:
         """Features of the stage before, enlarged to this stride, less what this one leaves out."""
         more = self._left[stride] - self._left[2 * stride]
-        return without_outer(x, more // stride)
+        return without_outer(x, more // self._pixels(stride))
 
     def last(self, x: Array, height: int, width: int) -> Array:
         """The wanted pixels of an image of this size, of the last stage."""
         first = self._margin - self._left[1]
         height, width = height - 2 * self._margin, width - 2 * self._margin
         return x[:, first : first + height, first : first + width]
+
+    def _pixels(self, stride: int) -> int:
+        """Pixels of the image from one row of an array to the next."""
+        return self._finest if stride == 1 else stride

@@ -166,6 +166,8 @@ class BatchNorm(nn.Module):
         epsilon: Added to the variances.
         use_fast_variance: Whether the variance is the mean of squares minus the square of the mean,
             which needs one pass but is less exact.
+        pixels: How many pixels' channels follow each other in the last axis, see
+            `jaxseg.models.parts.blocks`.
         dtype: Dtype of the output; statistics are float32.
     """
 
@@ -173,31 +175,41 @@ class BatchNorm(nn.Module):
     momentum: float = 0.9
     epsilon: float = 1e-5
     use_fast_variance: bool = True
+    pixels: int = 1
     dtype: Dtype = "float32"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """(B, ..., C) -> (B, ..., C)."""
-        shape = x.shape[-1:]
+        shape = (x.shape[-1] // self.pixels,)
         mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
         variance = self.variable("batch_stats", "var", jnp.ones, shape)
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)
 
-        if self.use_running_average or is_single_value(x):
+        if self.use_running_average or (is_single_value(x) and self.pixels == 1):
             m, v = mean.value, variance.value
         else:
-            wide, axes = x.astype(jnp.float32), tuple(range(x.ndim - 1))
-            m = wide.mean(axes)
+            wide = x.astype(jnp.float32)
+            m = self._mean(wide)
             if self.use_fast_variance:
-                v = jnp.maximum(jnp.square(wide).mean(axes) - jnp.square(m), 0)
+                v = jnp.maximum(self._mean(jnp.square(wide)) - jnp.square(m), 0)
             else:
-                v = jnp.square(wide - m).mean(axes)
+                v = self._mean(jnp.square(wide - self._of_all_pixels(m)))
             if not self.is_initializing():
                 for stored, new in ((mean, m), (variance, v)):
                     stored.value = self.momentum * stored.value + (1 - self.momentum) * new
-        y: Array = (x - m) * (jax.lax.rsqrt(v + self.epsilon) * scale) + bias
+        factor = jax.lax.rsqrt(v + self.epsilon) * scale
+        m, factor, bias = map(self._of_all_pixels, (m, factor, bias))
+        y: Array = (x - m) * factor + bias
         return y.astype(self.dtype)
+
+    def _mean(self, wide: Array) -> Array:
+        mean: Array = wide.mean(tuple(range(wide.ndim - 1)))
+        return mean if self.pixels == 1 else mean.reshape(self.pixels, -1).mean(0)
+
+    def _of_all_pixels(self, values: Array) -> Array:
+        return values if self.pixels == 1 else jnp.tile(values, self.pixels)
 
 
 def is_single_value(x: Array) -> bool:

@@ -1,11 +1,13 @@
 """Where a layer has a program for CPUs and another one for GPUs and TPUs.
 
 The platform that a program is compiled for decides, also where that is not the one at hand. The
-environment variable JAXSEG_PROGRAMS forces one: `cpu` or `accelerator`.
+environment variable JAXSEG_PROGRAMS forces one: `cpu`, `gpu` or `tpu`.
 """
 
+import contextlib
+import contextvars
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from jax import lax
@@ -14,7 +16,12 @@ from jaxseg.errors import UserError
 
 FORCED = "JAXSEG_PROGRAMS"
 
+LANES = 128
+"""Numbers side by side in a tile of a TPU; arrays of fewer channels fill it up with nothing."""
+
 T = TypeVar("T")
+
+_platform = contextvars.ContextVar("platform", default="")
 
 
 def by_platform(*operands: Any, cpu: Callable[..., T], others: Callable[..., T]) -> T:  # noqa: ANN401
@@ -28,13 +35,43 @@ def by_platform(*operands: Any, cpu: Callable[..., T], others: Callable[..., T])
     Raises:
         UserError: JAXSEG_PROGRAMS has another value.
     """
-    match os.environ.get(FORCED, ""):
-        case "":
-            chosen: T = lax.platform_dependent(*operands, cpu=cpu, default=others)
-            return chosen
-        case "cpu":
-            return cpu(*operands)
-        case "accelerator":
-            return others(*operands)
-        case wrong:
-            raise UserError(f"{FORCED}={wrong}: give cpu or accelerator, or do not set it.")
+    forced = _forced()
+    if not forced:
+        chosen: T = lax.platform_dependent(*operands, cpu=cpu, default=others)
+        return chosen
+    return cpu(*operands) if forced == "cpu" else others(*operands)
+
+
+@contextlib.contextmanager
+def compiled_for(platform: str) -> Iterator[None]:
+    """Says for which platform the networks called inside are traced.
+
+    A form that spans several layers has to be chosen before the compiler knows the platform, which
+    is why those who call a network state it. Where nobody does, no such form is used: results and
+    intermediate features are those of the network as it is written.
+
+    Args:
+        platform: As in `jax.Device.platform`; empty = not known.
+    """
+    token = _platform.set(platform)
+    try:
+        yield
+    finally:
+        _platform.reset(token)
+
+
+def blocks_pay(features: int) -> bool:
+    """Whether so many channels should be computed in blocks of 2 x 2 pixels.
+
+    They are on TPUs if the channels of four pixels fit into one tile's lanes: it moves a quarter of
+    the bytes or little more, and the matrix unit is no fuller with a quarter of its rows.
+    """
+    platform = _platform.get() and (_forced() or _platform.get())
+    return platform == "tpu" and 4 * features <= LANES
+
+
+def _forced() -> str:
+    forced = os.environ.get(FORCED, "")
+    if forced not in ("", "cpu", "gpu", "tpu"):
+        raise UserError(f"{FORCED}={forced}: give cpu, gpu or tpu, or do not set it.")
+    return forced

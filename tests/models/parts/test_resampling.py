@@ -137,17 +137,17 @@ def test_programs_of_all_platforms_give_ties_to_the_same_pixel(
     x = jnp.maximum(0.0, jnp.round(normal(0, 2, 14, 18, 3) * 2))
     weight = normal(1, 2, 7, 9, 3)
     found = {}
-    for forced in ("cpu", "accelerator"):
+    for forced in ("cpu", "tpu"):
         monkeypatch.setenv("JAXSEG_PROGRAMS", forced)
         value, back = jax.vjp(jax.jit(lambda x: pool(x)), x)
         found[forced] = (value, back(weight)[0])
     monkeypatch.delenv("JAXSEG_PROGRAMS")
     value, back = jax.vjp(pool, x)
-    for one, other in zip(found["cpu"], found["accelerator"], strict=True):
+    for one, other in zip(found["cpu"], found["tpu"], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
     np.testing.assert_allclose(back(weight)[0], found["cpu"][1], atol=1e-6)
-    monkeypatch.setenv("JAXSEG_PROGRAMS", "tpu")
-    with pytest.raises(UserError, match="JAXSEG_PROGRAMS=tpu: give cpu or accelerator"):
+    monkeypatch.setenv("JAXSEG_PROGRAMS", "cuda")
+    with pytest.raises(UserError, match="JAXSEG_PROGRAMS=cuda: give cpu, gpu or tpu"):
         pool(x)
 
 
