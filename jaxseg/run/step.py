@@ -24,6 +24,8 @@ from jaxseg.losses.distillation import Teacher
 from jaxseg.losses.loss import Capturing, InParts, OfTheWhole
 from jaxseg.metrics import calibration, thresholds
 from jaxseg.metrics.scores import confusion_matrix
+from jaxseg.models.parts.normalisation import normalised_by
+from jaxseg.run.normalisations import with_group_size
 from jaxseg.scenes.scene import IGNORE, Batch
 from jaxseg.transforms.transform import augment, preprocess
 
@@ -95,9 +97,10 @@ def _creator(config: Config, bands: int) -> Callable[[], TrainState]:
     def create() -> TrainState:
         # `rbg` compiles to one instruction per leaf: half the time of threefry for a ResNet-50.
         key = jax.random.key(config.seed, impl="rbg")
-        variables = config.model.init(
-            {"params": key, "dropout": key}, jnp.zeros(image.shape), train=False
-        )
+        with normalised_by(config.norm):
+            variables = config.model.init(
+                {"params": key, "dropout": key}, jnp.zeros(image.shape), train=False
+            )
         params = variables["params"]
         return TrainState(
             step=jnp.zeros((), jnp.int32),
@@ -125,6 +128,7 @@ def make_train_step(
     the collection `regularizers`, already weighted, are added to the loss; `loss/regularizers` is
     their sum. The parts of a loss are logged as `loss/NAME/PART`.
     """
+    config = with_group_size(config, mesh)
     captures = tuple(
         layer
         for loss in config.loss.values()
@@ -137,14 +141,16 @@ def make_train_step(
     def objective(
         progress: jax.Array, params: Tree, batch_stats: Tree, batch: Batch, key: jax.Array
     ) -> tuple[jax.Array, tuple[Any, Metrics]]:
-        logits, updates = config.model.apply(
-            {"params": sharding.gathered(mesh, params), "batch_stats": batch_stats},
-            batch["image"],
-            train=True,
-            mutable=["batch_stats", *SOWN, *(["intermediates"] if captures else [])],
-            rngs={"dropout": key},
-            **distillation.capturing(captures),
-        )
+        # Of a window without any data, all pixels are 0: they would be in every statistic.
+        with normalised_by(config.norm, batch["valid"].any((1, 2))):
+            logits, updates = config.model.apply(
+                {"params": sharding.gathered(mesh, params), "batch_stats": batch_stats},
+                batch["image"],
+                train=True,
+                mutable=["batch_stats", *SOWN, *(["intermediates"] if captures else [])],
+                rngs={"dropout": key},
+                **distillation.capturing(captures),
+            )
         valid = _counted(batch)
         batch = batch | {"progress": progress}
         for name in ("second_logits", "class_logits"):
@@ -249,7 +255,8 @@ def make_eval_step(config: Config, mesh: Mesh) -> Callable[..., Metrics]:
     def eval_step(variables: Tree, batch: Batch, temperature: jax.Array | None = None) -> Metrics:
         batch = _prepare(config, batch)
         variables = sharding.gathered(mesh, variables)
-        logits: Any = config.model.apply(variables, batch["image"], train=False)
+        with normalised_by(config.norm):
+            logits: Any = config.model.apply(variables, batch["image"], train=False)
         chex.assert_shape(logits, (*batch["label"].shape, None))
         prediction = jnp.argmax(logits, -1)
         label, counted = batch["label"], _counted(batch)

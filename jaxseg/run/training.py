@@ -29,7 +29,7 @@ from jaxseg.losses.distillation import Teacher, distillation_of
 from jaxseg.metrics.scores import scores_of
 from jaxseg.pipeline import band_statistics, survey
 from jaxseg.pipeline import windows as pipeline
-from jaxseg.run import checkpoint, completion, data_files, single_values
+from jaxseg.run import checkpoint, completion, data_files, normalisations, single_values
 from jaxseg.run import evaluator as evaluation
 from jaxseg.run.checkpoint import Checkpoints
 from jaxseg.run.logbook import Logbook
@@ -85,7 +85,7 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
         # 2 sources, and what the config leaves open
         stored = checkpoints.stored_config()
         check_splits(config.data.source, config.data.shared_ground)
-        config = completion.completed(config, stored)
+        config = normalisations.with_group_size(completion.completed(config, stored), mesh, stored)
         configs.check(config)
         source = config.data.source
 
@@ -114,7 +114,7 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
                 log.say(line)
             log.say("and the defaults of everything else")
             changes = data_files.changed(workdir, source) if first else ()
-            for line in (*changes, *looked_at(config)):
+            for line in (*changes, *looked_at(config), *normalisations.notes(config, state.params)):
                 log.say(f"Note: {line}")
             if chief:
                 data_files.keep(workdir, source)
@@ -255,10 +255,11 @@ def _compiled(
     teacher = _teacher(config, code)
     more = () if teacher is None else (teacher.variables,)
     step = jit_train_step(config, mesh, abstract, teacher)
-    with single_values.watched() as found:
+    with single_values.watched(config.norm) as found:
         lowered = step.lower(state, batch, *more)
     if found:
-        log.say(single_values.report(found, config.data.batch_size, config.accumulate))
+        windows = config.data.batch_size, config.accumulate
+        log.say(single_values.report(found, *windows, config.norm.size))
     compiled = lowered.compile()
     return lambda state, batch: compiled(state, batch, *more)
 
@@ -286,7 +287,8 @@ def _teacher(config: Config, code: Code) -> Teacher | None:
             where = f"The side source for the teacher {distilled.run}"
             refuse_other_sensor(finished.sensor, source.side, found, where, f"{prefix}.side")
     see = functools.partial(preprocess, steps=finished.preprocess)
-    return Teacher(distilled.layers, finished.model, see, inference_variables(state))
+    variables = inference_variables(state)
+    return Teacher(distilled.layers, finished.model, see, variables, finished.norm)
 
 
 def on_devices(batches: Iterator[Sample], mesh: Mesh) -> Iterator[dict[str, jax.Array]]:
@@ -335,7 +337,7 @@ def _initialised(config: Config, mesh: Mesh, code: Code) -> tuple[TrainState, st
     if jax.tree.map(np.shape, weights) != jax.tree.map(np.shape, ours):
         raise UserError(
             f"{origin}: its network is not this config's network. Use the same model, or train "
-            "from scratch."
+            f"from scratch.{normalisations.unlike(weights[1], config)}"
         )
     params, batch_stats = jax.tree.map(
         lambda new, old: jax.device_put(np.asarray(new, old.dtype), old.sharding), weights, ours

@@ -15,6 +15,13 @@ from jax import Array
 
 from jaxseg.models.parts.convolution import conv2d, conv_transpose2d
 from jaxseg.models.parts.depthwise import depthwise_conv2d
+from jaxseg.models.parts.normalisation import (
+    Channels,
+    Windows,
+    is_single_value,
+    setting,
+    spread,
+)
 
 Dtype = Literal["float32", "bfloat16"]
 """Compute dtype of a network; parameters, batch statistics and logits stay float32."""
@@ -152,7 +159,7 @@ class ConvTranspose(nn.Module):
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation with PyTorch's defaults, and a defined result for a single value.
+    """Batch normalisation with PyTorch's defaults, or what `Normalisation` puts in its place.
 
     The variance of one value per channel, such as the mean of one image, is always 0: training
     would see a constant, and the stored variance would decay to 0, by whose root evaluation
@@ -177,32 +184,46 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """(B, ..., C) -> (B, ..., C)."""
+        """(B, ..., C) -> (B, ..., C).
+
+        Raises:
+            UserError: The groups of the run's `Normalisation` do not fit x.
+        """
         shape = x.shape[-1:]
-        mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
-        variance = self.variable("batch_stats", "var", jnp.ones, shape)
+        kind = setting().how.kind
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)
-
-        if self.use_running_average or is_single_value(x):
-            m, v = mean.value, variance.value
+        if kind == "group":
+            m, v = self._moments(x, Channels(x, self.path, shape[0]))
+            m, v = spread(m, x), spread(v, x)
         else:
-            wide, axes = x.astype(jnp.float32), tuple(range(x.ndim - 1))
-            m = wide.mean(axes)
-            if self.use_fast_variance:
-                v = jnp.maximum(jnp.square(wide).mean(axes) - jnp.square(m), 0)
-            else:
-                v = jnp.square(wide - m).mean(axes)
-            if not self.is_initializing():
-                for stored, new in ((mean, m), (variance, v)):
-                    stored.value = self.momentum * stored.value + (1 - self.momentum) * new
+            mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+            variance = self.variable("batch_stats", "var", jnp.ones, shape)
+            m, v = mean.value, variance.value
+            if not (self.use_running_average or kind == "frozen" or is_single_value(x)):
+                windows = Windows(x, self.path)
+                of_groups = self._moments(x, windows)
+                m, v = (
+                    spread(windows.known(new, stored), x)
+                    for new, stored in zip(of_groups, (m, v), strict=True)
+                )
+                if not self.is_initializing():
+                    average = windows.overall(of_groups[0])
+                    total = windows.overall(of_groups[1] + jnp.square(of_groups[0] - average))
+                    for stored, new in ((mean, average), (variance, total)):
+                        stored.value = windows.moved(stored.value, new, self.momentum)
         y: Array = (x - m) * (jax.lax.rsqrt(v + self.epsilon) * scale) + bias
         return y.astype(self.dtype)
 
-
-def is_single_value(x: Array) -> bool:
-    """Whether (B, ..., C) holds one value per channel, which has no variance."""
-    return math.prod(x.shape[:-1]) == 1
+    def _moments(self, x: Array, together: Windows | Channels) -> tuple[Array, Array]:
+        """Mean and variance of the values that are measured together, (G, C) each."""
+        wide = x.astype(jnp.float32)
+        m = together.mean(wide)
+        if self.use_fast_variance:
+            v = jnp.maximum(together.mean(jnp.square(wide)) - jnp.square(m), 0)
+        else:
+            v = together.mean(jnp.square(wide - spread(m, x)))
+        return m, v
 
 
 def he_normal(key: Array, shape: tuple[int, ...]) -> Array:
