@@ -258,8 +258,8 @@ def _compiled(
     with single_values.watched(config.norm) as found:
         lowered = step.lower(state, batch, *more)
     if found:
-        windows = config.data.batch_size, config.accumulate
-        log.say(single_values.report(found, *windows, config.norm.size))
+        group = config.norm.size if config.norm.kind == "ghost" else 0
+        log.say(single_values.report(found, config.data.batch_size, config.accumulate, group=group))
     compiled = lowered.compile()
     return lambda state, batch: compiled(state, batch, *more)
 

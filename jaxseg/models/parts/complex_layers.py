@@ -103,9 +103,12 @@ class ComplexBatchNorm(nn.Module):
                 )
                 if not self.is_initializing():
                     average = windows.overall(of_groups[0])
-                    away = of_groups[0] - average
-                    total = windows.overall(of_groups[1] + jnp.square(away))
+                    # As in `BatchNorm`, around the stored mean.
+                    away, off = of_groups[0] - mean.value, average - mean.value
+                    total = windows.overall(of_groups[1] + jnp.square(away)) - jnp.square(off)
                     joint = windows.overall(of_groups[2] + away[:, :count] * away[:, count:])
+                    joint -= off[:count] * off[count:]
+                    total = jnp.maximum(total, 0)
                     for stored, new in ((mean, average), (variance, total), (covariance, joint)):
                         stored.value = windows.moved(stored.value, new, self.momentum)
         x = x - m

@@ -209,8 +209,11 @@ class BatchNorm(nn.Module):
                 )
                 if not self.is_initializing():
                     average = windows.overall(of_groups[0])
-                    total = windows.overall(of_groups[1] + jnp.square(of_groups[0] - average))
-                    for stored, new in ((mean, average), (variance, total)):
+                    # The variance of the groups' means, around the stored one: exact, and devices
+                    # need not know the new one first.
+                    away, off = of_groups[0] - mean.value, average - mean.value
+                    total = windows.overall(of_groups[1] + jnp.square(away)) - jnp.square(off)
+                    for stored, new in ((mean, average), (variance, jnp.maximum(total, 0))):
                         stored.value = windows.moved(stored.value, new, self.momentum)
         y: Array = (x - m) * (jax.lax.rsqrt(v + self.epsilon) * scale) + bias
         return y.astype(self.dtype)

@@ -145,6 +145,7 @@ class Windows:
             self._number = self._counted.sum(1)  # (G, 1)
             # A variance needs two values.
             self._measured = self._number * math.prod(x.shape[1:-1]) > 1
+            self._weight = jnp.where(self._measured, self._number, 0)
 
     def mean(self, x: Array) -> Array:
         """Mean over the counted windows of each group, (B, ..., C) -> (G, C); 0 of none."""
@@ -158,8 +159,7 @@ class Windows:
         """Mean over the counted windows of all groups that are measured, (G, C) -> (C,)."""
         if not self._masked:
             return of_groups.mean(0)
-        weight = jnp.where(self._measured, self._number, 0)
-        return (weight * of_groups).sum(0) / jnp.maximum(weight.sum(), 1)
+        return (self._weight * of_groups).sum(0) / jnp.maximum(self._weight.sum(), 1)
 
     def known(self, of_groups: Array, stored: Array) -> Array:
         """What a group is normalised with: (G, C), `stored` (C,) where it has no variance."""
@@ -168,7 +168,7 @@ class Windows:
     def moved(self, stored: Array, new: Array, momentum: float) -> Array:
         """The running statistics (C,) after this step; as they are if nothing was measured."""
         after = momentum * stored + (1 - momentum) * new
-        return jnp.where(self._measured.any(), after, stored) if self._masked else after
+        return jnp.where(self._weight.sum() > 0, after, stored) if self._masked else after
 
 
 class Channels:
