@@ -63,7 +63,7 @@ def unlike(batch_stats: Any, config: Config) -> str:  # noqa: ANN401  (a tree)
     grouped = config.norm.kind == "group"
     if bool(jax.tree.leaves(batch_stats)) != grouped:
         return ""
-    theirs, ours = ("some", "none") if grouped else ("none, as of kind group", "some")
+    theirs, ours = ("some", "none") if grouped else ("none, as of kind group,", "some")
     return (
         f" Of the running statistics of batch normalisation, the other has {theirs} and this "
         f"config, --config.norm.kind {config.norm.kind}, {ours}."
