@@ -16,6 +16,7 @@ from fixtures.small_network import Small
 from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.errors import UserError
+from jaxseg.losses.distillation import Teacher
 from jaxseg.models import UNet
 from jaxseg.models.parts.inner import InnerLogits, without_outer
 from jaxseg.models.parts.layers import BatchNorm, Conv
@@ -29,6 +30,7 @@ from jaxseg.run.loaded import Run
 from jaxseg.scenes.scene import Sample
 from jaxseg.scenes.sensor import Sensor
 from jaxseg.sharding import MeshShape
+from jaxseg.transforms.transform import preprocess
 from jaxseg.weights import exported, load
 from jaxseg.weights.pretrained import merge
 
@@ -314,9 +316,12 @@ def test_an_evaluation_measures_channels_as_training_does(config: Config) -> Non
     results = jax.jit(step.make_eval_step(grouped, mesh))(variables, batch)
     _, metrics = jax.jit(step.make_train_step(grouped, mesh))(state, batch)
     np.testing.assert_array_equal(results["confusion"], metrics["confusion"])
-    run = Run(grouped, 0, variables, 1.0)
-    predicted = run.predict(np.asarray(batch["image"]))
-    np.testing.assert_array_equal(predicted, results["prediction"])
+    run, image = Run(grouped, 0, variables, 1.0), np.asarray(batch["image"])
+    np.testing.assert_array_equal(run.predict(image), results["prediction"])
+    teacher = Teacher((), grouped.model, lambda image, _: image, variables, grouped.norm)
+    seen = preprocess(batch["image"], batch["valid"], grouped.preprocess)
+    taught = jax.jit(teacher.answering)({"side": seen}, variables)["teacher_logits"]
+    np.testing.assert_allclose(taught, run.logits(image), rtol=1e-4, atol=1e-5)
 
 
 def test_the_log_names_a_group_of_one_window() -> None:

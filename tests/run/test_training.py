@@ -28,6 +28,7 @@ from jaxseg.config import Config
 from jaxseg.datasets.paired import Paired
 from jaxseg.errors import UserError
 from jaxseg.losses.distillation import Distillation
+from jaxseg.models.parts.normalisation import Normalisation
 from jaxseg.optimizer import Optimizer
 from jaxseg.run import checkpoint, completion, training
 from jaxseg.run.evaluator import Evaluator
@@ -519,7 +520,8 @@ def test_a_teacher_is_a_finished_run_of_the_same_classes_that_sees_what_it_saw(
     assert training._teacher(small, ()) is None
     sensor = dataclasses.replace(painted.Painted().sensor, typical=((0.0, 1.0, 2.0),) * 2)
     halve = (Standardize((0.0, 0.0), (2.0, 2.0)),)
-    finished = dataclasses.replace(small, sensor=sensor, preprocess=halve)
+    by_channels = Normalisation("group")
+    finished = dataclasses.replace(small, sensor=sensor, preprocess=halve, norm=by_channels)
     state = init_state(small, 2, training.sharding.make_mesh(small.mesh))
     asked = opened(monkeypatch, finished, state.replace(ema={"sure": jnp.float32(4.0)}))
     data = dataclasses.replace(small.data, source=Paired(PAINTED, PAINTED))
@@ -529,6 +531,7 @@ def test_a_teacher_is_a_finished_run_of_the_same_classes_that_sees_what_it_saw(
     assert teacher is not None
     assert asked == [(Path("first"), small.mesh)]
     assert float(teacher.variables["params"]["sure"]) == 4.0
+    assert teacher.norm == by_channels
     seen = teacher.preprocess(jnp.full((1, 2, 2, 2), 3.0), jnp.ones((1, 2, 2), bool))
     assert (seen == 1.5).all()
 
