@@ -159,6 +159,7 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     # -- flags of the commands --------------------------------------------------------------------
     (command_flags.TrainFlags, "workdir", None, "runs/ and the name of the config's file"),
     (command_flags.TrainFlags, "distributed", False, "one process, as a rule"),
+    (command_flags.TrainFlags, "profile", 0, "a recording makes steps slower"),
     (command_flags.TrainFlags, "code", (), "a run of jaxseg's own classes needs none"),
     (command_flags.EvaluateFlags, "config", "", "the run's own data"),
     (command_flags.EvaluateFlags, "split", None, "all of other data, test of the run's own"),

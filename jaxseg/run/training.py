@@ -29,7 +29,14 @@ from jaxseg.losses.distillation import Teacher, distillation_of
 from jaxseg.metrics.scores import scores_of
 from jaxseg.pipeline import band_statistics, survey
 from jaxseg.pipeline import windows as pipeline
-from jaxseg.run import checkpoint, completion, data_files, normalisations, single_values
+from jaxseg.run import (
+    checkpoint,
+    completion,
+    data_files,
+    normalisations,
+    profiling,
+    single_values,
+)
 from jaxseg.run import evaluator as evaluation
 from jaxseg.run.checkpoint import Checkpoints
 from jaxseg.run.logbook import Logbook
@@ -53,7 +60,7 @@ class Interrupted(Exception):  # noqa: N818  not an error: the state is saved
     """The run was asked to stop; its state is saved and the same command continues it."""
 
 
-def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
+def train(config: Config, workdir: Path, code: Code = (), profile: int = 0) -> TrainState:
     """Trains to the end of `config`, continuing the run in `workdir` if there is one.
 
     Args:
@@ -61,6 +68,7 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
         workdir: Folder of checkpoints, metrics and events.
         code: Where classes of other runs from outside jaxseg may be taken from; those in the
             config itself are known.
+        profile: Number of steps, after the first, that are recorded in `workdir`/profile.
 
     Returns:
         The final state.
@@ -70,6 +78,7 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
             it cannot be written to, or a loss became non-finite.
         Interrupted: SIGTERM or Ctrl-C was received during the loop; the state is saved.
     """
+    profiling.check(profile)
     config_text.check_storable(config, code)
     config = config_text.absolute(config)  # a stored run is opened from any folder
     code = (*code, *config_text.classes_in(config))
@@ -141,13 +150,18 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
 
             # 7 the loop
             steps = _Steps(config, source.classes)
-            with _stop_requests() as stop_requested:
+            with (
+                _stop_requests() as stop_requested,
+                profiling.recording(workdir, first, profile, log) as recording,
+            ):
                 for number in range(first + 1, config.num_steps + 1):
-                    state, metrics = train_step(state, batch)
+                    with recording.step(number):
+                        state, metrics = train_step(state, batch)
                     # Metrics of earlier steps are fetched while this step runs: nothing waits.
                     if (number - 1) % config.log_every == 0:
                         steps.write(log)
                     steps.add(number, metrics)
+                    recording.after(number, metrics)
                     log.advance(number)
                     last = number == config.num_steps
                     if not last:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gzip
 import io
 import json
 import os
@@ -259,7 +260,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         contextlib.redirect_stdout(io.StringIO()) as said,
     ):
         patch.setattr(training, "Checkpoints", kept)
-        final = training.train(seven_steps(), workdir)
+        final = training.train(seven_steps(), workdir, profile=2)
     return Trained(workdir, final, kept, said.getvalue())
 
 
@@ -270,6 +271,13 @@ def test_a_run_logs_validates_and_saves_at_its_intervals(trained: Trained) -> No
     assert list(validated) == [4, 7]
     saved = {step: miou for step, (_, miou) in trained.kept.saved.items()}
     assert saved == {5: None, 7: validated[7]["miou"]}
+
+
+def test_a_run_records_the_steps_that_are_asked_for(trained: Trained) -> None:
+    (file,) = trained.workdir.glob("profile/plugins/profile/*/perfetto_trace.json.gz")
+    events = json.loads(gzip.decompress(file.read_bytes()))["traceEvents"]
+    steps = {event["args"]["step_num"] for event in events if event.get("name") == "train"}
+    assert steps == {"2", "3"}
 
 
 def test_a_run_validates_as_it_is_evaluated(small: Config, trained: Trained) -> None:
