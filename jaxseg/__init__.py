@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jaxseg.evaluation.evaluate import evaluate as evaluate
     from jaxseg.losses import *  # noqa: F403
     from jaxseg.models import *  # noqa: F403
+    from jaxseg.models.parts.normalisation import Normalisation as Normalisation
     from jaxseg.optimizer import Optimizer as Optimizer
     from jaxseg.pipeline import Data as Data
     from jaxseg.run.loaded import Run as Run
@@ -42,6 +43,7 @@ _NAMES = {
     "Config": "config",
     "Data": "pipeline",
     "MeshShape": "sharding",
+    "Normalisation": "models.parts.normalisation",
     "Optimizer": "optimizer",
     "Pretrained": "weights",
     "Run": "run.loaded",

@@ -24,6 +24,7 @@ from jaxseg.config_text import FILES, renewal
 from jaxseg.errors import COUNT, NOT_NEGATIVE, UserError, check_all_ranges
 from jaxseg.losses.loss import Loss
 from jaxseg.losses.pixels import CrossEntropy
+from jaxseg.models.parts.normalisation import Normalisation
 from jaxseg.optimizer import Optimizer
 from jaxseg.pipeline.windows import Data
 from jaxseg.scenes.sensor import Sensor
@@ -53,6 +54,7 @@ class Config:
         num_steps: Updates in the whole run.
         accumulate: Number of slices that a batch is cut into to save memory; gradients are
             averaged, batch statistics are per slice.
+        norm: Which values the normalisations of the network measure together.
         seed: Seed of initial parameters, order of the data, augmentation and dropout.
         sensor: The sensor of the training images; found when a run starts.
         pretrained: Weights of other frameworks to start from.
@@ -74,6 +76,7 @@ class Config:
     optimizer: Optimizer = Optimizer()
     num_steps: int = dataclasses.field(default=1000, metadata={"least": 1, "free_on_resume": True})
     accumulate: int = dataclasses.field(default=1, metadata=COUNT)
+    norm: Normalisation = Normalisation()
     seed: int = dataclasses.field(default=0, metadata={"least": 0, "below": 2**32})
     sensor: Annotated[Sensor, tyro.conf.Suppress] = Sensor(())
     pretrained: Pretrained = Pretrained()

@@ -22,6 +22,7 @@ from jaxseg.losses.noisy_labels import CoTeaching, CrossModalSelection
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.losses.presence import Presence
 from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
+from jaxseg.models.parts.normalisation import Normalisation
 from jaxseg.optimizer import Optimizer
 from jaxseg.pictures import charts, marking
 from jaxseg.pictures import tiles as pictures
@@ -45,6 +46,7 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (Config, "optimizer", Optimizer(), "see below"),
     (Config, "num_steps", 1000, "a first look"),
     (Config, "accumulate", 1, "the batch fits, as a rule"),
+    (Config, "norm", Normalisation(), "see below"),
     (Config, "seed", 0, "a run repeats itself unless asked"),
     (Config, "sensor", Sensor(()), "measured when a run starts"),
     (Config, "pretrained", Pretrained(), "from scratch"),
@@ -91,6 +93,10 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (CrossModalSelection, "rho", 0.5, "half of each class is kept whole in the end"),
     (CrossModalSelection, "ramp", 0.5, "our choice"),
     (CrossModalSelection, "consistency", 0.5, "our choice"),
+    # -- normalisation ----------------------------------------------------------------------------
+    (Normalisation, "kind", "global", "as all references do on one device"),
+    (Normalisation, "size", 0, "the windows of a device, which does not wait for others"),
+    (Normalisation, "groups", 16, "divides the channels of every network here; 32 does not"),
     # -- devices ----------------------------------------------------------------------------------
     (MeshShape, "data", -1, "all devices, each with whole images"),
     (MeshShape, "fsdp", 1, "networks fit on a device"),
@@ -153,6 +159,7 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     # -- flags of the commands --------------------------------------------------------------------
     (command_flags.TrainFlags, "workdir", None, "runs/ and the name of the config's file"),
     (command_flags.TrainFlags, "distributed", False, "one process, as a rule"),
+    (command_flags.TrainFlags, "profile", 0, "a recording makes steps slower"),
     (command_flags.TrainFlags, "code", (), "a run of jaxseg's own classes needs none"),
     (command_flags.EvaluateFlags, "config", "", "the run's own data"),
     (command_flags.EvaluateFlags, "split", None, "all of other data, test of the run's own"),

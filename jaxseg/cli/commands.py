@@ -91,7 +91,8 @@ def train(arguments: list[str] | None = None) -> None:
             say(make_console(), f"jaxseg: {flags.config} -> {workdir}")
             if shorter:
                 say(make_console(), f"Shortened with the run: {', '.join(shorter)}.")
-        training.train(config, workdir, (module, *_code(flags.code)))
+        code = (module, *_code(flags.code))
+        training.train(config, workdir, code, flags.profile)
 
 
 def evaluate(arguments: list[str] | None = None) -> None:

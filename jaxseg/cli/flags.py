@@ -27,12 +27,14 @@ class TrainFlags:
         workdir: Folder of checkpoints, metrics and pictures; default runs/NAME-OF-THE-CONFIG-FILE.
         distributed: Whether to join the other processes of this job (jax.distributed.initialize).
         code: Files (.py) or packages that define classes of other runs that this one starts from.
+        profile: Number of steps that are recorded in WORKDIR/profile, for Perfetto and TensorBoard.
     """
 
     config: str
     workdir: Path | None = None
     distributed: bool = False
     code: tuple[str, ...] = ()
+    profile: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

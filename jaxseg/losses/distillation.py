@@ -30,6 +30,7 @@ from flax import traverse_util
 
 from jaxseg.errors import UserError
 from jaxseg.losses.loss import OfTheWhole, check_between, over
+from jaxseg.models.parts.normalisation import Normalisation, normalised_by
 from jaxseg.scenes.scene import Batch
 
 Tree = Any  # pytrees of arrays have no useful type
@@ -139,12 +140,14 @@ class Teacher(NamedTuple):
         model: The network.
         preprocess: (B, H, W, C) raw side image and (B, H, W) validity -> the network's input.
         variables: Its parameters and batch statistics.
+        norm: Which values its normalisations measure together.
     """
 
     layers: tuple[str, ...]
     model: nn.Module
     preprocess: Callable[[jax.Array, jax.Array], jax.Array]
     variables: Any
+    norm: Normalisation = Normalisation()
 
     def seeing(self, batch: Batch) -> Batch:
         """The batch with side images preprocessed for the teacher.
@@ -164,13 +167,14 @@ class Teacher(NamedTuple):
 
         Its variables are arguments of the jitted step, not constants within it.
         """
-        logits, kept = self.model.apply(
-            variables,
-            batch["side"],
-            train=False,
-            mutable=["intermediates"],
-            **capturing(self.layers),
-        )
+        with normalised_by(self.norm):
+            logits, kept = self.model.apply(
+                variables,
+                batch["side"],
+                train=False,
+                mutable=["intermediates"],
+                **capturing(self.layers),
+            )
         features = captured(kept, self.layers)
         rest = {name: array for name, array in batch.items() if name != "side"}
         answers = {f"teacher/{layer}": feature for layer, feature in features.items()}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from jaxseg import sharding
 from jaxseg.errors import UserError
 from jaxseg.models.parts.inner import inner_logits, without_outer
+from jaxseg.models.parts.normalisation import normalised_by
 from jaxseg.models.parts.platforms import compiled_for
 from jaxseg.models.structure import output_stride
 from jaxseg.prediction.tiling import Grid
@@ -80,7 +81,9 @@ class TileNetwork:
         )
         # Rows that are cut off where rows are divided over devices would be moved between them.
         self._platform = sharding.platform_of(mesh)
-        self._left_out = grid.margin if mesh.shape["space"] == 1 else 0
+        # What measures a tile itself has to see all of it.
+        whole = mesh.shape["space"] > 1 or any(run.config.norm.kind == "group" for run in runs)
+        self._left_out = 0 if whole else grid.margin
         place = sharding.replicated(mesh)
         self._variables = jax.device_put([run.variables for run in runs], place)
         batch = sharding.batch_sharding(mesh)
@@ -144,7 +147,7 @@ class TileNetwork:
         turn = functools.partial(jnp.rot90, axes=(1, 2))
         seen = turn(image[:, :, ::-1] if mirrored else image, turns)
         margin = self._left_out if image.shape[1] == self.grid.size else 0
-        with compiled_for(self._platform):
+        with compiled_for(self._platform), normalised_by(run.config.norm):
             logits = inner_logits(run.config.model, variables, seen, margin)
         logits = turn(logits, -turns)
         logits = logits[:, :, ::-1] if mirrored else logits

@@ -311,7 +311,11 @@ def _thresholds(runs: Sequence[Run], settings: Settings) -> tuple[float, ...]:
 def _reach(runs: Sequence[Run], scales: tuple[float, ...]) -> tuple[Sight | None, int]:
     """Sight in pixels of the scene, and output stride, of all networks together."""
     strides = [output_stride(run.config.model) for run in runs]
-    sights = [sight(run.config.model, stride) for run, stride in zip(runs, strides, strict=True)]
+    sights = [
+        # The mean of a group of channels is over the whole image.
+        None if run.config.norm.kind == "group" else sight(run.config.model, stride)
+        for run, stride in zip(runs, strides, strict=True)
+    ]
     known = [found for found in sights if found is not None]
     if len(known) < len(sights):
         return None, math.lcm(*strides)

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from jaxseg.config import Config
 from jaxseg.config_text import Code
 from jaxseg.errors import UserError
+from jaxseg.models.parts.normalisation import normalised_by
 from jaxseg.run import checkpoint
 from jaxseg.run.kept import kept_calibration
 from jaxseg.run.step import inference_variables
@@ -92,11 +93,12 @@ class Run:
 
     @functools.cached_property
     def _compiled(self) -> Any:  # noqa: ANN401  (a jitted function: compiles once for each shape)
-        model, steps = self.config.model, self.config.preprocess
+        model, steps, norm = self.config.model, self.config.preprocess, self.config.norm
 
         @jax.jit
         def answer(variables: Any, image: jax.Array, valid: jax.Array) -> jax.Array:  # noqa: ANN401
-            logits: Any = model.apply(variables, preprocess(image, valid, steps), train=False)
+            with normalised_by(norm):
+                logits: Any = model.apply(variables, preprocess(image, valid, steps), train=False)
             return logits  # type: ignore[no-any-return]
 
         return answer

@@ -12,15 +12,20 @@ from flax.linen.module import InterceptorContext
 
 from jaxseg.errors import UserError
 from jaxseg.models.parts.complex_layers import ComplexBatchNorm
-from jaxseg.models.parts.layers import BatchNorm, is_single_value
+from jaxseg.models.parts.layers import BatchNorm
+from jaxseg.models.parts.normalisation import Normalisation, is_single_value, setting
 
 
 @contextmanager
-def watched() -> Iterator[dict[str, None]]:
+def watched(how: Normalisation = Normalisation()) -> Iterator[dict[str, None]]:
     """Within it, paths of normalisations over a single value are collected, in their order.
 
+    Args:
+        how: What the config asks of normalisations.
+
     Raises:
-        UserError: One is Flax's own, which would train with a constant in place of its input.
+        UserError: One is Flax's own, and would train with a constant in place of its input or
+            measure something else than is asked for.
     """
     found: dict[str, None] = {}
 
@@ -31,9 +36,15 @@ def watched() -> Iterator[dict[str, None]]:
         context: InterceptorContext,
     ) -> object:
         module = context.module
+        if how.kind != "global" and isinstance(module, nn.BatchNorm):
+            raise UserError(
+                f"The normalisation {'/'.join(module.path)} is Flax's own, which does not read "
+                f"--config.norm.kind {how.kind}. Use BatchNorm of jaxseg.models.parts.layers."
+            )
         if (
             context.method_name == "__call__"
             and isinstance(module, BatchNorm | ComplexBatchNorm | nn.BatchNorm)
+            and setting().how.kind in ("global", "ghost")
             and _measures(module, args, kwargs)
             and is_single_value(args[0])  # type: ignore[arg-type]  # an array
         ):
@@ -52,14 +63,15 @@ def watched() -> Iterator[dict[str, None]]:
         yield found
 
 
-def report(paths: dict[str, None], batch_size: int, accumulate: int) -> str:
-    """One line about them, at least one, for the log."""
+def report(paths: dict[str, None], batch_size: int, accumulate: int, group: int = 0) -> str:
+    """One line about them, at least one, for the log; `group` windows are measured together."""
     first, *rest = paths
     others = f" and {len(rest)} more" if rest else ""
+    flag = f"norm.size {2 * group}" if group else f"data.batch-size {2 * accumulate}"
     return (
-        f"Normalisation {first}{others}: one value per channel in {batch_size // accumulate} "
-        "window, so it keeps its statistics and uses them in training, as in evaluation. To have "
-        f"it measure them, give two windows: --config.data.batch-size {2 * accumulate}."
+        f"Normalisation {first}{others}: one value per channel in "
+        f"{group or batch_size // accumulate} window, so it keeps its statistics and uses them in "
+        f"training, as in evaluation. To have it measure them, give two windows: --config.{flag}."
     )
 
 

@@ -25,7 +25,9 @@ from jaxseg.losses.loss import Capturing, InParts, OfTheWhole, order_matters
 from jaxseg.metrics import calibration, thresholds
 from jaxseg.metrics.scores import confusion_matrix
 from jaxseg.models.parts import blocks
+from jaxseg.models.parts.normalisation import normalised_by
 from jaxseg.models.parts.platforms import compiled_for
+from jaxseg.run.normalisations import with_group_size
 from jaxseg.scenes.scene import IGNORE, Batch
 from jaxseg.transforms.transform import augment, preprocess
 
@@ -97,9 +99,10 @@ def _creator(config: Config, bands: int) -> Callable[[], TrainState]:
     def create() -> TrainState:
         # `rbg` compiles to one instruction per leaf: half the time of threefry for a ResNet-50.
         key = jax.random.key(config.seed, impl="rbg")
-        variables = config.model.init(
-            {"params": key, "dropout": key}, jnp.zeros(image.shape), train=False
-        )
+        with normalised_by(config.norm):
+            variables = config.model.init(
+                {"params": key, "dropout": key}, jnp.zeros(image.shape), train=False
+            )
         params = variables["params"]
         return TrainState(
             step=jnp.zeros((), jnp.int32),
@@ -127,6 +130,7 @@ def make_train_step(
     the collection `regularizers`, already weighted, are added to the loss; `loss/regularizers` is
     their sum. The parts of a loss are logged as `loss/NAME/PART`.
     """
+    config = with_group_size(config, mesh)
     captures = tuple(
         layer
         for loss in config.loss.values()
@@ -151,7 +155,9 @@ def make_train_step(
             rngs={"dropout": key},
             **distillation.capturing(captures),
         )
-        with compiled_for(platform):
+        # Of a window without any data, all pixels are 0: they would be in every statistic.
+        counted = batch["valid"].any((1, 2))
+        with compiled_for(platform), normalised_by(config.norm, counted):
             ordered = any(map(order_matters, config.loss.values()))
             if not ordered and blocks.answers_in_blocks(config.model, batch["image"]):
                 logits, updates = apply(method="in_blocks")
@@ -262,7 +268,7 @@ def make_eval_step(config: Config, mesh: Mesh) -> Callable[..., Metrics]:
     def eval_step(variables: Tree, batch: Batch, temperature: jax.Array | None = None) -> Metrics:
         batch = _prepare(config, batch)
         variables = sharding.gathered(mesh, variables)
-        with compiled_for(sharding.platform_of(mesh)):
+        with compiled_for(sharding.platform_of(mesh)), normalised_by(config.norm):
             logits: Any = config.model.apply(variables, batch["image"], train=False)
         chex.assert_shape(logits, (*batch["label"].shape, None))
         prediction = jnp.argmax(logits, -1)

@@ -29,7 +29,14 @@ from jaxseg.losses.distillation import Teacher, distillation_of
 from jaxseg.metrics.scores import scores_of
 from jaxseg.pipeline import band_statistics, survey
 from jaxseg.pipeline import windows as pipeline
-from jaxseg.run import checkpoint, completion, data_files, single_values
+from jaxseg.run import (
+    checkpoint,
+    completion,
+    data_files,
+    normalisations,
+    profiling,
+    single_values,
+)
 from jaxseg.run import evaluator as evaluation
 from jaxseg.run.checkpoint import Checkpoints
 from jaxseg.run.logbook import Logbook
@@ -53,7 +60,7 @@ class Interrupted(Exception):  # noqa: N818  not an error: the state is saved
     """The run was asked to stop; its state is saved and the same command continues it."""
 
 
-def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
+def train(config: Config, workdir: Path, code: Code = (), profile: int = 0) -> TrainState:
     """Trains to the end of `config`, continuing the run in `workdir` if there is one.
 
     Args:
@@ -61,6 +68,7 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
         workdir: Folder of checkpoints, metrics and events.
         code: Where classes of other runs from outside jaxseg may be taken from; those in the
             config itself are known.
+        profile: Number of steps, after the first, that are recorded in `workdir`/profile.
 
     Returns:
         The final state.
@@ -70,6 +78,7 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
             it cannot be written to, or a loss became non-finite.
         Interrupted: SIGTERM or Ctrl-C was received during the loop; the state is saved.
     """
+    profiling.check(profile)
     config_text.check_storable(config, code)
     config = config_text.absolute(config)  # a stored run is opened from any folder
     code = (*code, *config_text.classes_in(config))
@@ -85,7 +94,7 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
         # 2 sources, and what the config leaves open
         stored = checkpoints.stored_config()
         check_splits(config.data.source, config.data.shared_ground)
-        config = completion.completed(config, stored)
+        config = normalisations.with_group_size(completion.completed(config, stored), mesh, stored)
         configs.check(config)
         source = config.data.source
 
@@ -114,7 +123,7 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
                 log.say(line)
             log.say("and the defaults of everything else")
             changes = data_files.changed(workdir, source) if first else ()
-            for line in (*changes, *looked_at(config)):
+            for line in (*changes, *looked_at(config), *normalisations.notes(config, state.params)):
                 log.say(f"Note: {line}")
             if chief:
                 data_files.keep(workdir, source)
@@ -141,13 +150,18 @@ def train(config: Config, workdir: Path, code: Code = ()) -> TrainState:
 
             # 7 the loop
             steps = _Steps(config, source.classes)
-            with _stop_requests() as stop_requested:
+            with (
+                _stop_requests() as stop_requested,
+                profiling.recording(workdir, first, profile, log) as recording,
+            ):
                 for number in range(first + 1, config.num_steps + 1):
-                    state, metrics = train_step(state, batch)
+                    with recording.step(number):
+                        state, metrics = train_step(state, batch)
                     # Metrics of earlier steps are fetched while this step runs: nothing waits.
                     if (number - 1) % config.log_every == 0:
                         steps.write(log)
                     steps.add(number, metrics)
+                    recording.after(number, metrics)
                     log.advance(number)
                     last = number == config.num_steps
                     if not last:
@@ -255,10 +269,11 @@ def _compiled(
     teacher = _teacher(config, code)
     more = () if teacher is None else (teacher.variables,)
     step = jit_train_step(config, mesh, abstract, teacher)
-    with single_values.watched() as found:
+    with single_values.watched(config.norm) as found:
         lowered = step.lower(state, batch, *more)
     if found:
-        log.say(single_values.report(found, config.data.batch_size, config.accumulate))
+        group = config.norm.size if config.norm.kind == "ghost" else 0
+        log.say(single_values.report(found, config.data.batch_size, config.accumulate, group=group))
     compiled = lowered.compile()
     return lambda state, batch: compiled(state, batch, *more)
 
@@ -286,7 +301,8 @@ def _teacher(config: Config, code: Code) -> Teacher | None:
             where = f"The side source for the teacher {distilled.run}"
             refuse_other_sensor(finished.sensor, source.side, found, where, f"{prefix}.side")
     see = functools.partial(preprocess, steps=finished.preprocess)
-    return Teacher(distilled.layers, finished.model, see, inference_variables(state))
+    variables = inference_variables(state)
+    return Teacher(distilled.layers, finished.model, see, variables, finished.norm)
 
 
 def on_devices(batches: Iterator[Sample], mesh: Mesh) -> Iterator[dict[str, jax.Array]]:
@@ -335,7 +351,7 @@ def _initialised(config: Config, mesh: Mesh, code: Code) -> tuple[TrainState, st
     if jax.tree.map(np.shape, weights) != jax.tree.map(np.shape, ours):
         raise UserError(
             f"{origin}: its network is not this config's network. Use the same model, or train "
-            "from scratch."
+            f"from scratch.{normalisations.unlike(weights[1], config)}"
         )
     params, batch_stats = jax.tree.map(
         lambda new, old: jax.device_put(np.asarray(new, old.dtype), old.sharding), weights, ours

@@ -240,13 +240,23 @@ def exported(model: nn.Module, variables: Variables) -> dict[str, NDArray[np.flo
     which are missing, are set to zero by PyTorch.
 
     Raises:
-        UserError: The network has no table, or a part that its reference lacks.
+        UserError: The network has no table, a part that its reference lacks, or no running
+            statistics, as with group normalisation.
     """
     families = [family for family in _families(model) if family.decoder] or _families(model)
     family = min(families, key=lambda f: sum(getattr(model, k) != v for k, v in f.form.items()))
     table = family.encoder | family.decoder | family.optional
     state, homeless = {}, []
-    for path, leaf in flax.traverse_util.flatten_dict(variables).items():
+    leaves = flax.traverse_util.flatten_dict(variables)
+    for path in leaves:
+        statistics = ("batch_stats", *path[1:-1], "mean")
+        if path[0] == "params" and path[-1] == "scale" and statistics not in leaves:
+            raise UserError(
+                f"{'/'.join(path[1:-1])} has no running statistics, and the reference of "
+                f"{type(model).__name__} has batch normalisation: a run with --config.norm.kind "
+                "group cannot be exported."
+            )
+    for path, leaf in leaves.items():
         name = _name(path, table)
         if name is None:
             homeless.append("/".join(path))
@@ -337,6 +347,8 @@ def _complaint(
         ("Of another shape", misshapen),
     ):
         lines += [f"{title}:", *(f"    {name}" for name in names)] if names else []
+    if any(name.endswith("running_mean") for name in unexpected):
+        lines.append("With --config.norm.kind group, a network has no running statistics.")
     lines.append(
         'Choose the network\'s arguments as in the file; for other classes, use `part="encoder"`.'
     )

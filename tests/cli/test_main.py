@@ -309,19 +309,19 @@ def test_the_border_weights_are_drawn(
 
 
 @pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, Path]]:
-    """Configs and workdirs of the trainings that a command starts."""
-    started: list[tuple[Config, Path]] = []
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Config, workdir, code and recorded steps of the trainings that a command starts."""
+    started: list[tuple[Any, ...]] = []
     monkeypatch.setattr(training, "train", lambda *given: started.append(given))
     return started
 
 
 def test_a_training_is_given_the_config_with_its_flags_and_the_workdir(
-    tiny: Path, trained: list[tuple[Config, Path]], capsys: pytest.CaptureFixture[str]
+    tiny: Path, trained: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(tiny / "config.py")
     flags = ["--config.seed", "3", "--config.data.pad"]
-    cli.main(["train", *flags, "--config", path, "--workdir", "somewhere"])
+    cli.main(["train", *flags, "--config", path, "--workdir", "somewhere", "--profile", "5"])
     commands.train([f"--config={path}", *flags])
     expected = configs.override(configs.load_config(path), flags, "test")
     assert [given[:2] for given in trained] == [
@@ -329,11 +329,12 @@ def test_a_training_is_given_the_config_with_its_flags_and_the_workdir(
         (expected, Path("runs/config")),
     ]
     assert (expected.seed, expected.data.pad) == (3, True)
+    assert [given[3] for given in trained] == [5, 0]
     assert f"{path} -> runs/config" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_training_without_a_config_is_refused(
-    trained: list[tuple[Config, Path]], capsys: pytest.CaptureFixture[str]
+    trained: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments in (["train"], ["train", "--config"]):
         with pytest.raises(SystemExit) as stopped:

@@ -17,6 +17,7 @@ from jax import Array
 from jaxseg.cli import catalogue
 from jaxseg.models.parts.complex_layers import ComplexBatchNorm
 from jaxseg.models.parts.layers import BatchNorm
+from jaxseg.models.parts.normalisation import Normalisation, normalised_by
 from jaxseg.models.parts.resnet import ResNet
 from jaxseg.models.unet import UNet
 
@@ -336,6 +337,22 @@ def test_computing_blocks_anew_changes_no_gradient(name: str) -> None:
         assert float(jnp.linalg.norm(leaf)) <= 1e-4 * norm, jax.tree_util.keystr(path)
 
 
+@pytest.mark.slow
+@every_network
+def test_every_network_measures_groups_of_channels_with_the_same_parameters(name: str) -> None:
+    for model, groups in (
+        (small(name), 2),
+        (NETWORKS[name](num_classes=3), Normalisation().groups),
+    ):
+        image = jax.ShapeDtypeStruct((1, 64, 64, 9), jnp.float32)
+        with normalised_by(Normalisation("group", groups=groups)):
+            grouped = jax.eval_shape(
+                lambda x, model=model: model.init(jax.random.key(0), x, train=False), image
+            )
+        params = {"params": shapes(model, bands=9)["params"]}
+        chex.assert_trees_all_equal_shapes_and_dtypes(grouped, params)
+
+
 DROPOUT: dict[str, list[tuple[float, tuple[int, ...]]]] = {
     # Rate, and the axes along which a dropped value is dropped everywhere, in the order of work.
     "OriginalUNet": [(0.5, ()), (0.5, ())],
@@ -392,10 +409,16 @@ def watched(
 
 @every_network
 def test_what_differs_in_training_is_as_documented(name: str) -> None:
-    """Statistics of the batch, dropout, recomputed blocks; what is sown is sown always."""
+    """Statistics of the batch, dropout, recomputed blocks; what is sown is sown always.
+
+    The statistics are those of groups of windows, which need the batch to be the first axis.
+    """
     variables = shapes(small(name), bands=3)
-    norms, drops, program, sown = watched(small(name, remat=True), variables, train=True)
+    with normalised_by(Normalisation("ghost", size=1), jnp.ones(2, bool)):
+        norms, drops, program, sown = watched(small(name, remat=True), variables, train=True)
     assert not any(norms)
+    statistics = variables.get("batch_stats", {})
+    chex.assert_trees_all_equal_shapes_and_dtypes(sown.get("batch_stats", {}), statistics)
     assert [(drop.rate, tuple(drop.broadcast_dims)) for drop in drops] == DROPOUT.get(name, [])
     assert not any(drop.deterministic for drop in drops)
     kinds = {kind: len(jax.tree.leaves(kept)) for kind, kept in sown.items()}

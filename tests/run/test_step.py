@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,13 +163,33 @@ def test_a_residual_network_evaluates_alike_where_parameters_and_rows_are_cut(
 
 
 def test_fsdp_stores_a_part_of_every_large_parameter(config: Config) -> None:
-    config = dataclasses.replace(config, model=UNet(num_classes=3, features=16))
+    averaged = dataclasses.replace(config.optimizer, ema=0.9)
+    config = dataclasses.replace(config, model=UNet(num_classes=3, features=16), optimizer=averaged)
     mesh = sharding.make_mesh(MeshShape(data=1, fsdp=8))
     state = step.init_state(config, 3, mesh)
-    for tree in (state.params, state.opt_state):
+    for tree in (state.params, state.opt_state, state.ema):
         whole = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
         mine = sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(tree))
         assert mine < 0.2 * whole
+
+
+@pytest.mark.parametrize("shape", [MeshShape(data=8), MeshShape(data=1, fsdp=8)])
+def test_a_step_writes_its_state_where_the_last_one_was(
+    config: Config, batches: list[Sample], shape: MeshShape
+) -> None:
+    """All of it, the average and the moments included: memory for one state is enough."""
+    model = Small(num_classes=3, features=2048)  # kernels that fsdp divides
+    averaged = dataclasses.replace(config.optimizer, name="adamw", ema=0.9)
+    config = dataclasses.replace(config, model=model, optimizer=averaged)
+    mesh = sharding.make_mesh(shape)
+    abstract = step.abstract_state(config, 3, mesh)
+    jitted = step.jit_train_step(config, mesh, abstract)
+    compiled = jitted.lower(abstract, sharding.place_batch(mesh, batches[0])).compile()
+    mine = sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(abstract)
+    )
+    assert compiled.memory_analysis().alias_size_in_bytes == mine
 
 
 def test_initial_parameters_do_not_depend_on_the_mesh(config: Config) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gzip
 import io
 import json
 import os
@@ -28,6 +29,7 @@ from jaxseg.config import Config
 from jaxseg.datasets.paired import Paired
 from jaxseg.errors import UserError
 from jaxseg.losses.distillation import Distillation
+from jaxseg.models.parts.normalisation import Normalisation
 from jaxseg.optimizer import Optimizer
 from jaxseg.run import checkpoint, completion, training
 from jaxseg.run.evaluator import Evaluator
@@ -258,7 +260,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         contextlib.redirect_stdout(io.StringIO()) as said,
     ):
         patch.setattr(training, "Checkpoints", kept)
-        final = training.train(seven_steps(), workdir)
+        final = training.train(seven_steps(), workdir, profile=2)
     return Trained(workdir, final, kept, said.getvalue())
 
 
@@ -269,6 +271,13 @@ def test_a_run_logs_validates_and_saves_at_its_intervals(trained: Trained) -> No
     assert list(validated) == [4, 7]
     saved = {step: miou for step, (_, miou) in trained.kept.saved.items()}
     assert saved == {5: None, 7: validated[7]["miou"]}
+
+
+def test_a_run_records_the_steps_that_are_asked_for(trained: Trained) -> None:
+    (file,) = trained.workdir.glob("profile/plugins/profile/*/perfetto_trace.json.gz")
+    events = json.loads(gzip.decompress(file.read_bytes()))["traceEvents"]
+    steps = {event["args"]["step_num"] for event in events if event.get("name") == "train"}
+    assert steps == {"2", "3"}
 
 
 def test_a_run_validates_as_it_is_evaluated(small: Config, trained: Trained) -> None:
@@ -519,7 +528,8 @@ def test_a_teacher_is_a_finished_run_of_the_same_classes_that_sees_what_it_saw(
     assert training._teacher(small, ()) is None
     sensor = dataclasses.replace(painted.Painted().sensor, typical=((0.0, 1.0, 2.0),) * 2)
     halve = (Standardize((0.0, 0.0), (2.0, 2.0)),)
-    finished = dataclasses.replace(small, sensor=sensor, preprocess=halve)
+    by_channels = Normalisation("group")
+    finished = dataclasses.replace(small, sensor=sensor, preprocess=halve, norm=by_channels)
     state = init_state(small, 2, training.sharding.make_mesh(small.mesh))
     asked = opened(monkeypatch, finished, state.replace(ema={"sure": jnp.float32(4.0)}))
     data = dataclasses.replace(small.data, source=Paired(PAINTED, PAINTED))
@@ -529,6 +539,7 @@ def test_a_teacher_is_a_finished_run_of_the_same_classes_that_sees_what_it_saw(
     assert teacher is not None
     assert asked == [(Path("first"), small.mesh)]
     assert float(teacher.variables["params"]["sure"]) == 4.0
+    assert teacher.norm == by_channels
     seen = teacher.preprocess(jnp.full((1, 2, 2, 2), 3.0), jnp.ones((1, 2, 2), bool))
     assert (seen == 1.5).all()
 

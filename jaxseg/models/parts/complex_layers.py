@@ -17,7 +17,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxseg.models.parts.convolution import conv2d
-from jaxseg.models.parts.layers import Dtype, is_single_value
+from jaxseg.models.parts.layers import Dtype
+from jaxseg.models.parts.normalisation import (
+    Channels,
+    Windows,
+    is_single_value,
+    setting,
+    spread,
+)
 
 
 class ComplexConv(nn.Module):
@@ -53,7 +60,8 @@ class ComplexBatchNorm(nn.Module):
     A channel is centred and multiplied by the inverse square root of the 2 x 2 covariance of its
     real and imaginary parts, then by a learned symmetric 2 x 2 matrix, and a complex offset is
     added. With the initial `scale` and `shear` the output is circular, with variance 1/2 in each
-    part. A single value per channel is normalised as in `jaxseg.models.parts.layers.BatchNorm`.
+    part. A single value per channel is normalised as in `jaxseg.models.parts.layers.BatchNorm`, and
+    a run's `Normalisation` applies alike.
 
     Attributes:
         use_running_average: Whether to use the stored statistics, as in evaluation.
@@ -71,29 +79,42 @@ class ComplexBatchNorm(nn.Module):
     def __call__(self, x: Array) -> Array:
         """(B, H, W, 2 C) -> (B, H, W, 2 C)."""
         count = x.shape[-1] // 2
-        mean = self.variable("batch_stats", "mean", jnp.zeros, (2 * count,))
-        variance = self.variable("batch_stats", "var", jnp.ones, (2 * count,))
-        covariance = self.variable("batch_stats", "covariance", jnp.zeros, (count,))
+        kind = setting().how.kind
         half = nn.initializers.constant(math.sqrt(0.5))
         scale = self.param("scale", half, (2 * count,))  # both ends of the diagonal
         shear = self.param("shear", nn.initializers.zeros, (count,))  # off the diagonal
         bias = self.param("bias", nn.initializers.zeros, (2 * count,))
 
         x = x.astype(jnp.float32)
-        if self.use_running_average or is_single_value(x):
-            m, v, c = mean.value, variance.value, covariance.value
-            x = x - m
+        if kind == "group":
+            m, v, c = _moments(x, Channels(x, self.path, count))
+            m, v, c = spread(m, x), spread(v, x), spread(c, x)
         else:
-            m = x.mean((0, 1, 2))
-            x = x - m
-            v = jnp.square(x).mean((0, 1, 2))
-            c = (x[..., :count] * x[..., count:]).mean((0, 1, 2))
-            if not self.is_initializing():
-                for stored, new in ((mean, m), (variance, v), (covariance, c)):
-                    stored.value = self.momentum * stored.value + (1 - self.momentum) * new
+            mean = self.variable("batch_stats", "mean", jnp.zeros, (2 * count,))
+            variance = self.variable("batch_stats", "var", jnp.ones, (2 * count,))
+            covariance = self.variable("batch_stats", "covariance", jnp.zeros, (count,))
+            m, v, c = mean.value, variance.value, covariance.value
+            if not (self.use_running_average or kind == "frozen" or is_single_value(x)):
+                windows = Windows(x, self.path)
+                of_groups = _moments(x, windows)
+                m, v, c = (
+                    spread(windows.known(new, stored), x)
+                    for new, stored in zip(of_groups, (m, v, c), strict=True)
+                )
+                if not self.is_initializing():
+                    average = windows.overall(of_groups[0])
+                    # As in `BatchNorm`, around the stored mean.
+                    away, off = of_groups[0] - mean.value, average - mean.value
+                    total = windows.overall(of_groups[1] + jnp.square(away)) - jnp.square(off)
+                    joint = windows.overall(of_groups[2] + away[:, :count] * away[:, count:])
+                    joint -= off[:count] * off[count:]
+                    total = jnp.maximum(total, 0)
+                    for stored, new in ((mean, average), (variance, total), (covariance, joint)):
+                        stored.value = windows.moved(stored.value, new, self.momentum)
+        x = x - m
 
         # Inverse root of [[a, c], [c, b]]: [[b + s, -c], [-c, a + s]] / (s t).
-        a, b = v[:count] + self.epsilon, v[count:] + self.epsilon
+        a, b = v[..., :count] + self.epsilon, v[..., count:] + self.epsilon
         s = jnp.sqrt(jnp.maximum(a * b - c * c, self.epsilon**2))
         t = jnp.sqrt(a + b + 2 * s)
         rr, ii, ri = (b + s) / (s * t), (a + s) / (s * t), -c / (s * t)
@@ -132,3 +153,12 @@ def complex_he_normal(key: Array, shape: tuple[int, ...]) -> Array:
     Equivalent to Trabelsi's initialisation: Rayleigh-distributed moduli and uniform phases.
     """
     return jax.random.normal(key, shape) * math.sqrt(1 / math.prod(shape[:-1]))
+
+
+def _moments(x: Array, together: Windows | Channels) -> tuple[Array, Array, Array]:
+    """Means and variances (G, 2 C) of both parts, and their covariances (G, C)."""
+    m = together.mean(x)
+    x = x - spread(m, x)
+    count = x.shape[-1] // 2
+    v = together.mean(jnp.square(x))
+    return m, v, together.mean(x[..., :count] * x[..., count:])

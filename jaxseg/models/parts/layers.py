@@ -15,6 +15,13 @@ from jax import Array
 
 from jaxseg.models.parts.convolution import conv2d, conv_transpose2d
 from jaxseg.models.parts.depthwise import depthwise_conv2d
+from jaxseg.models.parts.normalisation import (
+    Channels,
+    Windows,
+    is_single_value,
+    setting,
+    spread,
+)
 
 Dtype = Literal["float32", "bfloat16"]
 """Compute dtype of a network; parameters, batch statistics and logits stay float32."""
@@ -152,7 +159,7 @@ class ConvTranspose(nn.Module):
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation with PyTorch's defaults, and a defined result for a single value.
+    """Batch normalisation with PyTorch's defaults, or what `Normalisation` puts in its place.
 
     The variance of one value per channel, such as the mean of one image, is always 0: training
     would see a constant, and the stored variance would decay to 0, by whose root evaluation
@@ -180,41 +187,59 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """(B, ..., C) -> (B, ..., C)."""
+        """(B, ..., C) -> (B, ..., C).
+
+        Raises:
+            UserError: The groups of the run's `Normalisation` do not fit x.
+        """
         shape = (x.shape[-1] // self.pixels,)
-        mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
-        variance = self.variable("batch_stats", "var", jnp.ones, shape)
+        kind = setting().how.kind
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)
-
-        if self.use_running_average or (is_single_value(x) and self.pixels == 1):
-            m, v = mean.value, variance.value
+        if kind == "group":
+            m, v = self._moments(x, Channels(x, self.path, shape[0]))
+            m, v = self._spread(m, x), self._spread(v, x)
         else:
-            wide = x.astype(jnp.float32)
-            m = self._mean(wide)
-            if self.use_fast_variance:
-                v = jnp.maximum(self._mean(jnp.square(wide)) - jnp.square(m), 0)
-            else:
-                v = self._mean(jnp.square(wide - self._of_all_pixels(m)))
-            if not self.is_initializing():
-                for stored, new in ((mean, m), (variance, v)):
-                    stored.value = self.momentum * stored.value + (1 - self.momentum) * new
-        factor = jax.lax.rsqrt(v + self.epsilon) * scale
-        m, factor, bias = map(self._of_all_pixels, (m, factor, bias))
-        y: Array = (x - m) * factor + bias
+            mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+            variance = self.variable("batch_stats", "var", jnp.ones, shape)
+            m, v = (jnp.tile(stored.value, self.pixels) for stored in (mean, variance))
+            single = is_single_value(x) and self.pixels == 1
+            if not (self.use_running_average or kind == "frozen" or single):
+                windows = Windows(x, self.path, self.pixels)
+                of_groups = self._moments(x, windows)
+                m, v = (
+                    self._spread(windows.known(new, stored.value), x)
+                    for new, stored in zip(of_groups, (mean, variance), strict=True)
+                )
+                if not self.is_initializing():
+                    average = windows.overall(of_groups[0])
+                    # The variance of the groups' means, around the stored one: exact, and devices
+                    # need not know the new one first.
+                    away, off = of_groups[0] - mean.value, average - mean.value
+                    total = windows.overall(of_groups[1] + jnp.square(away)) - jnp.square(off)
+                    for stored, new in ((mean, average), (variance, jnp.maximum(total, 0))):
+                        stored.value = windows.moved(stored.value, new, self.momentum)
+        scale, bias = jnp.tile(scale, self.pixels), jnp.tile(bias, self.pixels)
+        y: Array = (x - m) * (jax.lax.rsqrt(v + self.epsilon) * scale) + bias
         return y.astype(self.dtype)
 
-    def _mean(self, wide: Array) -> Array:
-        mean: Array = wide.mean(tuple(range(wide.ndim - 1)))
-        return mean if self.pixels == 1 else mean.reshape(self.pixels, -1).mean(0)
+    def _moments(self, x: Array, together: Windows | Channels) -> tuple[Array, Array]:
+        """Mean and variance of the values that are measured together, (G, C) each."""
+        wide = x.astype(jnp.float32)
+        m = self._mean(wide, together)
+        if self.use_fast_variance:
+            v = jnp.maximum(self._mean(jnp.square(wide), together) - jnp.square(m), 0)
+        else:
+            v = self._mean(jnp.square(wide - self._spread(m, x)), together)
+        return m, v
 
-    def _of_all_pixels(self, values: Array) -> Array:
-        return values if self.pixels == 1 else jnp.tile(values, self.pixels)
+    def _mean(self, x: Array, together: Windows | Channels) -> Array:
+        """Of all pixels, (B, ..., pixels C) -> (G, C)."""
+        mean = together.mean(x)
+        return mean.reshape(len(mean), self.pixels, -1).mean(1)
 
-
-def is_single_value(x: Array) -> bool:
-    """Whether (B, ..., C) holds one value per channel, which has no variance."""
-    return math.prod(x.shape[:-1]) == 1
+    def _spread(self, of_groups: Array, x: Array) -> Array:
+        return spread(jnp.tile(of_groups, self.pixels), x)
 
 
 def he_normal(key: Array, shape: tuple[int, ...]) -> Array:
