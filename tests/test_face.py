@@ -138,6 +138,7 @@ def test_a_wheel_trains_in_an_empty_folder(tmp_path: Path) -> None:
     command = [binary / "jaxseg", "train", "--config", "unet", "--config.num-steps", "2"]
     flags = ["--config.data.source.tiles", "4", "2", "2"]
     flags += ["--config.data.source.data-dir", str(tmp_path / "tiles")]
+    flags += ["--config.model.features", "4"]
     # One device, as on a user's machine: the tests' own environment simulates eight.
     one = os.environ | {"XLA_FLAGS": IN_A_HURRY}
     answer = subprocess.run([*command, *flags], cwd=empty, env=one, capture_output=True, text=True)
