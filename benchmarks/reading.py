@@ -3,11 +3,11 @@
     python benchmarks/reading.py                          a synthetic scene
     python benchmarks/reading.py --image strzegom.tif     a real one, mirrored to the same size
 
-One scene and its mask are written as GeoTIFF, tiled and striped, DEFLATE and LZW, and packed. Random
-windows are then read in alternating rounds: by threads of rasterio alone (each with files of its
-own, image and mask, nothing checked), by the pipeline of a training from the `Folder`, and by the
-same pipeline from its `Packed`. GDAL's cache is kept small, as that of a collection which is larger
-than memory. Files stay in the page cache: this measures cores, not disks.
+One scene and its mask are written as GeoTIFF, tiled and striped, DEFLATE and LZW, and packed.
+Random windows are then read in alternating rounds: by threads of rasterio alone (each with files
+of its own, image and mask, nothing checked), by the pipeline of a training from the `Folder`, and
+by the same pipeline from its `Packed`. GDAL's cache is kept small, as that of a collection which is
+larger than memory. Files stay in the page cache: this measures cores, not disks.
 """
 
 import argparse
@@ -92,6 +92,7 @@ def plain(folder: Path, side: int, crop: int, threads: int) -> Iterator[Pixels]:
         return np.ascontiguousarray(np.moveaxis(image, 0, -1)), mask[0]
 
     with ThreadPoolExecutor(threads) as pool:
+
         def ahead() -> object:
             return [
                 pool.submit(read, tuple(random.integers(side - crop + 1, size=2).tolist()))
@@ -135,6 +136,7 @@ def rates(makers: dict[str, Callable[[], Iterator[object]]], seconds: float, rou
 
 
 def main() -> None:
+    """Writes the scene, and reads it in every way."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--image", default="", help="a GeoTIFF that the scene is made of")
     parser.add_argument("--side", type=int, default=4096, help="rows and columns of the scene")
@@ -147,8 +149,10 @@ def main() -> None:
     flags = parser.parse_args()
     keep_freed_memory()  # as every command of jaxseg does on a CPU
     pixels = scene(flags.image, flags.side, flags.bands)
-    print(f"{pixels.shape[0]} bands of {pixels.dtype}, {flags.side} x {flags.side} pixels, "
-          f"{os.cpu_count()} cores, {flags.threads} threads")
+    print(
+        f"{pixels.shape[0]} bands of {pixels.dtype}, {flags.side} x {flags.side} pixels, "
+        f"{os.cpu_count()} cores, {flags.threads} threads"
+    )
     with tempfile.TemporaryDirectory() as place:
         packs: dict[int, Packed] = {}
         for number, (name, layout) in enumerate(LAYOUTS.items()):
@@ -161,8 +165,10 @@ def main() -> None:
                     pack(source, out, tile, 2, lambda names, _: names)
                     took = time.perf_counter() - start
                     bytes_ = sum(file.stat().st_size for file in out.iterdir())
-                    print(f"pack, tiles of {tile}: {bytes_ / pixels.nbytes:.2f} of the pixels' "
-                          f"bytes, {pixels.nbytes / 1e6 / took:.0f} MB/s of pixels packed")
+                    print(
+                        f"pack, tiles of {tile}: {bytes_ / pixels.nbytes:.2f} of the pixels' "
+                        f"bytes, {pixels.nbytes / 1e6 / took:.0f} MB/s of pixels packed"
+                    )
                     packs[tile] = Packed(str(out))
             print(f"{name}: {size / pixels.nbytes:.2f} of the pixels' bytes")
             for crop in flags.crops:

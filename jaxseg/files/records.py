@@ -30,7 +30,7 @@ def write(path: Path, records: Iterable[bytes], compression: str) -> None:
     Args:
         path: The file; one of this name with `.tmp` behind it is replaced.
         records: Its records.
-        compression: `zstd:1` to `zstd:22`, or `uncompressed`.
+        compression: `zstd:LEVEL`, where negative levels are the fastest, or `uncompressed`.
 
     Raises:
         UserError: The file cannot be written.
@@ -72,7 +72,8 @@ def digest(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(
-                file, functools.partial(hashlib.blake2b, digest_size=16)  # type: ignore[arg-type]
+                file,
+                functools.partial(hashlib.blake2b, digest_size=16),
             ).hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
