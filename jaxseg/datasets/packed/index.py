@@ -11,7 +11,6 @@ file holds a fixed number of tiles, so that the place of each follows from its n
 
 import dataclasses
 import functools
-import itertools
 import json
 import os
 import sys
@@ -172,8 +171,8 @@ def _opened(file: Path, *_: int) -> Index:
         raise UserError(f"{file} cannot be read: {error}.") from error
     if told := changes(index):
         sys.stderr.write(
-            f"{file.parent} holds other pixels than the files that were packed: {told}\nPack them "
-            "into another folder to use what they hold now.\n"
+            f"{file.parent}: {told}. It shows what they held;\n"
+            "pack them into another folder to use what they hold now.\n"
         )
     return index
 
@@ -206,6 +205,5 @@ def changes(index: Index) -> str:
     other = [path for path, before, found in now if found is not None and found != before]
     if not other:
         return ""
-    more = f" and {len(other) - 3} more" if len(other) > 3 else ""
-    listed = ", ".join(itertools.islice(other, 3))
-    return f"{len(other)} of {len(index.files)} changed since, {listed}{more}."
+    more = ", ..." if len(other) > 3 else ""
+    return f"{len(other)} of {len(index.files)} packed files changed ({', '.join(other[:3])}{more})"

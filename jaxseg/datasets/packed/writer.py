@@ -101,7 +101,7 @@ def pack(source: Source, folder: Path, tile: int, threads: int, tracked: Tracked
                 pool.shutdown(cancel_futures=True)
                 raise
         if told := changes(planned):
-            raise UserError(f"Files changed while they were packed: {told} Pack into a new folder.")
+            raise UserError(f"{told} in the meantime. Pack into a new folder.")
         _keep(folder, known | {INDEX: records.digest(file)})
     return planned
 
@@ -129,7 +129,7 @@ def check(folder: Path, tracked: Tracked) -> Index:
         )
     index = parsed((folder / INDEX).read_text(encoding="utf-8"))
     if told := changes(index):
-        raise UserError(f"{folder} is as it was written, but of the packed files {told}")
+        raise UserError(f"{folder} is as it was written, but {told}.")
     return index
 
 
@@ -240,7 +240,7 @@ def _refuse_other(planned: Index, file: Path) -> None:
     except (ValueError, KeyError, TypeError, UserError) as error:
         raise UserError(f"{file} cannot be read: {error}. Give another folder.") from error
     if told := changes(stored):
-        raise UserError(f"{file.parent} was begun with other files: {told} Give another folder.")
+        raise UserError(f"{file.parent} was begun with other files: {told}. Give another folder.")
     old, new = (
         dict(line.split(": ", 1) for line in t.split(",\n")) for t in (text, planned.text())
     )
