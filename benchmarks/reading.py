@@ -2,6 +2,7 @@
 
     python benchmarks/reading.py                          a synthetic scene
     python benchmarks/reading.py --image strzegom.tif     a real one, mirrored to the same size
+    python benchmarks/reading.py --scenes 20000           many small scenes: what each of them costs
 
 One scene and its mask are written as GeoTIFF, tiled and striped, DEFLATE and LZW, and packed.
 Random windows are then read in alternating rounds: by threads of rasterio alone (each with files
@@ -11,6 +12,8 @@ larger than memory. Files stay in the page cache: this measures cores, not disks
 """
 
 import argparse
+import dataclasses
+import itertools
 import os
 import sys
 import tempfile
@@ -29,6 +32,7 @@ from rasterio.windows import Window
 
 from jaxseg.cli.memory import keep_freed_memory
 from jaxseg.datasets import Folder, Packed
+from jaxseg.datasets.packed.index import INDEX
 from jaxseg.datasets.packed.writer import TILE, pack
 from jaxseg.pipeline import Data
 from jaxseg.pipeline.windows import training_batches
@@ -114,6 +118,30 @@ def pipeline(source: Folder | Packed, crop: int, threads: int) -> Iterator[objec
     return training_batches(data, seed=0, positions=list(range(BATCH)), first=0, last=last)
 
 
+def many(folder: Path, count: int, side: int = 16) -> None:
+    """Prints what a scene of a large collection costs: to be packed, and at every start."""
+    pixels = scene("", side, 4)
+    first = written(folder / "first", pixels, LAYOUTS["DEFLATE, strips"])
+    for kind in ("images", "masks"):
+        data = (folder / "first" / kind / "a.tif").read_bytes()
+        (folder / kind).mkdir()
+        for number in range(count):
+            (folder / kind / f"{number}.tif").write_bytes(data)
+    paths = {"images": str(folder / "images"), "masks": str(folder / "masks")}
+    source = dataclasses.replace(first, fractions=(0.7, 0.15, 0.15), **paths)
+    out = folder / "pack"
+    for what, work in {
+        "headers, once": lambda: source.scenes("train") and source.scenes("test"),
+        "packing, once": lambda: pack(source, out, TILE, 2, lambda names, _: names),
+        "opening the pack, at every start": lambda: Packed(str(out)).scenes("train").name(0),
+    }.items():
+        start, used = time.perf_counter(), time.process_time()
+        work()
+        wall, cpu = time.perf_counter() - start, time.process_time() - used
+        print(f"{what}: {1000 * wall / count:.3f} ms a scene, {1000 * cpu / count:.3f} CPU ms")
+    print(f"index: {(out / INDEX).stat().st_size / count:.0f} bytes a scene")
+
+
 def rates(makers: dict[str, Callable[[], Iterator[object]]], seconds: float, rounds: int) -> None:
     """Prints windows per second and CPU milliseconds per window, in alternating rounds."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in makers}
@@ -132,13 +160,14 @@ def rates(makers: dict[str, Callable[[], Iterator[object]]], seconds: float, rou
         numbers = np.array(each)
         rate, cpu = np.median(numbers, 0)
         low, high = numbers[:, 0].min(), numbers[:, 0].max()
-        print(f"  {name:24} {rate:7.0f} windows/s ({low:.0f} to {high:.0f}) {cpu:7.2f} CPU ms")
+        print(f"  {name:26} {rate:7.0f} windows/s ({low:.0f} to {high:.0f}) {cpu:7.2f} CPU ms")
 
 
 def main() -> None:
     """Writes the scene, and reads it in every way."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--image", default="", help="a GeoTIFF that the scene is made of")
+    parser.add_argument("--scenes", type=int, default=0, help="small scenes, instead of one")
     parser.add_argument("--side", type=int, default=4096, help="rows and columns of the scene")
     parser.add_argument("--bands", type=int, default=4, help="bands of the synthetic scene")
     parser.add_argument("--crops", type=int, nargs="+", default=[256, 512])
@@ -148,28 +177,34 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     flags = parser.parse_args()
     keep_freed_memory()  # as every command of jaxseg does on a CPU
+    if flags.scenes:
+        with tempfile.TemporaryDirectory() as place:
+            os.environ["XDG_CACHE_HOME"] = place
+            many(Path(place), flags.scenes)
+        return
     pixels = scene(flags.image, flags.side, flags.bands)
     print(
         f"{pixels.shape[0]} bands of {pixels.dtype}, {flags.side} x {flags.side} pixels, "
         f"{os.cpu_count()} cores, {flags.threads} threads"
     )
     with tempfile.TemporaryDirectory() as place:
-        packs: dict[int, Packed] = {}
+        packs: dict[str, Packed] = {}
         for number, (name, layout) in enumerate(LAYOUTS.items()):
             folder = Path(place) / str(number)
             source = written(folder, pixels, layout)
             size = sum(file.stat().st_size for file in folder.rglob("*.tif"))
             if not packs:
-                for tile in flags.tiles:
-                    out, start = Path(place) / f"pack{tile}", time.perf_counter()
-                    pack(source, out, tile, 2, lambda names, _: names)
+                for tile, compress in itertools.product(flags.tiles, (False, True)):
+                    kind = f"Packed, tiles of {tile}{', zstd' if compress else ''}"
+                    out, start = Path(place) / kind, time.perf_counter()
+                    pack(source, out, tile, 2, lambda names, _: names, compress=compress)
                     took = time.perf_counter() - start
                     bytes_ = sum(file.stat().st_size for file in out.iterdir())
                     print(
-                        f"pack, tiles of {tile}: {bytes_ / pixels.nbytes:.2f} of the pixels' "
-                        f"bytes, {pixels.nbytes / 1e6 / took:.0f} MB/s of pixels packed"
+                        f"{kind}: {bytes_ / pixels.nbytes:.2f} of the pixels' bytes, "
+                        f"{pixels.nbytes / 1e6 / took:.0f} MB/s of pixels packed"
                     )
-                    packs[tile] = Packed(str(out))
+                    packs[kind] = Packed(str(out))
             print(f"{name}: {size / pixels.nbytes:.2f} of the pixels' bytes")
             for crop in flags.crops:
                 print(f" windows of {crop} x {crop}")
@@ -181,8 +216,8 @@ def main() -> None:
                 }
                 makers["Folder"] = lambda s=source, c=crop: pipeline(s, c, flags.threads)
                 makers |= {
-                    f"Packed, tiles of {tile}": lambda s=s, c=crop: pipeline(s, c, flags.threads)
-                    for tile, s in packs.items()
+                    kind: lambda s=s, c=crop: pipeline(s, c, flags.threads)
+                    for kind, s in packs.items()
                 }
                 rates(makers, flags.seconds, flags.rounds)
                 sys.stdout.flush()

@@ -269,7 +269,8 @@ def pack(arguments: list[str] | None = None) -> None:
         if flags.out is not None:
             data = configs.override(configs.load_config(flags.config), fields, "jaxseg pack").data
             check_splits(data.source, data.shared_ground)
-            writer.pack(data.source, out, flags.tile, data.threads, tracked)
+            how = {"compress": flags.compress}
+            writer.pack(data.source, out, flags.tile, data.threads, tracked, **how)
         found = writer.check(out, tracked) if flags.check else packed.opened(str(out))
         scenes = ", ".join(f"{len(split.names)} {name}" for name, split in found.splits.items())
         say(console, f"{out}: {scenes} scenes{', as they were written' if flags.check else ''}")

@@ -322,6 +322,8 @@ class PackFlags:
             --check alone, the pack.
         out: Folder of the pack.
         tile: Rows and columns of a tile.
+        compress: Whether tiles are compressed without loss: half the bytes or less, read at half
+            the rate; for a disk that is slower than that.
         check: Whether every byte of the pack is compared with its digest, and the packed files
             with their sizes and times.
     """
@@ -329,6 +331,7 @@ class PackFlags:
     config: Annotated[str, tyro.conf.Positional]
     out: Annotated[Path | None, tyro.conf.Positional] = None
     tile: int = TILE
+    compress: bool = False
     check: bool = False
 
 

@@ -32,13 +32,12 @@ from jaxseg.files.whole import whole
 from jaxseg.scenes.scene import Around, FromFiles, OfFiles, Sample, Scenes, Source, Window, gsd_of
 
 TILE = 128
-"""Rows and columns of a tile by default. Windows of 256 and 512 pixels were read at the highest
-rate of 64, 128 and 256, or within a tenth of it."""
+"""Rows and columns of a tile by default: of 64, 128 and 256, those of which random windows of 256
+and 512 pixels are read at the highest rate."""
 
-COMPRESSION = "zstd:-1"
-"""Smaller than DEFLATE of a GeoTIFF on Sentinel-2; read 1.4 (Sentinel-2) to 1.9 times (Sentinel-1)
-as fast as zstd:1, for an eighth more bytes: a negative level leaves bytes that match nothing as
-they are."""
+COMPRESSED, PLAIN = "zstd:-1", "uncompressed"
+"""Tiles as they are take twice the bytes of a compressed GeoTIFF and are read twice as fast as
+zstd:-1, which takes the bytes of DEFLATE, and is itself read 1.4 to 1.9 times as fast as zstd:1."""
 
 FILE = 2**28
 """Bytes of a file of tiles before compression, about: what is written again after a stop."""
@@ -50,7 +49,15 @@ Tracked = Callable[[Iterable[str], int], Iterable[str]]
 """Shows progress over so many names."""
 
 
-def pack(source: Source, folder: Path, tile: int, threads: int, tracked: Tracked) -> Index:
+def pack(
+    source: Source,
+    folder: Path,
+    tile: int,
+    threads: int,
+    tracked: Tracked,
+    *,
+    compress: bool = False,
+) -> Index:
     """Writes what is missing of a pack.
 
     Args:
@@ -59,6 +66,7 @@ def pack(source: Source, folder: Path, tile: int, threads: int, tracked: Tracked
         tile: Rows and columns of a tile.
         threads: Files that are written at a time.
         tracked: Shows progress over the files to be written.
+        compress: Whether tiles are compressed, without loss.
 
     Raises:
         UserError: The source cannot be packed or read, the folder holds another pack or is
@@ -68,7 +76,7 @@ def pack(source: Source, folder: Path, tile: int, threads: int, tracked: Tracked
         raise UserError(f"--tile {tile}: give 16 or more, such as {TILE}.")
     source = absolute(source)
     opened = _splits(source)
-    planned = _planned(source, opened, tile)
+    planned = _planned(source, opened, tile, COMPRESSED if compress else PLAIN)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         file = folder / INDEX
@@ -154,7 +162,7 @@ def _splits(source: Source) -> dict[str, Scenes]:
     return found
 
 
-def _planned(source: Source, opened: dict[str, Scenes], tile: int) -> Index:
+def _planned(source: Source, opened: dict[str, Scenes], tile: int, compression: str) -> Index:
     """The index of the pack; one pixel is read to learn the types.
 
     Raises:
@@ -173,7 +181,7 @@ def _planned(source: Source, opened: dict[str, Scenes], tile: int) -> Index:
         rgb=tuple(map(int, shown)),
         tile=tile,
         tiles_per_file=max(1, FILE // (tile * tile * bytes_a_pixel)),
-        compression=COMPRESSION,
+        compression=compression,
         fields=fields,
         splits={name: _split(scenes, source) for name, scenes in opened.items()},
         files={path: state_of(path) for path in _files(source, opened)},

@@ -58,8 +58,8 @@ def write(folder: Path, scenes: int = 4, bands: int = 3) -> Folder:
     )
 
 
-def packed(source: Source, out: Path, tile: int = 16) -> Packed:
-    writer.pack(source, out, tile, 2, lambda names, _: names)
+def packed(source: Source, out: Path, tile: int = 16, compress: bool = False) -> Packed:
+    writer.pack(source, out, tile, 2, lambda names, _: names, compress=compress)
     return Packed(str(out))
 
 
@@ -96,10 +96,10 @@ def equal(one: Source, other: Source, windows: int = 12) -> None:
 
 
 @pytest.mark.usefixtures("many")
-@pytest.mark.parametrize("split_by", ["files", "blocks"])
-def test_windows_are_those_of_the_folder(tmp_path: Path, split_by: str) -> None:
+@pytest.mark.parametrize(("split_by", "compress"), [("files", False), ("blocks", True)])
+def test_windows_are_those_of_the_folder(tmp_path: Path, split_by: str, compress: bool) -> None:
     source = dataclasses.replace(write(tmp_path), split_by=split_by, block=33, guard=4)
-    pack = packed(source, tmp_path / "pack")
+    pack = packed(source, tmp_path / "pack", compress=compress)
     assert len(list((tmp_path / "pack").glob("train-*"))) > 2
     equal(source, pack)
     for name in ("classes", "colors", "sensor"):
