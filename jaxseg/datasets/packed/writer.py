@@ -77,7 +77,10 @@ def pack(
     source = absolute(source)
     opened = _splits(source)
     planned = _planned(source, opened, tile, COMPRESSED if compress else PLAIN)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made: {error.strerror}. Give another one.") from None
     with _alone(folder):
         file = folder / INDEX
         if file.exists():

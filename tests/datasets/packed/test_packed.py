@@ -307,6 +307,9 @@ def test_what_cannot_be_packed_is_refused(tmp_path: Path) -> None:
     for wrapped in (Mislabelled(source), Paired(source, source)):
         with pytest.raises(UserError, match=r"pack its source, Folder, and give \w+\(source=Pack"):
             packed(wrapped, tmp_path / "pack")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file cannot be made: File exists"):
+        packed(source, tmp_path / "file")
     with pytest.raises(UserError, match="--tile 8: give 16 or more"):
         packed(source, tmp_path / "pack", tile=8)
 
