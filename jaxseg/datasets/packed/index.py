@@ -11,10 +11,12 @@ file holds a fixed number of tiles, so that the place of each follows from its n
 
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,9 @@ from jaxseg.scenes.scene import Extent, Ground, Source, Window
 from jaxseg.scenes.sensor import Sensor
 
 INDEX, DIGESTS = "index.json", "digests.txt"
+THREADS = 32
+"""Threads that look at files, each of which may be on a disk that answers late."""
+
 FORMAT = 1
 """Version of what the files hold."""
 
@@ -187,8 +192,15 @@ def kept_digests(folder: Path) -> dict[str, str]:
     return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
 
 
-def state_of(path: str) -> tuple[int, int] | None:
-    """Size and time of a local file; None of others, and if it is gone."""
+def states(paths: Sequence[str]) -> dict[str, tuple[int, int] | None]:
+    """Size and time of local files; None of others, and of those that are gone."""
+    parts = [paths[start : start + 1000] for start in range(0, len(paths), 1000)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(lambda part: [_state(path) for path in part], parts)
+        return dict(zip(paths, itertools.chain.from_iterable(found), strict=True))
+
+
+def _state(path: str) -> tuple[int, int] | None:
     try:
         status = os.stat(path)  # noqa: PTH116  (for a million files)
     except OSError:
@@ -201,8 +213,8 @@ def changes(index: Index) -> str:
 
     Files that are gone are no change: a pack is used without them.
     """
-    now = ((path, before, state_of(path)) for path, before in index.files.items())
-    other = [path for path, before, found in now if found is not None and found != before]
+    now = states(list(index.files))
+    other = [path for path, state in now.items() if state not in (None, index.files[path])]
     if not other:
         return ""
     more = ", ..." if len(other) > 3 else ""

@@ -22,7 +22,7 @@ from jaxseg.datasets.packed.index import (
     changes,
     kept_digests,
     parsed,
-    state_of,
+    states,
 )
 from jaxseg.datasets.packed.source import encoded
 from jaxseg.datasets.wrapped import Wrapped, leaves
@@ -187,7 +187,7 @@ def _planned(source: Source, opened: dict[str, Scenes], tile: int, compression: 
         compression=compression,
         fields=fields,
         splits={name: _split(scenes, source) for name, scenes in opened.items()},
-        files={path: state_of(path) for path in _files(source, opened)},
+        files=states(_files(source, opened)),
     )
 
 
