@@ -23,7 +23,7 @@ from jaxseg.config_text import Code
 from jaxseg.datasets.packed.source import Packed
 from jaxseg.datasets.wrapped import leaves
 from jaxseg.pipeline import windows as pipeline
-from jaxseg.run import completion
+from jaxseg.run import completion, normalisations
 from jaxseg.run.step import TrainState, abstract_state, init_state
 from jaxseg.run.training import AHEAD, Step, compiled, on_devices
 from jaxseg.scenes.scene import Batch, Sample
@@ -106,7 +106,7 @@ def bench(
     mesh = sharding.make_mesh(config.mesh)
     sharding.check_batch(mesh, config.data.batch_size, config.data.crop)
     say("Looking at the data ...")
-    config = completion.completed(config)
+    config = normalisations.with_group_size(completion.completed(config), mesh)
     configs.check(config)
     abstract = abstract_state(config, len(config.data.source.sensor.bands), mesh)
     state = init_state(config, len(config.data.source.sensor.bands), mesh)
