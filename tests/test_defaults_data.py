@@ -15,6 +15,7 @@ from jaxseg.datasets import (
     LabelledPolsar,
     Landscape,
     OxfordPets,
+    Packed,
     SalinasA,
 )
 from jaxseg.datasets.mislabelled import Mislabelled
@@ -121,6 +122,7 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (SceneSplit, "block", 12, "some blocks of every class in scenes of 100 rows"),
     (SceneSplit, "guard", 4, "pixels between splits that belong to none"),
     (SceneSplit, "seed", 0, "a run repeats itself unless asked"),
+    (Packed, "original", None, "found when a run starts"),
     (Mislabelled, "share", 0.4, "as much as papers of the field try"),
     (Mislabelled, "confusable", (), "any other class"),
     (Mislabelled, "shift", 0, "one kind of error at a time"),

@@ -23,13 +23,15 @@ from scipy.io import savemat
 
 import jaxseg
 from jaxseg import config as configs
-from jaxseg.cli import border_pictures, catalogue, data, polsar_pictures
+from jaxseg.cli import border_pictures, catalogue, commands, data, polsar_pictures
 from jaxseg.cli import main as cli
 from jaxseg.datasets.arrays import guess as array_guess
 from jaxseg.datasets.folder import guess
 from jaxseg.datasets.landscape import Landscape
+from jaxseg.datasets.packed import writer
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.losses import class_counts
+from jaxseg.run import bench as benches
 from jaxseg.run import checkpoint, training
 
 WORK = (
@@ -46,6 +48,9 @@ WORK = (
     (array_guess, "guess_scene"),
     (data, "folder_of"),
     (data, "show"),
+    (commands, "check_splits"),
+    (writer, "check"),
+    (benches, "bench"),
 )
 """Where the work of each command begins, its arguments being read."""
 
@@ -68,6 +73,7 @@ NOT_RUN = {
     "runs/camvid": "likewise",
     "runs/deeplab": "needs the run of such a config; runs/unet is evaluated",
     "runs/multiscale_sar": "likewise",
+    "jaxseg bench": "takes a minute; test_pack runs it",
     "jaxseg models": "takes a minute; test_catalogue has its parts",
     "configs/indian_pines.py": "needs a scene that another package carries",
     "configs/salinas_a.py": "needs a scene to be downloaded",

@@ -5,9 +5,11 @@ state and exit code 130.
 """
 
 import dataclasses
+import functools
 import logging
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -29,6 +31,7 @@ from jaxseg.cli import (
 from jaxseg.cli import data as data_tables
 from jaxseg.cli.evaluated_data import asked
 from jaxseg.cli.flags import (
+    BenchFlags,
     BorderFlags,
     ClassWeightsFlags,
     DataFlags,
@@ -36,15 +39,19 @@ from jaxseg.cli.flags import (
     ExportFlags,
     ModelsFlags,
     NewFlags,
+    PackFlags,
     PolsarFlags,
     PredictFlags,
     TrainFlags,
     evaluate_flags,
 )
 from jaxseg.cli.memory import keep_freed_memory
-from jaxseg.console import make_console, say
+from jaxseg.console import make_console, say, track
 from jaxseg.datasets.arrays import guess as array_guess
 from jaxseg.datasets.folder import guess
+from jaxseg.datasets.leakage import check_splits
+from jaxseg.datasets.packed import index as packed
+from jaxseg.datasets.packed import writer
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import report, terminal
@@ -55,6 +62,7 @@ from jaxseg.prediction.archive import SceneFiles, names_many, scenes
 from jaxseg.prediction.many import SHOWN, map_each
 from jaxseg.prediction.predict import Mapper
 from jaxseg.prediction.settings import Share
+from jaxseg.run import bench as benches
 from jaxseg.run import checkpoint, training
 from jaxseg.run.loaded import load_run
 from jaxseg.run.step import inference_variables
@@ -244,6 +252,55 @@ def data(arguments: list[str] | None = None) -> None:
         data_tables.show(source, console, allowed)
         for picture in data_tables.write_pictures(source, flags.out):
             say(console, f"Picture: {picture}")
+
+
+def pack(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg pack`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with _Mistakes():
+        own, fields = _divided(arguments)
+        flags = tyro.cli(PackFlags, args=own, prog="jaxseg pack")
+        console = make_console()
+        tracked = functools.partial(_tracked, console, "files")
+        if flags.out is None and not flags.check:
+            raise UserError("Give the folder of the pack behind the config: packs/fields.")
+        say(console, f"jaxseg: {flags.config} -> {flags.out or 'checked'}")
+        out = Path(flags.config) if flags.out is None else flags.out
+        if flags.out is not None:
+            data = configs.override(configs.load_config(flags.config), fields, "jaxseg pack").data
+            check_splits(data.source, data.shared_ground)
+            how = {"compress": flags.compress}
+            writer.pack(data.source, out, flags.tile, data.threads, tracked, **how)
+        found = writer.check(out, tracked) if flags.check else packed.opened(str(out))
+        scenes = ", ".join(f"{len(split.names)} {name}" for name, split in found.splits.items())
+        say(console, f"{out}: {scenes} scenes{', as they were written' if flags.check else ''}")
+        say(console, f'In a config: data=Data(source=Packed("{out}"))')
+
+
+def bench(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg bench`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with _Mistakes():
+        own, fields = _divided(arguments)
+        flags = tyro.cli(BenchFlags, args=own, prog="jaxseg bench")
+        if not flags.seconds > 0:
+            raise UserError(f"--seconds {flags.seconds:g}: give more than 0, such as 60.")
+        console, told = make_console(), functools.partial(say, make_console())
+        say(console, f"jaxseg: {flags.config} for about {flags.seconds:g} s")
+        _start(distributed=False)
+        module = configs.load_code(configs.found(flags.config))
+        config = configs.override(configs.built(module), fields, "jaxseg bench")
+        code = (module, *_code(flags.code))
+        tracked = functools.partial(_tracked, console, "rounds")
+        rates = benches.bench(config, flags.seconds, code, told, tracked)
+        for line in (f"{jax.device_count()} x {jax.devices()[0].device_kind}", ""):
+            say(console, line)
+        for line in benches.lines(rates, config):
+            say(console, line)
+
+
+def _tracked(console: Console, what: str, names: Iterable[str], count: int) -> Iterator[str]:
+    yield from track(names, what, total=count, console=console)
 
 
 def new(arguments: list[str] | None = None) -> None:

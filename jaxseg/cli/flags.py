@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from jaxseg.datasets.packed.writer import TILE
 from jaxseg.metrics.measure import Measure, measures
 from jaxseg.prediction.image import Image
 from jaxseg.prediction.layers import Layer
@@ -289,6 +290,49 @@ class DataFlags:
     images: str = ""
     masks: str = ""
     out: Path = Path("data_pictures")
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchFlags:
+    """Windows per second of reading, of the step, and of both: jaxseg bench configs/unet.py.
+
+    Uses all devices, and the pipeline and the step of a training with this config, whose fields
+    flags change as in training. Nothing is stored.
+
+    Attributes:
+        config: Path of the config file, or the name of a shipped one.
+        seconds: How long is measured, after compiling.
+        code: Files (.py) or packages that define classes of other runs that this one starts from.
+    """
+
+    config: Annotated[str, tyro.conf.Positional]
+    seconds: float = 60.0
+    code: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class PackFlags:
+    """Convert a folder of images once, to be read faster: jaxseg pack my.py packs/fields.
+
+    Train from it with data=Data(source=Packed("packs/fields")). Started again after an
+    interruption, the same command continues. `jaxseg pack packs/fields --check` reads a pack.
+
+    Attributes:
+        config: Path of a config file whose data are packed, or the name of a shipped one; with
+            --check alone, the pack.
+        out: Folder of the pack.
+        tile: Rows and columns of a tile.
+        compress: Whether tiles are compressed without loss: half the bytes or less, read at half
+            the rate; for a disk that is slower than that.
+        check: Whether every byte of the pack is compared with its digest, and the packed files
+            with their sizes and times.
+    """
+
+    config: Annotated[str, tyro.conf.Positional]
+    out: Annotated[Path | None, tyro.conf.Positional] = None
+    tile: int = TILE
+    compress: bool = False
+    check: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

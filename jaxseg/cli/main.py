@@ -10,6 +10,8 @@ COMMANDS = {
     "export": ("export RUN FILE.safetensors", "write a run's weights for PyTorch"),
     "new": ("new MY.py --images A --masks B", "write a config for your own files"),
     "data": ("data CONFIG.py|NAME | --images A --masks B", "look at data before training"),
+    "pack": ("pack CONFIG.py|NAME FOLDER ...", "convert images once, to be read faster"),
+    "bench": ("bench CONFIG.py|NAME ...", "windows/s of reading, of the step, of both"),
     "configs": ("configs [NAME] [--copy FILE.py]", "list the shipped configs, or copy one"),
     "models": ("models [NAME] ...", "list the networks, or the layers of one"),
     "border": ("border CONFIG.py|RUN [FILE.png] ...", "draw the border weights of a loss"),

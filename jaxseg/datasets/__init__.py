@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from jaxseg.datasets.indian_pines import IndianPines
     from jaxseg.datasets.landscape import Landscape
     from jaxseg.datasets.mislabelled import Mislabelled
+    from jaxseg.datasets.packed import Packed
     from jaxseg.datasets.paired import Paired, Stacked
     from jaxseg.datasets.pets import OxfordPets
     from jaxseg.datasets.polsar import LabelledPolsar
@@ -24,6 +25,7 @@ __all__ = [
     "Landscape",
     "Mislabelled",
     "OxfordPets",
+    "Packed",
     "Paired",
     "SalinasA",
     "Stacked",
@@ -38,6 +40,7 @@ _ROOMS = {
     "Landscape": "landscape",
     "Mislabelled": "mislabelled",
     "OxfordPets": "pets",
+    "Packed": "packed",
     "Paired": "paired",
     "SalinasA": "salinas_a",
     "Stacked": "paired",

@@ -74,6 +74,7 @@ class LabelTable:
             UnknownValue: A value is not in the table or not an integer.
         """
         highest = self.lowest + len(self.table) - 1
+        table, indices = self.table, values
         if values.dtype.kind == "f":
             missing = np.isnan(values)
             known = ~missing if known is None else known & ~missing
@@ -82,10 +83,13 @@ class LabelTable:
             if broken.any():
                 raise UnknownValue.first(values, broken)
             # Clipped before the cast: a float may be larger than any integer.
-            indices = np.clip(integers, self.lowest, highest).astype(np.int64)
+            indices = np.clip(integers, self.lowest, highest).astype(np.int64) - self.lowest
+        elif values.dtype == np.uint8:  # a table of all values: one look-up a pixel
+            every = np.clip(np.arange(256), self.lowest, highest) - self.lowest
+            table = self.table[every]
         else:
-            indices = np.clip(values.astype(np.int64), self.lowest, highest)
-        labels: NDArray[np.uint8] = self.table[indices - self.lowest]
+            indices = np.clip(values.astype(np.int64), self.lowest, highest) - self.lowest
+        labels: NDArray[np.uint8] = table[indices]
         if known is not None:
             labels[~known] = IGNORE
         unknown = labels == _UNKNOWN

@@ -248,16 +248,27 @@ def _by_file(scenes: OfFiles) -> dict[object, list[Entry]]:
 
 def _key(path: str) -> object:
     """What is equal for all paths and links to a file."""
-    if raster.is_remote(path) or path.startswith("/vsi"):
-        return path
-    status = os.stat(path)  # noqa: PTH116  (for a million files)
-    return status.st_dev, status.st_ino
+    status = _status(path)
+    return path if status is None else (status.st_dev, status.st_ino)
 
 
 def _size(path: str) -> int:
-    """Bytes; -1 where only GDAL knows them, which are not compared."""
-    remote = raster.is_remote(path) or path.startswith("/vsi")
-    return -1 if remote else os.stat(path).st_size  # noqa: PTH116
+    """Bytes; -1 of files that are not compared: of those that only GDAL knows, and that are gone.
+
+    What was packed may be gone: it was compared when it was packed.
+    """
+    status = _status(path)
+    return -1 if status is None else status.st_size
+
+
+def _status(path: str) -> os.stat_result | None:
+    """Of a local file."""
+    if raster.is_remote(path) or path.startswith("/vsi"):
+        return None
+    try:
+        return os.stat(path)  # noqa: PTH116  (for a million files)
+    except FileNotFoundError:
+        return None
 
 
 def _same_place(one: str, other: str) -> bool:

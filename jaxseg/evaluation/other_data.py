@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jaxseg.datasets.folder import Folder
 from jaxseg.datasets.folder.pairing import MARK, SPLITS
+from jaxseg.datasets.packed.source import originals
 from jaxseg.datasets.paired import without_side
 from jaxseg.datasets.wrapped import leaves
 from jaxseg.errors import UserError
@@ -45,7 +46,7 @@ def found_in(
     Raises:
         UserError: The run does not read one folder of images, or masks are missing.
     """
-    source = without_side(source)
+    source = originals(without_side(source))
     folders = [leaf for leaf in leaves(source) if isinstance(leaf, Folder)]
     kinds = {type(leaf).__name__ for leaf in leaves(source)} - {"Folder"}
     if kinds or len({(folder.images, folder.masks) for folder in folders}) != 1:

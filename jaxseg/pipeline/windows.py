@@ -246,11 +246,15 @@ def refuse_blank(scenes: Scenes, data: Data, split: str) -> None:
 
 def _check_label(sample: Sample, classes: tuple[str, ...], name: str) -> None:
     """Rejects labels that are not classes: they would corrupt the loss and be missing in scores."""
-    if sample["label"].dtype.kind not in "iub":
-        kind = sample["label"].dtype
-        raise UserError(f"{name}: labels of type {kind}; classes are whole numbers.")
-    label, valid = sample["label"].astype(np.int64), sample["valid"].astype(bool)
-    wrong = label[valid & (label != IGNORE) & ((label < 0) | (label >= len(classes)))]
+    label = sample["label"]
+    if label.dtype.kind not in "iub":
+        raise UserError(f"{name}: labels of type {label.dtype}; classes are whole numbers.")
+    outside = np.greater_equal(label, len(classes)) & (label != IGNORE)
+    if label.dtype.kind == "i":
+        outside |= np.less(label, 0)
+    if not outside.any():  # so that a window is looked at once, in its own type
+        return
+    wrong = label[outside & sample["valid"].astype(bool)]
     if len(wrong):
         raise UserError(
             f"{name}: label {wrong[0]} is not a class: the source names {len(classes)} "

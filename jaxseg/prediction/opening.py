@@ -15,6 +15,7 @@ import numpy as np
 from jaxseg.datasets.folder import numbers as folder_numbers
 from jaxseg.datasets.folder.index import check_pair
 from jaxseg.datasets.folder.numbers import Reading
+from jaxseg.datasets.packed.source import originals
 from jaxseg.datasets.wrapped import seen
 from jaxseg.errors import UserError
 from jaxseg.files import raster, virtual
@@ -255,7 +256,7 @@ def _resolved(image: Image, source: Source) -> Image:
 
     Bands by number are the source's own affair where it reads one file.
     """
-    makers = [maker for _, maker in seen(source)]
+    makers = [maker for _, maker in seen(originals(source))]
     like: Any = makers[0] if len(makers) == 1 else None
     found = {}
     for field in dataclasses.fields(Image):

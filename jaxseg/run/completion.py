@@ -8,6 +8,7 @@ import jax
 
 from jaxseg.config import Config
 from jaxseg.console import make_console
+from jaxseg.datasets.packed.source import with_originals
 from jaxseg.losses.class_counts import class_counts
 from jaxseg.losses.loss import Loss, needs_of
 from jaxseg.pipeline import band_statistics
@@ -29,6 +30,9 @@ def completed(config: Config, stored: Config | None = None) -> Config:
     Raises:
         UserError: The data are missing or too few.
     """
+    source = with_originals(config.data.source)
+    if source is not config.data.source:
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
     if getattr(config.model, "num_classes", None) == 0:
         model = config.model.clone(num_classes=len(config.data.source.classes))
         config = dataclasses.replace(config, model=model)

@@ -144,7 +144,7 @@ def train(config: Config, workdir: Path, code: Code = (), profile: int = 0) -> T
                 mesh,
             )
             batch = next(batches)
-            train_step = _compiled(config, mesh, abstract, state, batch, code, log)
+            train_step = compiled(config, mesh, abstract, state, batch, code, log.say)
             validate = evaluation.Evaluator(config, mesh, "validation")
             log.say(f"Compiled the training step in {time.perf_counter() - started:.0f} s.")
 
@@ -256,16 +256,33 @@ class _Steps:
         self._since = now
 
 
-def _compiled(
+Step = Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]
+"""State and batch -> next state and metrics."""
+
+
+def compiled(
     config: Config,
     mesh: Mesh,
     abstract: TrainState,
     state: TrainState,
     batch: dict[str, jax.Array],
     code: Code,
-    log: Logbook,
-) -> Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]:
-    """The training step as one executable: another shape is an error, not a recompilation."""
+    say: Callable[[str], None],
+) -> Step:
+    """The training step as one executable: another shape is an error, not a recompilation.
+
+    Args:
+        config: The run, completed.
+        mesh: Where state and batches are placed.
+        abstract: The result of `abstract_state`.
+        state: A state, for its shapes.
+        batch: A batch, likewise.
+        code: Where classes of other runs may be taken from.
+        say: Shows what is odd about the network.
+
+    Raises:
+        UserError: A teacher cannot be opened, or a layer would learn nothing.
+    """
     teacher = _teacher(config, code)
     more = () if teacher is None else (teacher.variables,)
     step = jit_train_step(config, mesh, abstract, teacher)
@@ -273,9 +290,9 @@ def _compiled(
         lowered = step.lower(state, batch, *more)
     if found:
         group = config.norm.size if config.norm.kind == "ghost" else 0
-        log.say(single_values.report(found, config.data.batch_size, config.accumulate, group=group))
-    compiled = lowered.compile()
-    return lambda state, batch: compiled(state, batch, *more)
+        say(single_values.report(found, config.data.batch_size, config.accumulate, group=group))
+    program = lowered.compile()
+    return lambda state, batch: program(state, batch, *more)
 
 
 def _teacher(config: Config, code: Code) -> Teacher | None:

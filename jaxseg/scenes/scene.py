@@ -213,12 +213,18 @@ class Located(Protocol):
         """The scenes of `train`, `validation` or `test`."""
 
 
+COPIED = {"copied": True}
+"""Metadata of a field that says what a source was made from, and that is not read any more."""
+
+
 def parts(source: object) -> dict[str, "Source"]:
     """The sources that a source wraps: field -> source; empty if it wraps none."""
     found: dict[str, Source] = {}
     if not dataclasses.is_dataclass(source):
         return found
     for field in dataclasses.fields(source):
+        if field.metadata.get("copied"):
+            continue
         value = getattr(source, field.name)
         if isinstance(value, tuple):
             named = {f"{field.name}.{number}": item for number, item in enumerate(value)}

@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import flax.linen as nn
@@ -102,10 +101,9 @@ def test_the_log_names_them_before_the_step_is_compiled(
 ) -> None:
     config = configs.load_config(str(tiny / "config.py"))
     said: list[str] = []
-    log: Any = SimpleNamespace(say=said.append)
     step = Step(Gate(BatchNorm), windows)
     monkeypatch.setattr(training, "jit_train_step", lambda *_: step)
     nothing: Any = None
-    training._compiled(config, nothing, nothing, nothing, nothing, (), log)
+    training.compiled(config, nothing, nothing, nothing, nothing, (), said.append)
     assert len(said) == lines
     assert all(line.startswith("Normalisation gate: one value") for line in said)
