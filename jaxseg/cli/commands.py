@@ -327,7 +327,7 @@ def new(arguments: list[str] | None = None) -> None:
 
 
 def plan(arguments: list[str] | None = None) -> None:
-    """The command `jaxseg plan`; starts no device, as all work is done in the compiler's process."""
+    """The command `jaxseg plan`; starts no device: the work is done in the compiler's process."""
     arguments = sys.argv[1:] if arguments is None else arguments
     with _Mistakes():
         own, fields = _divided(arguments)

@@ -101,7 +101,7 @@ def show_search(found: Found, console: Console) -> None:
     """The plans of a search: all meshes, then the largest batch of the best one."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("data x fsdp x space")
-    for heading in ("batch", "GiB", "fits", "step, ms", "links, ms", "images/s", "bound by"):
+    for heading in ("batch", "GiB", "fits", "step, ms", "links, ms", "images/s", "bound"):
         table.add_column(heading, justify="right")
     rows = list(found.meshes)
     if found.largest is not None and found.largest not in rows:
@@ -114,7 +114,7 @@ def show_search(found: Found, console: Console) -> None:
             "yes" if each.fits else "no",
             f"{1e3 * each.times.hidden:.2f}",
             f"{1e3 * each.times.links:.2f}",
-            f"{each.rate:,.0f}",
+            f"{each.exposed_rate:,.0f} to {each.rate:,.0f}",
             each.times.bound,
             style="bold" if each in (found.best, found.largest) else "",
         )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import topologies
 
@@ -80,20 +81,22 @@ def lower(asked: Request, told: Path) -> jax.stages.Lowered:
 
 
 def fitted(asked: Request) -> tuple[Any, ...]:
-    """The radiometry with its open fields fitted to random numbers, which cost as much as others."""
+    """The radiometry with its open fields fitted to random numbers: they cost as much."""
     done: tuple[Any, ...] = ()
     for step in asked.config.preprocess:
-        open_ = isinstance(step, Fittable) and not step.fitted
-        done = (*done, step.fit(_random_windows(asked.bands, done)) if open_ else step)
+        if isinstance(step, Fittable) and not step.fitted:
+            done = (*done, step.fit(_random_windows(asked.bands, done)))
+        else:
+            done = (*done, step)
     return done
 
 
 def _random_windows(bands: int, steps: tuple[Any, ...]) -> Iterator[TrainingWindow]:
     random = np.random.default_rng(0)
     for _ in range(4):
-        image = random.uniform(0.1, 1.0, (SIDE, SIDE, bands)).astype(np.float32)
+        image = jnp.asarray(random.uniform(0.1, 1.0, (1, SIDE, SIDE, bands)), jnp.float32)
         valid = np.ones((SIDE, SIDE), bool)
-        yield np.asarray(preprocess(image[None], valid[None], steps))[0], valid
+        yield np.asarray(preprocess(image, jnp.asarray(valid[None]), steps))[0], valid
 
 
 def devices(machine: Topology) -> list[jax.Device]:

@@ -21,8 +21,7 @@ COLLECTIVES = (
 )
 
 _TRANSFERS = {
-    f"{name}-start"
-    for name in ("copy", "async", "slice", "dynamic-slice", "dynamic-update-slice")
+    f"{name}-start" for name in ("copy", "async", "slice", "dynamic-slice", "dynamic-update-slice")
 }
 _FREE = {
     "parameter", "get-tuple-element", "tuple", "bitcast", "constant", "after-all", "partition-id",
@@ -85,7 +84,7 @@ def operations(program: Program) -> list[Operation]:
 
 
 def collectives(program: Program) -> list[Collective]:
-    """Every collective of the program; one that starts, goes on and ends in several fusions once."""
+    """Every collective of the program; one that is spread over several fusions once."""
     found: dict[tuple[str, str, float], Collective] = {}
     for name, times in program.runs().items():
         for instruction in program.computations[name].values():
@@ -109,10 +108,10 @@ def _running(
     computation = program.computations[name]
     for instruction in computation.values():
         if instruction.op in ("while", "call", "conditional"):
-            factor_ = instruction.trips if instruction.op == "while" else 1
+            trips = instruction.trips if instruction.op == "while" else 1
             for called in instruction.called:
                 if called in program.computations:
-                    yield from _running(program, called, times * factor_)
+                    yield from _running(program, called, times * trips)
         elif instruction.op not in _FREE:
             yield instruction, computation, times
 
@@ -175,16 +174,14 @@ def _written(instruction: Instruction, fused: Computation) -> Iterator[Shape]:
 
 def _read(fused: Computation, number: int, given: tuple[Shape, ...]) -> Iterator[Shape]:
     """What a fusion reads of one operand."""
-    inside = [inner for inner in fused.values() if inner.number == number]
-    users = [
-        inner for inner in fused.values() if inside and inside[0].name in inner.operands
-    ]
-    if users and all(_updates(user) and user.operands[0] == inside[0].name for user in users):
+    names = {inner.name for inner in fused.values() if inner.number == number}
+    users = [inner for inner in fused.values() if names & set(inner.operands)]
+    first = bool(users) and all(user.operands[0] in names for user in users)
+    if first and all(_updates(user) for user in users):
         return  # updated in place: nothing of it is read
-    if users and all(user.op in _SLICES for user in users):
-        space = given[0].on_chip
+    if first and all(user.op in _SLICES for user in users):
         for user in users:
-            yield dataclasses.replace(user.shapes[0], on_chip=space)
+            yield dataclasses.replace(user.shapes[0], on_chip=given[0].on_chip)
         return
     yield from given
 
@@ -254,7 +251,9 @@ def _group(attributes: str) -> int:
         return int(found[2])
     if found := re.search(r"replica_groups=\{\{([\d,]+)\}", attributes):
         return len(found[1].split(","))
-    if found := re.search(r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\S+)? \{([^}]*)\}", attributes):
+    if found := re.search(
+        r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\S+)? \{([^}]*)\}", attributes
+    ):
         sizes = dict(re.findall(r"'([^']+)'=(\d+)", found[1]))
         parts = re.findall(r"'([^']+)'(?::\(\d+\)(\d+))?", found[2])
         group = 1

@@ -70,8 +70,8 @@ def _of_a_library(instruction: Instruction, left: Shape, right: Shape, made: Sha
         return _convolution(
             instruction.attributes, parts["image"], parts["kernel"], parts["result"]
         )
-    if name.startswith("__cublas$"):
-        config = _CONFIG.search(instruction.attributes)
+    config = _CONFIG.search(instruction.attributes)
+    if name.startswith("__cublas$") and config:
         numbers = json.loads(config[1])["gemm_backend_config"]["dot_dimension_numbers"]
         axes = [int(axis) for axis in numbers.get("lhs_contracting_dimensions", [])]
         return 2.0 * made.elements * math.prod(left.dims[axis] for axis in axes)
@@ -80,7 +80,7 @@ def _of_a_library(instruction: Instruction, left: Shape, right: Shape, made: Sha
 
 def _convolution(attributes: str, image: Shape, kernel: Shape, result: Shape) -> float:
     labels, window = _LABELS.search(attributes), _WINDOW.search(attributes)
-    if not labels or not len(kernel.dims) == len(labels[2]):
+    if not labels or len(kernel.dims) != len(labels[2]):
         return 0.0
     fields = dict(re.findall(r"(\w+)=([\dx_\-]+)", window[1])) if window else {}
     inputs = kernel.dims[labels[2].index("i")]

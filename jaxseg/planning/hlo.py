@@ -16,7 +16,7 @@ BYTES = {
     "pred": 1.0,
     **{f"{sign}{bits}": bits / 8 for sign in "su" for bits in (1, 2, 4, 8, 16, 32, 64)},
     **{"bf16": 2.0, "f16": 2.0, "f32": 4.0, "f64": 8.0, "c64": 8.0, "c128": 16.0},
-    **{name: 1.0 for name in ("f8e4m3fn", "f8e5m2", "f8e4m3b11fnuz", "f8e4m3", "f8e3m4")},
+    **dict.fromkeys(("f8e4m3fn", "f8e5m2", "f8e4m3b11fnuz", "f8e4m3", "f8e3m4"), 1.0),
 }
 """Bytes of an element; types that are not listed, such as tokens, have none."""
 

@@ -5,7 +5,7 @@ XLA keeps the stack of calls at which JAX traced each operation, as tables befor
     FileNames       1 ".../jaxseg/models/unet.py"
     FunctionNames   1 "DoubleConv.__call__"
     FileLocations   1 {file_name_id=1 function_name_id=1 line=130 ...}
-    StackFrames     1 {file_location_id=1 parent_frame_id=1}         parent: one more than its number
+    StackFrames     1 {file_location_id=1 parent_frame_id=1}      parent: its number plus one
 """
 
 import dataclasses

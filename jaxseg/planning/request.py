@@ -107,7 +107,9 @@ def request(
     configs.check(config)
     sample, said = _sample(config, count)
     arrays = {name: (list(a.shape[2:]), str(a.dtype)) for name, a in sample.items()}
-    return Request(config, count, arrays, topology, code, f"{count} bands, {classes} classes; {said}")
+    return Request(
+        config, count, arrays, topology, code, f"{count} bands, {classes} classes; {said}"
+    )
 
 
 def _sample(config: Config, bands: int) -> tuple[Sample, str]:

@@ -1,7 +1,7 @@
 """How long a step takes at best: the roofline of each operation, and the time on the links.
 
     operation     max(FLOPs / peak, HBM bytes / bandwidth)
-    all-reduce    2 (n - 1) / n bytes / ring + hops    of a group of n chips; a gather or scatter half
+    all-reduce    2 (n - 1) / n bytes / ring + hops    of n chips; a gather or a scatter: half
 
 A program cannot be faster than the longer of its computing and its bytes. The sum over operations
 is a little stricter, because operations run one after the other; XLA hides a part of the transfers

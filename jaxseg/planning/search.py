@@ -2,8 +2,9 @@
 
 Every candidate is compiled, so that nothing is guessed about memory. First all meshes of `data` and
 `space`, each without `fsdp` and with `fsdp` in place of `data`, at one batch that all can divide;
-the best is the fastest of those that fit. Then the batch of the best mesh: memory is nearly a
-straight line in the batch, so that two programs tell where the limit is, and the next ones check it.
+the best is the fastest of those that fit, with nothing on the links hidden. Then the batch of the
+best mesh: memory is nearly a straight line in the batch, so that two programs tell where the limit
+is, and the next ones check.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ Try = Callable[[Config], Plan]
 TRIES = 10
 """Batches that are compiled at most."""
 
-STRAIGHT = 5
+STRAIGHT = 6
 """Those of them that a straight line proposes; near the limit XLA computes values twice to save
 memory, and halving what is left ends sooner."""
 
@@ -78,7 +79,7 @@ def search(config: Config, machine: Topology, attempt: Try) -> Found:
     )
     fitting = [plan for plan in meshes if plan.fits]
     best = (
-        max(fitting, key=lambda plan: plan.rate)
+        max(fitting, key=lambda plan: plan.exposed_rate)
         if fitting
         else min(meshes, key=lambda plan: plan.memory)
     )
@@ -108,9 +109,12 @@ def _batches(known: dict[int, Plan], limit: float) -> Iterator[int]:
         if len(known) == 1:
             yield low * 2 or max(1, high // 2)
             continue
-        guess = _guess(known, limit) if tried < STRAIGHT or not fails else (low + high) // 2
-        # At least one step on, and not far beyond what is known.
-        yield max(low + 1, min(guess, high - 1 if fails else 8 * low))
+        if not fails:  # beyond the line, to have the limit between two programs soon
+            guess = max(_guess(known, limit), low + max(1, low // 16))
+            yield min(guess, 8 * low)
+        else:
+            guess = _guess(known, limit) if tried < STRAIGHT else (low + high) // 2
+            yield max(low + 1, min(guess, high - 1))
 
 
 def _guess(known: dict[int, Plan], limit: float) -> int:

@@ -44,8 +44,10 @@ class Chip:
 
 
 _PLANE = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
-_CUBE = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16")
-_CUBE += ("8x16x16", "16x16x16")
+_CUBE = (
+    "2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16", "8x16x16",
+    "16x16x16",
+)  # fmt: skip
 _COUNTS = ("1", "2", "4", "8", "16", "32", "64", "128")
 
 # TPUs multiply float32 at default precision in one pass of bfloat16, at the highest in six. Of a
