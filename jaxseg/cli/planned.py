@@ -100,7 +100,7 @@ def show(found: Plan, console: Console) -> None:
 def show_search(found: Found, console: Console) -> None:
     """The plans of a search: all meshes, then the largest batch of the best one."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("data x fsdp x space")
+    table.add_column("data, fsdp, space", no_wrap=True)
     for heading in ("batch", "GiB", "fits", "step, ms", "links, ms", "images/s", "bound"):
         table.add_column(heading, justify="right")
     rows = list(found.meshes)
@@ -108,26 +108,26 @@ def show_search(found: Found, console: Console) -> None:
         rows.append(found.largest)
     for each in rows:
         table.add_row(
-            " x ".join(map(str, each.mesh.values())),
+            ", ".join(map(str, each.mesh.values())),
             f"{each.batch:,}",
             f"{each.memory / GIB:.2f}",
             "yes" if each.fits else "no",
             f"{1e3 * each.times.hidden:.2f}",
             f"{1e3 * each.times.links:.2f}",
-            f"{each.exposed_rate:,.0f} to {each.rate:,.0f}",
+            f"{each.exposed_rate:,.0f}",
             each.times.bound,
             style="bold" if each in (found.best, found.largest) else "",
         )
     console.print(table, width=min(WIDTH, console.width))
     best, largest = found.best, found.largest
     flags = " ".join(f"--config.mesh.{axis} {size}" for axis, size in best.mesh.items())
+    what = "Least memory" if largest is None else "Fastest mesh that fits"
+    say(console, f"{what}, predicted, with nothing on the links hidden:\n  {flags}")
     if largest is None:
-        say(console, f"No batch fits. Least memory: {flags}")
+        say(console, "No batch fits it.")
         return
-    say(console, f"Best mesh (predicted): {flags}")
     more = f"; {found.too_large:,} does not fit" if found.too_large else ""
-    say(console, f"Largest batch that fits it: --config.data.batch-size {largest.batch}{more}")
-    say(console, "")
+    say(console, f"Largest batch that fits it:\n  --config.data.batch-size {largest.batch}{more}\n")
 
 
 def _memory(found: Plan) -> str:
