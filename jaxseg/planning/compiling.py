@@ -41,6 +41,10 @@ SETTINGS = {
 }
 """Environment of the compiler's process."""
 
+NO_TRITON = "--xla_gpu_enable_triton_gemm=false"
+"""Without a GPU to try kernels on, XLA:GPU (jax 0.10.2) finds no tiles for some products by Triton,
+and even aborts; cuBLAS takes them all."""
+
 NEEDED = {
     "tpu": ("libtpu", "XLA's compiler for TPUs", "pip install libtpu (the extra `plan`)"),
     "cuda": (
@@ -98,7 +102,7 @@ def compiled(
         with (folder / "log").open("w") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", "jaxseg.planning.child", name],
-                env=_environment(folder),
+                env=environment(folder, topology(asked.topology).chip.platform),
                 stdout=log,
                 stderr=log,
             )
@@ -165,10 +169,17 @@ def _check_installed(name: str) -> None:
         )
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    flags = f"--xla_dump_to={folder / 'dump'} --xla_dump_hlo_module_re=.*train_step.*"
-    given = os.environ.get("XLA_FLAGS", "")
-    return os.environ | SETTINGS | {"XLA_FLAGS": f"{given} {flags}"}
+def environment(folder: Path, platform: str) -> dict[str, str]:
+    """The environment of the compiler's process; flags of XLA that are set already hold there.
+
+    Args:
+        folder: Where the program is written to.
+        platform: `tpu` or `cuda`.
+    """
+    dump = f"--xla_dump_to={folder / 'dump'} --xla_dump_hlo_module_re=.*train_step.*"
+    # Of a flag that is given twice the last one holds.
+    flags = [NO_TRITON if platform == "cuda" else "", os.environ.get("XLA_FLAGS", ""), dump]
+    return os.environ | SETTINGS | {"XLA_FLAGS": " ".join(flags)}
 
 
 def _written(folder: Path) -> list[Path]:

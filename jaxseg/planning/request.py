@@ -2,8 +2,8 @@
 
 The compiler runs in a process of its own, so that it can be ended and its settings touch nothing
 else. It gets the config as a checkpoint stores it. Of the data it needs the number of bands and
-classes, and the type of the numbers: the source of the config states the former, and one window of
-the training split the latter, if the files are there. Nothing else of the data decides the cost.
+classes, which the source of the config states; that of a folder reads the header of a file. No
+pixel is read and nothing is downloaded: images count as float32, which is what becomes of them.
 """
 
 import dataclasses
@@ -21,18 +21,17 @@ from jaxseg.datasets.landscape.source import Landscape
 from jaxseg.datasets.paired import Paired
 from jaxseg.datasets.wrapped import leaves, seen, walk
 from jaxseg.errors import UserError
-from jaxseg.pipeline import windows as pipeline
 from jaxseg.run import completion
-from jaxseg.scenes.scene import Sample, Source, Window
+from jaxseg.scenes.scene import Sample, Source
 
 Arrays = dict[str, tuple[list[int], str]]
 """Name in the batch -> sizes behind rows and columns, type of the numbers."""
 
 ASSUMED = "float32"
-"""Type of images whose files are not there."""
+"""Type of images, if the source is not the embedded landscape."""
 
 SIDE = 32
-"""Rows and columns of the window that stands for one of missing files."""
+"""Rows and columns of the window that stands for one of the data."""
 
 WHOLE_NUMBERS = ("optical", "hyperspectral")
 """Modalities of the embedded landscape that are stored as uint16; radars as float32."""
@@ -105,31 +104,12 @@ def request(
     if getattr(config.model, "num_classes", None) == 0:
         config = dataclasses.replace(config, model=config.model.clone(num_classes=classes))
     configs.check(config)
-    sample, said = _sample(config, count)
+    sample = _made(config, count)
     arrays = {name: (list(a.shape[2:]), str(a.dtype)) for name, a in sample.items()}
-    return Request(
-        config, count, arrays, topology, code, f"{count} bands, {classes} classes; {said}"
-    )
-
-
-def _sample(config: Config, bands: int) -> tuple[Sample, str]:
-    """A window as the pipeline makes it, of the data if they are there; and what is known."""
-    data, inputs = config.data, completion.inputs_of(config)
-    # The tiles of a Landscape are built when they are first read; their types are known.
-    if not any(isinstance(part, Landscape) for part in leaves(data.source)):
-        try:
-            scenes = data.source.scenes("train")
-            window = Window(0, 0, data.crop, data.crop)
-            sample = pipeline.read_window(scenes, 0, window, data, inputs)
-        except UserError as error:
-            missing = str(error).splitlines()[0]
-            return _made(config, bands), f"images as {ASSUMED}, for want of files ({missing})"
-        found = sample["image"].shape[-1]
-        if found != bands:
-            raise UserError(f"--bands {bands}, but {scenes.name(0)} has {found} bands.")
-        return sample, f"images of {sample['image'].dtype}, as in {scenes.name(0)}"
-    made = _made(config, bands)
-    return made, f"images of {made['image'].dtype}"
+    known = all(isinstance(part, Landscape) for part in leaves(source))
+    kind = f"images of {sample['image'].dtype}{'' if known else ' (assumed)'}"
+    said = f"{count} bands, {classes} classes; {kind}"
+    return Request(config, count, arrays, topology, code, said)
 
 
 def _made(config: Config, bands: int) -> Sample:
