@@ -22,7 +22,7 @@ Try = Callable[[Config], Plan]
 TRIES = 10
 """Batches that are compiled at most."""
 
-STRAIGHT = 6
+STRAIGHT = 5
 """Those of them that a straight line proposes; near the limit XLA computes values twice to save
 memory, and halving what is left ends sooner."""
 
@@ -101,27 +101,23 @@ def sized(config: Config, batch: int) -> Config:
 def _batches(known: dict[int, Plan], limit: float) -> Iterator[int]:
     """Batches to try next, in units, until the limit lies between two neighbours."""
     for tried in range(TRIES):
-        fits = [number for number, plan in known.items() if plan.fits]
-        fails = [number for number, plan in known.items() if not plan.fits]
+        fits = sorted(number for number, plan in known.items() if plan.fits)
+        fails = sorted(number for number, plan in known.items() if not plan.fits)
         low, high = max(fits, default=0), min(fails, default=0)
         if high == low + 1:
             return
-        if len(known) == 1:
-            yield low * 2 or max(1, high // 2)
-            continue
-        if not fails:  # beyond the line, to have the limit between two programs soon
-            guess = max(_guess(known, limit), low + max(1, low // 16))
+        if fails and (not fits or tried >= STRAIGHT):
+            yield (low + high) // 2
+        elif fails:  # between the two programs around the limit
+            yield max(low + 1, min(_guess(known, low, high, limit), high - 1))
+        elif len(fits) == 1:
+            yield 2 * low
+        else:  # a little beyond the line through the two largest, to have the limit in between
+            guess = max(_guess(known, fits[-2], low, limit), low + max(1, low // 16))
             yield min(guess, 8 * low)
-        else:
-            guess = _guess(known, limit) if tried < STRAIGHT else (low + high) // 2
-            yield max(low + 1, min(guess, high - 1))
 
 
-def _guess(known: dict[int, Plan], limit: float) -> int:
-    """Where the line through the two programs nearest to the limit meets it."""
-    near = sorted(known, key=lambda number: abs(known[number].memory - limit))[:2]
-    (few, little), (many, much) = sorted((n, known[n].memory) for n in near)
-    slope = (much - little) / (many - few)
-    if slope <= 0:
-        return 2 * many
-    return int(few + (limit - little) / slope)
+def _guess(known: dict[int, Plan], few: int, many: int, limit: float) -> int:
+    """Where the line through two programs meets the limit."""
+    slope = (known[many].memory - known[few].memory) / (many - few)
+    return int(few + (limit - known[few].memory) / slope) if slope > 0 else 2 * many

@@ -102,3 +102,13 @@ def test_a_limit_that_memory_creeps_up_to_ends_the_search() -> None:
     assert found.largest is not None
     assert found.too_large is not None
     assert found.largest.batch < found.too_large
+
+
+def test_memory_that_grows_late_needs_few_programs() -> None:
+    """Small batches of a small network lie on the chip; the line through them is far too flat."""
+    attempt, asked = formula(lambda windows, mesh: 5e9 + 1e6 * windows + 60e9 * (windows > 500))
+    found = search(CONFIG, GRID, attempt)
+    assert found.largest is not None
+    assert found.too_large is not None
+    assert found.too_large / found.largest.batch < 1.25
+    assert len(asked) <= 7 + TRIES
