@@ -168,16 +168,16 @@ def _dearest(found: tuple[Dear, ...], console: Console) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("ms", "bound", "MB", "padding", "GFLOP"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("dearest operations, by line of the network", overflow="fold")
+    table.add_column("the dearest operations", overflow="fold")
     for each in found:
-        place = each.module + (" backward" if each.backward else "")
+        what = f"{each.what}, backward" if each.backward else each.what
         table.add_row(
             f"{1e3 * each.seconds:.3f}",
             each.bound,
             f"{each.bytes / 1e6:,.1f}",
             f"{each.padding:.0%}",
             f"{each.flops / 1e9:,.1f}" if each.flops else "",
-            Text(f"{each.line or 'not known'}\n{each.what} {place}".rstrip()),
+            Text(f"{each.line or 'line not known'}\n{each.module or '-'}: {what}"),
         )
     console.print(table, width=min(WIDTH, console.width))
 

@@ -27,7 +27,7 @@ from jaxseg.errors import UserError
 from jaxseg.losses.distillation import Teacher
 from jaxseg.planning.request import Request
 from jaxseg.planning.topology import Topology, topology
-from jaxseg.run import training
+from jaxseg.run import single_values, training
 from jaxseg.run.step import abstract_state, count_parameters, jit_train_step
 from jaxseg.scenes.scene import TrainingWindow
 from jaxseg.sharding import MeshShape
@@ -75,7 +75,8 @@ def lower(asked: Request, told: Path) -> jax.stages.Lowered:
     }
     teacher = _teacher(config, mesh, (*code, *classes_in(config)))
     more = () if teacher is None else (teacher.variables,)
-    lowered = jit_train_step(config, mesh, state, teacher).lower(state, batch, *more)
+    with single_values.watched():  # which refuses what a training refuses
+        lowered = jit_train_step(config, mesh, state, teacher).lower(state, batch, *more)
     told.write_text(json.dumps({"parameters": count_parameters(state.params)}))
     return lowered
 

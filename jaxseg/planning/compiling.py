@@ -107,8 +107,8 @@ def compiled(
                 stderr=log,
             )
         try:
-            while not _complete(folder):
-                if child.poll() is not None and not _complete(folder):
+            while not _complete(folder, SETTLED):
+                if child.poll() is not None:
                     break
                 passed = time.monotonic() - began
                 if passed > limit:
@@ -118,7 +118,7 @@ def compiled(
                     )
                 waiting(passed)
                 time.sleep(POLL)
-            if not _complete(folder):
+            if not _complete(folder, 0.0):
                 raise _failure(folder, asked.topology, child.returncode)
             # A step that is too large is refused right after its program is written.
             fits = _accepted(folder, child)
@@ -187,12 +187,12 @@ def _written(folder: Path) -> list[Path]:
     return [files[-1] for files in found if files]
 
 
-def _complete(folder: Path) -> bool:
-    """Whether all files of the program are there and do not grow any more."""
+def _complete(folder: Path, settled: float) -> bool:
+    """Whether all files of the program are there and have not grown for so many seconds."""
     files = _written(folder)
     now = time.time()
     return len(files) == len(_FILES) and all(
-        file.stat().st_size and now - file.stat().st_mtime > SETTLED for file in files
+        file.stat().st_size and now - file.stat().st_mtime >= settled for file in files
     )
 
 
@@ -216,10 +216,7 @@ def _failure(folder: Path, name: str, code: int | None) -> UserError:
         if found["kind"] == "mistake":
             return UserError(message)
         first = "\n".join(message.splitlines()[:3])
-        return UserError(
-            f"The compiler for {name} cannot compile this step; nothing of the config says so "
-            f"before. It says: {first}"
-        )
+        return UserError(f"XLA cannot compile this step for {name}. It says: {first}")
     last = [line for line in (folder / "log").read_text().splitlines() if line.strip()][-3:]
     return UserError(
         f"The compiler's process for {name} ended with code {code} before it had a program. Its "

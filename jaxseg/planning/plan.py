@@ -19,6 +19,10 @@ DEAREST = 10
 """Operations that are listed."""
 
 
+SHORT = {"conv_general_dilated": "convolution", "dot_general": "product"}
+"""Names of JAX's operations that have a shorter one."""
+
+
 class Dear(NamedTuple):
     """An operation that takes long.
 
@@ -28,7 +32,7 @@ class Dear(NamedTuple):
         bytes: What it moves through HBM, in a step.
         padding: Share of that, 0..1, that is padding.
         flops: FLOPs of its convolutions and products.
-        what: The operation of JAX, such as `conv_general_dilated`, or `transfer`.
+        what: The operation of JAX, such as `reduce_sum`, or `transfer`.
         module: The module of the network, such as `decoder1/conv2`; may be empty.
         backward: Whether it belongs to the backward pass.
         line: The line of the network that it comes from, `jaxseg/models/unet.py:130`; may be empty.
@@ -196,6 +200,7 @@ def _dear(pair: tuple[float, float], operation: costs.Operation, table: lines.Li
     module, backward = lines.module(operation.instruction.scope)
     # A matrix product of the network is a convolution of XLA:TPU; JAX's name tells them apart.
     what = operation.instruction.scope.rpartition("/")[2] or operation.instruction.op
+    what = SHORT.get(what, what)
     return Dear(
         seconds=max(pair),
         bound="compute" if pair[0] > pair[1] else "HBM",
