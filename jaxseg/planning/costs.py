@@ -29,6 +29,9 @@ _FREE = {
     *(f"{name}-done" for name in COLLECTIVES),
     *(name.replace("-start", "-done") for name in _TRANSFERS),
 }  # fmt: skip
+_JOINED = 'custom_call_target="ConcatBitcast"'
+"""Parts that were moved one by one, seen as one array again."""
+
 HOPS = 6
 """Instructions between a transfer and its owner: its end, a part of a tuple, a cast ..."""
 
@@ -46,6 +49,7 @@ class Operation:
         flops: FLOPs of its convolutions and products, by their precision.
         times: How often it runs in a step; the counts above are of all of them.
         transfer: Whether it only moves bytes between HBM and memory on the chip.
+        owner: Name of the operation that a transfer feeds or empties; its own name for others.
     """
 
     instruction: Instruction
@@ -54,6 +58,7 @@ class Operation:
     flops: dict[str, float]
     times: int = 1
     transfer: bool = False
+    owner: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,10 +128,10 @@ def _transfer(
     ends = [shape for shape in instruction.shapes if shape.dims or shape.dtype != "u32"][:2]
     moved = min(ends, key=lambda shape: shape.bytes)
     crossings = sum(not end.on_chip for end in ends) * times
-    owner = _user(instruction, computation) or _maker(instruction, computation)
-    named = _named(owner or instruction, computation, program)
+    owner = _user(instruction, computation) or _maker(instruction, computation) or instruction
+    named = _named(owner, computation, program)
     numbers, size = moved.numbers * crossings, moved.bytes * crossings
-    return Operation(named, numbers, size, {}, times, transfer=True)
+    return Operation(named, numbers, size, {}, times, transfer=True, owner=owner.name)
 
 
 def _operation(
@@ -144,6 +149,7 @@ def _operation(
         sum(shape.bytes for shape in touched) * times,
         work,
         times,
+        owner=instruction.name,
     )
 
 
@@ -216,7 +222,8 @@ def _maker(instruction: Instruction, computation: Computation) -> Instruction | 
 
 
 def _computes(instruction: Instruction) -> bool:
-    return instruction.op not in _FREE and not instruction.op.endswith("-start")
+    moves = instruction.op.endswith("-start") or _JOINED in instruction.attributes
+    return instruction.op not in _FREE and not moves
 
 
 def _named(instruction: Instruction, computation: Computation, program: Program) -> Instruction:

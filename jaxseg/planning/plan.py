@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from jaxseg import sharding
@@ -29,10 +29,10 @@ class Dear(NamedTuple):
     Attributes:
         seconds: Its time, predicted.
         bound: `compute` or `HBM`.
-        bytes: What it moves through HBM, in a step.
+        bytes: What it moves through HBM, in a step, with the transfers from and to it.
         padding: Share of that, 0..1, that is padding.
         flops: FLOPs of its convolutions and products.
-        what: The operation of JAX, such as `reduce_sum`, or `transfer`.
+        what: The operation of JAX, such as `reduce_sum`.
         module: The module of the network, such as `decoder1/conv2`; may be empty.
         backward: Whether it belongs to the backward pass.
         line: The line of the network that it comes from, `jaxseg/models/unet.py:130`; may be empty.
@@ -171,7 +171,6 @@ def read(
     program, table = hlo.parsed(found.text), lines.lines_of(found.text)
     operations, collectives = costs.operations(program), costs.collectives(program)
     timed = [(roofline.parts(each, machine.chip), each) for each in operations]
-    timed.sort(key=lambda pair: -max(pair[0]))
     return Plan(
         topology=machine,
         mesh=mesh,
@@ -187,28 +186,39 @@ def read(
         bytes=sum(each.bytes for each in operations),
         collectives=tuple(collectives),
         times=roofline.times(operations, collectives, machine),
-        dearest=tuple(
-            _dear(pair, operation, table)
-            for pair, operation in timed[:DEAREST]
-            if operation.bytes or operation.flops
-        ),
+        dearest=tuple(_dearest(timed, table)),
         seconds=found.seconds,
     )
 
 
-def _dear(pair: tuple[float, float], operation: costs.Operation, table: lines.Lines) -> Dear:
-    module, backward = lines.module(operation.instruction.scope)
+def _dearest(
+    timed: Iterable[tuple[tuple[float, float], costs.Operation]], table: lines.Lines
+) -> Iterator[Dear]:
+    """The operations that take longest, each with the transfers from and to it."""
+    groups: dict[str, list[tuple[tuple[float, float], costs.Operation]]] = {}
+    for pair, operation in timed:
+        groups.setdefault(operation.owner, []).append((pair, operation))
+    longest = sorted(groups.values(), key=lambda group: -sum(max(pair) for pair, _ in group))
+    for group in longest[:DEAREST]:
+        yield _dear(group, table)
+
+
+def _dear(group: list[tuple[tuple[float, float], costs.Operation]], table: lines.Lines) -> Dear:
+    operations = [operation for _, operation in group]
+    named = min(operations, key=lambda operation: operation.transfer).instruction
+    module, backward = lines.module(named.scope)
     # A matrix product of the network is a convolution of XLA:TPU; JAX's name tells them apart.
-    what = operation.instruction.scope.rpartition("/")[2] or operation.instruction.op
-    what = SHORT.get(what, what)
+    what = named.scope.rpartition("/")[2] or named.op
+    size = sum(operation.bytes for operation in operations)
+    numbers = sum(operation.numbers for operation in operations)
     return Dear(
-        seconds=max(pair),
-        bound="compute" if pair[0] > pair[1] else "HBM",
-        bytes=operation.bytes,
-        padding=1 - operation.numbers / operation.bytes if operation.bytes else 0.0,
-        flops=sum(operation.flops.values()),
-        what="transfer" if operation.transfer else what,
+        seconds=sum(max(pair) for pair, _ in group),
+        bound="compute" if sum(c for (c, _), _ in group) > sum(m for (_, m), _ in group) else "HBM",
+        bytes=size,
+        padding=1 - numbers / size if size else 0.0,
+        flops=sum(sum(operation.flops.values()) for operation in operations),
+        what=SHORT.get(what, what),
         module=module,
         backward=backward,
-        line=table.of(operation.instruction.frame),
+        line=table.of(named.frame),
     )

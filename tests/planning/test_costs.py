@@ -19,13 +19,13 @@ def test_the_bytes_of_each_operation_are_those_that_cross_hbm() -> None:
     # A kernel goes into memory on the chip once: 64 KiB. It belongs to the product that uses it.
     assert moved.bytes == 64 * KIB
     assert moved.transfer
-    assert moved.instruction.name == "d"
+    assert (moved.instruction.name, moved.owner) == ("d", "conv")
     # The product reads 8 x 32 numbers (1 KiB) in a tile of 8 x 128 (4 KiB), and writes 4 KiB; its
     # other operand is on the chip already.
     assert product.bytes == 8 * KIB
     assert product.numbers == (1 + 4) * KIB
     assert product.flops == {"float32": 2 * 8 * 128 * 128}
-    assert product.instruction.frame == 3
+    assert (product.instruction.frame, product.owner) == (3, "conv")
     assert len(others) == 2
 
 

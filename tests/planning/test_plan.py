@@ -29,9 +29,11 @@ def test_a_program_is_read_into_numbers_of_a_step() -> None:
     assert found.flops == 2 * 8 * 128 * 128
     assert (found.memory, found.parameters, found.counts()) == (1500, 7, {})
     assert found.rate == found.exposed_rate == pytest.approx(16 / (found.bytes / 819e9))
-    first, second, *_ = found.dearest
-    assert (first.what, first.module, first.bytes) == ("transfer", "head", 64 * kib)
-    assert second.bound == "HBM"
+    first = found.dearest[0]  # with the transfer of its kernel
+    assert (first.what, first.module, first.bytes) == ("product", "head", (64 + 8) * kib)
+    assert (first.bound, first.seconds) == ("HBM", pytest.approx(72 * kib / 819e9))
+    assert first.padding == pytest.approx(3 / 72)
+    assert len(found.dearest) == 3
 
 
 def test_collectives_are_summed_by_kind() -> None:
