@@ -75,7 +75,7 @@ def lower(asked: Request, told: Path) -> jax.stages.Lowered:
     }
     teacher = _teacher(config, mesh, (*code, *classes_in(config)))
     more = () if teacher is None else (teacher.variables,)
-    with single_values.watched():  # which refuses what a training refuses
+    with single_values.watched(config.norm):  # which refuses what a training refuses
         lowered = jit_train_step(config, mesh, state, teacher).lower(state, batch, *more)
     told.write_text(json.dumps({"parameters": count_parameters(state.params)}))
     return lowered
