@@ -9,6 +9,7 @@ import dataclasses
 import math
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import chex
@@ -75,7 +76,19 @@ def make_mesh(shape: MeshShape, devices: list[jax.Device] | None = None) -> Mesh
         UserError: The product of the axes is not the number of devices.
     """
     devices = jax.devices() if devices is None else devices
-    count = len(devices)
+    sizes = axis_sizes(shape, len(devices))
+    # Explicit axes (the default of make_mesh) break the gradient of convolutions over sharded rows.
+    return jax.make_mesh(
+        tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices
+    )
+
+
+def axis_sizes(shape: MeshShape, count: int) -> dict[str, int]:
+    """The number of devices along each axis of the mesh of `shape` over `count` devices.
+
+    Raises:
+        UserError: The product of the axes is not `count`.
+    """
     sizes = [shape.data, shape.fsdp, shape.space]
     if shape.data == -1:
         sizes[0] = count // max(1, shape.fsdp * shape.space)
@@ -85,8 +98,7 @@ def make_mesh(shape: MeshShape, devices: list[jax.Device] | None = None) -> Mesh
             f"all three must be positive, and their product {count}. Use --config.mesh.data -1 "
             f"(all that remain) and divisors of {count} for the others."
         )
-    # Explicit axes (the default of make_mesh) break the gradient of convolutions over sharded rows.
-    return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+    return dict(zip(AXES, sizes, strict=True))
 
 
 def platform_of(mesh: Mesh) -> str:
@@ -141,8 +153,12 @@ def check_batch(mesh: Mesh, batch_size: int, height: int) -> None:
         UserError: `batch_size` is not a multiple of data * fsdp, `height` is not a multiple of
             space or too small for it, or the rows of one image would lie in two processes.
     """
-    parts = mesh.shape["data"] * mesh.shape["fsdp"]
-    space = mesh.shape["space"]
+    check_sizes(mesh.shape, batch_size, height, jax.local_device_count())
+
+
+def check_sizes(sizes: Mapping[str, int], batch_size: int, height: int, local: int) -> None:
+    """The same for a mesh of these sizes, with `local` devices in each process."""
+    parts, space = sizes["data"] * sizes["fsdp"], sizes["space"]
     if batch_size % parts:
         raise UserError(
             f"Batch of {batch_size} over {parts} devices (data x fsdp): give a multiple of "
@@ -159,10 +175,10 @@ def check_batch(mesh: Mesh, batch_size: int, height: int) -> None:
             f"{FEWEST_ROWS} rows. Give windows of {FEWEST_ROWS * space} rows or more, or a smaller "
             "--config.mesh.space."
         )
-    if jax.local_device_count() % space:
+    if local % space:
         raise UserError(
-            f"space={space} with {jax.local_device_count()} device(s) per process: the rows of an "
-            "image must stay in one process. Use a divisor of the devices per process."
+            f"space={space} with {local} device(s) per process: the rows of an image must stay in "
+            "one process. Use a divisor of the devices per process."
         )
 
 

@@ -23,7 +23,7 @@ from scipy.io import savemat
 
 import jaxseg
 from jaxseg import config as configs
-from jaxseg.cli import border_pictures, catalogue, commands, data, polsar_pictures
+from jaxseg.cli import border_pictures, catalogue, commands, data, planned, polsar_pictures
 from jaxseg.cli import main as cli
 from jaxseg.datasets.arrays import guess as array_guess
 from jaxseg.datasets.folder import guess
@@ -43,6 +43,7 @@ WORK = (
     (catalogue, "print_layers"),
     (border_pictures, "border_figure"),
     (class_counts, "class_counts"),
+    (planned, "attempt"),
     (polsar_pictures, "survey"),
     (guess, "guess"),
     (array_guess, "guess_scene"),
@@ -62,6 +63,7 @@ NOT_RUN = {
     "benchmarks/": "takes minutes to hours",
     "--distributed": "needs several processes; test_training has them",
     "--config.mesh.": "needs several devices; test_step has them",
+    "jaxseg plan": "needs a compiler that tests do not install; tests/planning has its parts",
     "jaxseg predict": "needs a scene; tests/prediction makes some",
     "--help": "is run wherever commands are read",
     "configs/deeplab.py": "test_shipped_configs trains it",

@@ -94,7 +94,7 @@ def test_the_version_and_the_commands_fit_a_terminal(capsys: pytest.CaptureFixtu
     main(["--help"])
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= 80
-    for command in ("train", "evaluate", "export", "configs", "models", "border", "polsar"):
+    for command in ("train", "evaluate", "export", "configs", "models", "border", "plan", "polsar"):
         assert f"jaxseg {command}" in said
     with pytest.raises(SystemExit) as stopped:
         main(["trian"])

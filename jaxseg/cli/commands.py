@@ -26,6 +26,7 @@ from jaxseg.cli import (
     catalogue,
     new_array_config,
     new_config,
+    planned,
     polsar_pictures,
 )
 from jaxseg.cli import data as data_tables
@@ -40,6 +41,7 @@ from jaxseg.cli.flags import (
     ModelsFlags,
     NewFlags,
     PackFlags,
+    PlanFlags,
     PolsarFlags,
     PredictFlags,
     TrainFlags,
@@ -58,6 +60,9 @@ from jaxseg.evaluation import report, terminal
 from jaxseg.files.cache import cache_folder
 from jaxseg.losses import class_counts
 from jaxseg.metrics.measure import measures_of
+from jaxseg.planning import search as searching
+from jaxseg.planning.plan import check
+from jaxseg.planning.topology import topology
 from jaxseg.prediction.archive import SceneFiles, names_many, scenes
 from jaxseg.prediction.many import SHOWN, map_each
 from jaxseg.prediction.predict import Mapper
@@ -319,6 +324,28 @@ def new(arguments: list[str] | None = None) -> None:
         console = make_console()
         say(console, f"{flags.file}: {count} scene(s), {bands} band(s).")
         say(console, f"Look at it, then: python train.py --config {flags.file}")
+
+
+def plan(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg plan`; starts no device: the work is done in the compiler's process."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with _Mistakes():
+        own, fields = _divided(arguments)
+        flags = tyro.cli(PlanFlags, args=own, prog="jaxseg plan")
+        if flags.bands < 0:
+            raise UserError(f"--bands {flags.bands}: give a positive number, or 0 to read it.")
+        machine, console = topology(flags.topology), make_console()
+        path = configs.found(flags.config)
+        config = configs.override(configs.load_config(path), fields, "jaxseg plan")
+        say(console, f"jaxseg: the training step of {flags.config} on {machine.name}, predicted")
+        attempt = planned.attempt(machine.name, flags.bands, (path, *flags.code), console)
+        if flags.search:
+            found = searching.search(config, machine, attempt)
+            planned.show_search(found, console)
+            planned.show(found.largest or found.best, console)
+        else:
+            check(config, machine)
+            planned.show(attempt(config), console)
 
 
 def polsar(arguments: list[str] | None = None) -> None:

@@ -356,6 +356,28 @@ class NewFlags:
 
 
 @dataclasses.dataclass(frozen=True)
+class PlanFlags:
+    """Predict memory and speed of a training step: jaxseg plan unet --topology v5e:2x4.
+
+    The very step is optimised by XLA for TPUs (package libtpu) or GPUs that need not be there; what
+    is said of it is read from its program. Flags like --config.mesh.fsdp 8 change the config.
+
+    Attributes:
+        config: Path of the config file, or the name of a shipped one.
+        topology: The machine: v5e:2x4, v6e:4x4, v5p:2x2x2, h100x8; a wrong name lists all.
+        search: Whether to find the best mesh and the largest batch that fits; takes minutes.
+        bands: Number of bands of an image; as the data state if 0.
+        code: Files (.py) or packages that define classes of the config from outside jaxseg.
+    """
+
+    config: Annotated[str, tyro.conf.Positional]
+    topology: str
+    search: bool = False
+    bands: int = 0
+    code: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class PolsarFlags:
     """Check and draw a polarimetric SAR scene: jaxseg polsar data/T3 --out pictures.
 

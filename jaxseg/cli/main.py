@@ -16,6 +16,7 @@ COMMANDS = {
     "models": ("models [NAME] ...", "list the networks, or the layers of one"),
     "border": ("border CONFIG.py|RUN [FILE.png] ...", "draw the border weights of a loss"),
     "class-weights": ("class-weights --config CONFIG.py ...", "count the classes of a dataset"),
+    "plan": ("plan CONFIG.py|NAME --topology v5e:2x4 ...", "predict memory and speed of a step"),
     "polsar": ("polsar FOLDER|FILE.tif ...", "check and draw a polarimetric scene"),
 }
 """Command -> its usage and what it does."""

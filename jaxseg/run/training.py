@@ -283,7 +283,7 @@ def compiled(
     Raises:
         UserError: A teacher cannot be opened, or a layer would learn nothing.
     """
-    teacher = _teacher(config, code)
+    teacher = teacher_of(config, code)
     more = () if teacher is None else (teacher.variables,)
     step = jit_train_step(config, mesh, abstract, teacher)
     with single_values.watched(config.norm) as found:
@@ -295,7 +295,7 @@ def compiled(
     return lambda state, batch: program(state, batch, *more)
 
 
-def _teacher(config: Config, code: Code) -> Teacher | None:
+def teacher_of(config: Config, code: Code) -> Teacher | None:
     """The finished network that the config learns from.
 
     Raises:

@@ -525,7 +525,7 @@ PAINTED = painted.Painted()
 def test_a_teacher_is_a_finished_run_of_the_same_classes_that_sees_what_it_saw(
     small: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert training._teacher(small, ()) is None
+    assert training.teacher_of(small, ()) is None
     sensor = dataclasses.replace(painted.Painted().sensor, typical=((0.0, 1.0, 2.0),) * 2)
     halve = (Standardize((0.0, 0.0), (2.0, 2.0)),)
     by_channels = Normalisation("group")
@@ -535,7 +535,7 @@ def test_a_teacher_is_a_finished_run_of_the_same_classes_that_sees_what_it_saw(
     data = dataclasses.replace(small.data, source=Paired(PAINTED, PAINTED))
     losses = small.loss | {"distillation": Distillation("first", logits=1.0)}
     config = dataclasses.replace(small, data=data, loss=losses)
-    teacher = training._teacher(config, ())
+    teacher = training.teacher_of(config, ())
     assert teacher is not None
     assert asked == [(Path("first"), small.mesh)]
     assert float(teacher.variables["params"]["sure"]) == 4.0
@@ -548,7 +548,7 @@ def test_a_teacher_is_a_finished_run_of_the_same_classes_that_sees_what_it_saw(
         return dataclasses.replace(config, data=dataclasses.replace(data, source=source))
 
     with pytest.raises(UserError, match=r"first has the classes land, water, ice; this run has l"):
-        training._teacher(of(source=painted.Painted(classes=("land", "ice", "water"))), ())
+        training.teacher_of(of(source=painted.Painted(classes=("land", "ice", "water"))), ())
 
     class Decibel(painted.Painted):
         """Other numbers."""
@@ -558,7 +558,7 @@ def test_a_teacher_is_a_finished_run_of_the_same_classes_that_sees_what_it_saw(
             return dataclasses.replace(super().sensor, bands=("answer", "height"))
 
     with pytest.raises(SensorError, match="The side source for the teacher first"):
-        training._teacher(of(side=Decibel()), ())
+        training.teacher_of(of(side=Decibel()), ())
 
 
 def test_copies_of_a_training_scene_are_said_at_the_start(tiny: Path, tmp_path: Path) -> None:

@@ -24,21 +24,30 @@ T = TypeVar("T")
 _platform = contextvars.ContextVar("platform", default="")
 
 
-def by_platform(*operands: Any, cpu: Callable[..., T], others: Callable[..., T]) -> T:  # noqa: ANN401
+def by_platform(
+    *operands: Any,  # noqa: ANN401
+    cpu: Callable[..., T],
+    others: Callable[..., T],
+    cuda: Callable[..., T] | None = None,
+) -> T:
     """What one of two functions with equal results makes of the operands.
 
     Args:
         operands: Arrays.
         cpu: The program for CPUs.
         others: The program for all other platforms.
+        cuda: The program for NVIDIA's GPUs, if that is another one.
 
     Raises:
         UserError: JAXSEG_PROGRAMS has another value.
     """
     forced = _forced()
     if not forced:
-        chosen: T = lax.platform_dependent(*operands, cpu=cpu, default=others)
+        gpus = {} if cuda is None else {"cuda": cuda}
+        chosen: T = lax.platform_dependent(*operands, cpu=cpu, default=others, **gpus)
         return chosen
+    if forced == "gpu" and cuda is not None:
+        return cuda(*operands)
     return cpu(*operands) if forced == "cpu" else others(*operands)
 
 

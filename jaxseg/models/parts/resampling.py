@@ -156,10 +156,32 @@ def resize(x: Array, size: tuple[int, int], *, align_corners: bool = False) -> A
     """
     if x.shape[1:3] == size:
         return x
-    rows = bilinear(x.shape[1], size[0], align_corners).astype(x.dtype)
-    columns = bilinear(x.shape[2], size[1], align_corners).astype(x.dtype)
+    rows = jnp.asarray(bilinear(x.shape[1], size[0], align_corners), x.dtype)
+    columns = jnp.asarray(bilinear(x.shape[2], size[1], align_corners), x.dtype)
+    return by_platform(x, rows, columns, cpu=_resized, others=_resized, cuda=_resized_in_batches)
+
+
+def _resized(x: Array, rows: Array, columns: Array) -> Array:
     x = jnp.einsum("Hh,bhwc->bHwc", rows, x, precision="highest")
     return jnp.einsum("Ww,bhwc->bhWc", columns, x, precision="highest")
+
+
+def _resized_in_batches(x: Array, rows: Array, columns: Array) -> Array:
+    # The same products, one for each image, of arrays that are transposed before and not inside:
+    # of the above XLA:GPU (jax 0.10.2) makes products for which Triton finds no tiles ("Couldn't
+    # find output tile sizes"), unless it can try out kernels on a device.
+    b, h, w, c = x.shape
+    x = _image_by_image(rows, x.reshape(b, h, w * c)).reshape(b, -1, w, c)  # (B, H, w, C)
+    x = _image_by_image(columns, x.swapaxes(1, 2).reshape(b, w, -1))  # (B, W, H C)
+    return x.reshape(b, len(columns), len(rows), c).swapaxes(1, 2)
+
+
+def _image_by_image(matrix: Array, x: Array) -> Array:
+    """(N, n) times each of (B, n, F)."""
+    each: Array = lax.optimization_barrier(jnp.broadcast_to(matrix, (len(x), *matrix.shape)))
+    made = jnp.matmul(each, lax.optimization_barrier(x), precision="highest")
+    apart: Array = lax.optimization_barrier(made)
+    return apart
 
 
 def bilinear(source: int, target: int, align_corners: bool) -> NDArray[np.float64]:

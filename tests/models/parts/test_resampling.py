@@ -37,6 +37,25 @@ def test_resizing_is_bilinear_without_antialiasing(size: tuple[int, int]) -> Non
     assert_same(resampling.resize(x, size), expected)
 
 
+@pytest.mark.parametrize("size", [(9, 14), (3, 3), (17, 7)])
+def test_the_products_of_gpus_are_those_of_other_devices(size: tuple[int, int]) -> None:
+    x = normal(0, 2, 5, 7, 3)
+    matrices = [
+        jnp.asarray(resampling.bilinear(source, target, align_corners=True), x.dtype)
+        for source, target in zip((5, 7), size, strict=True)
+    ]
+
+    def both(resize: Callable[..., jax.Array]) -> tuple[jax.Array, jax.Array]:
+        weights = normal(1, 2, *size, 3)
+        made, back = jax.vjp(lambda x: resize(x, *matrices), x)
+        return made, back(weights)[0]
+
+    for other, own in zip(
+        both(resampling._resized), both(resampling._resized_in_batches), strict=True
+    ):
+        assert_same(own, other)
+
+
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("size", [(4, 8), (8, 4), (4, 2), (2, 4)])
 def test_one_side_may_keep_its_size_while_the_other_changes(
