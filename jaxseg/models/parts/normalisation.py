@@ -112,10 +112,7 @@ def spread(of_groups: Array, x: Array) -> Array:
 
 
 class Windows:
-    """Groups of windows that are measured together, in training: `global` and `ghost`.
-
-    With a mask, each window is averaged by itself first: what is masked then is a few numbers.
-    """
+    """Groups of windows that are measured together, in training: `global` and `ghost`."""
 
     def __init__(self, x: Array, path: Sequence[str], pixels: int = 1) -> None:
         """Groups the windows by the setting in force.
@@ -153,8 +150,10 @@ class Windows:
         groups = x.reshape(-1, self._size, *x.shape[1:])
         if not self._masked:
             return groups.mean(tuple(range(1, x.ndim)))
-        windows = groups.mean(tuple(range(2, x.ndim)))  # (G, size, C)
-        return jnp.where(self._counted, windows, 0.0).sum(1) / jnp.maximum(self._number, 1)
+        # One sum over windows and pixels: devices that share an image's rows add up once.
+        counted = self._counted.reshape(*groups.shape[:2], *[1] * (x.ndim - 1))
+        total = jnp.where(counted, groups, 0.0).sum(tuple(range(1, x.ndim)))  # (G, C)
+        return total / (jnp.maximum(self._number, 1) * math.prod(x.shape[1:-1]))
 
     def overall(self, of_groups: Array) -> Array:
         """Mean over the counted windows of all groups that are measured, (G, C) -> (C,)."""
