@@ -20,6 +20,7 @@ from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.run import step
 from jaxseg.sharding import MeshShape
+from jaxseg.transforms.radiometry import Standardize
 
 STEPS = 3
 
@@ -60,7 +61,7 @@ def test_three_steps_in_blocks_are_three_steps(
         configs.load_config(str(tiny / "config.py")),
         model=UNet(num_classes=3, features=4),
         loss={"edges": EdgeWeightedCrossEntropy(), "dice": Dice(regions="image")},
-        preprocess=(),
+        preprocess=(Standardize((127.0,) * 3, (74.0,) * 3),),
         optimizer=Optimizer(name="sgd", learning_rate=1e-6, schedule="constant"),
         num_steps=STEPS,
     )
@@ -73,12 +74,16 @@ def test_three_steps_in_blocks_are_three_steps(
     one, two = found.values()
     np.testing.assert_allclose(two[0], one[0], rtol=1e-5)
     np.testing.assert_array_equal(two[1], one[1])
-    for (path, a), b in zip(
-        jax.tree.leaves_with_path(one[2]), jax.tree.leaves(two[2]), strict=True
-    ):
-        # The optimizer's momentum is the sum of the gradients.
-        error = np.linalg.norm(a - b) / max(1e-6, np.linalg.norm(a))
-        assert error < 0.01, jax.tree_util.keystr(path)
+    # The optimizer's momentum is the sum of the gradients.
+    for part in ("opt_state", "batch_stats"):
+        whole = (getattr(state, part) for state in (one[2], two[2]))
+        leaves = zip(*map(jax.tree.leaves_with_path, whole), strict=True)
+        for (path, a), (_, b) in leaves:
+            error = np.linalg.norm(a - b) / max(1e-6, np.linalg.norm(a))
+            assert error < 0.01, jax.tree_util.keystr(path)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), one[2].params, two[2].params
+    )
 
 
 def test_which_losses_ask_where_a_pixel_lies() -> None:
