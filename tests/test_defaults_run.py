@@ -159,6 +159,8 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     # -- flags of the commands --------------------------------------------------------------------
     (command_flags.TrainFlags, "workdir", None, "runs/ and the name of the config's file"),
     (command_flags.TrainFlags, "distributed", False, "one process, as a rule"),
+    (command_flags.TrainFlags, "coordinator", "", "one process, as a rule"),
+    (command_flags.TrainFlags, "process", "", "one process, as a rule"),
     (command_flags.TrainFlags, "profile", 0, "a recording makes steps slower"),
     (command_flags.TrainFlags, "code", (), "a run of jaxseg's own classes needs none"),
     (command_flags.EvaluateFlags, "config", "", "the run's own data"),
@@ -176,6 +178,8 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (command_flags.EvaluateFlags, "overlap", 0.0, "likewise"),
     (command_flags.EvaluateFlags, "mesh", MeshShape(), "all devices"),
     (command_flags.EvaluateFlags, "distributed", False, "one process, as a rule"),
+    (command_flags.EvaluateFlags, "coordinator", "", "one process, as a rule"),
+    (command_flags.EvaluateFlags, "process", "", "one process, as a rule"),
     (command_flags.EvaluateFlags, "code", (), "a run of jaxseg's own classes needs none"),
     (command_flags.ExportFlags, "step", "best", "what is reported"),
     (command_flags.ExportFlags, "code", (), "a run of jaxseg's own classes needs none"),

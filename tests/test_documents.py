@@ -61,7 +61,8 @@ FOREIGN = {"torch", "torchvision", "segmentation-models-pytorch"}
 
 NOT_RUN = {
     "benchmarks/": "takes minutes to hours",
-    "--distributed": "needs several processes; test_training has them",
+    "--distributed": "needs several processes; test_sharding and run/test_processes have them",
+    "--coordinator": "likewise",
     "--config.mesh.": "needs several devices; test_step has them",
     "jaxseg plan": "needs a compiler that tests do not install; tests/planning has its parts",
     "jaxseg predict": "needs a scene; tests/prediction makes some",
@@ -187,7 +188,7 @@ def parsers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         raise Reached
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
-    monkeypatch.setattr(jax.distributed, "initialize", lambda: None)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **_: None)
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     _enter(tmp_path, monkeypatch)
 

@@ -9,6 +9,7 @@ import functools
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -47,6 +48,7 @@ from jaxseg.cli.flags import (
     TrainFlags,
     evaluate_flags,
 )
+from jaxseg.cli.job import LOST, JobFlags, end_alone, join, lost
 from jaxseg.cli.memory import keep_freed_memory
 from jaxseg.console import make_console, say, track
 from jaxseg.datasets.arrays import guess as array_guess
@@ -70,6 +72,7 @@ from jaxseg.prediction.settings import Share
 from jaxseg.run import bench as benches
 from jaxseg.run import checkpoint, training
 from jaxseg.run.loaded import load_run
+from jaxseg.run.processes import UnlikeError
 from jaxseg.run.step import inference_variables
 from jaxseg.scenes.sensor import listed
 from jaxseg.sharding import MeshShape
@@ -94,7 +97,7 @@ def train(arguments: list[str] | None = None) -> None:
             )
         own, fields = _divided(arguments)
         flags = tyro.cli(TrainFlags, args=own, prog="train.py")
-        _start(flags.distributed)
+        _start(flags)
         module = configs.load_code(configs.found(flags.config))
         of_file = configs.built(module)
         given = configs.override(of_file, fields, "train.py")
@@ -114,7 +117,7 @@ def evaluate(arguments: list[str] | None = None) -> None:
     with _Mistakes():
         own, fields = _divided(arguments)
         flags: EvaluateFlags = tyro.cli(evaluate_flags(), args=own, prog="jaxseg evaluate")
-        _start(flags.distributed)
+        _start(flags)
         console, code = make_console(), _code(flags.code)
         console.quiet = jax.process_index() > 0
         say(console, f"jaxseg: evaluating {flags.run} ...")
@@ -146,9 +149,9 @@ def predict(arguments: list[str] | None = None) -> None:
         flags = tyro.cli(PredictFlags, args=arguments, prog="jaxseg predict")
         if len(flags.files) < 2:
             raise UserError("Give the files of a scene and, last, the map: scene.tif map.tif.")
-        _start(flags.distributed)
+        _start(flags)
         settings, shape = flags.settings(), flags.mesh
-        if flags.distributed:  # every process maps its part on its own devices
+        if flags.joined:  # every process maps its part on its own devices
             share = Share(jax.process_index() + 1, jax.process_count())
             settings = dataclasses.replace(settings, share=share)
         mesh = sharding.make_mesh(shape, jax.local_devices())
@@ -173,7 +176,7 @@ def predict(arguments: list[str] | None = None) -> None:
             say(console, f"map        {file}")
         if len(files) > SHOWN:
             say(console, f"           and {len(files) - SHOWN} more")
-        if flags.distributed:  # who leaves early takes the others along
+        if flags.joined:  # who leaves early takes the others along
             multihost_utils.sync_global_devices("maps")
 
 
@@ -181,7 +184,7 @@ def export(arguments: list[str] | None = None) -> None:
     """The command `jaxseg export`."""
     with _Mistakes():
         flags = tyro.cli(ExportFlags, args=arguments, prog="jaxseg export")
-        _start(distributed=False)
+        _start()
         config, state = checkpoint.reopen(flags.run, MeshShape(), flags.step, _code(flags.code))
         weights = pretrained.exported(config.model, jax.device_get(inference_variables(state)))
         write_state_dict(weights, flags.file)
@@ -192,7 +195,7 @@ def models(arguments: list[str] | None = None) -> None:
     """The command `jaxseg models`."""
     with _Mistakes():
         flags = tyro.cli(ModelsFlags, args=arguments, prog="jaxseg models")
-        _start(distributed=False)
+        _start()
         sizes = {"bands": flags.bands, "classes": flags.classes, "size": flags.size}
         if min(sizes.values()) < 1:
             raise UserError(f"{sizes}: each must be at least 1.")
@@ -213,7 +216,7 @@ def border(arguments: list[str] | None = None) -> None:
                 f"--count {flags.count}, file {flags.file}: at least one window, and a name that "
                 "ends in .png."
             )
-        _start(distributed=False)
+        _start()
         if flags.config.is_dir():
             config = checkpoint.config_of(flags.config, _code(flags.code))
         else:
@@ -229,7 +232,7 @@ def class_weights(arguments: list[str] | None = None) -> None:
     with _Mistakes():
         own, fields = _divided(arguments)
         flags = tyro.cli(ClassWeightsFlags, args=own, prog="jaxseg class-weights")
-        _start(distributed=False)
+        _start()
         config = configs.override(configs.load_config(flags.config), fields, "jaxseg class-weights")
         source, console = config.data.source, make_console()
         counts = class_counts.class_counts(
@@ -246,7 +249,7 @@ def data(arguments: list[str] | None = None) -> None:
         flags = tyro.cli(DataFlags, args=own, prog="jaxseg data")
         if bool(flags.config) == bool(flags.images and flags.masks):
             raise UserError("Give a config, or --images and --masks.")
-        _start(distributed=False)
+        _start()
         console = make_console()
         if flags.config:
             config = configs.override(configs.load_config(flags.config), fields, "jaxseg data")
@@ -292,7 +295,7 @@ def bench(arguments: list[str] | None = None) -> None:
             raise UserError(f"--seconds {flags.seconds:g}: give more than 0, such as 60.")
         console, told = make_console(), functools.partial(say, make_console())
         say(console, f"jaxseg: {flags.config} for about {flags.seconds:g} s")
-        _start(distributed=False)
+        _start()
         module = configs.load_code(configs.found(flags.config))
         config = configs.override(configs.built(module), fields, "jaxseg bench")
         code = (module, *_code(flags.code))
@@ -363,7 +366,7 @@ def polsar(arguments: list[str] | None = None) -> None:
             )
         if flags.out.exists() and not flags.out.is_dir():
             raise UserError(f"--out {flags.out} is a file: name a folder for the pictures.")
-        _start(distributed=False)
+        _start()
         console = make_console()
         found = polsar_pictures.survey(flags.path, console)
         polsar_pictures.show(found, console)
@@ -384,6 +387,8 @@ class _Mistakes:
         if isinstance(error, UserError):
             console.print("Error:", style="bold red", end=" ")
             console.print(str(error), markup=False, soft_wrap=True)
+            if not isinstance(error, UnlikeError):
+                end_alone(MISTAKE)
             sys.exit(MISTAKE)
         if isinstance(error, training.Interrupted):
             console.print(str(error), markup=False, soft_wrap=True)
@@ -391,6 +396,12 @@ class _Mistakes:
         if isinstance(error, KeyboardInterrupt):
             console.print("Interrupted; what was finished is kept, the same command continues.")
             sys.exit(INTERRUPTED)
+        if isinstance(error, Exception) and jax.distributed.is_initialized():
+            if isinstance(error, jax.errors.JaxRuntimeError):
+                console.print(lost(error), markup=False, soft_wrap=True)
+            else:
+                traceback.print_exception(error)
+            end_alone(LOST)
 
 
 def _code(names: tuple[str, ...]) -> tuple[ModuleType, ...]:
@@ -398,7 +409,7 @@ def _code(names: tuple[str, ...]) -> tuple[ModuleType, ...]:
     return tuple(configs.load_code(name) for name in names)
 
 
-def _start(distributed: bool) -> None:
+def _start(job: JobFlags | None = None) -> None:
     """Settings before the first array: quiet libraries, compilation cache, processes, memory."""
     absl.logging.set_verbosity(absl.logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)
@@ -406,8 +417,8 @@ def _start(distributed: bool) -> None:
     if cache is not None and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(cache / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    if distributed:
-        jax.distributed.initialize()
+    if job is not None:
+        join(job)
     if jax.default_backend() == "cpu":
         keep_freed_memory()
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from jaxseg.cli.job import JobFlags
 from jaxseg.datasets.packed.writer import TILE
 from jaxseg.metrics.measure import Measure, measures
 from jaxseg.prediction.image import Image
@@ -17,7 +18,7 @@ from jaxseg.sharding import MeshShape
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainFlags:
+class TrainFlags(JobFlags):
     """Train a network: python train.py --config configs/deeplab.py [--config.seed 1 ...].
 
     Started again with the same workdir, it continues. `--config PATH --help` lists every field of
@@ -26,20 +27,18 @@ class TrainFlags:
     Attributes:
         config: Path of the config file, or the name of a shipped one.
         workdir: Folder of checkpoints, metrics and pictures; default runs/NAME-OF-THE-CONFIG-FILE.
-        distributed: Whether to join the other processes of this job (jax.distributed.initialize).
         code: Files (.py) or packages that define classes of other runs that this one starts from.
         profile: Number of steps that are recorded in WORKDIR/profile, for Perfetto and TensorBoard.
     """
 
     config: str
     workdir: Path | None = None
-    distributed: bool = False
     code: tuple[str, ...] = ()
     profile: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluateFlags:
+class EvaluateFlags(JobFlags):
     """Evaluate a run: jaxseg evaluate runs/deeplab.
 
     On other data: jaxseg evaluate runs/deeplab --images A --masks B. Classes, their ids, bands and
@@ -62,7 +61,6 @@ class EvaluateFlags:
         overlap: Share of a window's side that two neighbours have in common, from 0 to less than 1;
             each pixel counts once, from the window in whose middle it lies.
         mesh: Devices along each axis.
-        distributed: Whether to join the other processes of this job (jax.distributed.initialize).
         code: Files (.py) or packages that define classes of the run from outside jaxseg, or
             further measures.
     """
@@ -81,7 +79,6 @@ class EvaluateFlags:
     tile: int = 0
     overlap: float = 0.0
     mesh: MeshShape = MeshShape()
-    distributed: bool = False
     code: tuple[str, ...] = ()
 
     def measures(self) -> tuple[Measure, ...]:
@@ -110,7 +107,7 @@ def evaluate_flags() -> type[EvaluateFlags]:
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictFlags:
+class PredictFlags(JobFlags):
     """Map a scene: jaxseg predict runs/unet scene.tif map.tif.
 
     Several files of one grid make one scene: jaxseg predict RUN vv.tif vh.tif map.tif. Many scenes
@@ -142,7 +139,6 @@ class PredictFlags:
         mosaic: Whether many scenes make one map.
         shard: Part of the work of this process, such as 3/16; the last one writes the map.
         finish: Whether nothing is computed, and the parts of all processes are put together.
-        distributed: Whether the processes of this job (jax.distributed.initialize) share the work.
         overwrite: Whether to replace a map that another command has made.
         mesh: Devices along each axis.
         code: Files (.py) or packages that define classes of the run from outside of jaxseg.
@@ -170,7 +166,6 @@ class PredictFlags:
     mosaic: bool = False
     shard: str = "1/1"
     finish: bool = False
-    distributed: bool = False
     overwrite: bool = False
     mesh: MeshShape = MeshShape()
     code: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """A config as text: JSON in a checkpoint, readable lines, and the differences of two configs."""
 
 from jaxseg.config_text.paths import absolute
-from jaxseg.config_text.shown import differences, pretty
+from jaxseg.config_text.shown import differences, flat, pretty
 from jaxseg.config_text.stored import (
     FILES,
     Code,
@@ -18,6 +18,7 @@ __all__ = [
     "check_storable",
     "classes_in",
     "differences",
+    "flat",
     "from_json",
     "pretty",
     "to_json",

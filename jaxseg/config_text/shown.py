@@ -15,13 +15,13 @@ def differences(stored: object, given: object) -> list[str]:
 
     A field may differ if its metadata states `free_on_resume`.
     """
-    old, new = _flat(to_json(stored)), _flat(to_json(given))
+    old, new = flat(to_json(stored)), flat(to_json(given))
     allowed = _free(given)
     lines = []
     for name in sorted(old.keys() | new.keys()):
         free = any(name == field or name.startswith(field + ".") for field in allowed)
         if not free and not _equal(old.get(name), new.get(name)):
-            before, after = (_brief(flat.get(name, "absent")) for flat in (old, new))
+            before, after = (_brief(fields.get(name, "absent")) for fields in (old, new))
             lines.append(f"{name}: {before} -> {after}")
     return lines
 
@@ -99,13 +99,13 @@ def _count(value: object) -> int:
     return sum(map(_count, value)) if isinstance(value, tuple) else 1
 
 
-def _flat(value: Json, prefix: str = "") -> dict[str, Any]:
+def flat(value: Json, prefix: str = "") -> dict[str, Any]:
     """Nested dicts and lists of dicts -> {dotted name: leaf}; a list of values is one leaf."""
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):
         value = {str(index): item for index, item in enumerate(value)}
     if not isinstance(value, dict):
         return {prefix: value}
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name, item in value.items():
-        flat |= _flat(item, f"{prefix}.{name}" if prefix else name)
-    return flat
+        found |= flat(item, f"{prefix}.{name}" if prefix else name)
+    return found

@@ -62,6 +62,11 @@ def changed(workdir: Path, source: Source) -> list[str]:
     ]
 
 
+def sizes(source: Source) -> dict[str, int]:
+    """Path -> bytes of the local files of all splits."""
+    return {path: size for path, (size, _) in _now(source).items()}
+
+
 def _divided_otherwise(source: Source) -> list[str]:
     """A line if files are in another order, and so in other splits, than before version 0.2.0."""
     for leaf in leaves(without_side(source)):

@@ -40,6 +40,7 @@ from jaxseg.run import (
 from jaxseg.run import evaluator as evaluation
 from jaxseg.run.checkpoint import Checkpoints
 from jaxseg.run.logbook import Logbook
+from jaxseg.run.processes import check_alike
 from jaxseg.run.step import (
     TrainState,
     abstract_state,
@@ -74,14 +75,16 @@ def train(config: Config, workdir: Path, code: Code = (), profile: int = 0) -> T
         The final state.
 
     Raises:
-        UserError: Config, data or workdir are inconsistent, another training runs in the workdir,
-            it cannot be written to, or a loss became non-finite.
+        UserError: Config, data or workdir are inconsistent, processes of one job differ in them,
+            another training runs in the workdir, it cannot be written to, or a loss became
+            non-finite.
         Interrupted: SIGTERM or Ctrl-C was received during the loop; the state is saved.
     """
     profiling.check(profile)
     config_text.check_storable(config, code)
     config = config_text.absolute(config)  # a stored run is opened from any folder
     code = (*code, *config_text.classes_in(config))
+    check_alike(config, workdir)
     # 1 mesh
     mesh = sharding.make_mesh(config.mesh)
     sharding.check_batch(mesh, config.data.batch_size, config.data.crop)

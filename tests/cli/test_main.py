@@ -509,11 +509,11 @@ def test_compiled_programs_are_kept_where_the_user_wants(
     try:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
-        commands._start(distributed=False)
+        commands._start()
         assert jax.config.jax_compilation_cache_dir == str(tmp_path / "jaxseg" / "xla")
         monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "own")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
-        commands._start(distributed=False)
+        commands._start()
         assert jax.config.jax_compilation_cache_dir == str(tmp_path / "jaxseg" / "xla")
     finally:
         jax.config.update("jax_compilation_cache_dir", before)

@@ -1,0 +1,112 @@
+"""Processes of one job that were not given the same say so, all of them."""
+
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from subprocess import PIPE, STDOUT, Popen
+
+import jax
+import pytest
+from fixtures.compiler import IN_A_HURRY
+from fixtures.places import ROOT
+
+from jaxseg.cli.job import JobFlags, join
+from jaxseg.errors import UserError
+from jaxseg.run.processes import differences
+
+
+def test_differences_name_the_processes_and_both_values() -> None:
+    one = {"version of jax": "0.10.2", "num_steps": "4"}
+    assert differences([one, one, one]) == []
+    other = {"version of jax": "0.11.0", "num_steps": "4", "loss.ce.weight": "2.0"}
+    assert differences([one, other, one, other]) == [
+        "loss.ce.weight: absent in process 0, 2.0 in processes 1, 3",
+        "version of jax: 0.10.2 in process 0, 0.11.0 in processes 1, 3",
+    ]
+    assert differences([one, one, other])[1].endswith("0.11.0 in process 2")
+    assert differences([one, *[other] * 6])[0].endswith("in processes 1, 2, 3, 4 ...")
+
+
+def _begun(command: list[str], number: int, count: int, port: str, cache: Path) -> Popen[str]:
+    """One of the processes of a job, with an explicit coordinator and one device."""
+    joined = ["--coordinator", f"localhost:{port}", "--process", f"{number}/{count}"]
+    return Popen(
+        [sys.executable, str(ROOT / "train.py"), *command, *joined],
+        env=os.environ | {"XLA_FLAGS": IN_A_HURRY, "XDG_CACHE_HOME": str(cache)},
+        stdout=PIPE,
+        stderr=STDOUT,
+        text=True,
+    )
+
+
+def _free_port() -> str:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return str(free.getsockname()[1])
+
+
+def _command(tiny: Path, workdir: Path, steps: int) -> list[str]:
+    flags = {"config": tiny / "config.py", "workdir": workdir, "config.num-steps": steps}
+    flags |= {"config.mesh.data": -1, "config.mesh.space": 1, "config.save-every": 2}
+    flags |= {"config.log-every": 1, "config.eval-every": 1000, "config.optimizer.warmup": 2}
+    return [text for name, value in flags.items() for text in (f"--{name}", str(value))]
+
+
+@pytest.mark.slow
+def test_processes_that_were_not_given_the_same_are_refused_by_all(
+    tiny: Path, tmp_path: Path
+) -> None:
+    command, port = _command(tiny, tmp_path / "run", 2), _free_port()
+    running = [
+        _begun(
+            [*command, "--config.optimizer.learning-rate", rate], number, 2, port, tiny / "cache"
+        )
+        for number, rate in enumerate(("0.001", "0.002"), 1)
+    ]
+    for process in running:
+        said, _ = process.communicate(timeout=120)
+        assert process.returncode == 2, said
+        assert "optimizer.learning_rate: 0.001 in process 0, 0.002 in process 1" in said
+        assert "Traceback" not in said
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_others_and_a_restart_goes_on(tiny: Path, tmp_path: Path) -> None:
+    workdir = tmp_path / "run"
+    command, port = _command(tiny, workdir, 5000), _free_port()
+    running = [_begun(command, number, 2, port, tiny / "cache") for number in (1, 2)]
+    until = time.monotonic() + 200
+    while not (workdir / "checkpoints" / "4").exists():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    running[1].kill()
+    said, _ = running[0].communicate(timeout=60)
+    assert running[0].returncode == 3, said
+    assert "Process 0 of 2 has ended, because devices could not go on together" in said
+    assert "Traceback" not in said
+    running[1].communicate()
+
+    newest = max(int(each.name) for each in (workdir / "checkpoints").glob("[0-9]*"))
+    command, port = _command(tiny, workdir, newest + 2), _free_port()
+    again = [_begun(command, number, 2, port, tiny / "cache") for number in (1, 2)]
+    outputs = [process.communicate(timeout=200)[0] for process in again]
+    assert [process.returncode for process in again] == [0, 0], outputs
+    assert f"steps      {newest} to {newest + 2}" in outputs[0]
+
+
+def test_what_names_no_job_is_refused() -> None:
+    for flags in (
+        JobFlags(coordinator="here", process="1/2"),
+        JobFlags(coordinator="here:1"),
+        JobFlags(process="1/2"),
+        JobFlags(coordinator="here:1", process="3/2"),
+        JobFlags(coordinator="here:1", process="0/2"),
+    ):
+        with pytest.raises(UserError, match=r"such as --coordinator node1:1234 --process 1/4"):
+            join(flags)
+    with pytest.raises(UserError, match="--distributed: no job was found"):
+        join(JobFlags(distributed=True))
+    assert not jax.distributed.is_initialized()
