@@ -61,6 +61,7 @@ def test_three_steps_in_blocks_are_three_steps(
         configs.load_config(str(tiny / "config.py")),
         model=UNet(num_classes=3, features=4),
         loss={"edges": EdgeWeightedCrossEntropy(), "dice": Dice(regions="image")},
+        augment=(),
         preprocess=(Standardize((127.0,) * 3, (74.0,) * 3),),
         optimizer=Optimizer(name="sgd", learning_rate=1e-6, schedule="constant"),
         num_steps=STEPS,
