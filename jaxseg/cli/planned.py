@@ -18,7 +18,7 @@ from jaxseg.planning.topology import GIB
 WIDTH = 80
 
 OFTEN = 10.0
-"""Seconds between two lines that say that the compiler works, where there is no terminal."""
+"""Seconds between two lines of progress where there is no terminal."""
 
 
 def attempt(

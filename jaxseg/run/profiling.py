@@ -19,7 +19,7 @@ SKIPPED = 1
 
 
 class Recording:
-    """Records some steps; does nothing if they are none."""
+    """Records some steps; does nothing if their number is 0."""
 
     def __init__(self, workdir: Path, start: int, steps: int, log: Logbook) -> None:
         """Begins nothing yet.
@@ -68,7 +68,7 @@ def recording(workdir: Path, start: int, steps: int, log: Logbook) -> Iterator[R
 
 
 def check(steps: int) -> None:
-    """Rejects a number of steps that is none.
+    """Rejects a negative number of steps.
 
     Raises:
         UserError: It is below 0.

@@ -211,7 +211,7 @@ def _state(path: str) -> tuple[int, int] | None:
 def changes(index: Index) -> str:
     """Which files changed since they were packed; empty if none did.
 
-    Files that are gone are no change: a pack is used without them.
+    Files that are gone do not count: a pack is complete without them.
     """
     now = states(list(index.files))
     other = [path for path, state in now.items() if state not in (None, index.files[path])]

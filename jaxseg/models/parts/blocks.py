@@ -99,7 +99,7 @@ def _max_of_blocks_forward(x: Array) -> tuple[Array, Array]:
 
 
 def _max_of_blocks_backward(x: Array, g: Array) -> tuple[Array]:
-    # The winner is found anew: to keep it would fill lanes with a quarter of their width.
+    # The winner is computed again: stored, its few channels would waste most of each tile's lanes.
     first, second, third, fourth = jnp.split(x, PIXELS, axis=-1)
     left, low = first >= second, third >= fourth
     top = jnp.where(left, first, second) >= jnp.where(low, third, fourth)

@@ -72,8 +72,9 @@ def compiled_for(platform: str) -> Iterator[None]:
 def blocks_pay(features: int) -> bool:
     """Whether so many channels should be computed in blocks of 2 x 2 pixels.
 
-    They are on TPUs if the channels of four pixels fit into one tile's lanes: it moves a quarter of
-    the bytes or little more, and the matrix unit is no fuller with a quarter of its rows.
+    They should on TPUs if the channels of four pixels fit into the lanes of one tile. Such a level
+    has up to four times the FLOPs in blocks, but moves as little as a quarter of the bytes, and the
+    bytes are what limits it.
     """
     platform = _platform.get() and (_forced() or _platform.get())
     return platform == "tpu" and 4 * features <= LANES
