@@ -317,7 +317,10 @@ def _in_blocks(batch: Batch) -> Batch:
     """The maps of pixels in the order of `blocks.as_rows`; losses read no images."""
     size = batch["label"].shape
     maps = {name: array for name, array in batch.items() if array.shape == size}
-    return {name: blocks.as_rows(blocks.by_blocks(array)) for name, array in maps.items()}
+    maps = {name: blocks.as_rows(blocks.by_blocks(array)) for name, array in maps.items()}
+    # Else XLA rearranges what is computed from labels and masks, which is larger than they are.
+    rearranged: Batch = jax.lax.optimization_barrier(maps)
+    return rearranged
 
 
 def _counted(batch: Batch) -> jax.Array:
