@@ -52,8 +52,9 @@ class Config:
         aux_weight: Factor of the pixel losses on every auxiliary head.
         optimizer: The optimizer and its learning-rate schedule.
         num_steps: Updates in the whole run.
-        accumulate: Number of slices that a batch is cut into to save memory; gradients are
-            averaged, batch statistics are per slice.
+        accumulate: Number of slices that a batch is cut into to save memory. Losses that are means
+            over pixels have the gradient of the whole batch, whatever a slice's number of counted
+            pixels; those of regions are averaged over the slices. Batch statistics are per slice.
         norm: Which values the normalisations of the network measure together.
         seed: Seed of initial parameters, order of the data, augmentation and dropout.
         sensor: The sensor of the training images; found when a run starts.

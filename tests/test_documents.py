@@ -183,8 +183,10 @@ def parsers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(room, function, reached)
     parse = argparse.ArgumentParser.parse_args
 
-    def parse_only(self: argparse.ArgumentParser, *_: object) -> None:
-        parse(self)
+    def parse_only(
+        self: argparse.ArgumentParser, arguments: list[str] | None = None, *_: object
+    ) -> None:
+        parse(self, arguments)
         raise Reached
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_only)

@@ -46,8 +46,13 @@ class Unordered:
 
 def order_matters(loss: object) -> bool:
     """Whether a loss needs the pixels of an image in their order."""
-    called = next((base for base in type(loss).__mro__ if "__call__" in vars(base)), object)
-    return Unordered not in called.__bases__
+    return not promises(loss, Unordered)
+
+
+def promises(loss: object, base: type) -> bool:
+    """Whether a loss is of a base; one with a `__call__` of its own has to state the base anew."""
+    called = next((kind for kind in type(loss).__mro__ if "__call__" in vars(kind)), object)
+    return base in called.__bases__
 
 
 @runtime_checkable

@@ -28,8 +28,28 @@ from jaxseg.losses.loss import (
 from jaxseg.scenes.scene import Batch
 
 
+class MeanOfPixels:
+    """Base of losses that divide by a sum of weights which does not depend on the logits.
+
+    Slices of a batch (`Config.accumulate`) then count as much as their weights, and together they
+    have the gradient of the batch. A class derived from such a loss with another `__call__` does
+    not inherit the promise.
+    """
+
+    class_weights: ClassWeights
+
+    def total_weight(self, batch: Batch, valid: jax.Array) -> jax.Array:
+        """What the mean divides by, () float32.
+
+        Args:
+            batch: As in the call.
+            valid: (B, H, W) bool, as in the call.
+        """
+        return _label_weights(self.class_weights, batch, valid).sum()
+
+
 @dataclasses.dataclass(frozen=True)
-class CrossEntropy(Unordered):
+class CrossEntropy(MeanOfPixels, Unordered):
     """Pixel-wise cross-entropy, the mean of `class_weights[label] * -log softmax(logits)[label]`.
 
     The mean divides by the sum of the weights (PyTorch's `CrossEntropyLoss(weight, ignore_index,
@@ -64,7 +84,7 @@ class CrossEntropy(Unordered):
 
 
 @dataclasses.dataclass(frozen=True)
-class BinaryCrossEntropy(Unordered):
+class BinaryCrossEntropy(MeanOfPixels, Unordered):
     """One sigmoid per class against all others: for classes that are not mutually exclusive.
 
     The mean over pixels of `class_weights[label]` times the mean over classes of
@@ -96,7 +116,7 @@ class BinaryCrossEntropy(Unordered):
 
 
 @dataclasses.dataclass(frozen=True)
-class Focal(Unordered):
+class Focal(MeanOfPixels, Unordered):
     """Cross-entropy that down-weights easy pixels: the mean of -(1 - p)^gamma log p.
 
     p is the softmax at the label. Source: Lin et al., Focal Loss for Dense Object Detection, ICCV
@@ -167,7 +187,7 @@ class HardPixelCrossEntropy(Unordered):
 
 
 @dataclasses.dataclass(frozen=True)
-class SymmetricCrossEntropy(Unordered):
+class SymmetricCrossEntropy(MeanOfPixels, Unordered):
     """For labels that are partly wrong: alpha CE + beta RCE, with RCE = -sum_k p_k log t_k.
 
     The reverse term uses `log_zero` for log 0, so it is -log_zero (1 - p of the label), which
@@ -206,7 +226,7 @@ class SymmetricCrossEntropy(Unordered):
 
 
 @dataclasses.dataclass(frozen=True)
-class EdgeWeightedCrossEntropy(Unordered):
+class EdgeWeightedCrossEntropy(MeanOfPixels, Unordered):
     """The U-Net's cross-entropy, w(x) = wc(x) + w0 exp(-(d1(x) + d2(x))^2 / (2 sigma^2)).
 
     d1 and d2 are the distances in pixels to the nearest and second nearest object, so that the thin
@@ -249,11 +269,23 @@ class EdgeWeightedCrossEntropy(Unordered):
                 "its property `needs` computes it, and training passes that to the pipeline."
             )
         logits, target = in_float32(logits), targets(logits, batch, valid)
-        border = self.w0 * jnp.exp(-(batch["separation"] ** 2) / (2 * self.sigma**2))
-        weights = _pixel_weights(self.class_weights, target, valid) + border
-        weights = jnp.where(valid, weights, 0.0)
+        weights = _pixel_weights(self.class_weights, target, valid) + self._border(batch, valid)
         nll = negative_log_likelihood(logits, target, valid)
         return _mean(weights * nll, weights, valid)
+
+    def total_weight(self, batch: Batch, valid: jax.Array) -> jax.Array:
+        """See `MeanOfPixels`."""
+        return super().total_weight(batch, valid) + self._border(batch, valid).sum()
+
+    def _border(self, batch: Batch, valid: jax.Array) -> jax.Array:
+        border = self.w0 * jnp.exp(-(batch["separation"] ** 2) / (2 * self.sigma**2))
+        return jnp.where(valid, border, 0.0)
+
+
+def _label_weights(class_weights: ClassWeights, batch: Batch, valid: jax.Array) -> jax.Array:
+    """`_pixel_weights` without logits."""
+    of_class = batch["label"][..., None] == jnp.arange(len(class_weights))
+    return _pixel_weights(class_weights, of_class & valid[..., None], valid)
 
 
 def _pixel_weights(class_weights: ClassWeights, target: jax.Array, valid: jax.Array) -> jax.Array:

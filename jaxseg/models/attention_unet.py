@@ -30,13 +30,22 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxseg.errors import COUNT
+from jaxseg.models.parts.blocks import (
+    PIXELS,
+    ConvToBlocks,
+    LogitsInBlocks,
+    from_blocks,
+    max_of_blocks,
+    pixels_of_blocks,
+)
 from jaxseg.models.parts.inner import Decoder, InnerLogits
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
+from jaxseg.models.parts.platforms import blocks_pay
 from jaxseg.models.parts.resampling import max_pool2x2, pad_to_multiple, repeat2x2, resize
 from jaxseg.models.unet import DoubleConv
 
 
-class AttentionUNet(InnerLogits):
+class AttentionUNet(InnerLogits, LogitsInBlocks):
     """Four gates: (B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
 
     Differences from the paper, all as in LeeJunHyun's AttU_Net: the skip at full resolution has a
@@ -62,15 +71,29 @@ class AttentionUNet(InnerLogits):
         """Logits without those of the outer rows and columns, the same numbers as of all."""
         return self(image, train=False, margin=margin)
 
+    def blocks_pay(self) -> bool:
+        """Whether the finest level is computed in blocks on the platform that is compiled for."""
+        return blocks_pay(self.features)
+
+    def in_blocks(self, image: Array, *, train: bool) -> Array:
+        """Logits in blocks: (B, H, W, C) -> (B, H/2, W/2, 4, K); H and W multiples of 16."""
+        return self(image, train=train, ordered=False)
+
     @nn.compact
-    def __call__(self, image: Array, *, train: bool, margin: int = 0) -> Array:
+    def __call__(
+        self, image: Array, *, train: bool, margin: int = 0, ordered: bool = True
+    ) -> Array:
         """Logits of each pixel; any H and W, edge-padded internally to multiples of 16.
+
+        On TPUs the finest level is computed in blocks where that is faster, see
+        `jaxseg.models.parts.blocks`.
 
         Args:
             image: (B, H, W, C) float32.
             train: Whether batch normalisation uses the batch's statistics and updates the running
                 ones.
             margin: Outer rows and columns at each side whose logits are left out.
+            ordered: Whether logits lie as the pixels do; otherwise see `in_blocks`.
 
         Returns:
             (B, H - 2 margin, W - 2 margin, K) float32 logits.
@@ -82,18 +105,31 @@ class AttentionUNet(InnerLogits):
         up = functools.partial(UpConv, conv=conv, norm=norm)
         f = self.features
         height, width = image.shape[1:3]
-        decoder = Decoder(margin, 16, reach=3)
+        blocks = self.blocks_pay() or not ordered
+        decoder = Decoder(margin, 16, reach=3, finest=2 if blocks else 1)
+        conv1 = functools.partial(ConvToBlocks, use_bias=True, dtype=self.dtype) if blocks else conv
+        norm1 = functools.partial(norm, pixels=PIXELS) if blocks else norm
+        block1 = functools.partial(double_conv, conv=conv1, norm=norm1)
+
+        def gated(x: Array, skip: Array, level: int, conv: LayerOf, norm: LayerOf) -> list[Array]:
+            """The skip, gated by the decoder's features, and these."""
+            stride = 2 ** (level - 1)
+            x, skip = decoder.below(x, stride), decoder.skip(skip, stride)
+            if self.gates:
+                skip = Gate(stride * f // 2, conv, norm, name=f"gate{level}")(skip, x)
+            return [skip, x]
 
         def beside(x: Array, skip: Array, level: int) -> Array:
-            """The skip, gated by the decoder's features, concatenated with these."""
-            x, skip = decoder.below(x, 2 ** (level - 1)), decoder.skip(skip, 2 ** (level - 1))
-            if self.gates:
-                skip = Gate(skip.shape[-1] // 2, conv, norm, name=f"gate{level}")(skip, x)
-            return jnp.concatenate((skip, x), axis=-1)
+            return jnp.concatenate(gated(x, skip, level, conv, norm), axis=-1)
 
         x = pad_to_multiple(image, 16)
-        skip1 = block(f, name="encoder1")(x)  # (B, H, W, f)
-        skip2 = block(2 * f, name="encoder2")(max_pool2x2(skip1))  # (B, H/2, W/2, 2f)
+        if blocks:
+            skip1 = block1(f, name="encoder1")(image=x)  # (B, H/2, W/2, 4f)
+            x = max_of_blocks(skip1)
+        else:
+            skip1 = block1(f, name="encoder1")(x)  # (B, H, W, f)
+            x = max_pool2x2(skip1)
+        skip2 = block(2 * f, name="encoder2")(x)  # (B, H/2, W/2, 2f)
         skip3 = block(4 * f, name="encoder3")(max_pool2x2(skip2))  # (B, H/4, W/4, 4f)
         skip4 = block(8 * f, name="encoder4")(max_pool2x2(skip3))  # (B, H/8, W/8, 8f)
         x = block(16 * f, name="bottleneck")(max_pool2x2(skip4))  # (B, H/16, W/16, 16f)
@@ -104,12 +140,16 @@ class AttentionUNet(InnerLogits):
         x = block(4 * f, name="decoder3")(beside(x, skip3, 3))
         x = up(2 * f, name="up2")(x)  # (B, H/2, W/2, 2f)
         x = block(2 * f, name="decoder2")(beside(x, skip2, 2))
-        x = up(f, name="up1")(x)  # (B, H, W, f)
-        x = block(f, name="decoder1")(beside(x, skip1, 1))
-
-        x = decoder.last(x, height, width)
-        logits = conv(self.num_classes, kernel_size=1, name="head")(x)  # (B, H, W, K)
-        return logits.astype(jnp.float32)
+        head = conv1(self.num_classes, kernel_size=1, name="head")
+        x = UpConv(f, conv1, norm1, blocks, name="up1")(x)  # (B, H, W, f), or in blocks
+        parts = gated(x, skip1, 1, conv1, norm1)
+        if blocks:
+            x = head(block1(f, name="decoder1")(*parts))  # (B, H/2, W/2, 4K)
+            if not ordered:
+                return pixels_of_blocks(x).astype(jnp.float32)
+            return decoder.last(from_blocks(x), height, width).astype(jnp.float32)
+        x = block1(f, name="decoder1")(jnp.concatenate(parts, axis=-1))
+        return head(decoder.last(x, height, width)).astype(jnp.float32)  # (B, H, W, K)
 
 
 class Gate(nn.Module):
@@ -127,12 +167,15 @@ class Gate(nn.Module):
 
     @nn.compact
     def __call__(self, skip: Array, signal: Array) -> Array:
-        """(B, h, w, C) and the gating signal (B, h, w, G) -> (B, h, w, C)."""
+        """(B, h, w, C) and the gating signal (B, h, w, G) -> (B, h, w, C), or all in blocks."""
         point = functools.partial(self.conv, kernel_size=1)
         of_skip = self.norm(name="skip_norm")(point(self.features, name="skip")(skip))
         of_signal = self.norm(name="signal_norm")(point(self.features, name="signal")(signal))
         x = nn.relu(of_skip + of_signal)  # (B, h, w, features)
-        return skip * nn.sigmoid(self.norm(name="psi_norm")(point(1, name="psi")(x)))
+        gate = nn.sigmoid(self.norm(name="psi_norm")(point(1, name="psi")(x)))
+        if gate.shape[-1] > 1:  # one for each pixel of a block
+            gate = jnp.repeat(gate, skip.shape[-1] // gate.shape[-1], axis=-1)
+        return skip * gate
 
 
 class UpConv(nn.Module):
@@ -142,16 +185,19 @@ class UpConv(nn.Module):
         features: Output channels.
         conv: Makes a convolution.
         norm: Makes a normalisation.
+        to_blocks: Whether these two work on blocks.
     """
 
     features: int
     conv: LayerOf
     norm: LayerOf
+    to_blocks: bool = False
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """(B, h, w, C) -> (B, 2h, 2w, features)."""
-        x = self.conv(self.features, name="conv")(repeat2x2(x))
+        """(B, h, w, C) -> (B, 2h, 2w, features), or its blocks (B, h, w, 4 features)."""
+        conv = self.conv(self.features, name="conv")
+        x = conv(doubled=x) if self.to_blocks else conv(repeat2x2(x))
         return nn.relu(self.norm(name="norm")(x))
 
 

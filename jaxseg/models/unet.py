@@ -29,11 +29,12 @@ from jaxseg.models.parts.attention import ScSE
 from jaxseg.models.parts.blocks import (
     PIXELS,
     ConvToBlocks,
-    DoubleConvOfBlocks,
     LogitsInBlocks,
     UpToBlocks,
     from_blocks,
+    logits_of_blocks,
     max_of_blocks,
+    pixels_of_blocks,
 )
 from jaxseg.models.parts.inner import Decoder, InnerLogits, without_outer
 from jaxseg.models.parts.layers import BatchNorm, Conv, ConvTranspose, Dtype, LayerOf
@@ -108,10 +109,9 @@ class UNet(InnerLogits, LogitsInBlocks):
         height, width = image.shape[1:3]
         blocks = self.blocks_pay() or not ordered
         decoder = Decoder(margin, 16, reach=2, finest=2 if blocks else 1)
+        to_blocks = functools.partial(ConvToBlocks, dtype=self.dtype)
         finest = functools.partial(
-            nn.remat(DoubleConvOfBlocks) if self.remat else DoubleConvOfBlocks,
-            norm=functools.partial(norm, pixels=PIXELS),
-            dtype=self.dtype,
+            double_conv, conv=to_blocks, norm=functools.partial(norm, pixels=PIXELS)
         )
 
         def beside(x: Array, skip: Array, stride: int) -> Array:
@@ -140,10 +140,10 @@ class UNet(InnerLogits, LogitsInBlocks):
             x = UpToBlocks(f, dtype=self.dtype, name="up1")(x)  # (B, H/2, W/2, 4f)
             x, skip1 = decoder.below(x, 1), decoder.skip(skip1, 1)
             x = finest(f, name="decoder1")(*((x, skip1) if self.skips else (x,)))
-            head = functools.partial(ConvToBlocks, kernel_size=1, use_bias=True, dtype=self.dtype)
-            x = head(self.num_classes, name="head")(x)  # (B, H/2, W/2, 4K)
+            head = to_blocks(self.num_classes, kernel_size=1, use_bias=True, name="head")
+            x = head(x)  # (B, H/2, W/2, 4K)
             if not ordered:
-                return x.reshape(*x.shape[:3], PIXELS, -1).astype(jnp.float32)
+                return pixels_of_blocks(x).astype(jnp.float32)
             return decoder.last(from_blocks(x), height, width).astype(jnp.float32)
         x = up(f, name="up1")(x)  # (B, H, W, f)
         x = block(f, name="decoder1")(beside(x, skip1, 1))
@@ -158,6 +158,8 @@ class UNet(InnerLogits, LogitsInBlocks):
 class DoubleConv(nn.Module):
     """Two times 3x3 convolution, normalisation, ReLU: (B, H, W, C) -> (B, H, W, features).
 
+    With `ConvToBlocks` as convolution, and a normalisation of its pixels, all of it is in blocks.
+
     Attributes:
         features: Output channels.
         conv: Makes a convolution.
@@ -169,9 +171,9 @@ class DoubleConv(nn.Module):
     norm: LayerOf
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """(B, H, W, C) -> (B, H, W, features)."""
-        x = self.conv(self.features, name="conv1")(x)
+    def __call__(self, *parts: Array, **others: Array) -> Array:
+        """(B, H, W, C), or what the convolution takes, -> (B, H, W, features)."""
+        x = self.conv(self.features, name="conv1")(*parts, **others)
         x = nn.relu(self.norm(name="norm1")(x))
         x = self.conv(self.features, name="conv2")(x)
         return nn.relu(self.norm(name="norm2")(x))
@@ -325,7 +327,7 @@ def _nearest_legal_sides(height: int, width: int, illegal: int) -> str:
     )
 
 
-class ResNetUNet(nn.Module):
+class ResNetUNet(LogitsInBlocks):
     """U-Net on a ResNet: (B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
 
     Differences from the paper, all as in segmentation_models_pytorch: the encoder is a ResNet, so
@@ -351,14 +353,25 @@ class ResNetUNet(nn.Module):
     dtype: Dtype = "float32"
     remat: bool = False
 
+    sides = 32
+
+    def blocks_pay(self) -> bool:
+        """Whether the finest level is computed in blocks on the platform that is compiled for."""
+        return self.attention == "none" and blocks_pay(self.features[-1])
+
+    def in_blocks(self, image: Array, *, train: bool) -> Array:
+        """Logits in blocks: (B, H, W, C) -> (B, H/2, W/2, 4, K); H and W multiples of 32."""
+        return self(image, train=train, ordered=False)
+
     @nn.compact
-    def __call__(self, image: Array, *, train: bool) -> Array:
+    def __call__(self, image: Array, *, train: bool, ordered: bool = True) -> Array:
         """Logits of each pixel; any H and W, edge-padded internally to multiples of 32.
 
         Args:
             image: (B, H, W, C) float32.
             train: Whether batch normalisation uses the batch's statistics and updates the running
                 ones.
+            ordered: Whether logits lie as the pixels do; otherwise see `in_blocks`.
 
         Returns:
             (B, H, W, K) float32 logits.
@@ -377,6 +390,13 @@ class ResNetUNet(nn.Module):
         x = block(f[1], name="decoder1")(x, (skip1,))  # (B, H/8, W/8, 128)
         x = block(f[2], name="decoder2")(x, (skip2,))  # (B, H/4, W/4, 64)
         x = block(f[3], name="decoder3")(x, (skip3,))  # (B, H/2, W/2, 32)
+        if self.blocks_pay() or not ordered:
+            to_blocks = functools.partial(ConvToBlocks, dtype=self.dtype)
+            pixels = functools.partial(norm, pixels=PIXELS)
+            last = up_block(f[4], to_blocks, pixels, to_blocks=True, name="decoder4")
+            x = last(x, ())  # (B, H/2, W/2, 4 * 16)
+            x = to_blocks(self.num_classes, use_bias=True, name="head")(x)
+            return logits_of_blocks(x, height, width, ordered=ordered)
         x = block(f[4], name="decoder4")(x, ())  # (B, H, W, 16)
 
         logits = conv(self.num_classes, use_bias=True, name="head")(x)  # (B, H, W, K)
@@ -391,20 +411,26 @@ class UpBlock(nn.Module):
         conv: Makes a convolution.
         norm: Makes a normalisation.
         attention: `scse` weights the concatenation, if there are skips, and the output.
+        to_blocks: Whether convolution and normalisation work on blocks; not with skips or
+            attention.
     """
 
     features: int
     conv: LayerOf
     norm: LayerOf
     attention: Attention = "none"
+    to_blocks: bool = False
 
     @nn.compact
     def __call__(self, x: Array, skips: tuple[Array, ...]) -> Array:
-        """(B, H/2, W/2, C) and skips of (B, H, W, S) -> (B, H, W, features)."""
+        """(B, H/2, W/2, C) and skips of (B, H, W, S) -> (B, H, W, features), or its blocks."""
+        double_conv = DoubleConv(self.features, self.conv, self.norm, name="double_conv")
+        if self.to_blocks:
+            return double_conv(doubled=x)
         x = jnp.concatenate((repeat2x2(x), *skips), axis=-1)
         if self.attention == "scse" and skips:
             x = ScSE(self.conv, name="attention1")(x)
-        x = DoubleConv(self.features, self.conv, self.norm, name="double_conv")(x)
+        x = double_conv(x)
         if self.attention == "scse":
             x = ScSE(self.conv, name="attention2")(x)
         return x

@@ -30,13 +30,15 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxseg.errors import COUNT
+from jaxseg.models.parts.blocks import PIXELS, ConvToBlocks, LogitsInBlocks, logits_of_blocks
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype
+from jaxseg.models.parts.platforms import blocks_pay
 from jaxseg.models.parts.resampling import pad_to_multiple, resize
 from jaxseg.models.parts.resnet import Backbone, ResNet
 from jaxseg.models.unet import Attention, UpBlock
 
 
-class UNetPlusPlus(nn.Module):
+class UNetPlusPlus(LogitsInBlocks):
     """(B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
 
     Attributes:
@@ -64,14 +66,26 @@ class UNetPlusPlus(nn.Module):
     dtype: Dtype = "float32"
     remat: bool = False
 
+    sides = 32
+
+    def blocks_pay(self) -> bool:
+        """Whether the finest level is computed in blocks on the platform that is compiled for."""
+        plain = self.attention == "none" and not self.deep_supervision
+        return plain and blocks_pay(self.features[-1])
+
+    def in_blocks(self, image: Array, *, train: bool) -> Array:
+        """Logits in blocks: (B, H, W, C) -> (B, H/2, W/2, 4, K); H and W multiples of 32."""
+        return self(image, train=train, ordered=False)
+
     @nn.compact
-    def __call__(self, image: Array, *, train: bool) -> Array:
+    def __call__(self, image: Array, *, train: bool, ordered: bool = True) -> Array:
         """Logits of each pixel; any H and W, edge-padded internally to multiples of 32.
 
         Args:
             image: (B, H, W, C) float32.
             train: Whether batch normalisation uses the batch's statistics and updates the running
                 ones.
+            ordered: Whether logits lie as the pixels do; otherwise see `in_blocks`.
 
         Returns:
             (B, H, W, K) float32 logits.
@@ -92,6 +106,13 @@ class UNetPlusPlus(nn.Module):
                 channels = last[3 - i] if i + j == 4 else rows[i][0].shape[-1]
                 x = block(channels, name=f"x{i}{j}")(rows[i + 1][j - 1], tuple(reversed(rows[i])))
                 rows[i].append(x)  # (B, H/2^(i+1), W/2^(i+1), channels)
+        if self.blocks_pay() or not ordered:
+            to_blocks = functools.partial(ConvToBlocks, dtype=self.dtype)
+            pixels = functools.partial(norm, pixels=PIXELS)
+            up = up_block(full, to_blocks, pixels, to_blocks=True, name="up")
+            x = up(rows[0][4], ())  # (B, H/2, W/2, 4 * 16)
+            x = to_blocks(self.num_classes, use_bias=True, name="head")(x)
+            return logits_of_blocks(x, height, width, ordered=ordered)
         x = block(full, name="up")(rows[0][4], ())  # (B, H, W, 16)
         logits = conv(self.num_classes, use_bias=True, name="head")(x)  # (B, H, W, K)
 

@@ -21,7 +21,8 @@ from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.losses import distillation
 from jaxseg.losses.distillation import Teacher
-from jaxseg.losses.loss import Capturing, InParts, OfTheWhole, order_matters
+from jaxseg.losses.loss import Capturing, InParts, OfTheWhole, order_matters, over, promises
+from jaxseg.losses.pixels import MeanOfPixels
 from jaxseg.metrics import calibration, thresholds
 from jaxseg.metrics.scores import confusion_matrix
 from jaxseg.models.parts import blocks
@@ -144,7 +145,12 @@ def make_train_step(
     platform = "" if captures else sharding.platform_of(mesh)
 
     def objective(
-        progress: jax.Array, params: Tree, batch_stats: Tree, batch: Batch, key: jax.Array
+        progress: jax.Array,
+        params: Tree,
+        batch_stats: Tree,
+        batch: Batch,
+        key: jax.Array,
+        shares: Metrics,
     ) -> tuple[jax.Array, tuple[Any, Metrics]]:
         apply = functools.partial(
             config.model.apply,
@@ -171,13 +177,18 @@ def make_train_step(
                 batch[name] = sown[0]
         features = distillation.captured(updates, captures)
         batch |= {f"features/{layer}": feature for layer, feature in features.items()}
-        terms = {name: loss(logits, batch, valid) for name, loss in config.loss.items()}
+
+        def value(name: str, logits: jax.Array) -> jax.Array:
+            found = config.loss[name](logits, batch, valid)
+            return found * shares[name] if name in shares else found
+
+        terms = {name: value(name, logits) for name in config.loss}
         total = sum(
             (config.loss[name].weight * value for name, value in terms.items()), jnp.float32(0)
         )
-        of_pixels = [loss for loss in config.loss.values() if not isinstance(loss, OfTheWhole)]
+        of_pixels = [name for name in terms if not isinstance(config.loss[name], OfTheWhole)]
         for number, aux in enumerate(jax.tree.leaves(updates.get("aux_logits", {}))):
-            values = [loss.weight * loss(aux, batch, valid) for loss in of_pixels]
+            values = [config.loss[name].weight * value(name, aux) for name in of_pixels]
             terms[f"aux{number}"] = sum(values, jnp.float32(0))
             total += config.aux_weight * terms[f"aux{number}"]
         # Scalars that a network sows as `regularizers`, already weighted.
@@ -212,9 +223,7 @@ def make_train_step(
             batch = teacher.answering(batch, sharding.gathered(mesh, taught))
         done = state.step / config.num_steps
         gradient = jax.grad(functools.partial(objective, done), has_aux=True)
-        grads, (batch_stats, metrics) = _accumulated(
-            gradient, state, batch, dropout_key, config.accumulate
-        )
+        grads, (batch_stats, metrics) = _accumulated(config, gradient, state, batch, dropout_key)
         grads = jax.lax.with_sharding_constraint(grads, sharding.state_shardings(mesh, grads))
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -317,7 +326,10 @@ def _in_blocks(batch: Batch) -> Batch:
     """The maps of pixels in the order of `blocks.as_rows`; losses read no images."""
     size = batch["label"].shape
     maps = {name: array for name, array in batch.items() if array.shape == size}
-    return {name: blocks.as_rows(blocks.by_blocks(array)) for name, array in maps.items()}
+    maps = {name: blocks.as_rows(blocks.by_blocks(array)) for name, array in maps.items()}
+    # Else XLA rearranges what is computed from labels and masks, which is larger than they are.
+    rearranged: Batch = jax.lax.optimization_barrier(maps)
+    return rearranged
 
 
 def _counted(batch: Batch) -> jax.Array:
@@ -325,32 +337,47 @@ def _counted(batch: Batch) -> jax.Array:
 
 
 def _accumulated(
+    config: Config,
     gradient: Callable[..., tuple[Any, tuple[Any, Metrics]]],
     state: TrainState,
     batch: Batch,
     key: jax.Array,
-    parts: int,
 ) -> tuple[Any, tuple[Any, Metrics]]:
-    """Mean gradient over `parts` slices of the batch, computed one by one to save memory."""
+    """Gradient over the slices of the batch, computed one by one to save memory."""
+    parts = config.accumulate
     if parts == 1:
-        return gradient(state.params, state.batch_stats, batch, key)
+        return gradient(state.params, state.batch_stats, batch, key, {})
 
     def split(array: jax.Array) -> jax.Array:
         # The slice index is the inner part of the batch axis: devices keep their own samples.
         return jnp.moveaxis(array.reshape(array.shape[0] // parts, parts, *array.shape[1:]), 1, 0)
 
-    def one(carry: tuple[Any, Any], inputs: tuple[jax.Array, Batch]) -> tuple[Any, Metrics]:
+    def one(
+        carry: tuple[Any, Any], inputs: tuple[jax.Array, Batch, Metrics]
+    ) -> tuple[Any, Metrics]:
         total, batch_stats = carry
-        number, piece = inputs
+        number, piece, shares = inputs
         grads, (batch_stats, metrics) = gradient(
-            state.params, batch_stats, piece, jax.random.fold_in(key, number)
+            state.params, batch_stats, piece, jax.random.fold_in(key, number), shares
         )
         return (jax.tree.map(jnp.add, total, grads), batch_stats), metrics
 
     zeros = jax.tree.map(jnp.zeros_like, state.params)
+    pieces = jax.tree.map(split, batch)
+    shares = {
+        name: _shares(loss, pieces)
+        for name, loss in config.loss.items()
+        if promises(loss, MeanOfPixels)
+    }
     (grads, batch_stats), metrics = jax.lax.scan(
-        one, (zeros, state.batch_stats), (jnp.arange(parts), jax.tree.map(split, batch))
+        one, (zeros, state.batch_stats), (jnp.arange(parts), pieces, shares)
     )
     confusion = metrics.pop("confusion").sum(0)
     metrics = jax.tree.map(lambda values: values.mean(0), metrics) | {"confusion": confusion}
     return jax.tree.map(lambda leaf: leaf / parts, grads), (batch_stats, metrics)
+
+
+def _shares(loss: Any, pieces: Batch) -> jax.Array:  # noqa: ANN401  a loss of this base
+    """(parts,) the weight of each slice relative to the mean: a slice without pixels has none."""
+    weights = jax.vmap(lambda piece: loss.total_weight(piece, _counted(piece)))(pieces)
+    return over(weights, weights.mean())

@@ -9,7 +9,7 @@ Design: ours. The idea is that of the space-to-depth stem of ResNets on TPUs (Yi
 Classification at Supercomputer Scale, 2018, arXiv:1811.06992), here for a whole level.
 """
 
-import functools
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -19,13 +19,10 @@ from jax import Array
 from numpy.typing import NDArray
 
 from jaxseg.models.parts.convolution import conv2d
-from jaxseg.models.parts.layers import BatchNorm, Dtype, he_normal
+from jaxseg.models.parts.layers import Dtype, he_normal
 
 PIXELS = 4
 """Pixels of a block."""
-
-SIDES = 16
-"""Images whose sides are multiples of it are not padded before they are cut into blocks."""
 
 
 class LogitsInBlocks(nn.Module):
@@ -35,6 +32,9 @@ class LogitsInBlocks(nn.Module):
     much as the layers save. It states `in_blocks` beside its `__call__`.
     """
 
+    sides: ClassVar[int] = 16
+    """Images whose sides are multiples of it are not padded before they are cut into blocks."""
+
     def blocks_pay(self) -> bool:
         """Whether blocks are the faster form on the platform that is compiled for."""
         raise NotImplementedError
@@ -43,7 +43,7 @@ class LogitsInBlocks(nn.Module):
         """Logits of the pixels of each block, the same numbers as of the call.
 
         Args:
-            image: (B, H, W, C) float32; H and W are multiples of `SIDES`.
+            image: (B, H, W, C) float32; H and W are multiples of `sides`.
             train: As in the call.
 
         Returns:
@@ -60,8 +60,9 @@ def answers_in_blocks(model: nn.Module, image: Array) -> bool:
     called = next(base for base in type(model).__mro__ if "__call__" in vars(base))
     if "in_blocks" not in vars(called):
         return False
-    pays = isinstance(model, LogitsInBlocks) and model.blocks_pay()
-    return pays and not any(side % SIDES for side in image.shape[1:3])
+    if not isinstance(model, LogitsInBlocks) or not model.blocks_pay():
+        return False
+    return not any(side % model.sides for side in image.shape[1:3])
 
 
 def as_rows(x: Array) -> Array:
@@ -82,6 +83,17 @@ def from_blocks(x: Array) -> Array:
     b, h, w, c = x.shape
     x = x.reshape(b, h, w, 2, 2, c // PIXELS).swapaxes(2, 3)
     return x.reshape(b, 2 * h, 2 * w, c // PIXELS)
+
+
+def pixels_of_blocks(x: Array) -> Array:
+    """(B, h, w, 4C) -> (B, h, w, 4, C)."""
+    return x.reshape(*x.shape[:3], PIXELS, -1)
+
+
+def logits_of_blocks(x: Array, height: int, width: int, *, ordered: bool) -> Array:
+    """Logits (B, h, w, 4K) as (B, height, width, K) float32, or as they lie (B, h, w, 4, K)."""
+    x = from_blocks(x)[:, :height, :width] if ordered else pixels_of_blocks(x)
+    return x.astype(jnp.float32)
 
 
 @jax.custom_vjp
@@ -111,33 +123,6 @@ def _max_of_blocks_backward(x: Array, g: Array) -> tuple[Array]:
 max_of_blocks.defvjp(_max_of_blocks_forward, _max_of_blocks_backward)
 
 
-class DoubleConvOfBlocks(nn.Module):
-    """`DoubleConv` in blocks: two times 3x3 convolution, normalisation, ReLU.
-
-    Attributes:
-        features: Output channels of a pixel.
-        norm: Makes a normalisation of blocks.
-        dtype: Compute dtype.
-    """
-
-    features: int
-    norm: functools.partial[BatchNorm]
-    dtype: Dtype = "float32"
-
-    @nn.compact
-    def __call__(self, *parts: Array, image: Array | None = None) -> Array:
-        """Arrays of blocks, whose channels would be concatenated, -> (B, h, w, 4 features).
-
-        Args:
-            parts: (B, h, w, 4 C) each.
-            image: (B, 2h, 2w, C) instead, an image whose channels are too few to be rearranged.
-        """
-        x = ConvToBlocks(self.features, dtype=self.dtype, name="conv1")(*parts, image=image)
-        x = nn.relu(self.norm(name="norm1")(x))
-        x = ConvToBlocks(self.features, dtype=self.dtype, name="conv2")(x)
-        return nn.relu(self.norm(name="norm2")(x))
-
-
 class ConvToBlocks(nn.Module):
     """A padded convolution without bias, of 1x1 or 3x3, whose output is in blocks.
 
@@ -154,19 +139,30 @@ class ConvToBlocks(nn.Module):
     dtype: Dtype = "float32"
 
     @nn.compact
-    def __call__(self, *parts: Array, image: Array | None = None) -> Array:
-        """As `DoubleConvOfBlocks`: (B, h, w, 4 C)... -> (B, h, w, 4 features)."""
+    def __call__(
+        self, *parts: Array, image: Array | None = None, doubled: Array | None = None
+    ) -> Array:
+        """Arrays of blocks, whose channels would be concatenated, -> (B, h, w, 4 features).
+
+        Args:
+            parts: (B, h, w, 4 C) each.
+            image: (B, 2h, 2w, C) instead, an image whose channels are too few to be rearranged.
+            doubled: (B, h, w, C) instead, of which `repeat2x2` would make the pixels.
+        """
         widths = [part.shape[-1] // PIXELS for part in parts]
-        inputs = sum(widths) if image is None else image.shape[-1]
+        inputs = sum(widths) + sum(x.shape[-1] for x in (image, doubled) if x is not None)
         shape = (self.kernel_size, self.kernel_size, inputs, self.features)
         kernel = self.param("kernel", he_normal, shape).astype(self.dtype)
+        half = self.kernel_size // 2
         if image is not None:
             y = conv2d(image.astype(self.dtype), _from_pixels(kernel), stride=2, padding=1)
+        elif doubled is not None:
+            y = conv2d(doubled.astype(self.dtype), _from_doubled(kernel), padding=half)
         else:
             kernels = jnp.split(kernel, np.cumsum(widths)[:-1].tolist(), axis=2)
             packed = jnp.concatenate([_packed(part) for part in kernels], axis=2)
             x = jnp.concatenate([part.astype(self.dtype) for part in parts], axis=-1)
-            y = conv2d(x, packed, padding=self.kernel_size // 2)
+            y = conv2d(x, packed, padding=half)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             y = y + jnp.tile(bias.astype(self.dtype), PIXELS)
@@ -200,6 +196,13 @@ def _packed(kernel: Array) -> Array:
     packed = jnp.einsum("arpy,bsqx,yxio->abrsipqo", taps, taps, kernel, precision="highest")
     size = kernel.shape[0], kernel.shape[1], PIXELS * kernel.shape[2], PIXELS * kernel.shape[3]
     return packed.reshape(size)
+
+
+def _from_doubled(kernel: Array) -> Array:
+    """The (k, k, C, 4 F) kernel that makes blocks of `repeat2x2` of an array from the array."""
+    taps = jnp.asarray(_taps_of_blocks(kernel.shape[0]).sum(1), kernel.dtype)
+    packed = jnp.einsum("apy,bqx,yxio->abipqo", taps, taps, kernel, precision="highest")
+    return packed.reshape(*kernel.shape[:3], PIXELS * kernel.shape[3])
 
 
 def _taps_of_blocks(taps: int) -> NDArray[np.float32]:

@@ -28,11 +28,22 @@ def kernel_gradient(
     Returns:
         (kh, kw, C, F) float32.
     """
-    x = jnp.pad(x, ((0, 0), _grown(padding[0]), _grown(padding[1]), (0, 0)))
-    x = x[:, max(0, -padding[0][0]) :, max(0, -padding[1][0]) :]
+    if stride == dilation == 1 and g.shape[3] < x.shape[3]:
+        # The same sum, seen from the input's pixels: the narrower array is the one whose pixels
+        # are gathered once for each tap.
+        (top, bottom), (left, right), (tall, wide) = *padding, (n - 1 for n in taps)
+        around = (tall - top, tall - bottom), (wide - left, wide - right)
+        turned = _by_convolution(_padded(g, around), x, taps)
+        return turned[::-1, ::-1].swapaxes(2, 3)
+    x = _padded(x, padding)
     if stride == dilation == 1:
         return _by_convolution(x, g, taps)
     return _by_columns(x, g, taps, stride, dilation)
+
+
+def _padded(x: Array, padding: Padding) -> Array:
+    x = jnp.pad(x, ((0, 0), _grown(padding[0]), _grown(padding[1]), (0, 0)))
+    return x[:, max(0, -padding[0][0]) :, max(0, -padding[1][0]) :]
 
 
 def _grown(padding: tuple[int, int]) -> tuple[int, int]:

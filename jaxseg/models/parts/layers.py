@@ -26,7 +26,7 @@ from jaxseg.models.parts.normalisation import (
 Dtype = Literal["float32", "bfloat16"]
 """Compute dtype of a network; parameters, batch statistics and logits stay float32."""
 
-Layer = Callable[[Array], Array]
+Layer = Callable[..., Array]
 """A fully configured module: features in, features out."""
 
 LayerOf = Callable[..., Layer]

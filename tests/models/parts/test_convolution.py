@@ -40,10 +40,11 @@ def textbook(x: Array, kernel: Array, stride: int, dilation: int, padding: int) 
     )
 
 
+@pytest.mark.parametrize("features", [4, 6])  # fewer and more than the input's
 @pytest.mark.parametrize("case", CONVOLUTIONS)
-def test_a_convolution_and_its_gradients_are_xlas_own(case: tuple[int, ...]) -> None:
+def test_a_convolution_and_its_gradients_are_xlas_own(case: tuple[int, ...], features: int) -> None:
     taps, stride, dilation, padding, rows, columns = case
-    x, kernel = normal(0, 2, rows, columns, 5), normal(1, taps, taps, 5, 4)
+    x, kernel = normal(0, 2, rows, columns, 5), normal(1, taps, taps, 5, features)
     plain = partial(textbook, stride=stride, dilation=dilation, padding=padding)
     quick = partial(convolution.conv2d, stride=stride, dilation=dilation, padding=padding)
 
