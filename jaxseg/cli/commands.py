@@ -162,7 +162,8 @@ def predict(arguments: list[str] | None = None) -> None:
         mapper = Mapper(runs, settings, mesh)
         one_map = out.suffix.lower() in (".tif", ".tiff")
         if one_map and not flags.mosaic and not any(map(names_many, given)):
-            files = mapper.map([SceneFiles(Path(given[0]).stem, tuple(given))], out)
+            scene = SceneFiles(Path(given[0]).stem, tuple(given))
+            files = mapper.map([scene], out, flags.preview)
         else:
             maps = None if one_map else out
             found = scenes(given, runs[0].sensor.bands, remote=flags.remote, maps=maps)
@@ -171,9 +172,13 @@ def predict(arguments: list[str] | None = None) -> None:
                     f"{len(found)} scenes and one map, {out}: give a folder for their maps, or "
                     "--mosaic to put them together."
                 )
-            files = mapper.map(found, out) if one_map else map_each(mapper, found, out)
+            if one_map:
+                files = mapper.map(found, out, flags.preview)
+            else:
+                files = map_each(mapper, found, out, flags.preview)
         for file in files[:SHOWN]:
-            say(console, f"map        {file}")
+            what = "map" if file != flags.preview else "preview"
+            say(console, f"{what:<10} {file}")
         if len(files) > SHOWN:
             say(console, f"           and {len(files) - SHOWN} more")
         if flags.joined:  # who leaves early takes the others along

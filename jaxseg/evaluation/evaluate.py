@@ -62,6 +62,7 @@ class Assessment:
         variant: What tells the results from those of windows as the run has them, such as
             -overlap-0.25; empty if there is nothing.
         notes: What is not known, and why.
+        best: The windows with the highest accuracy.
     """
 
     split: str
@@ -83,6 +84,7 @@ class Assessment:
     one_window: bool
     variant: str = ""
     notes: tuple[str, ...] = ()
+    best: list[pictures.Tile] = dataclasses.field(default_factory=list)
 
 
 def evaluate(
@@ -196,6 +198,7 @@ def evaluate(
         one_window=evaluator.one_window,
         variant=_variant(config, evaluator.cover),
         notes=tuple(notes),
+        best=evaluator.tiles(state, pictured.best(result, evaluator.scene)),
     )
 
 

@@ -22,6 +22,16 @@ def worst(result: Evaluation, scene: Callable[[int], str]) -> list[int]:
     return _of_several_scenes(result, result.ranked(), scene)
 
 
+def best(result: Evaluation, scene: Callable[[int], str]) -> list[int]:
+    """The windows with the highest accuracy, from the best.
+
+    Args:
+        result: An evaluation.
+        scene: The name of a window's scene.
+    """
+    return _of_several_scenes(result, result.ranked()[::-1], scene)
+
+
 def median(result: Evaluation, scene: Callable[[int], str]) -> list[int]:
     """The windows whose accuracy is nearest to the middle of all windows, from the worst."""
     ranked = result.ranked()
