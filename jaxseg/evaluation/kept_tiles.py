@@ -1,6 +1,6 @@
 """The windows that a page about a run shows, kept with the evaluation: their data may go.
 
-    EVALUATION/tiles.npz     arrays KIND_NUMBER_FIELD, such as worst_0_label, reduced; their names
+EVALUATION/tiles.npz     arrays KIND_NUMBER_FIELD, such as worst_0_label, reduced; their names
 """
 
 import dataclasses

@@ -42,7 +42,7 @@ def check_name(path: Path, layers: Sequence[Layer]) -> None:
     """
     if "classes" not in layers:
         raise UserError(
-            f"--preview shows classes: name them among --layers {' '.join(layers)}, or leave it out."
+            f"--preview shows classes: name them in --layers {' '.join(layers)}, or leave it out."
         )
     if path.suffix.lower() != ".png":
         raise UserError(f"--preview {path}: give a name that ends in .png.")
