@@ -47,9 +47,8 @@ def map_figure(
     side = room * (0.95 if below else 1 / count)
     tall = min(side * height / width, 9.0) * (count if below else 1)
     legend = _entries(found, colors, classes)
-    columns = max(
-        1, min(len(legend), int(110 / (max(len(str(e.get_label())) for e in legend) + 7)))
-    )
+    longest = max((len(str(entry.get_label())) for entry in legend), default=1)
+    columns = max(1, min(len(legend), int(110 / (longest + 7))))
     rows = -(-len(legend) // columns)
     size = (WIDTH, tall + 0.3 * (count if below else 1) + 0.21 * rows + 0.7)
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")

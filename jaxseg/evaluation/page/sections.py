@@ -27,6 +27,9 @@ PARTS = 5
 CLASSES = 40
 """Classes of a confusion matrix that are shown at most, those with the most pixels."""
 
+SMALL = 600
+"""Rows or columns of a map that is shown larger than it is."""
+
 SHADES = (2, 10, 20, 35, 50, 65, 80, 95)
 """Percent from which on a cell of the confusion matrix has the next shade."""
 
@@ -168,17 +171,17 @@ def confusion(found: Evaluated) -> Html:
         body.append(tag("tr", row, *cells))
     head = [tag("th", "reference (pixels)", scope="col")]
     head += [tag("th", names[k], scope="col") for k in chosen]
-    caption = "Rows: the reference. Columns: what was predicted, in % of the row."
+    told = "Rows are classes of the reference, columns what was predicted."
     if len(chosen) < len(names):
-        caption += f" The {len(chosen)} classes of {len(names)} with the most pixels."
+        told += f" Shown are the {len(chosen)} classes of {len(names)} with the most pixels."
     whole = tag(
         "table",
-        tag("caption", caption),
+        tag("caption", "Percent of the reference class"),
         tag("thead", tag("tr", *head)),
         tag("tbody", *body),
         class_="confusion",
     )
-    return section("confusion", "Confusions", scrolled(whole, "Confusion matrix"))
+    return section("confusion", "Confusions", said(told), scrolled(whole, "Confusion matrix"))
 
 
 def reliability(found: Evaluated) -> Html:
@@ -211,7 +214,7 @@ def reliability(found: Evaluated) -> Html:
         if part in calibration
     ]
     told += f" Expected calibration error: {', '.join(eces)}." if eces else ""
-    return section("reliability", "Reliability", figure, said(told))
+    return section("reliability", "Reliability", tag("div", figure, said(told), class_="row"))
 
 
 def windows(tiles: dict[str, list[Tile]], colors: Colors, names: Sequence[str]) -> Html:
@@ -238,7 +241,7 @@ def windows(tiles: dict[str, list[Tile]], colors: Colors, names: Sequence[str]) 
     content.append(tag("p", *legend, class_="legend"))
     told = "Move the border: point at a picture, or use the slider and its arrow keys. "
     told += "Striped pixels are not counted: they have no label or no data."
-    return section("windows", "Windows", *content, said(told))
+    return section("windows", "Worst and best windows", *content, said(told))
 
 
 def scene_map(path: Path, found: MapView, colors: Colors, names: Sequence[str], step: int) -> Html:
@@ -248,21 +251,17 @@ def scene_map(path: Path, found: MapView, colors: Colors, names: Sequence[str], 
     picture = striped(colorize(ids, colors), found.valid)
     counts = np.bincount(ids[found.valid], minlength=len(names))
     present: list[int] = np.flatnonzero(counts).tolist()
-    parts = [
-        tag(
-            "img",
-            src=drawing(picture),
-            alt=f"The map {path.name}: " + ", ".join(names[k] for k in present),
-            width=width,
-            height=height,
-        )
-    ]
+    larger = max(1, SMALL // max(height, width))
+    picture = picture.repeat(larger, axis=0).repeat(larger, axis=1)
+    shown = f"The map {path.name}: {', '.join(names[k] for k in present)}"
+    size = {"width": width * larger, "height": height * larger}
+    parts = [tag("img", src=drawing(picture), alt=shown, **size)]
     if found.metres is not None:
         length, told = scale_bar(found.metres, width)
-        bar = tag("path", d="M0 0V6H100V0")
-        line = tag("svg", bar, viewBox="0 0 100 6", preserveAspectRatio="none", height=8)
-        scale = tag("svg", line, width=f"{100 * length / width:.2f}%", class_="scale")
-        parts += [Html(""), scale, tag("p", told, class_="soft")]
+        bar = tag("path", d="M1 0V6H99V0")
+        how = {"viewBox": "0 0 100 7", "preserveAspectRatio": "none", "aria_hidden": "true"}
+        parts.append(tag("svg", bar, width=f"{100 * length / width:.2f}%", class_="scale", **how))
+        parts.append(tag("p", told, class_="soft"))
     rows = [
         [charts.swatch(colors[k], names[k]), f"{100 * counts[k] / max(1, counts.sum()):.2f}"]
         for k in present
@@ -276,8 +275,9 @@ def scene_map(path: Path, found: MapView, colors: Colors, names: Sequence[str], 
     if tags.get("JAXSEG_STEP", str(step)) != str(step):
         facts.append(f"the scores on this page are those of step {step}")
     facts.append("no scale: it has no CRS" if found.metres is None else f"{header.crs}")
-    sheet = tag("figure", *parts), table("Share of the map", ["class", "% of pixels"], rows)
-    return section("map", "Map", tag("div", *sheet, class_="sheet"), said("; ".join(facts) + "."))
+    legend = table("Share of the map", ["class", "% of pixels"], rows)
+    sheet = tag("div", tag("figure", *parts, class_="sheet"), legend, class_="row")
+    return section("map", "Map", sheet, said("; ".join(facts) + "."))
 
 
 def data(surveys: Sequence[Survey], source: Source, sensor: Sensor) -> Html:
@@ -293,7 +293,7 @@ def data(surveys: Sequence[Survey], source: Source, sensor: Sensor) -> Html:
     content = [table("Sensor of the training images", ["fact", "value"], facts, class_="facts")]
     if surveys:
         content += [_splits(surveys), _pixels(surveys, source)]
-    return section("data", "Data", *content)
+    return section("data", "Data", tag("div", *content, class_="row"))
 
 
 def config(found: Config) -> Html:
@@ -302,7 +302,7 @@ def config(found: Config) -> Html:
         tag("pre", "\n".join(config_text.pretty(found, short=short)), tabindex="0")
         for short in (True, False)
     )
-    told = said("What a field's class does not say by default:")
+    told = said("Fields that differ from the defaults of their class:")
     rest = tag("details", tag("summary", "All fields"), whole)
     return section("config", "How it was trained", told, short, rest)
 
@@ -367,16 +367,17 @@ def _tile(tile: Tile, colors: Colors) -> Html:
     }
     height, width = tile.label.shape
     size = {"width": width, "height": height, "draggable": "false"}
+    name = "/".join(tile.name.split("/")[-2:])  # without the folders of the machine
     pictures = [
-        tag("img", src=address, class_=kind, alt=f"{kind} of {tile.name}", **size)
+        tag("img", src=address, class_=kind, alt=f"{kind} of {name}", **size)
         for kind, address in views.items()
     ]
     share = tile.share()
     right = "nothing counted" if math.isnan(share) else f"{100 * share:.2f} % right"
-    label = f"Border between the two pictures of {tile.name}, in percent"
+    label = f"Border between the two pictures of {name}, in percent"
     slider = tag("input", type="range", min=0, max=100, value=50, aria_label=label)
     swipe = tag("div", *pictures, tag("span"), class_="swipe")
-    return tag("figure", swipe, slider, tag("figcaption", f"{tile.name}: {right}"), class_="tile")
+    return tag("figure", swipe, slider, tag("figcaption", f"{name}: {right}"), class_="tile")
 
 
 def _splits(surveys: Sequence[Survey]) -> Html:
