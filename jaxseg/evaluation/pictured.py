@@ -23,13 +23,15 @@ def worst(result: Evaluation, scene: Callable[[int], str]) -> list[int]:
 
 
 def best(result: Evaluation, scene: Callable[[int], str]) -> list[int]:
-    """The windows with the highest accuracy, from the best.
+    """The windows with the highest accuracy, from the best, without those that are among the worst.
 
     Args:
         result: An evaluation.
         scene: The name of a window's scene.
     """
-    return _of_several_scenes(result, result.ranked()[::-1], scene)
+    shown = set(worst(result, scene))
+    order = [number for number in reversed(result.ranked()) if number not in shown]
+    return _of_several_scenes(result, order, scene)
 
 
 def median(result: Evaluation, scene: Callable[[int], str]) -> list[int]:

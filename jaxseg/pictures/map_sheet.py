@@ -50,7 +50,7 @@ def map_figure(
     longest = max((len(str(entry.get_label())) for entry in legend), default=1)
     columns = max(1, min(len(legend), int(110 / (longest + 7))))
     rows = -(-len(legend) // columns)
-    size = (WIDTH, tall + 0.3 * (count if below else 1) + 0.21 * rows + 0.7)
+    size = (WIDTH, tall + 0.3 * (count if below else 1) + 0.21 * rows + 0.4)
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(short(title, 110), fontsize=10.5)
