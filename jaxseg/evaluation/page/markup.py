@@ -83,6 +83,16 @@ def scrolled(content: Html, label: str) -> Html:
     return tag("div", content, class_="wide", tabindex="0", role="region", aria_label=label)
 
 
+def section(name: str, heading: str, *content: str) -> Html:
+    """A part of the page with a heading that links lead to."""
+    return tag("section", tag("h2", heading, id=f"{name}-heading"), *content, id=name)
+
+
+def said(text: str) -> Html:
+    """A sentence that explains."""
+    return tag("p", text, class_="soft")
+
+
 def photo(picture: NDArray[np.uint8]) -> str:
     """(H, W, 3) as the address of a WebP that is in the page."""
     return _address(picture, "webp", quality=82, method=4)

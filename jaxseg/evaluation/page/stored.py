@@ -7,6 +7,7 @@ RUN/evaluation/.../scores.json, *.csv     the last evaluation of the checkpoint
 
 import csv
 import json
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +22,14 @@ from jaxseg.run import environment, logbook
 
 Record = dict[str, Any]
 Table = list[list[str]]
+Ends = tuple[float, float] | None
 
-OWN_TABLES = ("classes", "confusion", "reliability")
+SUMMARIES = ("miou", "overall_accuracy", "mean_f1", "kappa")
+"""Scores of all classes together that the page shows."""
+
+PARTS = ("before", "after")
+
+OWN_TABLES = ("classes", "confusion")
 """Tables that the page shows in a form of its own."""
 
 
@@ -38,35 +45,50 @@ class Training(NamedTuple):
     starts: list[Record]
 
 
+class Bin(NamedTuple):
+    """Pixels of one bin of confidence.
+
+    Attributes:
+        pixels: How many.
+        right: Those whose most probable class is right.
+        confidence: Mean probability of this class, 0..1; NaN without pixels.
+    """
+
+    pixels: int
+    right: int
+    confidence: float
+
+
 class Evaluated(NamedTuple):
     """What an evaluation has written.
 
     Attributes:
         folder: Where.
-        split: What was evaluated.
         step: Of the checkpoint.
         confusion: (K, K) pixels, rows = reference.
         scores: Of this matrix.
-        report: All of scores.json.
+        intervals: Name of a summary such as `miou` -> 95 % interval; None = not known.
+        class_intervals: The same for the IoU of each class.
+        blocks: What was drawn for them, such as `12 scenes`.
+        errors: Calibration error 0..1 `before` and `after` division by the temperature.
+        single_pixels: mIoU of the classifier of single pixels, 0..1; None = not evaluated.
+        reliability: Temperature -> bins of confidence.
         tables: Name of a CSV file -> rows, the headings first.
         tiles: `best`, `worst` -> windows.
     """
 
     folder: Path
-    split: str
     step: int
     confusion: NDArray[np.int64]
     scores: Scores
-    report: Record
+    intervals: dict[str, Ends]
+    class_intervals: list[Ends]
+    blocks: str
+    errors: dict[str, float]
+    single_pixels: float | None
+    reliability: dict[float, list[Bin]]
     tables: dict[str, Table]
     tiles: dict[str, list[Tile]]
-
-    def interval(self, name: str, number: int | None = None) -> tuple[float, float] | None:
-        """Ends of the 95 % interval of a score, or of a class of that number; None = none."""
-        found = self.report["network"].get("intervals", {}).get(name)
-        if found is not None and number is not None:
-            found = found[number]
-        return None if found is None or None in found else (float(found[0]), float(found[1]))
 
 
 def training(workdir: Path) -> tuple[Training, list[str]]:
@@ -80,7 +102,7 @@ def training(workdir: Path) -> tuple[Training, list[str]]:
     starts, torn = environment.stored(workdir)
     if torn:
         notes.append(f"{torn} line(s) of {environment.NAME} cannot be read and are left out.")
-    if not starts:
+    elif not starts:
         notes.append(
             "Where it was trained is not known: trainings of earlier versions did not keep it."
         )
@@ -131,35 +153,83 @@ def _opened(folder: Path, report: Record, classes: tuple[str, ...], notes: list[
     """What a folder holds.
 
     Raises:
-        ValueError: scores.json is not that of an evaluation of these classes.
+        ValueError, LookupError, TypeError, AttributeError: scores.json is not that of an evaluation
+            of these classes.
     """
-    confusion = np.asarray(report["network"]["confusion"])
-    if confusion.dtype.kind != "i" or list(report["network"]["per_class"]) != list(classes):
+    network = report["network"]
+    confusion = np.asarray(network["confusion"])
+    if confusion.dtype.kind != "i" or list(network["per_class"]) != list(classes):
         raise ValueError("it is not that of an evaluation of the classes of this run")
-    scores = scores_of(confusion.astype(np.int64), classes)
+    intervals, calibration = network.get("intervals", {}), network.get("calibration", {})
+    baseline = report.get("per_pixel_baseline")
+    told = [str(note) for note in report.get("notes", ())]
+    tables, damaged = _tables(folder)
+    found = Evaluated(
+        folder=folder,
+        step=int(report["step"]),
+        confusion=confusion.astype(np.int64),
+        scores=scores_of(confusion.astype(np.int64), classes),
+        intervals={name: _ends(intervals.get(name)) for name in SUMMARIES},
+        class_intervals=[_ends(ends) for ends in intervals.get("iou", [None] * len(classes))],
+        blocks=f"{intervals.get('blocks', 0)} {intervals.get('unit', 'scenes')}",
+        errors={part: _number(of["ece"]) for part, of in calibration.items() if part in PARTS},
+        single_pixels=None if baseline is None else _number(baseline["miou"]),
+        reliability=_bins(tables.pop("reliability", [])),
+        tables=tables,
+        tiles={},
+    )
+    notes += [*told, *damaged]
+    file = folder / "reliability.csv"
+    if not found.reliability and not any(str(file) in note for note in damaged):
+        notes.append(f"No reliability diagram: {file} is not there, or another table.")
+    try:
+        tiles = kept_tiles(folder)
+    except UserError as error:
+        notes.append(str(error))
+        return found
+    if not tiles:
+        notes.append("No windows: the evaluation is of an earlier version. Evaluate the run again.")
+    return found._replace(tiles=tiles)
+
+
+def _tables(folder: Path) -> tuple[dict[str, Table], list[str]]:
+    """The tables of a folder that are whole, and what is said of the others."""
     tables: dict[str, Table] = {}
+    notes = []
     for file in sorted(folder.glob("*.csv")):
-        with file.open(newline="", encoding="utf-8", errors="replace") as content:
-            rows = list(csv.reader(content))
+        try:
+            with file.open(newline="", encoding="utf-8") as content:
+                rows = list(csv.reader(content))
+        except (OSError, UnicodeDecodeError, csv.Error):
+            rows = [[""], []]
         if any(len(row) != len(rows[0]) for row in rows):
             notes.append(f"{file} is damaged and was left out.")
         elif rows:
             tables[file.stem] = rows
-    tiles: dict[str, list[Tile]] = {}
+    return tables, notes
+
+
+def _bins(rows: Table) -> dict[float, list[Bin]]:
+    """The bins of the most probable class; empty if the table is another one."""
+    found: dict[float, list[Bin]] = {}
     try:
-        tiles = kept_tiles(folder)
-        if not tiles:
-            notes.append(
-                "No windows: the evaluation is of an earlier version. Evaluate the run again."
-            )
-    except UserError as error:
-        notes.append(str(error))
-    notes += [str(note) for note in report.get("notes", ())]
-    split, step = str(report["split"]), int(report["step"])
-    found = Evaluated(folder, split, step, confusion, scores, report, tables, tiles)
-    for number in range(len(classes)):
-        found.interval("iou", number)  # raises here, not where the page shows it
+        for row in rows[1:]:
+            of = dict(zip(rows[0], row, strict=True))
+            if of["class"] == "most probable":
+                mean = float(of["mean_confidence"] or "nan")
+                one = Bin(int(of["pixels"]), int(of["right"]), mean)
+                found.setdefault(float(of["temperature"]), []).append(one)
+    except (ValueError, KeyError):
+        return {}
     return found
+
+
+def _ends(found: Any) -> Ends:  # noqa: ANN401  (what JSON holds)
+    return None if found is None or None in found else (float(found[0]), float(found[1]))
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _said(error: Exception) -> str:

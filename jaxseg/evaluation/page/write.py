@@ -14,7 +14,7 @@ from jaxseg.datasets.paired import without_side
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import report
-from jaxseg.evaluation.page import sections, stored
+from jaxseg.evaluation.page import origin, scores, stored, views
 from jaxseg.evaluation.page.markup import Html, document, joined, tag
 from jaxseg.evaluation.page.stored import Evaluated
 from jaxseg.files.whole import whole
@@ -76,17 +76,17 @@ def write(
 
     parts: dict[str, Html] = {}
     if found is not None:
-        parts["classes"] = sections.classes(found, source.colors)
-        parts["confusion"] = sections.confusion(found)
-        parts["reliability"] = sections.reliability(found)
+        parts["classes"] = scores.classes(found, source.colors)
+        parts["confusion"] = scores.confusion(found)
+        parts["reliability"] = scores.reliability(found)
         if any(found.tiles.values()):
-            parts["windows"] = sections.windows(found.tiles, source.colors, classes)
+            parts["windows"] = views.windows(found.tiles, source.colors, classes)
     if scene_map is not None and shown_map is not None:
-        parts["map"] = sections.scene_map(scene_map, shown_map, source.colors, classes, step)
-    parts["training"] = sections.training(training)
-    parts["data"] = sections.data(surveys, source, config.sensor)
-    parts["config"] = sections.config(config)
-    parts["environment"] = sections.environment(training.starts)
+        parts["map"] = views.scene_map(scene_map, shown_map, source.colors, classes, step)
+    parts["training"] = origin.training(training)
+    parts["data"] = origin.data(surveys, source, config.sensor)
+    parts["config"] = origin.config(config)
+    parts["environment"] = origin.environment(training.starts)
     name = workdir.resolve().name
     body = joined(_head(name, config, step, found, workdir), _notes(notes), *_body(found, parts))
     try:
@@ -144,6 +144,6 @@ def _body(found: Evaluated | None, parts: dict[str, Html]) -> list[Html]:
     written = f"Written by jaxseg {version('jaxseg')} on {today:%Y-%m-%d %H:%M} UTC."
     return [
         tag("nav", *links, aria_label="Sections"),
-        tag("main", Html("") if found is None else sections.cards(found), *parts.values()),
+        tag("main", Html("") if found is None else scores.cards(found), *parts.values()),
         tag("footer", written),
     ]

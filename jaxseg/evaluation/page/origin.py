@@ -1,8 +1,7 @@
-"""The sections of the page, from the scores to the config."""
+"""How a run came about: its training, its data, its config, where it was trained."""
 
 import math
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,75 +9,16 @@ from jaxseg import config_text
 from jaxseg.config import Config
 from jaxseg.evaluation.page import charts
 from jaxseg.evaluation.page.charts import Line
-from jaxseg.evaluation.page.markup import Html, drawing, photo, scrolled, table, tag
-from jaxseg.evaluation.page.stored import OWN_TABLES, Evaluated, Record, Training
-from jaxseg.metrics.intervals import DRAWS, FEWEST
-from jaxseg.metrics.measure import percent
-from jaxseg.pictures.map_view import MapView, scale_bar
-from jaxseg.pictures.marking import Colors
-from jaxseg.pictures.tiles import Tile, colorize, striped
-from jaxseg.pipeline.survey import Survey
+from jaxseg.evaluation.page.markup import Html, said, section, table, tag
+from jaxseg.evaluation.page.stored import Record, Training
+from jaxseg.pipeline.survey import Survey, findings
 from jaxseg.scenes.scene import Source
 from jaxseg.scenes.sensor import Sensor
 
 PARTS = 5
 """Parts of a loss that are drawn at most."""
 
-CLASSES = 40
-"""Classes of a confusion matrix that are shown at most, those with the most pixels."""
-
-SMALL = 600
-"""Rows or columns of a map that is shown larger than it is."""
-
-SHADES = (2, 10, 20, 35, 50, 65, 80, 95)
-"""Percent from which on a cell of the confusion matrix has the next shade."""
-
-KNOWN = ("class", "iou", "iou_low", "iou_high", "f1", "precision", "recall", "support")
-"""Columns of classes.csv with a place of their own; measures add others."""
-
-SHARES = ("boundary_f1", "boundary_iou", "ece", "ece_at_temperature")
-"""Columns of measures that are shares, shown in percent."""
-
-
-def section(name: str, heading: str, *content: str) -> Html:
-    """A part of the page with a heading that links lead to."""
-    return tag("section", tag("h2", heading, id=f"{name}-heading"), *content, id=name)
-
-
-def said(text: str) -> Html:
-    """A sentence that explains."""
-    return tag("p", text, class_="soft")
-
-
-def cards(found: Evaluated) -> Html:
-    """The scores in short, each with its interval."""
-    parts = []
-    for name, shown in (
-        ("miou", "mIoU"),
-        ("overall_accuracy", "overall accuracy"),
-        ("mean_f1", "mean F1"),
-        ("kappa", "kappa"),
-    ):
-        number = getattr(found.scores, name)
-        form: Callable[[float], str] = "{:.3f}".format if name == "kappa" else percent
-        unit = "" if name == "kappa" else " %"
-        ends = found.interval(name)
-        beside = "" if ends is None else f"95 %: {form(ends[0])} to {form(ends[1])}{unit}"
-        parts.append(_card(shown, f"{form(number)}{unit}", beside))
-    calibration = found.report["network"].get("calibration")
-    if calibration is not None:
-        ece = _number(calibration["before"]["ece"])
-        parts.append(_card("calibration error", f"{percent(ece)} %", "of the confidence, ECE"))
-    baseline = found.report.get("per_pixel_baseline")
-    if baseline is not None:
-        miou = percent(_number(baseline["miou"]))
-        parts.append(_card("single pixels", f"{miou} %", "mIoU of a Gaussian classifier"))
-    return tag("dl", *parts, class_="cards")
-
-
-def training(found: Training) -> Html:
-    """Loss, mIoU and learning rate over the steps."""
-    lines = {kind: [x for x in found.lines if x.get("kind") == kind] for kind in _KINDS}
+_KINDS}
     figures, every = [], 1
     parts = sorted({n for line in lines["train"] for n in line if n.startswith("loss/")})
     names = ["loss", *(parts[:PARTS] if len(parts) > 1 else [])]
@@ -124,7 +64,7 @@ def classes(found: Evaluated, colors: Colors) -> Html:
     headings += [_heading(name) for name in added] + ["pixels"]
     body = []
     for k, name in enumerate(scores.classes):
-        ends = found.interval("iou", k)
+        ends = found.class_intervals[k]
         low, high = ends or (None, None)
         value = None if math.isnan(scores.iou[k]) else scores.iou[k]
         body.append(
@@ -138,12 +78,10 @@ def classes(found: Evaluated, colors: Colors) -> Html:
                 f"{scores.support[k]:,}",
             ]
         )
-    intervals = found.report["network"].get("intervals", {})
-    unit, blocks = intervals.get("unit", "scenes"), intervals.get("blocks", 0)
-    if found.interval("miou") is None:
-        of = f"There are no intervals: they need {FEWEST} {unit}, and there are {blocks}."
+    if found.intervals["miou"] is None:
+        of = f"There are no intervals: they need {FEWEST} scenes, and there are {found.blocks}."
     else:
-        of = f"Intervals: {DRAWS} draws of the {blocks} {unit} with replacement."
+        of = f"Intervals: {DRAWS} draws of the {found.blocks} with replacement."
     others = [
         tag("details", tag("summary", f"Table: {name}"), table(name, rows[0], rows[1:]))
         for name, rows in found.tables.items()
@@ -186,33 +124,19 @@ def confusion(found: Evaluated) -> Html:
 
 def reliability(found: Evaluated) -> Html:
     """Whether a pixel that is predicted with 80 % is right in 80 % of the cases."""
-    rows = found.tables.get("reliability", [[]])
-    records = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
-    by_temperature: dict[str, list[dict[str, str]]] = {}
-    for record in records:
-        if record.get("class") == "most probable":
-            by_temperature.setdefault(record["temperature"], []).append(record)
     lines = []
-    for temperature, bins in by_temperature.items():
-        known = [record for record in bins if float(record["pixels"])]
-        points = [
-            (100 * float(r["mean_confidence"]), 100 * float(r["right"]) / float(r["pixels"]))
-            for r in known
-        ]
-        trained = float(temperature) == 1
-        lines.append(Line("as trained" if trained else f"T = {float(temperature):.3g}", points))
-    if not lines:
-        return section("reliability", "Reliability", said("The evaluation has no reliability.csv."))
-    pixels = [float(record["pixels"]) for record in next(iter(by_temperature.values()))]
-    shares = [number / max(1.0, sum(pixels)) for number in pixels]
+    for temperature, bins in found.reliability.items():
+        points = [(100 * b.confidence, 100 * b.right / b.pixels) for b in bins if b.pixels]
+        name = "as trained" if not lines else f"T = {temperature:.3g}"
+        lines.append(Line(name, points))
+    if not any(line.points for line in lines):
+        return section("reliability", "Reliability", said("There is no diagram of it."))
+    pixels = [b.pixels for b in next(iter(found.reliability.values()))]
+    shares = [number / max(1, sum(pixels)) for number in pixels]
     figure = charts.reliability("Confidence and accuracy", lines, shares)
     told = "Dotted: perfect. Bars: share of the pixels in each bin of confidence, as trained."
-    calibration = found.report["network"].get("calibration", {})
-    eces = [
-        f"{name} {percent(_number(calibration[part]['ece']))} %"
-        for part, name in (("before", "as trained"), ("after", "at the temperature T"))
-        if part in calibration
-    ]
+    names = {"before": "as trained", "after": "at the temperature T"}
+    eces = [f"{names[part]} {percent(error)} %" for part, error in found.errors.items()]
     told += f" Expected calibration error: {', '.join(eces)}." if eces else ""
     return section("reliability", "Reliability", tag("div", figure, said(told), class_="row"))
 
@@ -293,7 +217,9 @@ def data(surveys: Sequence[Survey], source: Source, sensor: Sensor) -> Html:
     content = [table("Sensor of the training images", ["fact", "value"], facts, class_="facts")]
     if surveys:
         content += [_splits(surveys), _pixels(surveys, source)]
-    return section("data", "Data", tag("div", *content, class_="row"))
+    odd = [tag("li", line) for line in findings(surveys, source)]
+    notes = tag("ul", *odd, class_="notes") if odd else ""
+    return section("data", "Data", tag("div", *content, class_="row"), notes)
 
 
 def config(found: Config) -> Html:
@@ -326,6 +252,89 @@ def environment(starts: Sequence[Record]) -> Html:
 _KINDS = ("train", "validation")
 
 
+def training(found: Training) -> Html:
+    """Loss, mIoU and learning rate over the steps."""
+    lines = {kind: [x for x in found.lines if x.get("kind") == kind] for kind in _KINDS}
+    figures, every = [], 1
+    parts = sorted({n for line in lines["train"] for n in line if n.startswith("loss/")})
+    names = ["loss", *(parts[:PARTS] if len(parts) > 1 else [])]
+    for title, label, wanted in (
+        ("Loss", "loss", [("train", name, name) for name in names]),
+        (
+            "Mean IoU",
+            "mIoU (%)",
+            [("validation", "miou", "validation"), ("train", "miou", "training batches")],
+        ),
+        ("Learning rate", "learning rate", [("train", "learning_rate", "learning rate")]),
+    ):
+        factor = 100.0 if label.endswith("(%)") else 1.0
+        drawn = []
+        for kind, name, shown in wanted:
+            points, mean_of = charts.thinned(_points(lines[kind], name, factor))
+            every = max(every, mean_of)
+            if points:
+                drawn.append(Line(shown, points))
+        if drawn:
+            figures.append(charts.chart(title, drawn, "step", label))
+    seconds = [line["time"] for line in found.lines if isinstance(line.get("time"), int | float)]
+    rates = [y for _, y in _points(lines["train"], "images_per_second", 1.0)]
+    facts = [f"{len(lines['train'])} lines of training and {len(lines['validation'])} validations"]
+    if rates:
+        facts.append(f"{np.median(rates):.4g} images/s (median)")
+    if len(seconds) > 1:
+        minutes = (max(seconds) - min(seconds)) / 60
+        facts.append(f"{minutes:.3g} minutes from the first to the last line, with pauses")
+    if every > 1:
+        facts.append(f"points are means of {every} lines at most")
+    content = tag("div", *figures, class_="charts") if figures else said("There are no curves.")
+    return section("training", "Training", content, said("; ".join(facts) + "."))
+
+
+def data(surveys: Sequence[Survey], source: Source, sensor: Sensor) -> Html:
+    """The data card: sensor, splits, and the pixels of each class."""
+    facts = [("source", type(source).__name__), ("bands", ", ".join(sensor.bands) or "not known")]
+    facts.append(("unit", sensor.unit or "not known"))
+    size = "not known" if sensor.gsd is None else f"{sensor.gsd:.4g} m"
+    facts.append(("pixel size", size))
+    if sensor.wavelengths:
+        facts.append(
+            ("wavelengths", f"{min(sensor.wavelengths):g} to {max(sensor.wavelengths):g} nm")
+        )
+    content = [table("Sensor of the training images", ["fact", "value"], facts, class_="facts")]
+    if surveys:
+        content += [_splits(surveys), _pixels(surveys, source)]
+    odd = [tag("li", line) for line in findings(surveys, source)]
+    notes = tag("ul", *odd, class_="notes") if odd else ""
+    return section("data", "Data", tag("div", *content, class_="row"), notes)
+
+
+def config(found: Config) -> Html:
+    """The config as text: what differs from the defaults, and all of it."""
+    short, whole = (
+        tag("pre", "\n".join(config_text.pretty(found, short=short)), tabindex="0")
+        for short in (True, False)
+    )
+    told = said("Fields that differ from the defaults of their class:")
+    rest = tag("details", tag("summary", "All fields"), whole)
+    return section("config", "How it was trained", told, short, rest)
+
+
+def environment(starts: Sequence[Record]) -> Html:
+    """Software and devices of the training, a column for each start that differs."""
+    columns: list[tuple[str, Record]] = []
+    for start in starts:
+        facts = {name: value for name, value in start.items() if name not in ("step", "time")}
+        if not columns or columns[-1][1] != facts:
+            columns.append((f"from step {start['step']}", facts))
+    if not columns:
+        return section("environment", "Environment", said("Not known."))
+    names = list(dict.fromkeys(name for _, facts in columns for name in facts))
+    rows = [[name, *(str(facts.get(name, "-")) for _, facts in columns)] for name in names]
+    headings = ["fact", *(heading for heading, _ in columns)]
+    shown = table("Where it was trained", headings, rows, class_="facts")
+    return section("environment", "Environment", shown)
+
+
 def _points(lines: Sequence[Record], name: str, factor: float) -> list[tuple[float, float]]:
     """(step, number) of the lines that hold a finite number of this name."""
     found = [(line["step"], line.get(name)) for line in lines]
@@ -334,50 +343,6 @@ def _points(lines: Sequence[Record], name: str, factor: float) -> list[tuple[flo
         for step, value in found
         if isinstance(value, int | float) and math.isfinite(value)
     ]
-
-
-def _card(name: str, value: str, beside: str) -> Html:
-    return tag("div", tag("dt", name), tag("dd", value), tag("dd", beside) if beside else "")
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _heading(column: str) -> str:
-    names = {"ece": "ECE %", "ece_at_temperature": "ECE at T %"}
-    plain = column.replace("_", " ").replace(" f1", " F1").replace(" iou", " IoU")
-    return names.get(column, plain + (" %" if column in SHARES else ""))
-
-
-def _cell(column: str, text: str) -> str:
-    """A cell of classes.csv; empty ones are not known."""
-    try:
-        return percent(float(text)) if column in SHARES else f"{float(text):.4g}"
-    except ValueError:
-        return text or "-"
-
-
-def _tile(tile: Tile, colors: Colors) -> Html:
-    """A window: three pictures of one size, of which two are seen."""
-    views = {
-        "image": photo(tile.rgb),
-        "reference": drawing(striped(colorize(tile.label, colors), tile.counted())),
-        "map": drawing(striped(colorize(tile.prediction, colors), tile.valid)),
-    }
-    height, width = tile.label.shape
-    size = {"width": width, "height": height, "draggable": "false"}
-    name = "/".join(tile.name.split("/")[-2:])  # without the folders of the machine
-    pictures = [
-        tag("img", src=address, class_=kind, alt=f"{kind} of {name}", **size)
-        for kind, address in views.items()
-    ]
-    share = tile.share()
-    right = "nothing counted" if math.isnan(share) else f"{100 * share:.2f} % right"
-    label = f"Border between the two pictures of {name}, in percent"
-    slider = tag("input", type="range", min=0, max=100, value=50, aria_label=label)
-    swipe = tag("div", *pictures, tag("span"), class_="swipe")
-    return tag("figure", swipe, slider, tag("figcaption", f"{name}: {right}"), class_="tile")
 
 
 def _splits(surveys: Sequence[Survey]) -> Html:
