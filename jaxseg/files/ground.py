@@ -11,8 +11,8 @@ from rasterio.warp import transform
 from jaxseg.files.raster import Header
 from jaxseg.scenes.scene import Ground, Window
 
-EARTH = 6_371_008.8
-"""Mean radius of the Earth in metres."""
+AXIS, SQUARED_ECCENTRICITY = 6_378_137.0, 0.00669437999014
+"""Of the ellipsoid WGS 84; the axis in metres."""
 
 
 def ground_of(image: Header, area: Window) -> Ground | None:
@@ -42,8 +42,8 @@ def reprojected(
 def metres_per_pixel(image: Header, area: Window) -> float | None:
     """Metres on the ground along a row, in the middle of a part of a file; None without a CRS.
 
-    Measured on a sphere between two points a pixel apart, so that it holds in any CRS, also where
-    its own metres are not those on the ground (Web Mercator); within 0.6 % of an ellipsoid.
+    Measured on the ellipsoid between two points a pixel apart, so that it holds in any CRS, also
+    where its own metres are not those on the ground, as in Web Mercator.
     """
     if image.crs is None or not (image.crs.is_projected or image.crs.is_geographic):
         return None
@@ -55,4 +55,8 @@ def metres_per_pixel(image: Header, area: Window) -> float | None:
         return None
     east = math.radians((longitude[1] - longitude[0] + 180) % 360 - 180)
     north = math.radians(latitude[1] - latitude[0])
-    return EARTH * math.hypot(east * math.cos(math.radians(latitude.mean())), north)
+    here = math.radians(latitude.mean())
+    flat = 1 - SQUARED_ECCENTRICITY * math.sin(here) ** 2
+    across = AXIS / flat**0.5 * math.cos(here) * east  # by the radius of the prime vertical
+    along = AXIS * (1 - SQUARED_ECCENTRICITY) / flat**1.5 * north  # by that of the meridian
+    return math.hypot(across, along)

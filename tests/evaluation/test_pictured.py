@@ -30,6 +30,12 @@ def test_of_few_scenes_several_windows_are_shown_from_the_worst() -> None:
     assert pictured.worst(evaluation([40, 0, 30], [100, 0, 100]), scene) == [2, 0]
 
 
+def test_the_best_windows_are_not_among_the_worst() -> None:
+    found = evaluation([10, 20, 30, 40, 50, 55, 90, 80, 70], [100] * 9)
+    assert pictured.best(found, scene) == [6, 4, 3, 2]  # of the scenes that are left
+    assert pictured.best(evaluation([40, 20, 30, 10], [100] * 4), scene) == []
+
+
 def test_the_medium_windows_are_those_of_several_scenes_around_the_middle() -> None:
     # In order: 6, 0, 1, 5, 2, 7, 3, 4, 8.
     found = evaluation([20, 30, 50, 70, 80, 40, 10, 60, 90], [100] * 9)
