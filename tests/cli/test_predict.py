@@ -126,6 +126,16 @@ def archive(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_a_map_is_given_its_preview(
+    asked: Asked, archive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(["predict", "runs/a", "scene.tif", "map.tif", "--preview", "map.png"])
+    assert asked["preview"] == Path("map.png")
+    assert ["preview", "map.png"] in [line.split() for line in capsys.readouterr().out.split("\n")]
+    cli.main(["predict", "runs/a", str(archive), "maps", "--preview", "pictures"])
+    assert asked["preview"] == Path("pictures")
+
+
 @pytest.mark.parametrize("last", ["maps", "maps/"])
 def test_scenes_and_a_folder_are_a_map_each(asked: Asked, archive: Path, last: str) -> None:
     cli.main(["predict", "runs/a", str(archive), last])

@@ -32,7 +32,7 @@ def metres(path: Path, crs: str | None, west: float, north: float, size: float) 
     [
         ("EPSG:32632", 500_000, 5_300_000, 10, 10 / 0.9996),  # UTM's own scale at its meridian
         ("EPSG:3857", 1_000_000, 8_399_837, 10, 10 * AT_60),  # Web Mercator at 60 degrees north
-        ("EPSG:4326", 12, 60, 0.001, METRES_OF_A_DEGREE * 0.001 * AT_60),
+        ("EPSG:4326", 12, 60.01, 0.001, METRES_OF_A_DEGREE * 0.001 * AT_60),
         ("EPSG:4326", 179.99, 0, 0.001, METRES_OF_A_DEGREE * 0.001),  # over the date line
         ("EPSG:2263", 984_000, 190_000, 100, 30.48),  # feet
     ],
