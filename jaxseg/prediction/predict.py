@@ -123,7 +123,7 @@ class Mapper:
         layers = dict(zip(self.settings.layers, files, strict=True))
         title = f"{out.name}, a map of {listed([_name(path) for path in scene.paths])}"
         window, source = region(self.settings, scene), self._runs[0].config.data.source
-        write_preview(preview, scene, window, source, layers, title)
+        write_preview(preview, scene, window, source, layers, title, self._console)
         return [*files, preview]
 
     def _mapped(self, scenes: Sequence[SceneFiles], out: Path) -> tuple[list[Path], Scene]:

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 
+from jaxseg.console import track
 from jaxseg.errors import UserError
+from jaxseg.files.whole import whole
 from jaxseg.pictures.map_sheet import map_figure
 from jaxseg.pictures.map_view import read_classes, read_map
 from jaxseg.pictures.tiles import DPI, stretch
@@ -25,6 +28,8 @@ SIDE = 1000
 
 FINER = 2
 """Rows and columns that are read for one of the picture, and averaged: less noise of radar."""
+
+QUIET = Console(quiet=True)
 
 STRIP = 64
 """Rows of a picture whose pixels are read at a time."""
@@ -60,6 +65,7 @@ def write_preview(
     source: Source,
     files: Mapping[Layer, Path],
     title: str,
+    console: Console = QUIET,
 ) -> None:
     """Draws the map of a part of a scene.
 
@@ -70,6 +76,7 @@ def write_preview(
         source: Of the run: classes, their colours, and which bands look like red, green and blue.
         files: Layer -> file of the map; `classes` is needed, `confidence` drawn if there.
         title: Above the pictures.
+        console: Where to show how much of the scene is read.
 
     Raises:
         UserError: A file cannot be read or written.
@@ -78,16 +85,21 @@ def write_preview(
     confidence = None
     if "confidence" in files:
         confidence = read_map(files["confidence"], SIDE).ids.astype(np.float32) / STEPS
-    picture = scene_picture(scene, window, source, found.ids.shape)
+    picture = scene_picture(scene, window, source, found.ids.shape, console)
     figure = map_figure(picture, found, confidence, source.colors, source.classes, title)
     try:
-        figure.savefig(path, dpi=DPI)
+        with whole(path) as aside:
+            figure.savefig(aside, dpi=DPI, format="png")
     except OSError as error:
         raise UserError(f"Cannot write {path}: {error.strerror}.") from error
 
 
 def scene_picture(
-    scene: Scene, window: Window, source: Source, shape: tuple[int, ...]
+    scene: Scene,
+    window: Window,
+    source: Source,
+    shape: tuple[int, ...],
+    console: Console = QUIET,
 ) -> NDArray[np.uint8]:
     """A part of a scene as (h, w, 3), contrast stretched; black where it has no data.
 
@@ -96,6 +108,7 @@ def scene_picture(
         window: What of it.
         source: Says which bands look like red, green and blue.
         shape: h, w, at most those of the window.
+        console: Where to show how much is read.
 
     Raises:
         UserError: A file cannot be read.
@@ -104,7 +117,8 @@ def scene_picture(
     finer = FINER if min(window.height // height, window.width // width) >= FINER else 1
     rgb = np.zeros((height, width, 3), np.float32)
     valid = np.zeros((height, width), bool)
-    for first in range(0, height, STRIP):
+    strips = range(0, height, STRIP)
+    for first in track(strips, "preview", total=len(strips), console=console):
         last = min(first + STRIP, height)
         top, bottom = (window.height * row // height for row in (first, last))
         part = Window(window.y + top, window.x, bottom - top, window.width)

@@ -9,7 +9,6 @@ from jaxseg.evaluation.page import charts
 from jaxseg.evaluation.page.charts import Line
 from jaxseg.evaluation.page.markup import Html, said, scrolled, section, table, tag
 from jaxseg.evaluation.page.stored import OWN_TABLES, Evaluated
-from jaxseg.metrics.intervals import DRAWS, FEWEST
 from jaxseg.metrics.measure import percent
 from jaxseg.pictures.marking import Colors
 
@@ -74,18 +73,13 @@ def classes(found: Evaluated, colors: Colors) -> Html:
                 f"{scores.support[k]:,}",
             ]
         )
-    if found.intervals["miou"] is None:
-        of = f"There are no intervals: they need {FEWEST} scenes, and there are {found.blocks}."
-    else:
-        of = f"Intervals: {DRAWS} draws of the {found.blocks} with replacement."
     others = [
         tag("details", tag("summary", f"Table: {name}"), table(name, rows[0], rows[1:]))
         for name, rows in found.tables.items()
         if name not in OWN_TABLES and len(rows) > 1
     ]
-    return section(
-        "classes", "Classes", table("Scores of each class", headings, body), said(of), *others
-    )
+    shown = table("Scores of each class", headings, body)
+    return section("classes", "Classes", shown, said(" ".join(found.told)), *others)
 
 
 def confusion(found: Evaluated) -> Html:

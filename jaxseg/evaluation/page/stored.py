@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from jaxseg.errors import UserError
 from jaxseg.evaluation.kept_tiles import kept_tiles
+from jaxseg.metrics.intervals import FEWEST
 from jaxseg.metrics.scores import Scores, scores_of
 from jaxseg.pictures.tiles import Tile
 from jaxseg.run import environment, logbook
@@ -69,7 +70,7 @@ class Evaluated(NamedTuple):
         scores: Of this matrix.
         intervals: Name of a summary such as `miou` -> 95 % interval; None = not known.
         class_intervals: The same for the IoU of each class.
-        blocks: What was drawn for them, such as `12 scenes`.
+        told: How they came about, as sentences.
         errors: Calibration error 0..1 `before` and `after` division by the temperature.
         single_pixels: mIoU of the classifier of single pixels, 0..1; None = not evaluated.
         reliability: Temperature -> bins of confidence.
@@ -83,7 +84,7 @@ class Evaluated(NamedTuple):
     scores: Scores
     intervals: dict[str, Ends]
     class_intervals: list[Ends]
-    blocks: str
+    told: list[str]
     errors: dict[str, float]
     single_pixels: float | None
     reliability: dict[float, list[Bin]]
@@ -171,7 +172,7 @@ def _opened(folder: Path, report: Record, classes: tuple[str, ...], notes: list[
         scores=scores_of(confusion.astype(np.int64), classes),
         intervals={name: _ends(intervals.get(name)) for name in SUMMARIES},
         class_intervals=[_ends(ends) for ends in intervals.get("iou", [None] * len(classes))],
-        blocks=f"{intervals.get('blocks', 0)} {intervals.get('unit', 'scenes')}",
+        told=_told(report),
         errors={part: _number(of["ece"]) for part, of in calibration.items() if part in PARTS},
         single_pixels=None if baseline is None else _number(baseline["miou"]),
         reliability=_bins(tables.pop("reliability", [])),
@@ -190,6 +191,27 @@ def _opened(folder: Path, report: Record, classes: tuple[str, ...], notes: list[
     if not tiles:
         notes.append("No windows: the evaluation is of an earlier version. Evaluate the run again.")
     return found._replace(tiles=tiles)
+
+
+def _told(report: Record) -> list[str]:
+    """What intervals were drawn from, how windows lay, what the training may have shown."""
+    lines = []
+    intervals, windows = report["network"].get("intervals"), report.get("windows")
+    if intervals is None:
+        lines.append("There are no intervals: the evaluation is of an earlier version.")
+    elif _ends(intervals["miou"]) is None:
+        of = f"{int(intervals['blocks'])} {intervals['unit']}"
+        lines.append(f"There are no intervals: they need at least {FEWEST} scenes, not {of}.")
+    else:
+        of = f"{int(intervals['draws'])} draws of {int(intervals['blocks'])} {intervals['unit']}"
+        lines.append(f"Intervals: 95 % of {of} with replacement.")
+    if windows is not None:
+        side, shared = int(windows["side"]), int(windows["shared"])
+        apart = f"neighbours share {shared}" if shared else "without overlap"
+        lines.append(f"Windows of {side} x {side} pixels, {apart}.")
+    if share := float(report.get("shared_ground", 0.0)):
+        lines.append(f"{100 * share:.2g} % of the ground is shown in the training split, too.")
+    return lines
 
 
 def _tables(folder: Path) -> tuple[dict[str, Table], list[str]]:

@@ -265,7 +265,23 @@ def test_an_evaluation_of_an_earlier_version_has_fewer_numbers(run: Path) -> Non
     file.write_text(json.dumps(stored))
     content, notes = written(run)
     assert notes == []
-    assert "There are no intervals" in content
+    assert "There are no intervals: the evaluation is of an earlier version." in content
+
+
+def test_how_scores_came_about_is_said(run: Path) -> None:
+    told = "Intervals: 95 % of 1000 draws of 5 scenes with replacement. "
+    told += "Windows of 32 x 32 pixels, without overlap."
+    assert told in plain(written(run)[0])
+    file = run / "evaluation/test/scores.json"
+    stored = json.loads(file.read_text())
+    stored["windows"]["shared"], stored["shared_ground"] = 8, 0.035
+    intervals = stored["network"]["intervals"]
+    intervals |= {"blocks": 2, "miou": [None, None], "iou": [[None, None]] * 4}
+    file.write_text(json.dumps(stored))
+    told = "There are no intervals: they need at least 5 scenes, not 2 scenes. "
+    told += "Windows of 32 x 32 pixels, neighbours share 8. "
+    told += "3.5 % of the ground is shown in the training split, too."
+    assert told in plain(written(run)[0])
 
 
 def test_a_map_of_other_classes_is_refused(whole: Path, tmp_path: Path) -> None:
