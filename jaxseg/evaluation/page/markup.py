@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-EMPTY = ("img", "input", "meta", "line", "polyline", "rect", "circle")
-"""Elements without content."""
+EMPTY = ("img", "input", "meta")
+"""Elements without content, which are not closed."""
 
 
 class Html(str):
@@ -43,7 +43,7 @@ def tag(name: str, /, *content: str, **attributes: str | float | bool | None) ->
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
         given += f" {said}" if value is True else f' {said}="{html.escape(text)}"'
     if name in EMPTY:
-        return Html(f"<{name}{given}>" if name in EMPTY[:3] else f"<{name}{given}/>")
+        return Html(f"<{name}{given}>")
     return Html(f"<{name}{given}>{joined(*content)}</{name}>")
 
 

@@ -93,7 +93,7 @@ def write(
         with whole(out) as aside:
             aside.write_text(document(f"{name}: report", body), encoding="utf-8")
     except OSError as error:
-        raise UserError(f"Cannot write {out}: {error.strerror}.") from error
+        raise UserError(f"Cannot write {out}: {error.strerror}. Give another --out.") from error
     return notes
 
 
@@ -125,9 +125,9 @@ def _head(name: str, config: Config, step: int, found: Evaluated | None, workdir
     """What the page is about."""
     of = f"{type(config.model).__name__}, step {step} of {config.num_steps}"
     if found is not None:
-        place = found.folder
-        inside = place.is_relative_to(workdir)
-        of += f"; evaluation of {place.relative_to(workdir / 'evaluation') if inside else place}"
+        place, own = found.folder.resolve(), (workdir / "evaluation").resolve()
+        inside = place.is_relative_to(own)
+        of += f"; evaluation of {place.relative_to(own) if inside else place.name}"
     theme = tag("button", "Dark", id="theme", type="button", hidden=True, title="Colours")
     return tag("header", tag("h1", name), tag("p", of), theme)
 
@@ -138,8 +138,7 @@ def _notes(notes: list[str]) -> Html:
 
 def _body(found: Evaluated | None, parts: dict[str, Html]) -> list[Html]:
     """Links to the sections, the scores in short, the sections, and what wrote the page."""
-    titles = {"windows": "windows", "map": "map", "config": "config"}
-    links = (tag("a", titles.get(name, name), href=f"#{name}") for name in parts)
+    links = (tag("a", name, href=f"#{name}") for name in parts)
     today = datetime.datetime.now(tz=datetime.UTC)
     written = f"Written by jaxseg {version('jaxseg')} on {today:%Y-%m-%d %H:%M} UTC."
     return [

@@ -22,7 +22,7 @@ def test_attributes_are_quoted_named_and_left_out() -> None:
         "img", alt='"><x', class_="a", aria_label="b", hidden=True, src=None, draggable=False
     )
     assert found == '<img alt="&quot;&gt;&lt;x" class="a" aria-label="b" hidden>'
-    assert tag("rect", x=1 / 3, width=4) == '<rect x="0.333333" width="4"/>'
+    assert tag("rect", x=1 / 3, width=4) == '<rect x="0.333333" width="4"></rect>'
 
 
 def test_a_table_names_its_rows_and_columns() -> None:

@@ -239,6 +239,8 @@ def test_of_several_evaluations_the_last_one_is_shown(run: Path) -> None:
     assert "evaluation of elsewhere/all" in plain(written(run)[0])
     first = run / "evaluation/test"
     assert "evaluation of test" in plain(written(run, evaluation=first)[0])
+    moved = Path(shutil.copytree(first, run / "moved"))
+    assert "evaluation of moved" in plain(written(run, evaluation=moved)[0])
 
 
 def test_what_an_evaluation_lacks_is_said(run: Path) -> None:
