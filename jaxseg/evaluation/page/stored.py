@@ -75,7 +75,7 @@ class Evaluated(NamedTuple):
         single_pixels: mIoU of the classifier of single pixels, 0..1; None = not evaluated.
         reliability: Temperature -> bins of confidence.
         tables: Name of a CSV file -> rows, the headings first.
-        tiles: `best`, `worst` -> windows.
+        tiles: `worst`, `best` -> windows.
     """
 
     folder: Path
