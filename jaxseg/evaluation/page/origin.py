@@ -69,7 +69,7 @@ def data(surveys: Sequence[Survey], source: Source, sensor: Sensor) -> Html:
         facts.append(
             ("wavelengths", f"{min(sensor.wavelengths):g} to {max(sensor.wavelengths):g} nm")
         )
-    content = [table("Sensor of the training images", ["fact", "value"], facts, class_="facts")]
+    content = [table("Sensor", ["fact", "value"], facts, class_="facts")]
     if surveys:
         content += [_splits(surveys), _pixels(surveys, source)]
     odd = [tag("li", line) for line in findings(surveys, source)]
@@ -119,7 +119,7 @@ def _splits(surveys: Sequence[Survey]) -> Html:
     rows = []
     for found in surveys:
         sizes = " to ".join(f"{h} x {w}" for h, w in dict.fromkeys(found.sizes))
-        looked = "all" if found.whole else f"{found.pixels:,} of {found.seen}"
+        looked = "all" if found.whole else f"{found.pixels:,} in {found.seen} scenes"
         row = [found.split, f"{found.scenes:,}", f"{found.files:,}", sizes, looked]
         rows.append([*row, f"{100 * found.invalid:.3g}", f"{100 * found.ignored:.3g}", found.dtype])
     headings = ["split", "scenes", "files", "rows x columns", "pixels looked at"]
