@@ -30,6 +30,7 @@ from jaxseg.datasets.folder import guess
 from jaxseg.datasets.landscape import Landscape
 from jaxseg.datasets.packed import writer
 from jaxseg.evaluation import evaluate as assessment
+from jaxseg.evaluation.page import write as page
 from jaxseg.losses import class_counts
 from jaxseg.run import bench as benches
 from jaxseg.run import checkpoint, training
@@ -37,6 +38,7 @@ from jaxseg.run import checkpoint, training
 WORK = (
     (training, "train"),
     (assessment, "evaluate"),
+    (page, "write"),
     (checkpoint, "reopen"),
     (checkpoint, "config_of"),
     (catalogue, "print_catalogue"),

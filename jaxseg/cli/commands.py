@@ -45,6 +45,7 @@ from jaxseg.cli.flags import (
     PlanFlags,
     PolsarFlags,
     PredictFlags,
+    ReportFlags,
     TrainFlags,
     evaluate_flags,
 )
@@ -58,7 +59,9 @@ from jaxseg.datasets.packed import index as packed
 from jaxseg.datasets.packed import writer
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
-from jaxseg.evaluation import report, terminal
+from jaxseg.evaluation import report as results
+from jaxseg.evaluation import terminal
+from jaxseg.evaluation.page import write as page
 from jaxseg.files.cache import cache_folder
 from jaxseg.losses import class_counts
 from jaxseg.metrics.measure import measures_of
@@ -138,7 +141,7 @@ def evaluate(arguments: list[str] | None = None) -> None:
             overlap=flags.overlap,
         )
         if jax.process_index() == 0:
-            folder = report.write(found, flags.run, data.folder(flags.run))
+            folder = results.write(found, flags.run, data.folder(flags.run))
             terminal.show(found, console, title=f"{flags.run}, {data.title()}")
             say(console, f"Tables and pictures: {folder}")
 
@@ -162,7 +165,8 @@ def predict(arguments: list[str] | None = None) -> None:
         mapper = Mapper(runs, settings, mesh)
         one_map = out.suffix.lower() in (".tif", ".tiff")
         if one_map and not flags.mosaic and not any(map(names_many, given)):
-            files = mapper.map([SceneFiles(Path(given[0]).stem, tuple(given))], out)
+            scene = SceneFiles(Path(given[0]).stem, tuple(given))
+            files = mapper.map([scene], out, flags.preview)
         else:
             maps = None if one_map else out
             found = scenes(given, runs[0].sensor.bands, remote=flags.remote, maps=maps)
@@ -171,13 +175,38 @@ def predict(arguments: list[str] | None = None) -> None:
                     f"{len(found)} scenes and one map, {out}: give a folder for their maps, or "
                     "--mosaic to put them together."
                 )
-            files = mapper.map(found, out) if one_map else map_each(mapper, found, out)
+            if one_map:
+                files = mapper.map(found, out, flags.preview)
+            else:
+                files = map_each(mapper, found, out, flags.preview)
         for file in files[:SHOWN]:
-            say(console, f"map        {file}")
+            what = "map" if file != flags.preview else "preview"
+            say(console, f"{what:<10} {file}")
         if len(files) > SHOWN:
             say(console, f"           and {len(files) - SHOWN} more")
         if flags.joined:  # who leaves early takes the others along
             multihost_utils.sync_global_devices("maps")
+
+
+def report(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg report`."""
+    with _Mistakes():
+        flags = tyro.cli(ReportFlags, args=arguments, prog="jaxseg report")
+        _start()
+        console, out = make_console(), flags.out or flags.run / "report.html"
+        say(console, f"jaxseg: a page about {flags.run} ...")
+        notes = page.write(
+            flags.run,
+            out,
+            scene_map=flags.map,
+            evaluation=flags.evaluation,
+            which=flags.step,
+            code=_code(flags.code),
+            console=console,
+        )
+        for note in notes:
+            say(console, f"Note: {note}")
+        say(console, f"Page: {out} ({out.stat().st_size / 2**20:.2g} MiB)")
 
 
 def export(arguments: list[str] | None = None) -> None:

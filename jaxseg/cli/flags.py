@@ -120,6 +120,7 @@ class PredictFlags(JobFlags):
         files: The files of the scene, and last the map to be written (.tif); or scenes, and last
             the folder of their maps.
         layers: What is written; all but classes in files beside the map, map_confidence.tif.
+        preview: A picture (.png) of scene, map and confidence to draw; of many maps, its folder.
         step: best, latest, or the step of a checkpoint.
         ensemble: Further runs, whose probabilities are averaged with those of the first.
         tta: Symmetries of a tile that are averaged: none, four flips, or eight of the square.
@@ -147,6 +148,7 @@ class PredictFlags(JobFlags):
     run: Annotated[Path, tyro.conf.Positional]
     files: Annotated[tuple[str, ...], tyro.conf.Positional]
     layers: tuple[Layer, ...] = ("classes",)
+    preview: Path | None = None
     step: str = "best"
     ensemble: tuple[Path, ...] = ()
     tta: Augmentation = "none"
@@ -192,6 +194,31 @@ class PredictFlags(JobFlags):
             check=self.check,
             remote=self.remote,
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportFlags:
+    """Write a page about a run that can be sent to others: jaxseg report runs/unet --map map.tif.
+
+    One HTML file with everything in it: training curves, scores with intervals, confusions,
+    reliability, the best and the worst windows, the data, the config. It takes what the last
+    evaluation of the checkpoint has written, and evaluates the test split if there was none.
+
+    Attributes:
+        run: The workdir of the training.
+        map: A map that the run has made (.tif), to be shown.
+        out: The page; RUN/report.html if left out.
+        evaluation: Folder of the evaluation, RUN/evaluation/test; the last one if left out.
+        step: best, latest, or the step of a checkpoint.
+        code: Files (.py) or packages that define classes of the run from outside jaxseg.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    map: Path | None = None
+    out: Path | None = None
+    evaluation: Path | None = None
+    step: str = "best"
+    code: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,10 @@ COMMANDS = {
     "train": ("train --config CONFIG.py|NAME ...", "train a network"),
     "evaluate": ("evaluate RUN ...", "measure a run: tables, pictures, intervals"),
     "predict": ("predict RUN SCENE.tif MAP.tif ...", "map a scene of any size"),
+    "report": (
+        "report RUN [--map MAP.tif] ...",
+        "write a page about a run, for others",
+    ),
     "export": ("export RUN FILE.safetensors", "write a run's weights for PyTorch"),
     "new": ("new MY.py --images A --masks B", "write a config for your own files"),
     "data": ("data CONFIG.py|NAME | --images A --masks B", "look at data before training"),

@@ -4,7 +4,7 @@ Nothing is written here; `report` does that.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -62,6 +62,7 @@ class Assessment:
         variant: What tells the results from those of windows as the run has them, such as
             -overlap-0.25; empty if there is nothing.
         notes: What is not known, and why.
+        halves: `worst` windows of the worse half of all, and `best` ones of the better half.
     """
 
     split: str
@@ -83,6 +84,7 @@ class Assessment:
     one_window: bool
     variant: str = ""
     notes: tuple[str, ...] = ()
+    halves: Mapping[str, list[pictures.Tile]] = dataclasses.field(default_factory=dict)
 
 
 def evaluate(
@@ -196,6 +198,10 @@ def evaluate(
         one_window=evaluator.one_window,
         variant=_variant(config, evaluator.cover),
         notes=tuple(notes),
+        halves={
+            kind: evaluator.tiles(state, numbers)
+            for kind, numbers in pictured.halves(result, evaluator.scene).items()
+        },
     )
 
 

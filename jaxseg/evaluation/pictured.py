@@ -22,6 +22,23 @@ def worst(result: Evaluation, scene: Callable[[int], str]) -> list[int]:
     return _of_several_scenes(result, result.ranked(), scene)
 
 
+def halves(result: Evaluation, scene: Callable[[int], str]) -> dict[str, list[int]]:
+    """`worst` ones of the worse half of all windows, and `best` ones of the better half.
+
+    Of few scenes, the worst windows of each may be good ones; these are not.
+
+    Args:
+        result: An evaluation.
+        scene: The name of a window's scene.
+    """
+    ranked = result.ranked()
+    middle = (len(ranked) + 1) // 2
+    return {
+        "worst": _of_several_scenes(result, ranked[:middle], scene),
+        "best": _of_several_scenes(result, ranked[middle:][::-1], scene),
+    }
+
+
 def median(result: Evaluation, scene: Callable[[int], str]) -> list[int]:
     """The windows whose accuracy is nearest to the middle of all windows, from the worst."""
     ranked = result.ranked()
@@ -37,7 +54,7 @@ def _of_several_scenes(
     """The first windows of those with the fewest faults, in the given order."""
     counted = result.margins[:, 1].sum(axis=-1)
     fullest: dict[str, int] = {}
-    for number in order:
+    for number in result.ranked():
         fullest[scene(number)] = max(fullest.get(scene(number), 0), int(counted[number]))
     seen: set[str] = set()
     faults: dict[int, tuple[bool, bool]] = {}

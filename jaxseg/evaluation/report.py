@@ -11,6 +11,7 @@ The files that `write` creates:
         reliability.csv   one row per bin of confidence
         confusion.png, classes.png, reliability.png, worst.png, median.png
         MEASURE.png       for each measure that draws curves (objects)
+        tiles.npz         worst and best windows, for `jaxseg report`
         scenes/           whole scenes, from the worst: 1_NAME.png, 2_NAME.png, ...
 
 What belongs to the run is kept beside its checkpoint (`jaxseg.run.kept`).
@@ -29,6 +30,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from jaxseg.evaluation.evaluate import Assessment
+from jaxseg.evaluation.kept_tiles import keep_tiles
 from jaxseg.metrics.calibration import BINS, Reliability
 from jaxseg.metrics.intervals import DRAWS
 from jaxseg.metrics.measure import mean
@@ -62,6 +64,7 @@ def write(found: Assessment, workdir: Path, folder: Path | None = None) -> Path:
     for name, figure in _figures(found).items():
         figure.savefig(folder / f"{name}.png", dpi=DPI)
     _draw_scenes(found, folder / "scenes")
+    keep_tiles(folder, found.halves)
     return folder
 
 

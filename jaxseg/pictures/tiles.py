@@ -50,6 +50,13 @@ class Tile:
         """(H, W) bool: the pixels that losses and metrics use."""
         return np.asarray(self.valid & (self.label != IGNORE))
 
+    def share(self) -> float:
+        """Share of right pixels, 0..1; NaN if none is counted."""
+        counted = self.counted()
+        if not math.isnan(self.right) or not counted.any():
+            return self.right
+        return float((self.prediction == self.label)[counted].mean())
+
 
 def stretch(
     rgb: NDArray[Any], valid: NDArray[np.bool_], *, low: float = 2.0, high: float = 98.0
@@ -200,10 +207,7 @@ def _draw(
 
     Views of less than `sharp` rows are drawn pixel by pixel.
     """
-    counted = tile.counted()
-    share = tile.right
-    if math.isnan(share) and counted.any():
-        share = float((tile.prediction == tile.label)[counted].mean())
+    share = tile.share()
     right = "nothing counted" if math.isnan(share) else f"{100 * share:.2f} % right"
     name = tile.name if len(tile.name) <= 95 else "…" + tile.name[-94:]  # keep its end
     part.suptitle(f"{_literal(name)}   ({right})", x=0.01, ha="left", fontsize=9.5)

@@ -93,16 +93,22 @@ class Scene:
         """Columns."""
         return self.header.width
 
-    def read(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+    def read(
+        self, window: Window, shape: tuple[int, int] | None = None
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
         """The image (h, w, C) and where it has data (h, w), of a window inside the scene.
+
+        Args:
+            window: Which pixels.
+            shape: Rows and columns to read instead of all of them; None = all.
 
         Raises:
             UserError: A file cannot be read.
         """
-        images, valid = [], np.ones((window.height, window.width), bool)
+        images, valid = [], np.ones(shape or (window.height, window.width), bool)
         missing: NDArray[np.bool_] | None = None
         for part in self._parts:
-            planes = raster.read_planes(part.path, window, bands=part.numbers)
+            planes = raster.read_planes(part.path, window, bands=part.numbers, shape=shape)
             for plane, number in zip(planes, part.nodata, strict=True):
                 if planes.dtype.kind in "fc":
                     valid &= np.isfinite(plane)
@@ -116,7 +122,7 @@ class Scene:
                 else:
                     missing |= here
             if part.masked:
-                valid &= raster.read_mask(part.path, window)
+                valid &= raster.read_mask(part.path, window, shape=shape)
             images.append(self._reading(raster.pixel_by_pixel(planes), part.added))
         if missing is not None:
             valid &= ~missing

@@ -12,7 +12,9 @@ SHOWN = 20
 """Scenes that failed and are named at the end; each was named when it failed, too."""
 
 
-def map_each(mapper: Mapper, scenes: Sequence[SceneFiles], folder: Path) -> list[Path]:
+def map_each(
+    mapper: Mapper, scenes: Sequence[SceneFiles], folder: Path, previews: Path | None = None
+) -> list[Path]:
     """Makes the map of each scene of this process, at its place below a folder.
 
     With at least as many scenes as processes, a process maps whole scenes; otherwise all of them
@@ -22,9 +24,10 @@ def map_each(mapper: Mapper, scenes: Sequence[SceneFiles], folder: Path) -> list
         mapper: How maps are made, and which share of them.
         scenes: All of the archive, in an order that is the same in all processes.
         folder: Of the maps; made if it is not there.
+        previews: Folder of a picture of each map, likewise; None = no pictures.
 
     Returns:
-        The files of the maps that are complete.
+        The files of the maps that are complete, and their pictures.
 
     Raises:
         UserError: Some of the scenes could not be mapped.
@@ -39,12 +42,14 @@ def map_each(mapper: Mapper, scenes: Sequence[SceneFiles], folder: Path) -> list
         scene = scenes[place]
         out = folder / f"{scene.name}.tif"
         say(console, f"[{number}/{len(places)}] {scene.name}")
+        picture = None if previews is None else previews / f"{scene.name}.png"
+        for file in (out, picture or out):
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"Cannot make {file.parent}: {error.strerror}.") from error
         try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"Cannot make {out.parent}: {error.strerror}.") from error
-        try:
-            written += own.map([scene], out)
+            written += own.map([scene], out, picture)
         except UserError as error:
             failed[scene.name] = str(error)
             say(console, f"  failed: {error}")

@@ -34,6 +34,7 @@ from jaxseg.prediction.image import Scene, check_sensor
 from jaxseg.prediction.layers import Layer
 from jaxseg.prediction.network import TileNetwork
 from jaxseg.prediction.opening import open_mosaic, open_scene
+from jaxseg.prediction.preview import check_name, write_preview
 from jaxseg.prediction.region import region
 from jaxseg.prediction.seams import seams
 from jaxseg.prediction.settings import Settings, Share
@@ -104,8 +105,29 @@ class Mapper:
         other.settings = dataclasses.replace(self.settings, share=Share())
         return other
 
-    def map(self, scenes: Sequence[SceneFiles], out: Path) -> list[Path]:
-        """Makes the map of one scene, or the mosaic of several; see `predict`."""
+    def map(
+        self, scenes: Sequence[SceneFiles], out: Path, preview: Path | None = None
+    ) -> list[Path]:
+        """Makes the map of one scene, or the mosaic of several; see `predict`.
+
+        Args:
+            scenes: One, or several for a mosaic.
+            out: The map.
+            preview: A picture of it to draw, too, when it is complete; None = no picture.
+        """
+        if preview is not None:
+            check_name(preview, self.settings.layers)
+        files, scene = self._mapped(scenes, out)
+        if preview is None or not files:
+            return files
+        layers = dict(zip(self.settings.layers, files, strict=True))
+        title = f"{out.name}, a map of {listed([_name(path) for path in scene.paths])}"
+        window, source = region(self.settings, scene), self._runs[0].config.data.source
+        write_preview(preview, scene, window, source, layers, title, self._console)
+        return [*files, preview]
+
+    def _mapped(self, scenes: Sequence[SceneFiles], out: Path) -> tuple[list[Path], Scene]:
+        """The files of the map, and the scene that it shows."""
         settings, runs = self.settings, self._runs
         files = {layer: outputs.layer_file(out, layer) for layer in settings.layers}
         outputs.check_names(files.values(), [path for scene in scenes for path in scene.paths])
@@ -131,7 +153,7 @@ class Mapper:
         tag = outputs.tag_of(job)
         if outputs.made(files.values(), tag):
             self._say("there", f"{out} was made by the same command")
-            return list(files.values())
+            return list(files.values()), scene
         outputs.refuse_others(files.values(), overwrite=settings.overwrite)
         if said := scene.clipped():
             self._say("clipped", said)
@@ -154,9 +176,9 @@ class Mapper:
             if settings.finish:
                 raise UserError(f"{missing}. Start the process again whose part they are.")
             self._say("parts", missing)
-            return []
+            return [], scene
         work.remove()
-        return list(files.values())
+        return list(files.values()), scene
 
     def _worked(
         self,

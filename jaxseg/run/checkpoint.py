@@ -218,6 +218,28 @@ def config_of(workdir: Path, code: Code = ()) -> Config:
     return config
 
 
+def chosen(workdir: Path, which: str = "best", code: Code = ()) -> tuple[Config, int]:
+    """The config and the step of a checkpoint; its arrays are not read.
+
+    Args:
+        workdir: The run's folder.
+        which: `best`, `latest` or a step.
+        code: Where classes from outside jaxseg may be taken from.
+
+    Raises:
+        UserError: There is no such run or checkpoint, or its config cannot be read.
+    """
+    _refuse_no_run(workdir)
+    with Checkpoints(workdir, code=code) as checkpoints:
+        number = checkpoints.choose(which)
+        try:
+            return checkpoints._config(number), number
+        except UserError:
+            raise
+        except Exception as error:
+            raise _unreadable(number, workdir, error) from error
+
+
 def reopen(
     workdir: Path, mesh_shape: sharding.MeshShape, which: str = "best", code: Code = ()
 ) -> tuple[Config, step.TrainState]:
@@ -232,11 +254,7 @@ def reopen(
     Raises:
         UserError: There is no such run or checkpoint, or it cannot be read.
     """
-    if not (workdir / "checkpoints").is_dir():
-        raise UserError(
-            f"{workdir} is not a run: it has no folder checkpoints. Give the --workdir of a "
-            "training run."
-        )
+    _refuse_no_run(workdir)
     with Checkpoints(workdir, code=code) as checkpoints:
         number = checkpoints.choose(which)
         try:
@@ -247,10 +265,22 @@ def reopen(
         except UserError:
             raise
         except Exception as error:
-            raise UserError(
-                f"Checkpoint {number} in {workdir} cannot be read: {_first_line(error)}. Choose "
-                "another with --step."
-            ) from error
+            raise _unreadable(number, workdir, error) from error
+
+
+def _refuse_no_run(workdir: Path) -> None:
+    if not (workdir / "checkpoints").is_dir():
+        raise UserError(
+            f"{workdir} is not a run: it has no folder checkpoints. Give the --workdir of a "
+            "training run."
+        )
+
+
+def _unreadable(number: int, workdir: Path, error: Exception) -> UserError:
+    return UserError(
+        f"Checkpoint {number} in {workdir} cannot be read: {_first_line(error)}. Choose another "
+        "with --step."
+    )
 
 
 def _put_aside(folder: Path, *, repair: bool) -> list[str]:

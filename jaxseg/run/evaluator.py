@@ -33,7 +33,7 @@ from jaxseg.pipeline import windows as pipeline
 from jaxseg.run.contract import Check, check_split
 from jaxseg.run.step import TrainState, inference_variables, make_eval_step
 from jaxseg.run.whole_scenes import WholeScenes
-from jaxseg.scenes.scene import Sample, Window, gsd_of
+from jaxseg.scenes.scene import OfFiles, Sample, Window, gsd_of
 
 Results = dict[str, jax.Array]
 """What the step says of one batch."""
@@ -258,8 +258,12 @@ class Evaluator:
         y, x = own.y - window.y, own.x - window.x
         inside = (slice(y, y + own.height), slice(x, x + own.width))
         valid = sample["valid"][inside].astype(bool)
+        row, column = own.y, own.x
+        if isinstance(self._scenes, OfFiles):  # a scene may be a block of its file
+            area = self._scenes.extent(scene).area
+            row, column = row + area.y, column + area.x
         return pictures.Tile(
-            name=f"{self._scenes.name(scene)}, row {own.y}, column {own.x}",
+            name=f"{self._scenes.name(scene)}, row {row}, column {column}",
             rgb=pictures.stretch(self._source.rgb(sample["image"][inside]), valid),
             label=sample["label"][inside].astype(np.uint8),
             prediction=prediction[inside],

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self, SupportsFloat, TypeVar
+from typing import Any, Self, SupportsFloat, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -217,6 +217,28 @@ def seconds_left(marks: Iterable[tuple[float, int]], step: int, total: int) -> f
         return None
     pace = (known[-1][0] - known[0][0]) / (known[-1][1] - known[0][1])
     return max(0.0, (total - step) * pace)
+
+
+def json_lines(file: Path) -> tuple[list[dict[str, Any]], int]:
+    """The records of a file of one JSON object per line, and the number of lines that hold none.
+
+    A line is torn where a process was killed, or a disk was full, as it was written. A file that
+    is not there has no records.
+    """
+    found: list[dict[str, Any]] = []
+    torn = 0
+    if not file.is_file():
+        return found, torn
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if isinstance(record, dict) and isinstance(record.get("step"), int):
+            found.append(record)
+        else:
+            torn += bool(line.strip())
+    return found, torn
 
 
 def _shown(numbers: Mapping[str, float]) -> list[str]:

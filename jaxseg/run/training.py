@@ -33,6 +33,7 @@ from jaxseg.run import (
     checkpoint,
     completion,
     data_files,
+    environment,
     normalisations,
     profiling,
     single_values,
@@ -130,6 +131,7 @@ def train(config: Config, workdir: Path, code: Code = (), profile: int = 0) -> T
                 log.say(f"Note: {line}")
             if chief:
                 data_files.keep(workdir, source)
+                environment.keep(workdir, first)
             log.summary(_summary(config, state, mesh, workdir, origin))
 
             # 6 compile

@@ -6,6 +6,7 @@ pixels; `jaxseg.scenes.agreement` compares the two.
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -113,6 +114,15 @@ def canonical(name: str) -> str:
     plain = re.sub(r"[\s_-]+", "", name).lower()
     plain = re.sub(r"^b0*(\d+)", r"b\1", plain)
     return {"r": "red", "g": "green", "b": "blue", "nearinfrared": "nir"}.get(plain, plain)
+
+
+def visible(bands: Sequence[str]) -> list[int]:
+    """The places of red, green and blue by name (also Sentinel-2's), else 1 to 3, else 1 alone."""
+    names = [name.lower() for name in bands]
+    for wanted in (("red", "green", "blue"), ("b04", "b03", "b02"), ("b4", "b3", "b2")):
+        if all(name in names for name in wanted):
+            return [names.index(name) for name in wanted]
+    return [0, 1, 2] if len(names) >= 3 else [0, 0, 0]
 
 
 def listed(names: tuple[str, ...] | list[str]) -> str:

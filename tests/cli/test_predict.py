@@ -31,12 +31,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
         def __init__(self, runs: list[Any], settings: Settings, mesh: jax.sharding.Mesh) -> None:
             found.update(runs=[r.name for r in runs], settings=settings, mesh=dict(mesh.shape))
 
-        def map(self, scenes: list[SceneFiles], out: Path) -> list[Path]:
-            found.update(scenes=scenes, out=out)
-            return [out]
+        def map(self, scenes: list[SceneFiles], out: Path, preview: Path | None) -> list[Path]:
+            found.update(scenes=scenes, out=out, preview=preview)
+            return [out] if preview is None else [out, preview]
 
-    def map_each(mapper: Recorder, scenes: list[SceneFiles], folder: Path) -> list[Path]:
-        found.update(scenes=scenes, folder=folder)
+    def map_each(
+        mapper: Recorder, scenes: list[SceneFiles], folder: Path, previews: Path | None
+    ) -> list[Path]:
+        found.update(scenes=scenes, folder=folder, preview=previews)
         return [folder / f"{scene.name}.tif" for scene in scenes]
 
     monkeypatch.setattr(commands, "load_run", load)
@@ -122,6 +124,16 @@ def archive(tmp_path: Path) -> Path:
     for name in ("a", "b"):
         (tmp_path / f"{name}.tif").touch()
     return tmp_path
+
+
+def test_a_map_is_given_its_preview(
+    asked: Asked, archive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(["predict", "runs/a", "scene.tif", "map.tif", "--preview", "map.png"])
+    assert asked["preview"] == Path("map.png")
+    assert ["preview", "map.png"] in [line.split() for line in capsys.readouterr().out.split("\n")]
+    cli.main(["predict", "runs/a", str(archive), "maps", "--preview", "pictures"])
+    assert asked["preview"] == Path("pictures")
 
 
 @pytest.mark.parametrize("last", ["maps", "maps/"])

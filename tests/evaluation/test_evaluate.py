@@ -78,6 +78,10 @@ def test_an_assessment_holds_all_there_is_to_say_about_a_split(reopened: dict[st
     for tiles, numbers in (
         (found.worst, pictured.worst(expected, own.scene)),
         (found.median, pictured.median(expected, own.scene)),
+        *(
+            (found.halves[kind], numbers)
+            for kind, numbers in pictured.halves(expected, own.scene).items()
+        ),
     ):
         assert [tile.name for tile in tiles] == [tile.name for tile in own.tiles(state, numbers)]
     assert sorted(tile.name for tile in found.scenes) == ["split 0 scene 0", "split 0 scene 1"]

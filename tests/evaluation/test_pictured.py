@@ -30,6 +30,16 @@ def test_of_few_scenes_several_windows_are_shown_from_the_worst() -> None:
     assert pictured.worst(evaluation([40, 0, 30], [100, 0, 100]), scene) == [2, 0]
 
 
+def test_worst_and_best_windows_are_of_two_halves() -> None:
+    found = evaluation([10, 20, 30, 40, 50, 55, 90, 80, 70], [100] * 9)
+    assert pictured.halves(found, scene) == {"worst": [0, 1, 2, 3], "best": [6, 7, 8, 5]}
+    one = lambda number: "one"  # noqa: E731
+    assert pictured.halves(evaluation([40], [100]), one) == {"worst": [0], "best": []}
+    # A strip is not shown for the reason that it is the only one of its scene in its half.
+    strip = evaluation([1, 10, 20, 30, 40, 70, 75, 80, 90, 95], [9, *[100] * 9])
+    assert 0 not in pictured.halves(strip, one)["worst"]
+
+
 def test_the_medium_windows_are_those_of_several_scenes_around_the_middle() -> None:
     # In order: 6, 0, 1, 5, 2, 7, 3, 4, 8.
     found = evaluation([20, 30, 50, 70, 80, 40, 10, 60, 90], [100] * 9)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fixtures import painted
+from fixtures.assessed import CONFUSION, NAMES, assessment, evaluation
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -17,78 +17,17 @@ from jaxseg.console import make_console
 from jaxseg.evaluation import report, terminal
 from jaxseg.evaluation.baseline import Baselines
 from jaxseg.evaluation.evaluate import Assessment
-from jaxseg.evaluation.gaussian import GaussianClassifier
-from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
-from jaxseg.metrics.calibration import BINS, Reliability
+from jaxseg.metrics.boundaries import BoundaryTotal
+from jaxseg.metrics.calibration import BINS
 from jaxseg.metrics.intervals import bootstrap
-from jaxseg.metrics.measure import Setting
 from jaxseg.metrics.objects import THRESHOLDS, ObjectTotal
-from jaxseg.metrics.scores import scores_of
-from jaxseg.metrics.thresholds import Thresholds
-from jaxseg.pictures.tiles import Tile
-from jaxseg.run.evaluator import Evaluation
-from jaxseg.run.kept import Calibration, kept_calibration, kept_pixels
+from jaxseg.run.kept import kept_calibration, kept_pixels
 from jaxseg.scenes.cover import Cover
-
-NAMES = ("land", "[water]", "ice", "snow")
-"""Ice is in the reference and never predicted; snow is in neither."""
-CONFUSION = np.array([[50, 10, 0, 0], [5, 30, 0, 0], [3, 2, 0, 0], [0, 0, 0, 0]])
-
-
-def evaluation(confusion: np.ndarray) -> Evaluation:
-    margins = np.stack([np.diag(confusion), confusion.sum(1), confusion.sum(0)])
-    windows = np.stack([margins // n for n in (1, 2, 3, 1, 2)]).astype(np.int32)
-    return Evaluation(confusion, scores_of(confusion, NAMES), windows)
-
-
-def reliability(seed: int, nll: float) -> Reliability:
-    """Rows of classes whose bins are all filled, but for those of snow, which are empty."""
-    random = np.random.default_rng(seed)
-    pixels = random.integers(10, 90, (5, BINS))
-    pixels[4] = 0
-    right = (pixels * random.random((5, BINS))).astype(int)
-    return Reliability(pixels, right, pixels * (np.arange(BINS) + 0.5) / BINS, nll)
-
-
-def tile(name: str, rows: int) -> Tile:
-    label = np.zeros((rows, 8), np.uint8)
-    return Tile(name, np.zeros((rows, 8, 3), np.uint8), label, label, label == 0)
 
 
 @pytest.fixture(scope="module")
 def found() -> Assessment:
-    network = evaluation(CONFUSION)
-    borders = BoundaryTotal(Tolerance(2.5), Tolerance(3.0)).start(Setting(4, gsd=2.0))
-    borders.counts[:] = [[6, 10, 8, 12], [3, 9, 5, 6], [0, 0, 0, 4], [0, 0, 0, 0]]
-    borders.rims[:] = [[7, 20], [9, 15], [0, 5], [0, 0]]
-    objects = ObjectTotal.of(4)
-    objects.true[:] = [0, 8, 5, 0]
-    objects.predicted[:] = [3, 10, 0, 0]
-    objects.matched[1] = np.linspace(6, 1, 10).round()
-    objects.overlap[1] = 4.5
-    objects.merged[1], objects.split[1], objects.pairs[1] = 1, 2, (30, 50, 70)
-    gaussian = GaussianClassifier(4)
-    gaussian.fit(np.arange(24.0).reshape(12, 2) % 5, np.arange(12) % 3)
-    colors = (*painted.COLORS, (1, 2, 3))
-    return Assessment(
-        split="validation",
-        step=70,
-        source=painted.Painted(classes=NAMES, colors=colors),
-        network=network,
-        intervals=bootstrap(network.margins, range(5)),
-        shared_ground=0.0,
-        measures=(borders, objects),
-        calibration=Calibration(1.7, Thresholds((0.2, 0.3, 0.5), 0.4, 0.45)),
-        reliability=(reliability(1, 0.9), reliability(2, 0.4)),
-        classifiers=Baselines(gaussian, None),
-        baseline=evaluation(np.diag([40, 20, 5, 0]) + np.eye(4, k=1, dtype=int)),
-        wishart=None,
-        worst=[tile("low", 6), tile("lower", 6)],
-        median=[tile("middle", 12)],
-        scenes=[tile("all/of it, every 4th row and column", 12), tile("another", 6)],
-        cover=Cover(32, 32),
-        one_window=False,
-    )
+    return assessment()
 
 
 def borders_of(found: Assessment) -> Any:

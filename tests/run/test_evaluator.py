@@ -28,7 +28,7 @@ from jaxseg.scenes.agreement import (
     SensorError,
     UnitError,
 )
-from jaxseg.scenes.scene import IGNORE
+from jaxseg.scenes.scene import IGNORE, Extent, Window
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.radiometry import Standardize
 
@@ -248,6 +248,20 @@ def test_tiles_show_what_lies_inside_of_the_scene(
         shown = pictures.stretch(np.repeat(answer(scene)[place][..., None], 3, -1), tile.valid)
         np.testing.assert_array_equal(tile.rgb, shown)
     assert evaluate.tiles(state, []) == []
+
+
+def test_tiles_of_a_block_are_called_by_their_place_in_its_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def extent(scenes: painted.PaintedScenes, index: int) -> Extent:
+        return Extent("a.tif", Window(100 * index, 7, *scenes.size(index)), None)
+
+    monkeypatch.setattr(painted.PaintedScenes, "files", lambda *_: ("a.tif",), raising=False)
+    monkeypatch.setattr(painted.PaintedScenes, "extent", extent, raising=False)
+    config, mesh = painted.config(), sharding.make_mesh(MeshShape(), jax.devices()[:1])
+    evaluate = Evaluator(config, mesh, "test")
+    names = [tile.name for tile in evaluate.tiles(step.init_state(config, 2, mesh), [1, 7])]
+    assert names == ["split 2 scene 0, row 0, column 15", "split 2 scene 1, row 100, column 15"]
 
 
 def test_snapshots_are_the_same_windows_from_the_first_to_the_last(

@@ -16,6 +16,7 @@ from jaxseg import config_text
 from jaxseg.config import Config
 from jaxseg.datasets import IndianPines
 from jaxseg.datasets.one_scene import SceneSplit
+from jaxseg.errors import UserError
 from jaxseg.evaluation.evaluate import evaluate
 from jaxseg.losses import CrossEntropy, Distillation, Presence
 from jaxseg.run import checkpoint, training
@@ -52,6 +53,21 @@ def test_a_run_of_0_1_0_answers_as_it_did(run: Path) -> None:
     )
     stored = np.load(run / "logits.npy")
     np.testing.assert_allclose(np.asarray(logits)[:, ::8, ::8], stored, atol=1e-4)
+
+
+def test_a_checkpoint_is_chosen_without_its_arrays(run: Path) -> None:
+    config, step = checkpoint.chosen(run)
+    assert step == 3
+    assert config == checkpoint.config_of(run)
+    shutil.rmtree(run / "checkpoints/3/state")
+    assert checkpoint.chosen(run, "latest") == (config, 3)
+    with pytest.raises(UserError, match="give best, latest or one of"):
+        checkpoint.chosen(run, "4")
+    shutil.rmtree(run / "checkpoints/3/config")
+    with pytest.raises(UserError, match=r"Checkpoint 3 in run cannot be read: .* with --step"):
+        checkpoint.chosen(run, "3")
+    with pytest.raises(UserError, match="is not a run"):
+        checkpoint.chosen(run / "checkpoints")
 
 
 @pytest.mark.slow

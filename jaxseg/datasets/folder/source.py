@@ -34,7 +34,7 @@ from jaxseg.errors import COUNT, NOT_NEGATIVE, UserError, check_ranges
 from jaxseg.files import raster
 from jaxseg.files.cache import cache_folder
 from jaxseg.scenes.scene import Origin
-from jaxseg.scenes.sensor import Sensor, Unit
+from jaxseg.scenes.sensor import Sensor, Unit, visible
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -243,14 +243,7 @@ class Folder:
 
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
         """Red, green and blue by name (also Sentinel-2's), else bands 1 to 3, else 1 as gray."""
-        names = [name.lower() for name in self._names]
-        for wanted in (("red", "green", "blue"), ("b04", "b03", "b02"), ("b4", "b3", "b2")):
-            if all(name in names for name in wanted):
-                chosen = [names.index(name) for name in wanted]
-                break
-        else:
-            chosen = [0, 1, 2] if len(names) >= 3 else [0, 0, 0]
-        return image[..., chosen].astype(np.float32)
+        return image[..., visible(self._names)].astype(np.float32)
 
     def counts_file(self) -> Path | None:
         """File of the class counts, in the user's cache; nothing is written to the data folders.
