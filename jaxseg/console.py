@@ -6,19 +6,46 @@ else scrolls above it; elsewhere (a file, a pipe, a batch system) only plain lin
 
 import io
 import logging
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import TextIO, TypeVar
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.segment import Segment
 from rich.table import Column
 from rich.text import Text
 
 T = TypeVar("T")
 
 SECONDS_BETWEEN_PLAIN_LINES = 10.0
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Characters that steer a terminal; tabs and line ends are none of them."""
+
+
+def visible(text: str) -> str:
+    """A text from elsewhere, whose control characters are shown instead of obeyed.
+
+    Names of files and classes are strangers' text, which could clear the screen.
+    """
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+class _PlainConsole(Console):
+    """A console that no text can steer."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control is None and _CONTROL.search(segment.text):
+                yield Segment(visible(segment.text), segment.style)
+            else:
+                yield segment
 
 
 def make_console(file: TextIO | None = None) -> Console:
@@ -32,7 +59,7 @@ def make_console(file: TextIO | None = None) -> Console:
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="replace")
     width = None if Console(file=file).is_terminal else 100
-    return Console(file=file, width=width, highlight=False, markup=False, emoji=False)
+    return _PlainConsole(file=file, width=width, highlight=False, markup=False, emoji=False)
 
 
 def say(console: Console, text: str) -> None:

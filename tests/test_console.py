@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from jaxseg import console as screen
-from jaxseg.console import LogsAboveTheBar, clock, make_console, progress_bar, say, track
+from jaxseg.console import LogsAboveTheBar, clock, make_console, progress_bar, say, track, visible
 
 
 def terminal(width: int = 100) -> tuple[Console, io.StringIO]:
@@ -139,3 +141,25 @@ def test_a_name_that_a_terminal_cannot_show_is_shown_in_part(
     say(console, "Straße")
     sys.stdout.flush()
     assert shown.getvalue() == b"Stra?e\n"
+
+
+def test_no_text_steers_a_terminal() -> None:
+    """Names of files and classes come from strangers."""
+    text = io.StringIO()
+    console = make_console(text)
+    table = Table("class")
+    table.add_row("a\x1b[2J\x1b]0;title\x07b\u202ec")
+    for shown in ("x\x1b[31my\rz\x9b2J", Text("x\x1by"), table):
+        console.print(shown)
+    found = text.getvalue()
+    assert not {"\x1b", "\r", "\x9b", "\x07", "\u202e"} & set(found)
+    assert r"x\x1b[31my" in found
+    assert r"a\x1b[2J" in found
+    assert visible("a\tb\nä") == "a\tb\nä"
+
+
+def test_colours_of_ours_remain() -> None:
+    text = io.StringIO()
+    console = screen._PlainConsole(file=text, force_terminal=True, width=80)
+    console.print(Text("red", style="red"))
+    assert "\x1b[31mred" in text.getvalue()

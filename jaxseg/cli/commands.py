@@ -412,7 +412,7 @@ class _Mistakes:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        console = Console(stderr=True, highlight=False)
+        console = make_console(sys.stderr)
         if isinstance(error, UserError):
             console.print("Error:", style="bold red", end=" ")
             console.print(str(error), markup=False, soft_wrap=True)

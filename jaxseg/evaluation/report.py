@@ -39,6 +39,8 @@ from jaxseg.pictures import tiles as pictures
 from jaxseg.pictures.tiles import DPI
 from jaxseg.run.kept import keep_calibration, keep_pixels
 
+_NUMBER = re.compile(r"-?[0-9.]+")
+
 
 def write(found: Assessment, workdir: Path, folder: Path | None = None) -> Path:
     """Writes the files listed above; returns their folder.
@@ -60,7 +62,7 @@ def write(found: Assessment, workdir: Path, folder: Path | None = None) -> Path:
         keep_pixels(workdir, found.step, found.classifiers.arrays())
     for name, rows in _tables(found).items():
         with (folder / f"{name}.csv").open("w", newline="") as file:
-            csv.writer(file).writerows(rows)
+            csv.writer(file).writerows([*map(_no_formula, row)] for row in rows)
     for name, figure in _figures(found).items():
         figure.savefig(folder / f"{name}.png", dpi=DPI)
     _draw_scenes(found, folder / "scenes")
@@ -202,6 +204,12 @@ def _figures(found: Assessment) -> dict[str, Figure]:
         if (curves := measure.curves()) is not None:
             figures[measure.name] = charts.curves_figure(curves, source.classes, source.colors)
     return figures
+
+
+def _no_formula(cell: str) -> str:
+    """A cell that no spreadsheet computes: the name of a class may begin with `=HYPERLINK`."""
+    formula = cell[:1] in ("=", "+", "-", "@", "\t", "\r") and not _NUMBER.fullmatch(cell)
+    return f"'{cell}" if formula else cell
 
 
 def _cell(number: float) -> str:

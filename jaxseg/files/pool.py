@@ -14,6 +14,7 @@ import rasterio
 from rasterio.errors import RasterioIOError
 
 from jaxseg.errors import UserError
+from jaxseg.files import formats
 
 ARRAYS = (".mat", ".npy", ".npz")
 """Endings of files of arrays, which `jaxseg.files.arrays` reads and GDAL does not."""
@@ -53,17 +54,23 @@ def lent(path: str) -> Iterator[rasterio.DatasetReader]:
     with rasterio.Env(**gdal_settings()):
         try:
             key = _key(path)
-            file = _POOL.take(key) or rasterio.open(path)
+            file = _POOL.take(key) or _opened(path)
             yield file
         except FileNotFoundError:
             raise UserError(f"{path}: no such file. Check the path.") from None
         except (RasterioIOError, OSError) as error:
             # The file is not returned to the pool: the next reader opens it again.
-            with suppress(RasterioIOError, OSError):
-                rasterio.open(path).close()  # or GDAL reports this error for the next file, too
+            with suppress(RasterioIOError, OSError, UserError):
+                # Or GDAL reports this error for the next file, too.
+                _opened(path).close()
             reason = str(error.__cause__ or error).replace(path, Path(path).name).rstrip(".")
             raise UserError(f"Cannot read {path}: {reason}. {_advice(path, reason)}") from error
         _POOL.give_back(key, file)
+
+
+def _opened(path: str) -> rasterio.DatasetReader:
+    # `rasterio.open` takes one driver, its class several.
+    return rasterio.DatasetReader(path, driver=formats.drivers(path))
 
 
 def _advice(path: str, reason: str) -> str:
@@ -74,6 +81,8 @@ def _advice(path: str, reason: str) -> str:
         return "A file that this virtual raster names is missing or damaged: correct its path."
     if path.lower().endswith(ARRAYS):
         return OF_ARRAYS
+    if "not recognized" in reason:
+        return "It is damaged, or not what its ending says: fetch it again, rename or remove it."
     return "The file is damaged or not an image: fetch it again or remove it."
 
 

@@ -19,6 +19,7 @@ from urllib.parse import urljoin
 
 from jaxseg.datasets.folder.pairing import EXTENSIONS
 from jaxseg.errors import UserError
+from jaxseg.files import formats
 from jaxseg.files.raster import is_remote
 from jaxseg.files.virtual import remote_sources
 from jaxseg.scenes.sensor import canonical, listed
@@ -94,7 +95,9 @@ def refuse_remote_sources(path: str, *, remote: bool) -> None:
     Raises:
         UserError: It names such files, and nobody has allowed to fetch them.
     """
-    if not remote and (elsewhere := remote_sources(path)):
+    if remote:
+        formats.allow_remote(path)
+    elif elsewhere := remote_sources(path):
         raise UserError(
             f"{path} names files on other machines ({listed(elsewhere)}). --remote allows to "
             "fetch them."

@@ -136,6 +136,21 @@ def table(folder: Path, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        ("@SUM", "'@SUM"),
+        ("-cmd", "'-cmd"),
+        ("-0.25", "-0.25"),
+        ("", ""),
+        ("a=b", "a=b"),
+    ],
+)
+def test_no_cell_is_a_formula(cell: str, expected: str) -> None:
+    assert report._no_formula(cell) == expected
+
+
 def test_the_table_of_classes_has_the_numbers_of_the_json(
     folder: Path, stored: dict[str, Any]
 ) -> None:

@@ -430,13 +430,13 @@ def test_a_forked_process_leaves_the_files_of_its_parent_alone(
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that are opened from now on, in this order."""
     names: list[str] = []
-    real = rasterio.open
+    real = pool._opened
 
-    def counted(path: str, *more: object, **fields: object) -> object:
+    def counted(path: str) -> object:
         names.append(Path(path).name)
-        return real(path, *more, **fields)
+        return real(path)
 
-    monkeypatch.setattr(raster.rasterio, "open", counted)
+    monkeypatch.setattr(pool, "_opened", counted)
     return names
 
 

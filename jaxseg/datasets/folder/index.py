@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from affine import Affine
 
+from jaxseg.console import visible
 from jaxseg.datasets.folder import numbers as folder_numbers
 from jaxseg.datasets.folder.division import Division
 from jaxseg.datasets.folder.doubts import clipped, pixel_sizes
@@ -111,7 +112,9 @@ def indexed(
 
     if len(files) > _TELL_FROM:
         folder = Path(files[0][0]).parent
-        sys.stderr.write(f"Reading the headers of {len(files)} scenes in {folder} ...\n")
+        sys.stderr.write(
+            f"Reading the headers of {len(files)} scenes in {visible(str(folder))} ...\n"
+        )
     every = [path for paths in files for path in paths if path]
     with headers.kept(every) as header:
         areas: Sequence[Sequence[Window] | None] = [None] * len(files)
@@ -139,7 +142,7 @@ def indexed(
 @functools.cache
 def _say_once(line: str) -> None:
     """Splits of the same files have the same to say."""
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{visible(line)}\n")
 
 
 def _check_image(image: raster.Header, reference: raster.Header, numbers: tuple[int, ...]) -> None:
