@@ -14,6 +14,7 @@ from typing import Any
 
 import chex
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
@@ -144,6 +145,15 @@ def gathered(mesh: Mesh, tree: chex.ArrayTree) -> chex.ArrayTree:
     """
     whole: chex.ArrayTree = jax.lax.with_sharding_constraint(tree, replicated(mesh))
     return whole
+
+
+def of_each_device(mesh: Mesh, value: np.generic) -> jax.Array:
+    """(D,) one value for each of all D devices; each process gives that of its own devices."""
+    local = sum(device.process_index == jax.process_index() for device in mesh.devices.flat)
+    values: jax.Array = jax.make_array_from_process_local_data(
+        NamedSharding(mesh, PartitionSpec(AXES)), np.full(local, value)
+    )
+    return values
 
 
 def check_batch(mesh: Mesh, batch_size: int, height: int) -> None:

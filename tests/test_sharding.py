@@ -157,6 +157,14 @@ def test_a_batch_has_to_be_cut_evenly_by_every_axis() -> None:
         sharding.check_batch(three, 4, 24)
 
 
+def test_a_value_of_each_device_is_one_array_over_all_axes() -> None:
+    mesh = sharding.make_mesh(MeshShape(data=2, fsdp=2, space=2))
+    values = sharding.of_each_device(mesh, np.bool(True))
+    assert values.shape == (8,)
+    assert {shard.data.shape for shard in values.addressable_shards} == {(1,)}
+    assert bool(values.all())
+
+
 def test_pretended_devices_get_threads_unless_somebody_gave_a_number(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -49,7 +49,7 @@ from jaxseg.cli.flags import (
     TrainFlags,
     evaluate_flags,
 )
-from jaxseg.cli.job import LOST, JobFlags, end_alone, join, lost
+from jaxseg.cli.job import LOST, JobFlags, end_alone, is_lost, join, lost
 from jaxseg.cli.memory import keep_freed_memory
 from jaxseg.console import make_console, say, track
 from jaxseg.datasets.arrays import guess as array_guess
@@ -424,9 +424,10 @@ class _Mistakes:
             sys.exit(INTERRUPTED)
         if isinstance(error, KeyboardInterrupt):
             console.print("Interrupted; what was finished is kept, the same command continues.")
+            end_alone(INTERRUPTED)
             sys.exit(INTERRUPTED)
         if isinstance(error, Exception) and jax.distributed.is_initialized():
-            if isinstance(error, jax.errors.JaxRuntimeError):
+            if is_lost(error):
                 console.print(lost(error), markup=False, soft_wrap=True)
             else:
                 traceback.print_exception(error)

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+import time
 
 import jax
 
@@ -13,6 +14,13 @@ HEARTBEAT = 30
 
 LOST = 3
 """Exit code of a process whose partners are gone."""
+
+LAST = 10.0
+"""Seconds by which the first process ends later than it could, because it is the one that connects
+the others: without it, JAX aborts them before they have said what is wrong."""
+
+CONNECTIONS = ("Gloo", "NCCL", "UNAVAILABLE", "coordination service", "closed by peer")
+"""In the text of an error that came over a connection."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +50,8 @@ def join(flags: JobFlags) -> None:
     Raises:
         UserError: The flags contradict each other, or there is no job to join.
     """
+    # Of SIGTERM, jaxseg.run.stopping tells the others; JAX's own handler would only swallow it.
+    jax.config.update("jax_enable_preemption_service", False)
     if flags.coordinator or flags.process:
         number, count = _place(flags)
         jax.distributed.initialize(
@@ -83,7 +93,21 @@ def end_alone(code: int) -> None:
     if jax.distributed.is_initialized():
         sys.stdout.flush()
         sys.stderr.flush()
+        if jax.process_index() == 0:
+            time.sleep(LAST)
         os._exit(code)
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether an error, or one that caused it, says that devices could not go on together."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, jax.errors.JaxRuntimeError):
+            return True
+        if any(text in str(seen) for text in CONNECTIONS):  # some pass as ValueError, or through a
+            return True  # library that wraps them
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 def lost(error: BaseException) -> str:

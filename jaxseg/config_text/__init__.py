@@ -1,7 +1,7 @@
 """A config as text: JSON in a checkpoint, readable lines, and the differences of two configs."""
 
 from jaxseg.config_text.paths import absolute
-from jaxseg.config_text.shown import differences, flat, pretty
+from jaxseg.config_text.shown import differences, flat, pretty, shown_briefly
 from jaxseg.config_text.stored import (
     FILES,
     Code,
@@ -21,5 +21,6 @@ __all__ = [
     "flat",
     "from_json",
     "pretty",
+    "shown_briefly",
     "to_json",
 ]

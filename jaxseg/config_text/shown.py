@@ -60,6 +60,11 @@ def pretty(config: object, *, short: bool = False) -> list[str]:
     return lines
 
 
+def shown_briefly(value: object) -> str:
+    """One value in one line, such as `UNet(num_classes=3)`, without defaults of its class."""
+    return _shown(value, short=True)
+
+
 def _brief(value: Json) -> Json:
     """The value, or only its length if it is a long list."""
     many = isinstance(value, tuple | list) and len(value) > MANY

@@ -67,6 +67,8 @@ class Checkpoints:
                     ]
                 ),
             ),
+            # Compressed, a state takes eleven times the CPU time to write and 0.92 of the bytes.
+            item_handlers={"state": ocp.PyTreeCheckpointHandler(use_compression=False)},
             item_names=("state", "config"),
         )
 
@@ -104,7 +106,7 @@ class Checkpoints:
         saved = self._manager.save(
             number,
             args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state),
+                state=ocp.args.PyTreeSave(state),
                 config=ocp.args.JsonSave(config_text.to_json(config)),
             ),
             metrics=None if miou is None or not math.isfinite(miou) else {METRIC: float(miou)},
@@ -112,6 +114,14 @@ class Checkpoints:
         )
         if not saved:
             raise RuntimeError(f"Orbax did not save step {number}.")
+
+    def wait(self) -> None:
+        """Waits until the last save is written."""
+        self._manager.wait_until_finished()
+
+    def saving(self) -> bool:
+        """Whether a save is still being written."""
+        return bool(self._manager.is_saving_in_progress())
 
     def restore_newest(
         self, abstract_state: step.TrainState
@@ -191,7 +201,8 @@ class Checkpoints:
         return config
 
     def _restore(self, number: int, abstract_state: step.TrainState) -> step.TrainState:
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state))
+        how = ocp.checkpoint_utils.construct_restore_args(abstract_state)
+        args = ocp.args.Composite(state=ocp.args.PyTreeRestore(abstract_state, restore_args=how))
         state = self._manager.restore(number, args=args)["state"]
         jax.block_until_ready(state)
         return state  # type: ignore[no-any-return]

@@ -5,7 +5,7 @@ Training uses it for validation, `jaxseg.evaluation` for everything it measures.
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -145,6 +145,21 @@ class Evaluator:
     def __call__(self, state: TrainState) -> Evaluation:
         """Counts every labelled, valid pixel of the split once."""
         return self._counted(self._results(state, self._windows))
+
+    def unless(
+        self, stop: Callable[[], bool], state: TrainState, *, anyway: bool = False
+    ) -> Evaluation | None:
+        """The same, or None if `stop` became true after one of its batches.
+
+        Args:
+            stop: Asked after each batch; gives the same answers in all processes.
+            state: The state to evaluate.
+            anyway: Whether to evaluate to the end, whatever it answers.
+        """
+        try:
+            return self._counted(_until(stop, self._results(state, self._windows), anyway))
+        except _StoppedError:
+            return None
 
     def with_shapes(
         self, state: TrainState, temperature: float, measures: Iterable[Measure]
@@ -309,6 +324,17 @@ class Evaluator:
             before = results
         if before is not None:
             yield before
+
+
+class _StoppedError(Exception):
+    """An evaluation is not wanted any more."""
+
+
+def _until(stop: Callable[[], bool], every: Iterator[Results], anyway: bool) -> Iterator[Results]:
+    for results in every:
+        if stop() and not anyway:
+            raise _StoppedError
+        yield results
 
 
 def _whole(array: jax.Array) -> NDArray[Any]:

@@ -48,7 +48,7 @@ def check_alike(config: Config, workdir: Path) -> None:
     """
     if jax.process_count() == 1:
         return
-    everyone = _exchanged(_facts(config, workdir))
+    everyone = exchanged(_facts(config, workdir))
     if found := differences(everyone):
         more = f"\n  and {len(found) - MOST} more" if len(found) > MOST else ""
         raise UnlikeError(
@@ -100,8 +100,10 @@ def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=4).hexdigest()
 
 
-def _exchanged(mine: Facts) -> list[Facts]:
+def exchanged(mine: Facts) -> list[Facts]:
     """The facts of all processes, in their order."""
+    if jax.process_count() == 1:
+        return [mine]
     text = np.frombuffer(json.dumps(mine).encode(), np.uint8)
     lengths = np.asarray(multihost_utils.process_allgather(np.int32(len(text))))
     padded = np.zeros(lengths.max(), np.uint8)

@@ -5,17 +5,14 @@ parameters.
 """
 
 import functools
-import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
+from jax.tree_util import keystr
 
 from jaxseg import config as configs
 from jaxseg import config_text, sharding
@@ -44,12 +41,14 @@ from jaxseg.run.logbook import Logbook
 from jaxseg.run.processes import check_alike
 from jaxseg.run.step import (
     TrainState,
+    Tree,
     abstract_state,
     count_parameters,
     inference_variables,
     init_state,
     jit_train_step,
 )
+from jaxseg.run.stopping import stop_requests
 from jaxseg.run.workdir import check_room, training_in
 from jaxseg.scenes.scene import Sample, in_files
 from jaxseg.transforms.transform import preprocess
@@ -79,7 +78,7 @@ def train(config: Config, workdir: Path, code: Code = (), profile: int = 0) -> T
         UserError: Config, data or workdir are inconsistent, processes of one job differ in them,
             another training runs in the workdir, it cannot be written to, or a loss became
             non-finite.
-        Interrupted: SIGTERM or Ctrl-C was received during the loop; the state is saved.
+        Interrupted: SIGTERM or Ctrl-C came to a process during the loop; the state is saved.
     """
     profiling.check(profile)
     config_text.check_storable(config, code)
@@ -156,7 +155,7 @@ def train(config: Config, workdir: Path, code: Code = (), profile: int = 0) -> T
             # 7 the loop
             steps = _Steps(config, source.classes)
             with (
-                _stop_requests() as stop_requested,
+                stop_requests(mesh) as stop_requested,
                 profiling.recording(workdir, first, profile, log) as recording,
             ):
                 for number in range(first + 1, config.num_steps + 1):
@@ -171,24 +170,28 @@ def train(config: Config, workdir: Path, code: Code = (), profile: int = 0) -> T
                     last = number == config.num_steps
                     if not last:
                         batch = steps.next_batch(batches)
-                    stop = stop_requested(number)
-                    miou = None
-                    if number % config.eval_every == 0 or last:
+                    stop = stop_requested()
+                    result = None
+                    if last or (number % config.eval_every == 0 and not stop):
                         steps.check()
                         log.doing("validating")
-                        result = validate(state)
-                        miou = result.scores.miou
-                        log.validation(number, result.scores.summary())
-                        for name, picture in validate.snapshots(state).items():
-                            log.image(number, name, picture)
+                        # A long validation does not delay the save of a run that has to stop.
+                        result = validate.unless(stop_requested, state, anyway=last)
+                        stop = result is None
+                        if result is not None:
+                            log.validation(number, result.scores.summary())
+                            for name, picture in validate.snapshots(state).items():
+                                log.image(number, name, picture)
                         steps.skip_clock()
                     if number % config.save_every == 0 or last or stop:
                         steps.check()
+                        miou = None if result is None else result.scores.miou
                         checkpoints.save(state, config, miou)
                         steps.skip_clock()
                     if last or stop:
                         steps.write(log)
                     if stop and not last:
+                        checkpoints.wait()  # while a second SIGTERM is still only noted
                         raise Interrupted(
                             f"Stopped at step {number}; the state is saved in {workdir}. The same "
                             "command continues it."
@@ -358,28 +361,43 @@ def _initialised(config: Config, mesh: Mesh, code: Code) -> tuple[TrainState, st
     """A new state, with the parameters of another run or framework if the config names one."""
     state = init_state(config, len(config.data.source.sensor.bands), mesh)
     if config.init_from is not None:
-        _, other = checkpoint.reopen(Path(config.init_from), config.mesh, code=code)
+        other_config, other = checkpoint.reopen(Path(config.init_from), config.mesh, code=code)
         weights = (other.params if other.ema is None else other.ema, other.batch_stats)
         origin = f"from the run {config.init_from}"
+        there = f"{config_text.shown_briefly(other_config.model)} there, "
     elif config.pretrained.path is not None:
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         bands = config.data.source.sensor.bands
         variables = config.pretrained.into(config.model, jax.device_get(variables), bands)
         weights = (variables["params"], variables["batch_stats"])
-        origin = f"from {config.pretrained.path} ({config.pretrained.part})"
+        origin, there = f"from {config.pretrained.path} ({config.pretrained.part})", ""
     else:
         return state, f"from scratch, seed {config.seed}"
     ours = (state.params, state.batch_stats)
     if jax.tree.map(np.shape, weights) != jax.tree.map(np.shape, ours):
+        here = f"{config_text.shown_briefly(config.model)} here{_unlike(weights[0], ours[0])}"
         raise UserError(
-            f"{origin}: its network is not this config's network. Use the same model, or train "
-            f"from scratch.{normalisations.unlike(weights[1], config)}"
+            f"{origin}: its network is not this config's network: {there}{here}. Use the same "
+            f"model, or train from scratch.{normalisations.unlike(weights[1], config)}"
         )
     params, batch_stats = jax.tree.map(
         lambda new, old: jax.device_put(np.asarray(new, old.dtype), old.sharding), weights, ours
     )
     ema = None if state.ema is None else jax.tree.map(lambda leaf: leaf.copy(), params)
     return state.replace(params=params, batch_stats=batch_stats, ema=ema), origin
+
+
+def _unlike(theirs: Tree, ours: Tree) -> str:
+    """What a message adds about the first parameter that two networks do not have in common."""
+    there, here = (
+        {keystr(path, simple=True, separator="/"): np.shape(leaf) for path, leaf in leaves}
+        for leaves in map(jax.tree.leaves_with_path, (theirs, ours))
+    )
+    for name in (*here, *there):
+        if there.get(name) != here.get(name):
+            one, other = (of.get(name, "absent") for of in (there, here))
+            return f"; {name} is {one} there, {other} here"
+    return ""
 
 
 def looked_at(config: Config) -> list[str]:
@@ -413,28 +431,3 @@ def _summary(
         "steps": f"{int(state.step)} to {config.num_steps}",
         "workdir": str(workdir),
     }
-
-
-@contextmanager
-def _stop_requests() -> Iterator[Callable[[int], bool]]:
-    """Yields `stop_requested(step)`: whether SIGTERM or Ctrl-C came; equal in all processes.
-
-    A second Ctrl-C stops immediately.
-    """
-    if jax.process_count() > 1:
-        # JAX handles SIGTERM itself there, and synchronises the step.
-        yield multihost_utils.reached_preemption_sync_point
-        return
-    seen: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if seen and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        seen.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda step: bool(seen)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -28,6 +28,7 @@ from jax.experimental import multihost_utils
 
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
+from jaxseg.run.processes import exchanged
 
 LOCK = "lock"
 
@@ -39,9 +40,6 @@ PATIENCE = 3
 
 ROOM = 2**20
 """Bytes that are written to find out whether a disk is full."""
-
-SHRINKS = 0.8
-"""Part of its size that a checkpoint takes at least: numbers of networks hardly compress."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_TEXTS = tuple(os.strerror(number) for number in FULL)  # RESOURCE_EXHAUSTED may be memory
@@ -68,8 +66,8 @@ def training_in(workdir: Path) -> Iterator[None]:
                 lock.enter_context(_locked(workdir / LOCK))
             except UserError as error:
                 fault = str(error)
-        if not everywhere(not fault):
-            raise UserError(fault or f"{workdir} cannot be used: the first process says why.")
+        if fault := exchanged({"fault": fault})[0]["fault"]:
+            raise UserError(fault)
         try:
             with _failed_saves_said_once():
                 yield
@@ -131,7 +129,7 @@ def check_room(workdir: Path, state: Any) -> None:  # noqa: ANN401  (any tree of
         UserError: A checkpoint has no room.
     """
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    if not everywhere(shutil.disk_usage(workdir).free > SHRINKS * size + ROOM):
+    if not everywhere(shutil.disk_usage(workdir).free > size + ROOM):
         raise UserError(f"{_full(workdir)} A checkpoint needs {_bytes(size)}.")
 
 

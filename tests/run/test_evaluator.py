@@ -357,3 +357,24 @@ def test_thresholds_are_fitted_to_calibrated_probabilities(
     apart = np.abs(given[0][known][:, None] - answers).max(-1).min(1)
     assert apart.max() < 1e-5
     assert 0 < known.sum() <= sum(counted(scene).sum() for scene in range(len(SCENES)))
+
+
+def test_a_validation_ends_between_two_batches_unless_it_is_wanted_anyway() -> None:
+    config = painted.config()
+    mesh = sharding.make_mesh(MeshShape(), jax.devices()[:1])
+    evaluator, state = Evaluator(config, mesh, "test"), step.init_state(config, 2, mesh)
+    asked: list[bool] = []
+
+    def second() -> bool:
+        asked.append(True)
+        return len(asked) >= 2
+
+    assert evaluator.unless(second, state) is None
+    assert len(asked) == 2
+    whole = evaluator(state).confusion
+    for found in (
+        evaluator.unless(second, state, anyway=True),
+        evaluator.unless(lambda: False, state),
+    ):
+        assert found is not None
+        np.testing.assert_array_equal(found.confusion, whole)

@@ -3,15 +3,15 @@
 import os
 import socket
 import sys
-import time
 from pathlib import Path
 from subprocess import PIPE, STDOUT, Popen, run
 
+import jax
 import pytest
 from fixtures.compiler import IN_A_HURRY
 from fixtures.places import ROOT
 
-from jaxseg.cli.job import JobFlags, join
+from jaxseg.cli.job import JobFlags, is_lost, join
 from jaxseg.errors import UserError
 from jaxseg.run.processes import differences
 
@@ -72,28 +72,13 @@ def test_processes_that_were_not_given_the_same_are_refused_by_all(
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-@pytest.mark.slow
-def test_a_killed_process_ends_the_others_and_a_restart_goes_on(tiny: Path, tmp_path: Path) -> None:
-    workdir = tmp_path / "run"
-    command, port = _command(tiny, workdir, 5000), _free_port()
-    running = [_begun(command, number, 2, port, tiny / "cache") for number in (1, 2)]
-    until = time.monotonic() + 200
-    while not (workdir / "checkpoints" / "4").exists():
-        assert time.monotonic() < until
-        time.sleep(0.1)
-    running[1].kill()
-    said, _ = running[0].communicate(timeout=60)
-    assert running[0].returncode == 3, said
-    assert "Process 0 of 2 has ended, because devices could not go on together" in said
-    assert "Traceback" not in said
-    running[1].communicate()
-
-    newest = max(int(each.name) for each in (workdir / "checkpoints").glob("[0-9]*"))
-    command, port = _command(tiny, workdir, newest + 2), _free_port()
-    again = [_begun(command, number, 2, port, tiny / "cache") for number in (1, 2)]
-    outputs = [process.communicate(timeout=200)[0] for process in again]
-    assert [process.returncode for process in again] == [0, 0], outputs
-    assert f"steps      {newest} to {newest + 2}" in outputs[0]
+def test_a_lost_partner_is_seen_through_what_wraps_it() -> None:
+    closed = "UNKNOWN: Gloo AllGather failed: Connection closed by peer [127.0.0.1]:23456"
+    wrapped = RuntimeError("step 4 was not saved")
+    wrapped.__cause__ = ValueError(closed)
+    for error in (ValueError(closed), wrapped, jax.errors.JaxRuntimeError("INTERNAL: anything")):
+        assert is_lost(error)
+    assert not is_lost(ValueError("operands could not be broadcast together"))
 
 
 def test_what_names_no_job_is_refused() -> None:
@@ -107,6 +92,6 @@ def test_what_names_no_job_is_refused() -> None:
         with pytest.raises(UserError, match=r"such as --coordinator node1:1234 --process 1/4"):
             join(flags)
     # JAX looks for a job only before its first computation: in a process of its own.
-    program = "from jaxseg.cli.job import JobFlags, join; join(JobFlags(distributed=True))"
+    program = "from jaxseg.cli.job import JobFlags, is_lost, join; join(JobFlags(distributed=True))"
     alone = run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "UserError: --distributed: no job was found" in alone.stderr

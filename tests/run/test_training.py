@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import gzip
 import io
+import itertools
 import json
 import os
 import shutil
@@ -35,9 +36,10 @@ from jaxseg.run import checkpoint, completion, training
 from jaxseg.run.evaluator import Evaluator
 from jaxseg.run.logbook import Logbook
 from jaxseg.run.step import TrainState, init_state
+from jaxseg.run.stopping import stop_requests
 from jaxseg.scenes.agreement import SensorError
 from jaxseg.scenes.sensor import Sensor
-from jaxseg.sharding import MeshShape
+from jaxseg.sharding import MeshShape, make_mesh
 from jaxseg.transforms.radiometry import Standardize
 
 ONE_DEVICE = {"XLA_FLAGS": IN_A_HURRY, "JAX_PLATFORMS": "cpu"}
@@ -233,6 +235,9 @@ class Kept:
         place = jax.tree.map(lambda leaf: leaf.sharding, abstract)
         return jax.device_put(self.state, place), ["checkpoint 6 cannot be read"]
 
+    def wait(self) -> None:  # noqa: D102
+        pass
+
     def save(self, state: TrainState, config: Config, miou: float | None) -> None:  # noqa: D102
         self.stored = config
         self.saved[int(state.step)] = jax.device_get(state), miou
@@ -359,10 +364,11 @@ def test_a_run_that_is_asked_to_stop_saves_logs_and_says_so(
     monkeypatch.setattr(training, "Checkpoints", kept)
 
     @contextmanager
-    def at_two() -> Iterator[Callable[[int], bool]]:
-        yield lambda step: step >= 2
+    def at_two(_: object) -> Iterator[Callable[[], bool]]:
+        asked = itertools.count(1)
+        yield lambda: next(asked) >= 2
 
-    monkeypatch.setattr(training, "_stop_requests", at_two)
+    monkeypatch.setattr(training, "stop_requests", at_two)
     with pytest.raises(training.Interrupted, match="Stopped at step 2; the state is saved"):
         training.train(small, tmp_path)
     assert list(kept.saved) == [2]
@@ -374,13 +380,30 @@ def test_a_run_that_is_asked_to_stop_saves_logs_and_says_so(
     assert int(training.train(short, tmp_path / "short").step) == 2
 
 
+def test_a_run_that_is_asked_to_stop_while_it_validates_saves_at_once(
+    small: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def at_four(_: object) -> Iterator[Callable[[], bool]]:
+        asked = itertools.count(1)
+        yield lambda: next(asked) >= 4
+
+    kept = Kept()
+    monkeypatch.setattr(training, "Checkpoints", kept)
+    monkeypatch.setattr(training, "stop_requests", at_four)
+    with pytest.raises(training.Interrupted, match="Stopped at step 2; the state is saved"):
+        training.train(dataclasses.replace(small, eval_every=2), tmp_path)  # 3, 4: its batches
+    assert {step: miou for step, (_, miou) in kept.saved.items()} == {2: None}
+    assert lines(tmp_path, "validation") == {}
+
+
 def test_signals_ask_to_stop_and_their_handlers_come_back() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     for number in (signal.SIGTERM, signal.SIGINT):
-        with training._stop_requests() as requested:
-            assert not requested(1)
+        with stop_requests(make_mesh(MeshShape())) as requested:
+            assert not requested()
             signal.raise_signal(number)
-            assert requested(1)
+            assert requested()
             signal.raise_signal(signal.SIGTERM)  # again: it is stopping already
             with pytest.raises(KeyboardInterrupt):
                 signal.raise_signal(signal.SIGINT)

@@ -166,7 +166,7 @@ def test_a_checkpoint_without_room_is_not_begun(
         pytest.raises(UserError, match="A checkpoint needs 4 MB"),
     ):
         checkpoints.save(state, configs.Config.__new__(configs.Config), None)
-    monkeypatch.setattr(workdir.shutil, "disk_usage", lambda _: Usage(5 * 10**6))
+    monkeypatch.setattr(workdir.shutil, "disk_usage", lambda _: Usage(6 * 10**6))
     check_room(tmp_path, state)
 
 

@@ -1,0 +1,69 @@
+"""Whether a run is asked to stop: by SIGTERM or Ctrl-C at any process, answered alike by all.
+
+Schedulers say by SIGTERM that the time is over or a machine will be taken away, often to one
+process of many. All have to save the same step, and none may wait for an answer in every step. So
+each question is a tiny reduction over all devices, and its result is read two questions later.
+(JAX's `reached_preemption_sync_point` does not serve here: it agrees on the step after the one that
+was asked about last, and Orbax asks, too, from a thread that finishes a save, about an earlier
+step. A notice that comes then is for a step that has passed, and never seen.)
+"""
+
+import collections
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from jaxseg import sharding
+
+BEHIND = 2
+"""Questions by which the answer of many processes is late."""
+
+Asked = Callable[[], bool]
+"""Whether to stop; the same in all processes, which ask equally often."""
+
+
+@contextmanager
+def stop_requests(mesh: Mesh) -> Iterator[Asked]:
+    """Notes SIGTERM and Ctrl-C, and yields the question whether one came to any process.
+
+    A second Ctrl-C stops immediately.
+
+    Args:
+        mesh: The devices of all processes.
+    """
+    seen: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if seen and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        seen.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield (lambda: bool(seen)) if jax.process_count() == 1 else _together(mesh, seen)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _together(mesh: Mesh, seen: list[int]) -> Asked:
+    """The question to all processes."""
+    any_of = jax.jit(jnp.any, out_shardings=sharding.replicated(mesh))
+    answers: collections.deque[jax.Array] = collections.deque()
+    stopped = False
+
+    def asked() -> bool:
+        nonlocal stopped
+        if not stopped:
+            answers.append(any_of(sharding.of_each_device(mesh, np.bool(bool(seen)))))
+            if len(answers) > BEHIND:
+                stopped = bool(answers.popleft())
+        return stopped
+
+    return asked
