@@ -44,6 +44,7 @@ from jaxseg.cli.flags import (
     PackFlags,
     PlanFlags,
     PolsarFlags,
+    PolygonsFlags,
     PredictFlags,
     ReportFlags,
     TrainFlags,
@@ -70,6 +71,7 @@ from jaxseg.planning.plan import check
 from jaxseg.planning.topology import topology
 from jaxseg.prediction.archive import SceneFiles, names_many, scenes
 from jaxseg.prediction.many import SHOWN, map_each
+from jaxseg.prediction.polygons import Polygons, check_asked, polygonise
 from jaxseg.prediction.predict import Mapper
 from jaxseg.prediction.settings import Share
 from jaxseg.run import bench as benches
@@ -164,6 +166,13 @@ def predict(arguments: list[str] | None = None) -> None:
         runs = [load_run(run, flags.step, code=code) for run in (flags.run, *flags.ensemble)]
         mapper = Mapper(runs, settings, mesh)
         one_map = out.suffix.lower() in (".tif", ".tiff")
+        if flags.polygons is not None:
+            check_asked(flags.polygons, overwrite=flags.overwrite)
+            if not one_map or "classes" not in flags.layers:
+                raise UserError(
+                    f"--polygons {flags.polygons} needs one map of classes. Of others: jaxseg "
+                    "polygons MAP.tif FILE.gpkg."
+                )
         if one_map and not flags.mosaic and not any(map(names_many, given)):
             scene = SceneFiles(Path(given[0]).stem, tuple(given))
             files = mapper.map([scene], out, flags.preview)
@@ -184,6 +193,8 @@ def predict(arguments: list[str] | None = None) -> None:
             say(console, f"{what:<10} {file}")
         if len(files) > SHOWN:
             say(console, f"           and {len(files) - SHOWN} more")
+        if flags.polygons is not None and files:  # else other processes have work to do
+            _polygons(out, flags.polygons, flags.polygon, console)
         if flags.joined:  # who leaves early takes the others along
             multihost_utils.sync_global_devices("maps")
 
@@ -207,6 +218,21 @@ def report(arguments: list[str] | None = None) -> None:
         for note in notes:
             say(console, f"Note: {note}")
         say(console, f"Page: {out} ({out.stat().st_size / 2**20:.2g} MiB)")
+
+
+def polygons(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg polygons`."""
+    with _Mistakes():
+        flags = tyro.cli(PolygonsFlags, args=arguments, prog="jaxseg polygons")
+        check_asked(flags.file, overwrite=flags.overwrite)
+        _polygons(flags.map, flags.file, flags.polygon, make_console())
+
+
+def _polygons(path: Path, out: Path, asked: Polygons, console: Console) -> None:
+    """Writes the polygons of a map and says how many."""
+    counts = polygonise(path, out, asked)
+    told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    say(console, f"polygons   {out}: {told or 'none'}")
 
 
 def export(arguments: list[str] | None = None) -> None:
