@@ -162,9 +162,6 @@ def predict(arguments: list[str] | None = None) -> None:
         mesh = sharding.make_mesh(shape, jax.local_devices())
         *given, last = flags.files
         out, console, code = Path(last), make_console(), _code(flags.code)
-        say(console, f"jaxseg: {flags.run}, {listed(given)} -> {out}")
-        runs = [load_run(run, flags.step, code=code) for run in (flags.run, *flags.ensemble)]
-        mapper = Mapper(runs, settings, mesh)
         one_map = out.suffix.lower() in (".tif", ".tiff")
         if flags.polygons is not None:
             check_asked(flags.polygons, overwrite=flags.overwrite)
@@ -173,6 +170,9 @@ def predict(arguments: list[str] | None = None) -> None:
                     f"--polygons {flags.polygons} needs one map of classes. Of others: jaxseg "
                     "polygons MAP.tif FILE.gpkg."
                 )
+        say(console, f"jaxseg: {flags.run}, {listed(given)} -> {out}")
+        runs = [load_run(run, flags.step, code=code) for run in (flags.run, *flags.ensemble)]
+        mapper = Mapper(runs, settings, mesh)
         if one_map and not flags.mosaic and not any(map(names_many, given)):
             scene = SceneFiles(Path(given[0]).stem, tuple(given))
             files = mapper.map([scene], out, flags.preview)

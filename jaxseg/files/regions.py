@@ -85,7 +85,8 @@ def simplified(polygons: Geometries, tolerance: float) -> Geometries:
     """
     import shapely
 
-    whole = shapely.segmentize(polygons, 1.0)
+    # The points between are computed; at whole numbers they are the same on both sides.
+    whole = shapely.transform(shapely.segmentize(polygons, 1.0), np.rint)
     found: Geometries = shapely.coverage_simplify(whole, tolerance, simplify_boundary=False)
     return found
 
