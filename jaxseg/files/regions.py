@@ -113,7 +113,7 @@ def rings_of(polygon: Any) -> tuple[Rings, Rings]:  # noqa: ANN401
     return Rings(points[:first], counts[:1]), Rings(points[first:], counts[1:])
 
 
-def joined(shells: Sequence[Rings], holes: Sequence[Rings]) -> Any:  # noqa: ANN401
+def joined(shells: Sequence[Rings], holes: Sequence[Rings], *, straight: bool) -> Any:  # noqa: ANN401
     """One polygon of the parts of a region in several strips.
 
     A hole within a strip stays one; what lies between parts is found by the union of their shells
@@ -122,11 +122,12 @@ def joined(shells: Sequence[Rings], holes: Sequence[Rings]) -> Any:  # noqa: ANN
     Args:
         shells: Outlines of the parts.
         holes: Of the parts.
+        straight: Whether vertices on straight lines are left out of what is put together.
     """
     import shapely
 
-    outer = shapely.union_all([shapely.polygons(shell.points) for shell in shells])
-    _, points, (starts, _) = shapely.to_ragged_array([outer])
+    outer = np.array([shapely.union_all([shapely.polygons(shell.points) for shell in shells])])
+    _, points, (starts, _) = shapely.to_ragged_array(straightened(outer) if straight else outer)
     counts = [np.diff(starts), *(each.counts for each in holes)]
     ends = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
     return shapely.from_ragged_array(
@@ -148,13 +149,17 @@ def straightened(polygons: Geometries, needed: NDArray[np.bool_] | None = None) 
 
     if not len(polygons):
         return polygons
-    _, points, (rings, parts) = shapely.to_ragged_array(polygons)
+    _, exact, (rings, parts) = shapely.to_ragged_array(polygons)
+    points = exact.astype(np.int32)
     before, after = np.roll(points, 1, axis=0), np.roll(points, -1, axis=0)
     first, last = rings[:-1], rings[1:] - 1  # the same point
     before[first] = before[last] = points[last - 1]
     after[first] = after[last] = points[first + 1]
-    one, two = points - before, after - points
-    stay = one[:, 0] * two[:, 1] != one[:, 1] * two[:, 0]
+    before, after = points - before, after - points
+    # A step is shorter than 2^31 in both directions, a product is not.
+    stay = (
+        before[:, 0].astype(np.int64) * after[:, 1] != before[:, 1].astype(np.int64) * after[:, 0]
+    )
     if needed is not None:
         stay |= needed
     kept = np.concatenate([[0], np.cumsum(stay)])

@@ -113,8 +113,8 @@ def trace(
         whole = np.array([polygon is not None for polygon in parts.polygons])
         whole[crossing] = False
         yield from _finished(Regions(*(each[whole] for each in parts)), nodes)
-        for found in _joined(ended):
-            yield from _finished(found, nodes, joined=True)
+        for found in _joined(ended, straight=nodes is None):
+            yield from _finished(found, nodes)
         number = np.cumsum(stays) - 1
         region = np.full(len(whole), -1, np.int64)
         for label in last:
@@ -149,7 +149,8 @@ def _sums(
     there = np.isfinite(quantity)
     own = labels[there]
     known: NDArray[np.int64] = np.bincount(own, minlength=count).astype(np.int64)
-    return np.bincount(own, quantity[there], count), known
+    total: NDArray[np.float64] = np.bincount(own, quantity[there], count).astype(np.float64)
+    return total, known
 
 
 def _links(above: _Above | None, pixels: Pixels, labels: regions.Ids) -> list[tuple[int, int]]:
@@ -193,7 +194,7 @@ def _gathered(members: list[_Open], group: NDArray[np.int32], count: int) -> lis
     return [found[number] for number in range(count)]
 
 
-def _joined(ended: list[_Open]) -> Iterator[Regions]:
+def _joined(ended: list[_Open], *, straight: bool) -> Iterator[Regions]:
     """Regions put together, not many of the large ones at a time."""
     while ended:
         group, points = [], 0
@@ -201,7 +202,7 @@ def _joined(ended: list[_Open]) -> Iterator[Regions]:
             group.append(ended.pop())
             points += sum(len(rings.points) for rings in (*group[-1].shells, *group[-1].holes))
         polygons = np.full(len(group), None, object)
-        polygons[:] = [regions.joined(each.shells, each.holes) for each in group]
+        polygons[:] = [regions.joined(each.shells, each.holes, straight=straight) for each in group]
         yield Regions(
             polygons,
             np.array([each.label for each in group], np.int64),
@@ -210,16 +211,12 @@ def _joined(ended: list[_Open]) -> Iterator[Regions]:
         )
 
 
-def _finished(found: Regions, nodes: "_Nodes | None", *, joined: bool = False) -> Iterator[Regions]:
-    """Regions without the vertices that strips have left on straight lines; none if there are."""
-    if not len(found.classes):
-        return
-    if nodes is not None:
-        polygons = regions.straightened(found.polygons, nodes.needed(found.polygons))
-        yield found._replace(polygons=polygons)
-    elif joined:
-        yield found._replace(polygons=regions.straightened(found.polygons))
-    else:
+def _finished(found: Regions, nodes: "_Nodes | None") -> Iterator[Regions]:
+    """Regions without the vertices that strips have left at their borders; none if there are."""
+    if len(found.classes) and nodes is not None:
+        needed = nodes.needed(found.polygons)
+        yield found._replace(polygons=regions.straightened(found.polygons, needed))
+    elif len(found.classes):
         yield found
 
 
