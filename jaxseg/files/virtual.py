@@ -134,8 +134,8 @@ def _on_grid(path: str, _: int, grid: Frame) -> str:
                 or ColorInterp.alpha in opened.colorinterp
             )
             options: dict[str, Any] = {} if told else {"add_alpha": True}
-            # Without a tolerance every pixel is looked up by itself, so that windows agree.
-            near = {"resampling": Resampling.nearest, "tolerance": 0.0}
+            # Places are interpolated to a hundredth of a pixel.
+            near = {"resampling": Resampling.nearest, "tolerance": 0.01}
             with WarpedVRT(opened, crs=grid.crs, **near, **shape, **options) as made:
                 found = f"/vsimem/{uuid.uuid4()}/{Path(path).stem}.vrt"
                 rasterio.shutil.copy(made, found, driver="VRT")
