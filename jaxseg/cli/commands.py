@@ -31,7 +31,7 @@ from jaxseg.cli import (
     polsar_pictures,
 )
 from jaxseg.cli import data as data_tables
-from jaxseg.cli.evaluated_data import asked
+from jaxseg.cli.evaluated_data import Asked, asked
 from jaxseg.cli.flags import (
     BenchFlags,
     BorderFlags,
@@ -61,7 +61,9 @@ from jaxseg.datasets.packed import writer
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import report as results
-from jaxseg.evaluation import terminal
+from jaxseg.evaluation import sample, terminal
+from jaxseg.evaluation.map_data import Maps
+from jaxseg.evaluation.map_scores import evaluate_map
 from jaxseg.evaluation.page import write as page
 from jaxseg.files.cache import cache_folder
 from jaxseg.losses import class_counts
@@ -127,6 +129,9 @@ def evaluate(arguments: list[str] | None = None) -> None:
         console.quiet = jax.process_index() > 0
         say(console, f"jaxseg: evaluating {flags.run} ...")
         data = asked(flags, fields, code)
+        if isinstance(data.source, Maps):
+            _evaluate_map(flags, data, data.source, console)
+            return
         found = assessment.evaluate(
             flags.run,
             data.split,
@@ -146,6 +151,28 @@ def evaluate(arguments: list[str] | None = None) -> None:
             folder = results.write(found, flags.run, data.folder(flags.run))
             terminal.show(found, console, title=f"{flags.run}, {data.title()}")
             say(console, f"Tables and pictures: {folder}")
+
+
+def _evaluate_map(flags: EvaluateFlags, data: Asked, source: Maps, console: Console) -> None:
+    """What `jaxseg evaluate --map` counts and estimates."""
+    folder = data.folder(flags.run) or flags.run
+    if flags.labels:
+        found = evaluate_map(
+            checkpoint.config_of(flags.run, data.code),
+            source,
+            measures=flags.measures(),
+            shared_ground=flags.shared_ground,
+            tile=flags.tile,
+            console=console,
+        )
+        if jax.process_index() == 0:
+            folder = results.write(found, flags.run, folder)
+            terminal.show(found, console, title=f"{flags.run}, {data.title()}")
+    if flags.sample and jax.process_index() == 0:
+        estimates = sample.sampled(source, flags.sample)
+        sample.write(estimates, folder)
+        sample.show(estimates, console)
+    say(console, f"Tables and pictures: {folder}")
 
 
 def predict(arguments: list[str] | None = None) -> None:

@@ -44,10 +44,15 @@ class EvaluateFlags(JobFlags):
 
     On other data: jaxseg evaluate runs/deeplab --images A --masks B. Classes, their ids, bands and
     suffixes are those of the run; flags like --config.data.source.image-suffix change them, as in
-    training. With --config the data are those of another config.
+    training. With --config the data are those of another config. A map that was written:
+    jaxseg evaluate runs/deeplab --map map.tif --labels labels.gpkg
 
     Attributes:
         run: The workdir of the training.
+        map: A map of the run, or a folder or pattern of maps, to be counted as it was written.
+        labels: Labels of the map: a raster, a vector file, or a folder or pattern.
+        sample: Points with their true class, drawn at random in each class of the map (a vector
+            file): estimates of areas and accuracies with confidence intervals.
         images: Folder, file or pattern of the images of other data.
         masks: The same for their masks.
         instances: The same for their object ids.
@@ -67,6 +72,9 @@ class EvaluateFlags(JobFlags):
     """
 
     run: Annotated[Path, tyro.conf.Positional]
+    map: str = ""
+    labels: str = ""
+    sample: str = ""
     images: str = ""
     masks: str = ""
     instances: str = ""

@@ -43,17 +43,10 @@ def features_in(
     """
     import shapely
 
-    crs = _crs(path, os.stat(path).st_mtime_ns)  # noqa: PTH116
-    if (crs is None) != (grid.crs is None):
-        raise UserError(
-            f"{path} has the CRS {crs}, its image {grid.crs}: it is not known where the features "
-            "lie in the image. Give both files their CRS."
-        )
+    crs = _checked(path, grid)
     bounds = _bounds(window, grid, crs, buffer)
-    found = vectors.read(path, attribute, bounds)
+    found = _placed(vectors.read(path, attribute, bounds), crs, grid)
     geometry = found.geometry
-    if crs is not None and grid.crs is not None and crs != grid.crs:
-        geometry = _moved(geometry, crs.to_wkt(), grid.crs.to_wkt())
     thin = np.isin(shapely.get_type_id(geometry), _WITHOUT_AREA)
     if thin.any():
         if not buffer:
@@ -64,6 +57,12 @@ def features_in(
         geometry = geometry.copy()
         geometry[thin] = _widened(geometry[thin], buffer, grid)
     return found._replace(geometry=geometry)
+
+
+def all_features(path: str, attribute: str, grid: Frame) -> Features:
+    """All features of a file in the CRS of an image; see `features_in`."""
+    crs = _checked(path, grid)
+    return _placed(vectors.read(path, attribute), crs, grid)
 
 
 def drawn(
@@ -98,6 +97,25 @@ def drawn(
         dtype="uint8",
     )
     return found
+
+
+def _checked(path: str, grid: Frame) -> CRS | None:
+    """The CRS of a file that lies on the same ground as an image."""
+    vectors.check_extra()
+    crs = _crs(path, os.stat(path).st_mtime_ns if os.path.exists(path) else 0)  # noqa: PTH110, PTH116
+    if (crs is None) != (grid.crs is None):
+        raise UserError(
+            f"{path} has the CRS {crs}, its image {grid.crs}: it is not known where the features "
+            "lie in the image. Give both files their CRS."
+        )
+    return crs
+
+
+def _placed(found: Features, crs: CRS | None, grid: Frame) -> Features:
+    """Features in the CRS of an image."""
+    if crs is None or grid.crs is None or crs == grid.crs:
+        return found
+    return found._replace(geometry=_moved(found.geometry, crs.to_wkt(), grid.crs.to_wkt()))
 
 
 @functools.lru_cache(1000)

@@ -275,6 +275,23 @@ class Folder:
                 digest.update(facts.encode())
         return cache / "class_counts" / f"{digest.hexdigest()[:16]}.json"
 
+    def check_first(self, header: raster.Header) -> None:
+        """Rejects a file whose values are not measurements.
+
+        Raises:
+            UserError: It is a palette picture, or holds complex values.
+        """
+        if header.palette is not None:
+            raise UserError(
+                f"{header.path} is a palette picture: its values are indices of colours, not "
+                "measurements. Convert it to RGB."
+            )
+        if any(dtype.kind == "c" for dtype in header.dtypes):
+            raise UserError(
+                f"{header.path} holds complex values. Use LabelledPolsar for scenes with four "
+                "polarisations; for other images write amplitudes or intensities."
+            )
+
     def _index(self, split: str) -> FolderScenes:
         places = self._places()
         if self.split_by == "folders":
@@ -344,16 +361,7 @@ class Folder:
         if self.split_by == "folders":  # data for testing alone have no folder for training
             places = pairing.in_folders(places, next(iter(self.splits()), "train"))
         header = raster.header(next(iter(pairing.paired(places).values()))[0])
-        if header.palette is not None:
-            raise UserError(
-                f"{header.path} is a palette picture: its values are indices of colours, not "
-                "measurements. Convert it to RGB."
-            )
-        if any(dtype.kind == "c" for dtype in header.dtypes):
-            raise UserError(
-                f"{header.path} holds complex values. Use LabelledPolsar for scenes with four "
-                "polarisations; for other images write amplitudes or intensities."
-            )
+        self.check_first(header)
         return header
 
     @functools.cached_property

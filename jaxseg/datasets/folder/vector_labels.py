@@ -102,7 +102,7 @@ class Vectors:
             flag=f"{FLAG}.vectors.buffer",
         )
         how = {"fill": IGNORE if self.uncovered == "ignore" else 0}
-        numbers = self._numbers(path, classes, found.values)
+        numbers = self.numbers(path, classes, found.values)
         label = drawing.drawn(
             found.geometry, numbers, grid, window, all_touched=self.all_touched, **how
         )
@@ -115,10 +115,19 @@ class Vectors:
             label[inside == 0] = IGNORE
         return label
 
-    def _numbers(
+    def numbers(
         self, path: str, classes: tuple[str, ...], values: NDArray[np.object_]
     ) -> NDArray[np.uint8]:
-        """The class of each feature."""
+        """(N,) the class of each feature, IGNORE of those that are ignored.
+
+        Args:
+            path: Their file, for messages.
+            classes: Names of the classes.
+            values: (N,) of the attribute.
+
+        Raises:
+            UserError: A value is not a class.
+        """
         if not self.attribute:
             return np.ones(len(values), np.uint8)
         table = {value: k for k, value in enumerate(self.values or classes) if value}
