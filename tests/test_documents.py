@@ -52,6 +52,7 @@ WORK = (
     (data, "folder_of"),
     (data, "show"),
     (commands, "check_splits"),
+    (commands, "polygonise"),
     (writer, "check"),
     (benches, "bench"),
 )
@@ -68,6 +69,9 @@ NOT_RUN = {
     "--config.mesh.": "needs several devices; test_step has them",
     "jaxseg plan": "needs a compiler that tests do not install; tests/planning has its parts",
     "jaxseg predict": "needs a scene; tests/prediction makes some",
+    "jaxseg polygons": "needs a map; tests/prediction makes some",
+    "--map": "likewise; tests/evaluation makes some",
+    "labels.gpkg": "needs a vector file; tests/datasets/folder makes some",
     "--help": "is run wherever commands are read",
     "configs/deeplab.py": "test_shipped_configs trains it",
     "configs/multiscale_sar.py": "likewise",
