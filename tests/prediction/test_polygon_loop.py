@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import rasterio
@@ -36,7 +37,7 @@ def get_config() -> Config:
                 split_by="columns",
             ),
             crop=32,
-            batch_size=8,
+            batch_size=4,
         ),
         preprocess=(Standardize(),),
         loss={"ce": CrossEntropy()},
@@ -72,7 +73,12 @@ def scores(folder: Path, run: str, map_file: str, labels: str) -> float:
 
 
 @pytest.mark.slow
-def test_corrected_polygons_of_a_map_train_the_next_network(tmp_path: Path) -> None:
+def test_corrected_polygons_of_a_map_train_the_next_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = jax.devices()[:1]
+    monkeypatch.setattr(jax, "devices", lambda *_: one)
+    monkeypatch.setattr(jax, "local_devices", lambda *_: one)
     label = truth()
     image = 60 + 90 * label + np.random.default_rng(0).normal(0, 25, label.shape)
     write_map(tmp_path / "scene.tif", image.clip(1, 255).astype(np.uint8), nodata=0)
