@@ -43,11 +43,10 @@ class Areas:
             self._geod = pyproj.CRS.from_wkt(crs.to_wkt()).get_geod()
 
     def placed(self, polygons: Geometries) -> Geometries:
-        """Polygons of columns and rows in the CRS of the map, counterclockwise."""
+        """Polygons of columns and rows in the CRS of the map."""
         import shapely
 
-        found = shapely.transform(polygons, self._points)
-        return np.asarray(shapely.orient_polygons(found, exterior_cw=False))
+        return np.asarray(shapely.transform(polygons, self._points))
 
     def of(self, polygons: Geometries) -> NDArray[np.float64]:
         """(N,) areas of polygons in the CRS of the map."""

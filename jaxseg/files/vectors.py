@@ -111,7 +111,7 @@ def write(
 ) -> None:
     """Writes polygons; the file is there whole or not at all, and one batch is in memory.
 
-    GeoJSON is in WGS84 with seven digits, counterclockwise, as RFC 7946 has it.
+    GeoJSON is in WGS84 with seven digits and counterclockwise, as RFC 7946 has it.
 
     Args:
         path: The file, see `WRITTEN`. What is there is replaced.
@@ -133,12 +133,14 @@ def write(
         + [pyarrow.field(name, kinds[kind]) for name, kind in types.items()]
     )
 
+    def record(batch: Batch) -> Any:  # noqa: ANN401
+        geometry = pyarrow.array(shapely.to_wkb(batch.geometry), pyarrow.binary())
+        columns = [_column(batch.fields[name], kinds[types[name]]) for name in types]
+        return pyarrow.RecordBatch.from_arrays([geometry, *columns], schema=schema)
+
     def records() -> Iterator[Any]:
         try:
-            for batch in batches:
-                geometry = pyarrow.array(shapely.to_wkb(batch.geometry), pyarrow.binary())
-                columns = [_column(batch.fields[name], kinds[types[name]]) for name in types]
-                yield pyarrow.RecordBatch.from_arrays([geometry, *columns], schema=schema)
+            yield from map(record, batches)
         except Exception as error:  # the writer would call it an error of its own
             failed.append(error)
             raise
@@ -217,7 +219,8 @@ def _write_parquet(
     import pyproj
 
     column = {
-        **{"encoding": "WKB", "geometry_types": ["Polygon"], "orientation": "counterclockwise"},
+        "encoding": "WKB",
+        "geometry_types": ["Polygon"],
         "crs": None if crs is None else pyproj.CRS.from_wkt(crs).to_json_dict(),
     }
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}

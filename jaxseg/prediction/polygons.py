@@ -1,7 +1,6 @@
 """Polygons of a map that is written: one for each connected region, with what is known about it."""
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,11 @@ from numpy.typing import NDArray
 from jaxseg.errors import NOT_NEGATIVE, UserError, check_ranges
 from jaxseg.files import raster, regions, vectors
 from jaxseg.files.areas import Areas
-from jaxseg.files.maps import BLOCK, class_names
+from jaxseg.files.maps import BLOCK, CLASSES, class_names
 from jaxseg.files.vectors import Batch, Geometries
 from jaxseg.prediction.layers import NODATA, STEPS
 from jaxseg.prediction.outputs import JOB, OBJECTS, layer_file
-from jaxseg.prediction.tracing import Pixels, trace
+from jaxseg.prediction.tracing import Pixels, Regions, trace
 from jaxseg.scenes.scene import Window
 
 STRIP = 2**23
@@ -93,38 +92,48 @@ def polygonise(
         rows or max(1, min(BLOCK, STRIP // header.width)),
         asked.simplify,
     )
-    counts: dict[str, int] = {}
-
-    def batches() -> Iterator[Batch]:
-        number = objects = 0
-        for found in strips:
-            polygons, areas = opened.placed(found.polygons)
-            large = areas >= asked.minimum_area
-            classes, count = found.classes[large], int(large.sum())
-            if not count:
-                continue
-            names = [opened.name(value) for value in classes.tolist()]
-            for name in names:
-                counts[name] = counts.get(name, 0) + 1
-            fields: dict[str, NDArray[Any]] = {
-                "id": np.arange(number + 1, number + count + 1),
-                "class": classes,
-                "name": np.array(names, object),
-                opened.area: areas[large],
-            }
-            if opened.confidence:
-                with np.errstate(invalid="ignore"):  # of no pixel: NaN, which means none
-                    fields["confidence"] = found.total[large] / found.known[large]
-            if opened.objects:
-                of_object = classes > 0
-                fields["object"] = np.ma.array(objects + np.cumsum(of_object), mask=~of_object)
-                objects += int(of_object.sum())
-            number += count
-            yield Batch(polygons[large], fields)
-
+    numbered = _Numbered(opened)
     crs = None if header.crs is None else header.crs.to_wkt()
-    vectors.write(out, batches(), opened.types(), crs, opened.facts())
-    return counts
+    vectors.write(out, map(numbered, strips), opened.types(), crs, opened.facts())
+    return numbered.counts
+
+
+class _Numbered:
+    """Makes features of regions, whose numbers go on from strip to strip.
+
+    Attributes:
+        counts: Name of each class -> number of its polygons so far.
+    """
+
+    def __init__(self, opened: "_Map") -> None:
+        self._map = opened
+        self._last = self._last_object = 0
+        self.counts: dict[str, int] = {}
+
+    def __call__(self, found: Regions) -> Batch:
+        """The features of regions that are not too small."""
+        polygons, areas = self._map.placed(found.polygons)
+        large = areas >= self._map.minimum_area
+        classes = found.classes[large]
+        names = [self._map.name(value) for value in classes.tolist()]
+        for name in names:
+            self.counts[name] = self.counts.get(name, 0) + 1
+        fields: dict[str, NDArray[Any]] = {
+            "id": self._last + np.arange(1, len(names) + 1),
+            "class": classes,
+            "name": np.array(names, object),
+            self._map.area: areas[large],
+        }
+        self._last += len(names)
+        if self._map.confidence:
+            with np.errstate(invalid="ignore"):  # of no pixel: NaN, which means none
+                fields["confidence"] = found.total[large] / found.known[large]
+        if self._map.objects:
+            is_object = classes > 0
+            numbers = self._last_object + np.cumsum(is_object)
+            fields["object"] = np.ma.array(numbers, mask=~is_object)
+            self._last_object += int(is_object.sum())
+        return Batch(polygons[large], fields)
 
 
 class _Map:
@@ -146,6 +155,7 @@ class _Map:
                 f"{asked.minimum_area:g}: filled holes would lie on polygons of other classes. "
                 "Raise the minimum area, or name one class by --polygon.classes."
             )
+        self.minimum_area = asked.minimum_area
         self._areas = Areas(header.crs, header.transform)
         self.area = f"area_{self._areas.unit}"
         self.objects = header.tags.get(OBJECTS) == "yes"
@@ -160,7 +170,7 @@ class _Map:
     def facts(self) -> dict[str, str]:
         """What the file says of itself: the tags of the map, and its classes."""
         own = {name: text for name, text in self.header.tags.items() if name.startswith("JAXSEG_")}
-        return own | {"JAXSEG_MAP": Path(self._path).name, "JAXSEG_CLASSES": self._told()}
+        return own | {"JAXSEG_MAP": Path(self._path).name, CLASSES: vectors.told(self._names)}
 
     def name(self, value: int) -> str:
         """Of a class, or its number where none is known."""
@@ -187,9 +197,6 @@ class _Map:
             )
         found = self._areas.placed(polygons)
         return found, self._areas.of(found)
-
-    def _told(self) -> str:
-        return vectors.told(self._names)
 
     def _chosen(self, names: tuple[str, ...]) -> list[int]:
         """Numbers of classes by their names."""

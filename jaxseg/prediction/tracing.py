@@ -8,6 +8,7 @@ In memory are one strip and the outlines of the open regions. Coordinates are co
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -112,14 +113,18 @@ def trace(
         waiting = [each for each, stay in zip(gathered, stays, strict=True) if stay]
         whole = np.array([polygon is not None for polygon in parts.polygons])
         whole[crossing] = False
-        yield from _finished(Regions(*(each[whole] for each in parts)), nodes)
-        for found in _joined(ended, straight=nodes is None):
-            yield from _finished(found, nodes)
         number = np.cumsum(stays) - 1
         region = np.full(len(whole), -1, np.int64)
         for label in last:
             region[label] = number[group[place[label]]]
         above = _Above(pixels.classes[-1], region[labels[-1]])
+        inner = Regions(*(each[whole] for each in parts))
+        # Regions may be large: nothing here holds them while others use them.
+        del pixels, labels, parts, members, gathered
+        finish = functools.partial(_finished, nodes=nodes)
+        if len(inner.classes):
+            yield finish(inner)
+        yield from map(finish, _joined(ended, straight=nodes is None))
 
 
 def _strip(pixels: Pixels, top: int, simplify: float) -> tuple[regions.Ids, Regions]:
@@ -201,23 +206,27 @@ def _joined(ended: list[_Open], *, straight: bool) -> Iterator[Regions]:
         while ended and points < AT_A_TIME:
             group.append(ended.pop())
             points += sum(len(rings.points) for rings in (*group[-1].shells, *group[-1].holes))
-        polygons = np.full(len(group), None, object)
-        polygons[:] = [regions.joined(each.shells, each.holes, straight=straight) for each in group]
-        yield Regions(
-            polygons,
-            np.array([each.label for each in group], np.int64),
-            np.array([each.total for each in group], np.float64),
-            np.array([each.known for each in group], np.int64),
-        )
+        yield _put_together(group, straight=straight)
 
 
-def _finished(found: Regions, nodes: "_Nodes | None") -> Iterator[Regions]:
-    """Regions without the vertices that strips have left at their borders; none if there are."""
-    if len(found.classes) and nodes is not None:
-        needed = nodes.needed(found.polygons)
-        yield found._replace(polygons=regions.straightened(found.polygons, needed))
-    elif len(found.classes):
-        yield found
+def _put_together(group: list[_Open], *, straight: bool) -> Regions:
+    """Open regions as whole ones; the list is emptied."""
+    classes = np.array([each.label for each in group], np.int64)
+    total = np.array([each.total for each in group], np.float64)
+    known = np.array([each.known for each in group], np.int64)
+    polygons = np.full(len(group), None, object)
+    for place in reversed(range(len(group))):
+        each = group.pop()
+        polygons[place] = regions.joined(each.shells, each.holes, straight=straight)
+    return Regions(polygons, classes, total, known)
+
+
+def _finished(found: Regions, nodes: "_Nodes | None") -> Regions:
+    """Regions without the vertices that simplified strips have left at their borders."""
+    if nodes is None:
+        return found
+    polygons = regions.straightened(found.polygons, nodes.needed(found.polygons))
+    return found._replace(polygons=polygons)
 
 
 class _Nodes:
