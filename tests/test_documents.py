@@ -80,6 +80,7 @@ NOT_RUN = {
     "runs/airsar": "likewise",
     "runs/em": "needs a set that is not part of the repository",
     "runs/camvid": "likewise",
+    "runs/buildings": "likewise",
     "runs/deeplab": "needs the run of such a config; runs/unet is evaluated",
     "runs/multiscale_sar": "likewise",
     "jaxseg bench": "takes a minute; test_pack runs it",

@@ -1,7 +1,6 @@
 """Vectors as pixels: the features that a window meets, drawn onto its grid."""
 
 import functools
-import os
 
 import numpy as np
 import rasterio.features
@@ -15,7 +14,7 @@ from jaxseg.files import vectors
 from jaxseg.files.ground import reprojected
 from jaxseg.files.raster import METRES_PER_DEGREE
 from jaxseg.files.vectors import Features, Geometries
-from jaxseg.files.virtual import Frame
+from jaxseg.files.virtual import Frame, time_of
 from jaxseg.scenes.scene import Window
 
 _WORLD = "EPSG:4326"
@@ -102,7 +101,7 @@ def drawn(
 def _checked(path: str, grid: Frame) -> CRS | None:
     """The CRS of a file that lies on the same ground as an image."""
     vectors.check_extra()
-    crs = _crs(path, os.stat(path).st_mtime_ns if os.path.exists(path) else 0)  # noqa: PTH110, PTH116
+    crs = _crs(path, time_of(path))
     if (crs is None) != (grid.crs is None):
         raise UserError(
             f"{path} has the CRS {crs}, its image {grid.crs}: it is not known where the features "

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg.errors import UserError
+from jaxseg.files.raster import is_remote
 
 Geometries = NDArray[np.object_]
 """(N,) shapely geometries."""
@@ -299,7 +300,7 @@ def _reading(path: str) -> Iterator[None]:
     check_extra()
     import pyogrio
 
-    if not Path(path).exists():
+    if not (is_remote(path) or path.startswith("/vsi") or Path(path).exists()):
         raise UserError(f"{path}: no such file. Check the path.")
     try:
         yield

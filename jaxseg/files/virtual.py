@@ -121,7 +121,15 @@ def on_grid(path: str, grid: Frame) -> str:
     Raises:
         UserError: The file cannot be read.
     """
-    return _on_grid(path, os.stat(path).st_mtime_ns, grid)  # noqa: PTH116
+    return _on_grid(path, time_of(path), grid)
+
+
+def time_of(path: str) -> int:
+    """When a file was changed, in nanoseconds; 0 of what is not a local file."""
+    try:
+        return os.stat(path).st_mtime_ns  # noqa: PTH116
+    except OSError:
+        return 0
 
 
 @functools.lru_cache(10_000)

@@ -83,7 +83,7 @@ def paired(places: Sequence[Place]) -> dict[str, tuple[str, ...]]:
         UserError: A place holds no file, two files of one stem, or a file without a partner.
     """
     shared = [place for place in places[1:] if _for_all(place)]
-    if shared and not Path(places[0].path).is_file():
+    if shared:
         found_of = paired([place for place in places if place not in shared])
         every: dict[str, tuple[str, ...]] = {}
         for stem, files in found_of.items():
