@@ -63,7 +63,7 @@ def evaluate_map(
     confusion = np.zeros((setting.num_classes, setting.num_classes), np.int64)
     margins = []
     read = _read(scenes, windows, cover)
-    every = track(read, "map", total=len(windows), console=console or Console(quiet=True))
+    every = track(read, "windows", total=len(windows), console=console or Console(quiet=True))
     for (scene, _), sample in zip(windows, every, strict=True):
         prediction = sample["image"][..., 0]
         counted = sample["valid"].astype(bool) & (sample["label"] != IGNORE)

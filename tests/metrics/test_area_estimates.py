@@ -101,7 +101,8 @@ def test_a_class_of_the_map_needs_two_places_and_others_none() -> None:
     counts = np.array([[3, 1, 0], [0, 1, 0], [0, 0, 0]])
     with pytest.raises(UserError, match=r"1 place\(s\) where the map says b"):
         area_estimates(counts, np.array([5.0, 5.0, 0.0]), ("a", "b", "c"))
-    found = area_estimates(counts + np.diag([1, 1], 1), np.array([5.0, 5.0, 0.0]), ("a", "b", "c"))
+    more = np.array([[0, 0, 1], [0, 1, 0], [0, 0, 0]])
+    found = area_estimates(counts + more, np.array([5.0, 5.0, 0.0]), ("a", "b", "c"))
     assert found.area[2] == pytest.approx(1.0)  # a fifth of a half: the map misses it
     assert np.isnan(found.users[2])
     assert found.producers[2] == 0
