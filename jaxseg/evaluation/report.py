@@ -62,7 +62,7 @@ def write(found: Assessment, workdir: Path, folder: Path | None = None) -> Path:
         keep_pixels(workdir, found.step, found.classifiers.arrays())
     for name, rows in _tables(found).items():
         with (folder / f"{name}.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([*map(_no_formula, row)] for row in rows)
+            csv.writer(file).writerows([*map(no_formula, row)] for row in rows)
     for name, figure in _figures(found).items():
         figure.savefig(folder / f"{name}.png", dpi=DPI)
     _draw_scenes(found, folder / "scenes")
@@ -212,7 +212,7 @@ def _figures(found: Assessment) -> dict[str, Figure]:
     return figures
 
 
-def _no_formula(cell: str) -> str:
+def no_formula(cell: str) -> str:
     """A cell that no spreadsheet computes: the name of a class may begin with `=HYPERLINK`."""
     formula = cell[:1] in ("=", "+", "-", "@", "\t", "\r") and not _NUMBER.fullmatch(cell)
     return f"'{cell}" if formula else cell

@@ -20,6 +20,7 @@ from jaxseg.console import say
 from jaxseg.datasets.folder import Vectors
 from jaxseg.errors import UserError
 from jaxseg.evaluation.map_data import Maps
+from jaxseg.evaluation.report import no_formula
 from jaxseg.files import drawing, raster
 from jaxseg.files.areas import Areas
 from jaxseg.files.maps import BLOCK
@@ -164,7 +165,9 @@ def write(found: Sampled, folder: Path) -> Path:
         rows.writerow(["class", *names])
         for k, name in enumerate(found.classes):
             cells = (columns[column][k] for column in names)
-            rows.writerow([name, *("" if np.isnan(cell) else f"{cell:.6g}" for cell in cells)])
+            rows.writerow(
+                [no_formula(name), *("" if np.isnan(cell) else f"{cell:.6g}" for cell in cells)]
+            )
     content: dict[str, Any] = {
         "unit": found.unit,
         "places": found.places,

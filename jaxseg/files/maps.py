@@ -5,12 +5,13 @@ block is a file of its own, which also is the record that it is finished; in the
 as one virtual raster and writes the map in one pass.
 """
 
+import html
 import os
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
-from xml.etree import ElementTree
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
@@ -149,11 +150,11 @@ def class_names(path: Path, tags: Mapping[str, str]) -> tuple[str, ...]:
         tags: Of the map: the name of a class that has a comma is not told from two.
     """
     try:
-        found = ElementTree.parse(beside(path)).findall(".//CategoryNames/Category")
-    except (OSError, ElementTree.ParseError):
-        found = []
-    if found:
-        return tuple(each.text or "" for each in found)
+        text = beside(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    if found := re.findall(r"<Category(?: */)?>(?:([^<]*)</Category>)?", text):
+        return tuple(map(html.unescape, found))
     return tuple(tags[CLASSES].split(", ")) if CLASSES in tags else ()
 
 

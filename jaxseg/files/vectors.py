@@ -23,7 +23,13 @@ from jaxseg.files.raster import is_remote
 Geometries = NDArray[np.object_]
 """(N,) shapely geometries."""
 
-READ = (".gpkg", ".fgb", ".geojson", ".json", ".shp", ".gml", ".kml")
+_BEGIN = {
+    **{".gpkg": b"SQLite format 3", ".fgb": b"fgb", ".shp": b"\x00\x00\x27\x0a"},
+    **{".geojson": b"{", ".json": b"{"},
+}
+"""What files begin with: a text of another format could name any file, or a service."""
+
+READ = tuple(_BEGIN)
 """Endings of vector files that are read."""
 
 WRITTEN = {".gpkg": "GPKG", ".fgb": "FlatGeobuf", ".geojson": "GeoJSON", ".parquet": "Parquet"}
@@ -302,6 +308,13 @@ def _reading(path: str) -> Iterator[None]:
 
     if not (is_remote(path) or path.startswith("/vsi") or Path(path).exists()):
         raise UserError(f"{path}: no such file. Check the path.")
+    if Path(path).is_file():
+        with open(path, "rb") as file:  # noqa: PTH123
+            begin = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
+        if not begin.startswith(_BEGIN.get(Path(path).suffix.lower(), b"")):
+            raise UserError(
+                f"Cannot read {path}: it is not what its ending says. Read are {', '.join(READ)}."
+            )
     try:
         yield
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
