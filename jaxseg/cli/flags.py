@@ -234,6 +234,7 @@ class ReportFlags:
     code: tuple[str, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True)
 class PolygonsFlags:
     """Write the polygons of a map: jaxseg polygons map.tif fields.gpkg.
 
