@@ -18,6 +18,7 @@ from jaxseg.datasets import (
     Packed,
     SalinasA,
 )
+from jaxseg.datasets.folder import Vectors
 from jaxseg.datasets.mislabelled import Mislabelled
 from jaxseg.datasets.one_scene import SceneSplit
 from jaxseg.models import (
@@ -63,6 +64,15 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (Folder, "ignore_ids", (), "every value is a class, or an error"),
     (Folder, "ignore_colors", (), "likewise"),
     (Folder, "mask_nodata", "ignore", "no data is no class"),
+    (Folder, "resample_masks", False, "another grid is more often a mistake"),
+    (Folder, "vectors", Vectors(), "see below"),
+    (Vectors, "attribute", "", "features of one class"),
+    (Vectors, "values", (), "the names of the classes"),
+    (Vectors, "ignore_values", (), "every value is a class, or an error"),
+    (Vectors, "uncovered", "first_class", "people draw what they look for"),
+    (Vectors, "all_touched", False, "a pixel is what its centre is, as GDAL draws"),
+    (Vectors, "buffer", 0.0, "polygons need none, and a width is not guessed"),
+    (Vectors, "area", "", "all of the image is labelled"),
     (Folder, "map_colors", (), "mask_colors, else distinct hues"),
     (Folder, "band_numbers", (), "all but opacity"),
     (Folder, "band_names", (), BY_FILE),

@@ -28,6 +28,7 @@ from jaxseg.pictures import charts, marking
 from jaxseg.pictures import tiles as pictures
 from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline.windows import Data
+from jaxseg.prediction.polygons import Polygons
 from jaxseg.run import checkpoint, fitting, training, whole_scenes
 from jaxseg.run import evaluator as evaluation
 from jaxseg.scenes import scene as batch
@@ -166,6 +167,11 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (command_flags.EvaluateFlags, "config", "", "the run's own data"),
     (command_flags.EvaluateFlags, "split", None, "all of other data, test of the run's own"),
     (command_flags.EvaluateFlags, "check", True, "other data may mean other things"),
+    *((command_flags.EvaluateFlags, name, "", "no map") for name in ("map", "labels", "sample")),
+    (Polygons, "classes", (), "all: what is not wanted is left out by name"),
+    (Polygons, "minimum_area", 0.0, "what is small is known by the user"),
+    (Polygons, "fill_holes", 0.0, "likewise"),
+    (Polygons, "simplify", 0.0, "the outlines of pixels, which add up to the map"),
     (command_flags.EvaluateFlags, "images", "", "the run's own data"),
     (command_flags.EvaluateFlags, "masks", "", "likewise"),
     (command_flags.EvaluateFlags, "instances", "", "likewise"),

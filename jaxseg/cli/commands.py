@@ -31,7 +31,7 @@ from jaxseg.cli import (
     polsar_pictures,
 )
 from jaxseg.cli import data as data_tables
-from jaxseg.cli.evaluated_data import asked
+from jaxseg.cli.evaluated_data import Asked, asked
 from jaxseg.cli.flags import (
     BenchFlags,
     BorderFlags,
@@ -44,6 +44,7 @@ from jaxseg.cli.flags import (
     PackFlags,
     PlanFlags,
     PolsarFlags,
+    PolygonsFlags,
     PredictFlags,
     ReportFlags,
     TrainFlags,
@@ -60,7 +61,9 @@ from jaxseg.datasets.packed import writer
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import report as results
-from jaxseg.evaluation import terminal
+from jaxseg.evaluation import sample, terminal
+from jaxseg.evaluation.map_data import Maps
+from jaxseg.evaluation.map_scores import evaluate_map
 from jaxseg.evaluation.page import write as page
 from jaxseg.files.cache import cache_folder
 from jaxseg.losses import class_counts
@@ -70,6 +73,7 @@ from jaxseg.planning.plan import check
 from jaxseg.planning.topology import topology
 from jaxseg.prediction.archive import SceneFiles, names_many, scenes
 from jaxseg.prediction.many import SHOWN, map_each
+from jaxseg.prediction.polygons import Polygons, check_asked, polygonise
 from jaxseg.prediction.predict import Mapper
 from jaxseg.prediction.settings import Share
 from jaxseg.run import bench as benches
@@ -125,6 +129,9 @@ def evaluate(arguments: list[str] | None = None) -> None:
         console.quiet = jax.process_index() > 0
         say(console, f"jaxseg: evaluating {flags.run} ...")
         data = asked(flags, fields, code)
+        if isinstance(data.source, Maps):
+            _evaluate_map(flags, data, data.source, console)
+            return
         found = assessment.evaluate(
             flags.run,
             data.split,
@@ -146,6 +153,28 @@ def evaluate(arguments: list[str] | None = None) -> None:
             say(console, f"Tables and pictures: {folder}")
 
 
+def _evaluate_map(flags: EvaluateFlags, data: Asked, source: Maps, console: Console) -> None:
+    """What `jaxseg evaluate --map` counts and estimates."""
+    folder = data.folder(flags.run) or flags.run
+    if flags.labels:
+        found = evaluate_map(
+            checkpoint.config_of(flags.run, data.code),
+            source,
+            measures=flags.measures(),
+            shared_ground=flags.shared_ground,
+            tile=flags.tile,
+            console=console,
+        )
+        if jax.process_index() == 0:
+            folder = results.write(found, flags.run, folder)
+            terminal.show(found, console, title=f"{flags.run}, {data.title()}")
+    if flags.sample and jax.process_index() == 0:
+        estimates = sample.sampled(source, flags.sample)
+        sample.write(estimates, folder)
+        sample.show(estimates, console)
+    say(console, f"Tables and pictures: {folder}")
+
+
 def predict(arguments: list[str] | None = None) -> None:
     """The command `jaxseg predict`."""
     with _Mistakes():
@@ -160,10 +189,17 @@ def predict(arguments: list[str] | None = None) -> None:
         mesh = sharding.make_mesh(shape, jax.local_devices())
         *given, last = flags.files
         out, console, code = Path(last), make_console(), _code(flags.code)
+        one_map = out.suffix.lower() in (".tif", ".tiff")
+        if flags.polygons is not None:
+            check_asked(flags.polygons, overwrite=flags.overwrite)
+            if not one_map or "classes" not in flags.layers:
+                raise UserError(
+                    f"--polygons {flags.polygons} needs one map of classes. Of others: jaxseg "
+                    "polygons MAP.tif FILE.gpkg."
+                )
         say(console, f"jaxseg: {flags.run}, {listed(given)} -> {out}")
         runs = [load_run(run, flags.step, code=code) for run in (flags.run, *flags.ensemble)]
         mapper = Mapper(runs, settings, mesh)
-        one_map = out.suffix.lower() in (".tif", ".tiff")
         if one_map and not flags.mosaic and not any(map(names_many, given)):
             scene = SceneFiles(Path(given[0]).stem, tuple(given))
             files = mapper.map([scene], out, flags.preview)
@@ -184,6 +220,8 @@ def predict(arguments: list[str] | None = None) -> None:
             say(console, f"{what:<10} {file}")
         if len(files) > SHOWN:
             say(console, f"           and {len(files) - SHOWN} more")
+        if flags.polygons is not None and files:  # else other processes have work to do
+            _polygons(out, flags.polygons, flags.polygon, console)
         if flags.joined:  # who leaves early takes the others along
             multihost_utils.sync_global_devices("maps")
 
@@ -207,6 +245,21 @@ def report(arguments: list[str] | None = None) -> None:
         for note in notes:
             say(console, f"Note: {note}")
         say(console, f"Page: {out} ({out.stat().st_size / 2**20:.2g} MiB)")
+
+
+def polygons(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg polygons`."""
+    with _Mistakes():
+        flags = tyro.cli(PolygonsFlags, args=arguments, prog="jaxseg polygons")
+        check_asked(flags.file, overwrite=flags.overwrite)
+        _polygons(flags.map, flags.file, flags.polygon, make_console())
+
+
+def _polygons(path: Path, out: Path, asked: Polygons, console: Console) -> None:
+    """Writes the polygons of a map and says how many."""
+    counts = polygonise(path, out, asked)
+    told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    say(console, f"polygons   {out}: {told or 'none'}")
 
 
 def export(arguments: list[str] | None = None) -> None:

@@ -7,7 +7,7 @@ from types import ModuleType
 from jaxseg import config as configs
 from jaxseg.cli.flags import EvaluateFlags
 from jaxseg.errors import UserError
-from jaxseg.evaluation import other_data
+from jaxseg.evaluation import map_data, other_data
 from jaxseg.run import checkpoint
 from jaxseg.scenes.scene import Source
 
@@ -34,6 +34,8 @@ class Asked:
 
     def title(self) -> str:
         """As a table is headed."""
+        if self.called == "map":
+            return f"map {self.name}"
         if self.called == other_data.ALL:
             return f"all of {self.name}"
         return f"{self.called} split" + (f" of {self.name}" if self.name else "")
@@ -58,13 +60,18 @@ def asked(flags: EvaluateFlags, fields: list[str], code: tuple[ModuleType, ...])
     """
     source = None
     _refuse_other_fields(fields)
-    if flags.config or fields or flags.images:
+    _check_map(flags)
+    if flags.config or fields or flags.images or flags.map:
         if flags.config:
             module = configs.load_code(configs.found(flags.config))
             config, code = configs.built(module), (module, *code)
         else:
             config = checkpoint.config_of(flags.run, code)
         source = configs.override(config, fields, "jaxseg evaluate").data.source
+        if flags.map:
+            maps = map_data.maps_of(source, flags.map, flags.labels or flags.map)
+            name = other_data.name_of(maps, "map")
+            return Asked(maps, "test", "map", maps, name, code)
         if flags.images:
             source = other_data.found_in(
                 source, flags.images, flags.masks, flags.instances, flags.list
@@ -85,6 +92,16 @@ def asked(flags: EvaluateFlags, fields: list[str], code: tuple[ModuleType, ...])
         return Asked(source, split, split, source, name, code)
     called = Path(flags.list).stem or other_data.ALL
     return Asked(*other_data.everything(source), called, source, name, code)
+
+
+def _check_map(flags: EvaluateFlags) -> None:
+    """Rejects flags of maps that contradict each other."""
+    if not flags.map and (flags.labels or flags.sample):
+        raise UserError("--labels and --sample need --map: the map that they belong to.")
+    if flags.map and not (flags.labels or flags.sample):
+        raise UserError(f"--map {flags.map} needs --labels, or --sample for areas.")
+    if flags.map and (flags.images or flags.overlap or flags.split):
+        raise UserError("--map counts a map as it is: leave --images, --overlap and --split out.")
 
 
 def _refuse_other_fields(fields: list[str]) -> None:

@@ -12,6 +12,7 @@ from jaxseg.metrics.measure import Measure, measures
 from jaxseg.prediction.image import Image
 from jaxseg.prediction.layers import Layer
 from jaxseg.prediction.network import Augmentation
+from jaxseg.prediction.polygons import Polygons
 from jaxseg.prediction.settings import Settings, Share
 from jaxseg.scenes.scene import Window
 from jaxseg.sharding import MeshShape
@@ -43,10 +44,15 @@ class EvaluateFlags(JobFlags):
 
     On other data: jaxseg evaluate runs/deeplab --images A --masks B. Classes, their ids, bands and
     suffixes are those of the run; flags like --config.data.source.image-suffix change them, as in
-    training. With --config the data are those of another config.
+    training. With --config the data are those of another config. A map that was written:
+    jaxseg evaluate runs/deeplab --map map.tif --labels labels.gpkg
 
     Attributes:
         run: The workdir of the training.
+        map: A map of the run, or a folder or pattern of maps, to be counted as it was written.
+        labels: Labels of the map: a raster, a vector file, or a folder or pattern.
+        sample: Points with their true class, drawn at random in each class of the map (a vector
+            file): estimates of areas and accuracies with confidence intervals.
         images: Folder, file or pattern of the images of other data.
         masks: The same for their masks.
         instances: The same for their object ids.
@@ -66,6 +72,9 @@ class EvaluateFlags(JobFlags):
     """
 
     run: Annotated[Path, tyro.conf.Positional]
+    map: str = ""
+    labels: str = ""
+    sample: str = ""
     images: str = ""
     masks: str = ""
     instances: str = ""
@@ -140,6 +149,8 @@ class PredictFlags(JobFlags):
         mosaic: Whether many scenes make one map.
         shard: Part of the work of this process, such as 3/16; the last one writes the map.
         finish: Whether nothing is computed, and the parts of all processes are put together.
+        polygons: File of the polygons of the map (.gpkg, .fgb, .geojson, .parquet).
+        polygon: Which polygons.
         overwrite: Whether to replace a map that another command has made.
         mesh: Devices along each axis.
         code: Files (.py) or packages that define classes of the run from outside of jaxseg.
@@ -168,6 +179,8 @@ class PredictFlags(JobFlags):
     mosaic: bool = False
     shard: str = "1/1"
     finish: bool = False
+    polygons: Path | None = None
+    polygon: Polygons = Polygons()
     overwrite: bool = False
     mesh: MeshShape = MeshShape()
     code: tuple[str, ...] = ()
@@ -219,6 +232,26 @@ class ReportFlags:
     evaluation: Path | None = None
     step: str = "best"
     code: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class PolygonsFlags:
+    """Write the polygons of a map: jaxseg polygons map.tif fields.gpkg.
+
+    One polygon for each connected region, with class, area and, if map_confidence.tif is beside the
+    map, mean confidence. The map may be any raster of class numbers.
+
+    Attributes:
+        map: The map.
+        file: The file to write (.gpkg, .fgb, .geojson, .parquet).
+        polygon: Which polygons.
+        overwrite: Whether a file that is there is replaced.
+    """
+
+    map: Annotated[Path, tyro.conf.Positional]
+    file: Annotated[Path, tyro.conf.Positional]
+    polygon: Polygons = Polygons()
+    overwrite: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ COMMANDS = {
         "report RUN [--map MAP.tif] ...",
         "write a page about a run, for others",
     ),
+    "polygons": ("polygons MAP.tif FILE.gpkg ...", "polygons of a map, with area and confidence"),
     "export": ("export RUN FILE.safetensors", "write a run's weights for PyTorch"),
     "new": ("new MY.py --images A --masks B", "write a config for your own files"),
     "data": ("data CONFIG.py|NAME | --images A --masks B", "look at data before training"),

@@ -50,7 +50,7 @@ class Assessment:
         calibration: Temperature and thresholds, fitted to the run's validation split; None = its
             data are gone, and they were not fitted before.
         reliability: Calibration before and after division by the temperature, twice the same
-            without one.
+            without one; None of a map, which has no probabilities.
         classifiers: The classifiers of single pixels, if requested and known.
         baseline: Results of one Gaussian per class on single pixels, if requested.
         wishart: Results of the Wishart distance of single pixels, if requested and polarimetric.
@@ -63,6 +63,7 @@ class Assessment:
             -overlap-0.25; empty if there is nothing.
         notes: What is not known, and why.
         halves: `worst` windows of the worse half of all, and `best` ones of the better half.
+        of_map: The maps that were counted; empty if the network was evaluated.
     """
 
     split: str
@@ -73,7 +74,7 @@ class Assessment:
     shared_ground: float
     measures: tuple[Measure, ...]
     calibration: Calibration | None
-    reliability: tuple[Reliability, Reliability]
+    reliability: tuple[Reliability, Reliability] | None
     classifiers: Baselines | None
     baseline: Evaluation | None
     wishart: Evaluation | None
@@ -85,6 +86,7 @@ class Assessment:
     variant: str = ""
     notes: tuple[str, ...] = ()
     halves: Mapping[str, list[pictures.Tile]] = dataclasses.field(default_factory=dict)
+    of_map: str = ""
 
 
 def evaluate(

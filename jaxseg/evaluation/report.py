@@ -62,7 +62,7 @@ def write(found: Assessment, workdir: Path, folder: Path | None = None) -> Path:
         keep_pixels(workdir, found.step, found.classifiers.arrays())
     for name, rows in _tables(found).items():
         with (folder / f"{name}.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([*map(_no_formula, row)] for row in rows)
+            csv.writer(file).writerows([*map(no_formula, row)] for row in rows)
     for name, figure in _figures(found).items():
         figure.savefig(folder / f"{name}.png", dpi=DPI)
     _draw_scenes(found, folder / "scenes")
@@ -112,6 +112,8 @@ def _report(found: Assessment) -> dict[str, Any]:
         for name, part in _reliabilities(found).items()
     }
     report = {"split": found.split, "step": found.step, "network": network}
+    if found.of_map:
+        report |= {"map": found.of_map, "step": None}
     report["shared_ground"] = found.shared_ground
     report["windows"] = {"side": found.cover.side, "shared": found.cover.shared}
     if found.notes:
@@ -124,7 +126,9 @@ def _report(found: Assessment) -> dict[str, Any]:
 
 
 def _reliabilities(found: Assessment) -> dict[str, Reliability]:
-    """As trained, and after division by the temperature if it is known."""
+    """As trained, and after division by the temperature if it is known; none of a map."""
+    if found.reliability is None:
+        return {}
     before, after = found.reliability
     return {"before": before} | ({} if found.calibration is None else {"after": after})
 
@@ -169,7 +173,7 @@ def _tables(found: Assessment) -> dict[str, list[list[str]]]:
             for measure in found.measures
             if not measure.beside_scores
         },
-        "reliability": bins,
+        **({"reliability": bins} if parts else {}),
     }
 
 
@@ -192,21 +196,23 @@ def _figures(found: Assessment) -> dict[str, Figure]:
     figures = {
         "confusion": charts.confusion_figure(found.network.confusion, source.classes),
         "classes": charts.scores_figure(source.classes, scores.iou, interval, others),
-        "reliability": charts.reliability_figure(
+    }
+    if found.reliability is not None:
+        figures["reliability"] = charts.reliability_figure(
             *found.reliability,
             None if found.calibration is None else found.calibration.temperature,
             source.classes,
-        ),
-        "worst": pictures.tiles_figure(found.worst, source.colors, source.classes),
-        "median": pictures.tiles_figure(found.median, source.colors, source.classes),
-    }
+        )
+    for name, tiles in (("worst", found.worst), ("median", found.median)):
+        if tiles:
+            figures[name] = pictures.tiles_figure(tiles, source.colors, source.classes)
     for measure in found.measures:
         if (curves := measure.curves()) is not None:
             figures[measure.name] = charts.curves_figure(curves, source.classes, source.colors)
     return figures
 
 
-def _no_formula(cell: str) -> str:
+def no_formula(cell: str) -> str:
     """A cell that no spreadsheet computes: the name of a class may begin with `=HYPERLINK`."""
     formula = cell[:1] in ("=", "+", "-", "@", "\t", "\r") and not _NUMBER.fullmatch(cell)
     return f"'{cell}" if formula else cell

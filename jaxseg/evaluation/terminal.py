@@ -48,6 +48,8 @@ def _windows(found: Assessment) -> str:
     """How windows lay."""
     side, shared = found.cover.side, found.cover.shared
     said = f"windows of {side} x {side} pixels"
+    if found.of_map:
+        return f"the map as it was written, counted in {said}"
     if found.one_window:
         return f"{said}, one for each scene"
     if shared:
@@ -101,15 +103,16 @@ def _show_baselines(found: Assessment, console: Console) -> None:
 def _show_classes(found: Assessment, console: Console) -> None:
     """Prints intervals, measures of the table of classes, and calibration."""
     low, high = found.intervals.low["iou"], found.intervals.high["iou"]
-    before, after = found.reliability
     beside = [measure for measure in found.measures if measure.beside_scores]
     columns: list[tuple[str, NDArray[Any]]] = []
     for measure in beside:
         numbers = measure.columns()
         columns += [(heading, numbers[name]) for name, heading in _headings(measure).items()]
-    columns.append(("ECE %", before.ece()[1:]))
-    if found.calibration is not None:
-        columns.append(("at T %", after.ece()[1:]))
+    if found.reliability is not None:
+        before, after = found.reliability
+        columns.append(("ECE %", before.ece()[1:]))
+        if found.calibration is not None:
+            columns.append(("at T %", after.ece()[1:]))
     known = found.intervals.known
     headings = [heading for heading, _ in columns]
     table = _table(*(["IoU, 95 % interval", *headings] if known else headings))
@@ -121,6 +124,8 @@ def _show_classes(found: Assessment, console: Console) -> None:
     console.print(table)
     for measure in beside:
         _say(console, measure.summary())
+    if found.reliability is None:
+        return
     if found.calibration is None:
         _say(console, f"confidence: ECE {percent(before.ece()[0])} %, NLL {before.nll:.4f}")
         return

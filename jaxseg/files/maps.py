@@ -5,7 +5,9 @@ block is a file of its own, which also is the record that it is finished; in the
 as one virtual raster and writes the map in one pass.
 """
 
+import html
 import os
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +28,9 @@ from jaxseg.scenes.scene import Window
 
 BLOCK = 512
 """Rows and columns of the tiles within the files, as the COG driver has them."""
+
+CLASSES = "JAXSEG_CLASSES"
+"""Tag of a map that names its classes."""
 
 os.environ.setdefault("GDAL_CACHEMAX", "256")
 """MiB of blocks that GDAL keeps of all files; its own default is 5 % of the machine's memory."""
@@ -135,6 +140,22 @@ def assemble(blocks: Sequence[tuple[Path, Window]], facts: MapFacts, path: Path)
 def beside(path: Path) -> Path:
     """The file in which GDAL keeps what a GeoTIFF has no place for."""
     return path.with_name(f"{path.name}.aux.xml")
+
+
+def class_names(path: Path, tags: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of the classes of a map; empty if it does not say them.
+
+    Args:
+        path: The map. Names stand in the file beside it.
+        tags: Of the map: the name of a class that has a comma is not told from two.
+    """
+    try:
+        text = beside(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    if found := re.findall(r"<Category(?: */)?>(?:([^<]*)</Category>)?", text):
+        return tuple(map(html.unescape, found))
+    return tuple(tags[CLASSES].split(", ")) if CLASSES in tags else ()
 
 
 def _reason(error: Exception) -> str:

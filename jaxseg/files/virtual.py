@@ -4,6 +4,8 @@ They are GDAL's XML formats and hold no pixels. They are kept in memory, under p
 `/vsimem/`, and `jaxseg.files.raster` reads them like other files.
 """
 
+import functools
+import os
 import re
 import uuid
 from collections.abc import Sequence
@@ -16,7 +18,7 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
@@ -108,6 +110,46 @@ def resampled(file: Header, frame: Frame) -> str:
     except (RasterioError, OSError) as error:
         raise UserError(f"Cannot resample {file.path}: {error}.") from error
     return path
+
+
+def on_grid(path: str, grid: Frame) -> str:
+    """The path of a virtual raster with a file's values on another grid, each from the nearest.
+
+    Pixels outside of the file are those without data: transparent, or its nodata value. Each
+    process makes one for a file and keeps it.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    return _on_grid(path, time_of(path), grid)
+
+
+def time_of(path: str) -> int:
+    """When a file was changed, in nanoseconds; 0 of what is not a local file."""
+    try:
+        return os.stat(path).st_mtime_ns  # noqa: PTH116
+    except OSError:
+        return 0
+
+
+@functools.lru_cache(10_000)
+def _on_grid(path: str, _: int, grid: Frame) -> str:
+    shape = {"height": grid.height, "width": grid.width, "transform": grid.transform}
+    try:
+        with rasterio.Env(**gdal_settings()), rasterio.open(path) as opened:
+            told = (
+                any(MaskFlags.all_valid not in flags for flags in opened.mask_flag_enums)
+                or ColorInterp.alpha in opened.colorinterp
+            )
+            options: dict[str, Any] = {} if told else {"add_alpha": True}
+            # Places are interpolated to a hundredth of a pixel.
+            near = {"resampling": Resampling.nearest, "tolerance": 0.01}
+            with WarpedVRT(opened, crs=grid.crs, **near, **shape, **options) as made:
+                found = f"/vsimem/{uuid.uuid4()}/{Path(path).stem}.vrt"
+                rasterio.shutil.copy(made, found, driver="VRT")
+    except (RasterioError, OSError) as error:
+        raise UserError(f"Cannot resample {path}: {error}.") from error
+    return found
 
 
 def mosaic(files: Sequence[Header]) -> str:

@@ -12,6 +12,9 @@ from jaxseg.prediction.layers import Layer
 JOB = "JAXSEG_JOB"
 """Tag of a map that names all that decided its numbers."""
 
+OBJECTS = "JAXSEG_OBJECTS"
+"""Tag of a map whose connected regions are objects: `yes`."""
+
 
 def tag_of(job: Mapping[str, object]) -> str:
     """The value of this tag."""

@@ -22,8 +22,11 @@ from jax.sharding import Mesh
 
 from jaxseg import sharding
 from jaxseg.console import make_console, say
+from jaxseg.datasets.folder import Folder
+from jaxseg.datasets.packed.source import originals
+from jaxseg.datasets.wrapped import leaves
 from jaxseg.errors import UserError
-from jaxseg.files.maps import BLOCK, MapFacts, assemble
+from jaxseg.files.maps import BLOCK, CLASSES, MapFacts, assemble
 from jaxseg.models.receptive_field import Sight, sight
 from jaxseg.models.structure import output_stride
 from jaxseg.prediction import layers as drawing
@@ -283,13 +286,16 @@ class Mapper:
             "JAXSEG_STEP": ", ".join(str(run.step) for run in runs),
             "JAXSEG_WEIGHTS": ", ".join(self._digests),
             "JAXSEG_TEMPERATURE": ", ".join(f"{run.temperature:.6g}" for run in runs),
-            "JAXSEG_CLASSES": ", ".join(runs[0].classes),
+            CLASSES: ", ".join(runs[0].classes),
             "JAXSEG_BANDS": ", ".join(sensor.bands),
             "JAXSEG_UNIT": sensor.unit or "not known",
             "JAXSEG_SCENE": listed([_name(path) for path in scene.paths]),
             "JAXSEG_SEAMS": seam.replace("\n", " "),
             outputs.JOB: tag,
         }
+        sources = leaves(originals(runs[0].config.data.source))
+        if any(isinstance(leaf, Folder) and leaf.separate_touching for leaf in sources):
+            tags[outputs.OBJECTS] = "yes"
         if self._thresholds:
             tags["JAXSEG_THRESHOLDS"] = ", ".join(f"{value:.4g}" for value in self._thresholds)
         return tags

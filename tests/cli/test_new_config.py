@@ -158,7 +158,7 @@ def test_what_cannot_be_guessed_is_said(tmp_path: Path, capsys: pytest.CaptureFi
         png(masks / f"s{n}.png", mask(0, 1))
     assert "a config ends in .py" in refused(capsys, str(tmp_path / "my"), *flags)
     vectors = ("--images", str(images), "--masks", "labels.geojson")
-    assert "rio rasterize" in refused(capsys, str(tmp_path / "my.py"), *vectors)
+    assert "vectors.attribute" in refused(capsys, str(tmp_path / "my.py"), *vectors)
     (tmp_path / "my.py").write_text("mine")
     assert "exists" in refused(capsys, str(tmp_path / "my.py"), *flags)
     assert len(folder_of(new(tmp_path, images, masks, "--overwrite")).classes) == 2

@@ -12,6 +12,7 @@ from jaxseg.cli import main as cli
 from jaxseg.config_text import Code
 from jaxseg.prediction import Image, Settings, Share
 from jaxseg.prediction.archive import SceneFiles
+from jaxseg.prediction.polygons import Polygons
 from jaxseg.scenes.scene import Window
 from jaxseg.scenes.sensor import Sensor
 
@@ -163,3 +164,29 @@ def test_many_scenes_and_one_map_are_refused(
 def test_finishing_is_asked_for(asked: Asked) -> None:
     cli.main(["predict", "runs/a", "s.tif", "m.tif", "--finish"])
     assert asked["settings"] == Settings(finish=True)
+
+
+def test_polygons_are_made_of_the_map(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made: list[Any] = []
+
+    def polygonise(path: Path, out: Path, settings: Polygons) -> dict[str, int]:
+        made.append((path, out, settings))
+        return {"house": 3}
+
+    monkeypatch.setattr(commands, "polygonise", polygonise)
+    out = tmp_path / "houses.gpkg"
+    flags = ["--polygons", str(out), "--polygon.classes", "house", "--polygon.simplify", "1"]
+    cli.main(["predict", "runs/a", "s.tif", "m.tif", *flags])
+    assert made == [(Path("m.tif"), out, Polygons(classes=("house",), simplify=1.0))]
+
+
+@pytest.mark.parametrize("last", [("maps",), ("m.tif", "--layers", "margin")])
+def test_polygons_need_one_map_of_classes(
+    asked: Asked, tmp_path: Path, capsys: pytest.CaptureFixture[str], last: tuple[str, ...]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["predict", "runs/a", "s.tif", *last, "--polygons", str(tmp_path / "a.gpkg")])
+    assert "needs one map of classes" in " ".join(capsys.readouterr().err.split())
+    assert asked == {"loaded": []}

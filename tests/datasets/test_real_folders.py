@@ -1,13 +1,18 @@
 """Folders of the real sets beside the checkout: each is read as its makers meant it."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyogrio
+import pyproj
 import pytest
+import shapely
 from fixtures.places import SHARED
 
-from jaxseg.datasets.folder.source import Folder
+from jaxseg.datasets.folder import Folder, Vectors
 from jaxseg.errors import UserError
+from jaxseg.files import raster
 from jaxseg.scenes.scene import IGNORE, Window
 
 pytestmark = [
@@ -155,3 +160,34 @@ def test_a_forgotten_colour_of_dubai_is_told() -> None:
     windows = [(index, Window(0, 0, *scenes.size(index))) for index in range(len(scenes))]
     with pytest.raises(UserError, match=r"\.png: colour \(0, 0, 0\) is not a class"):
         _ = [scenes.read(index, window) for index, window in windows]
+
+
+@pytest.mark.real_data
+def test_the_footprints_of_spacenet_4_are_the_mask_that_was_made_of_them(tmp_path: Path) -> None:
+    place = DATA / "buildings_spacenet4"
+    if not place.is_dir():
+        pytest.skip(f"{place} is absent: the real sets lie beside the checkout")
+    _, _, shapes, values = pyogrio.raw.read(place / "buildings.geojson", columns=["building"])
+    degrees = pyproj.Transformer.from_crs(32616, 4326, always_xy=True)
+    moved = shapely.transform(
+        shapely.from_wkb(shapes), lambda xy: np.stack(degrees.transform(*xy.T), axis=1)
+    )
+    pyogrio.raw.write(
+        tmp_path / "wgs84.gpkg",
+        shapely.to_wkb(moved),
+        values,
+        ["building"],
+        geometry_type="Unknown",
+        crs="EPSG:4326",
+    )
+    objects = raster.read(str(place / "instances_built_here.tif"), Window(0, 0, 900, 900))[..., 0]
+    for masks in (place / "buildings.geojson", tmp_path / "wgs84.gpkg"):
+        source = Folder(
+            images=str(place / "image.tif"),
+            masks=str(masks),
+            classes=("rest", "building"),
+            vectors=Vectors(attribute="building", values=("", "yes")),
+            fractions=(1.0, 0.0, 0.0),
+        )
+        label = source.scenes("train").read(0, Window(0, 0, 900, 900))["label"]
+        np.testing.assert_array_equal(label, objects > 0)

@@ -148,7 +148,7 @@ def table(folder: Path, name: str) -> list[dict[str, str]]:
     ],
 )
 def test_no_cell_is_a_formula(cell: str, expected: str) -> None:
-    assert report._no_formula(cell) == expected
+    assert report.no_formula(cell) == expected
 
 
 def test_the_table_of_classes_has_the_numbers_of_the_json(

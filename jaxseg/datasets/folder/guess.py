@@ -11,10 +11,12 @@ from scipy import ndimage
 from jaxseg.datasets.folder import separate_bands
 from jaxseg.datasets.folder.mask_values import MaskValues, mask_values
 from jaxseg.datasets.folder.names import Part, some
+from jaxseg.datasets.folder.pairing import FLAG
 from jaxseg.datasets.folder.source import Folder
 from jaxseg.datasets.leakage import check_splits
 from jaxseg.errors import UserError
 from jaxseg.files import raster
+from jaxseg.files.vectors import is_vector
 from jaxseg.scenes.scene import Window
 
 FEW = 7
@@ -25,8 +27,6 @@ TRAINED = 0.7
 
 OBJECTS = 5
 """Ids in a mask from which they may number objects."""
-
-VECTORS = (".geojson", ".json", ".gpkg", ".shp", ".fgb", ".kml")
 
 RARE = 1e-4
 """Share of the pixels below which a value is doubted to be a class."""
@@ -70,10 +70,11 @@ def guess(images: str, masks: str) -> Guess:
     Raises:
         UserError: Files are missing, do not pair, or masks hold neither classes nor objects.
     """
-    if masks.lower().endswith(VECTORS):
+    if is_vector(masks):
         raise UserError(
-            f"{masks} holds vectors. Draw them into masks first, one for each image: "
-            "rio rasterize MASK.tif --like IMAGE.tif --property CLASS < LABELS.geojson"
+            f"{masks} holds vectors: their classes are not guessed. Give them to a config: jaxseg "
+            f"configs folder --copy my.py, then {FLAG}.images, {FLAG}.masks {masks}, "
+            f"{FLAG}.classes and {FLAG}.vectors.attribute."
         )
     parts = separate_bands.parts_of(images, masks)
     first, pairs = parts[0], [part.pairs() for part in parts]

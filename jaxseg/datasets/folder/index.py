@@ -20,14 +20,21 @@ from jaxseg.datasets.folder.doubts import clipped, pixel_sizes
 from jaxseg.datasets.folder.numbers import Reading
 from jaxseg.datasets.folder.pairing import FLAG
 from jaxseg.datasets.folder.scenes import Facts, FolderScenes, MaskNodata, Scene
+from jaxseg.datasets.folder.vector_labels import Vectors, check_vectors
 from jaxseg.datasets.label_table import LabelTable, packed
 from jaxseg.errors import UserError
 from jaxseg.files import headers, raster
 from jaxseg.files.ground import ground_of
+from jaxseg.files.vectors import is_vector
+from jaxseg.files.virtual import Frame, frame_of
 from jaxseg.scenes import sentinel2
 from jaxseg.scenes.agreement import BandOrderError
 from jaxseg.scenes.scene import Window
 from jaxseg.scenes.sensor import canonical
+
+RESAMPLE_FLAG = f"{FLAG}.resample-masks"
+
+RESAMPLE = f"{RESAMPLE_FLAG} reads the mask on the grid of its image, each pixel from the nearest."
 
 _TELL_FROM = 1000
 _PIXEL_TOLERANCE = 0.1
@@ -48,6 +55,8 @@ def indexed(
     nodata_in_all: bool,
     separate_touching: bool,
     reading: Reading,
+    vectors: Vectors,
+    resample_masks: bool,
     division: Division | None,
     split: str,
 ) -> FolderScenes:
@@ -67,6 +76,8 @@ def indexed(
         nodata_in_all: Whether only the nodata value in all bands makes a pixel invalid.
         separate_touching: Whether pixels where two objects touch become class 0.
         reading: Conversion of the images' values.
+        vectors: How vector files become masks.
+        resample_masks: Whether masks may lie on another grid than their images.
         division: How every scene is divided; None = whole scenes.
         split: The split, for the parts of scenes.
 
@@ -88,13 +99,20 @@ def indexed(
         masked = image.masked and image.alpha not in band_numbers
         off = folder_numbers.added(image, band_numbers, tuple(bands.values()), added)
         image_facts = Facts(_finite(tags), masked, b"", band_numbers, off)
-        mask_facts = object_facts = None
-        if paths[1]:
+        mask_facts = object_facts = grid = None
+        if is_vector(paths[1]):
+            grid = frame_of(image)
+        elif paths[1]:
             mask = header(paths[1])
-            check_pair(image, mask)
+            if resample_masks:
+                grid = _other_grid(image, mask)
+            else:
+                check_pair(image, mask, f" {RESAMPLE}")
             mask_facts = _mask_facts(mask, by_color=by_color, keep=mask_nodata == "keep")
             if mask_nodata == "ignore":
                 _check_mask_nodata(mask, mask_facts, table, classes, by_color=by_color)
+            if grid is not None:  # what is outside of the mask is transparent, or its nodata
+                mask_facts = mask_facts._replace(masked=True)
             mask_facts = known.setdefault(mask_facts, mask_facts)
         if paths[2]:
             objects = header(paths[2])
@@ -106,7 +124,7 @@ def indexed(
         image_facts = known.setdefault(image_facts, image_facts)
         facts = (image_facts, mask_facts, object_facts)
         return [
-            Scene(*paths, *facts, area, ground_of(image, area), image.gsd)
+            Scene(*paths, *facts, area, ground_of(image, area), image.gsd, grid)
             for area in ([Window(0, 0, image.height, image.width)] if areas is None else areas)
         ]
 
@@ -115,14 +133,18 @@ def indexed(
         sys.stderr.write(
             f"Reading the headers of {len(files)} scenes in {visible(str(folder))} ...\n"
         )
-    every = [path for paths in files for path in paths if path]
+    if shared := {paths[1] for paths in files if is_vector(paths[1])}:
+        check_vectors(sorted(shared), vectors, classes)
+    of_rasters = [tuple("" if is_vector(path) else path for path in paths) for paths in files]
+    every = [path for paths in of_rasters for path in paths if path]
     with headers.kept(every) as header:
         areas: Sequence[Sequence[Window] | None] = [None] * len(files)
         if division is not None:
             images = [paths[0] for paths in files]
             read = (header(image) for (image,) in header.at_hand([(image,) for image in images]))
             areas = division.parts([(each.height, each.width) for each in read], images, split)
-        parts = map(one, header.at_hand(files), areas)
+        at_hand = header.at_hand(of_rasters)
+        parts = map(one, (paths for paths, _ in zip(files, at_hand, strict=True)), areas)
         entries = list(itertools.chain.from_iterable(parts))
     brighter = sum(any(entry.image_facts.added) for entry in entries)
     if brighter and added is None:
@@ -132,7 +154,15 @@ def indexed(
             "all dates agree.\n"
         )
     scenes = FolderScenes(
-        entries, table, classes, by_color, mask_nodata, nodata_in_all, separate_touching, reading
+        entries,
+        table,
+        classes,
+        by_color,
+        mask_nodata,
+        nodata_in_all,
+        separate_touching,
+        reading,
+        vectors,
     )
     for line in (*pixel_sizes(entries, reference), *clipped(scenes, added)):
         _say_once(line)
@@ -187,8 +217,26 @@ def _check_order(image: raster.Header, reference: raster.Header, numbers: tuple[
         )
 
 
-def check_pair(image: raster.Header, other: raster.Header) -> None:
+def _other_grid(image: raster.Header, mask: raster.Header) -> Frame | None:
+    """The grid of the image if its mask has to be brought to it; None if it is on it."""
+    try:
+        check_pair(image, mask)
+    except UserError as error:
+        if image.crs is None or mask.crs is None:
+            raise UserError(
+                f"{error} Without a CRS in both files, {RESAMPLE_FLAG} cannot."
+            ) from None
+        return frame_of(image)
+    return None
+
+
+def check_pair(image: raster.Header, other: raster.Header, otherwise: str = "") -> None:
     """Checks that size, CRS and corners (to a tenth of a pixel) agree, as far as both state them.
+
+    Args:
+        image: Header of the image.
+        other: Header of what belongs to it.
+        otherwise: What else the user can do than bring both to one grid.
 
     Raises:
         UserError: They do not agree.
@@ -196,7 +244,7 @@ def check_pair(image: raster.Header, other: raster.Header) -> None:
     if (image.height, image.width) != (other.height, other.width):
         raise UserError(
             f"{other.path} has {other.height} x {other.width} pixels, its image {image.path} "
-            f"{image.height} x {image.width}. Bring both to one grid."
+            f"{image.height} x {image.width}. Bring both to one grid.{otherwise}"
         )
     if image.orientation != other.orientation:
         raise UserError(
@@ -210,7 +258,7 @@ def check_pair(image: raster.Header, other: raster.Header) -> None:
     if None not in (image.crs, other.crs) and image.crs != other.crs:
         raise UserError(
             f"{other.path} is in {other.crs}, its image {image.path} in {image.crs}. Bring both to "
-            "one grid."
+            f"one grid.{otherwise}"
         )
     grids = [np.reshape(tuple(header.transform), (3, 3)) for header in (image, other)]
     right, bottom = image.width, image.height
@@ -219,7 +267,7 @@ def check_pair(image: raster.Header, other: raster.Header) -> None:
     if shift > _PIXEL_TOLERANCE:
         raise UserError(
             f"{other.path} lies {shift:.3g} pixels off its image {image.path} by their "
-            "georeferences. Bring both to one grid."
+            f"georeferences. Bring both to one grid.{otherwise}"
         )
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from jaxseg.errors import MissingSplit, UserError
 from jaxseg.files.pool import ARRAYS, OF_ARRAYS
+from jaxseg.files.vectors import is_vector
 
 FLAG = "--config.data.source"
 """Prefix of the flags of the source's fields on the command line."""
@@ -81,6 +82,14 @@ def paired(places: Sequence[Place]) -> dict[str, tuple[str, ...]]:
     Raises:
         UserError: A place holds no file, two files of one stem, or a file without a partner.
     """
+    shared = [place for place in places[1:] if _for_all(place)]
+    if shared:
+        found_of = paired([place for place in places if place not in shared])
+        every: dict[str, tuple[str, ...]] = {}
+        for stem, files in found_of.items():
+            own = iter(files)
+            every[stem] = tuple(place.path if place in shared else next(own) for place in places)
+        return every
     files_of = [listed(place) for place in places]
     if all(os.path.isfile(place.path) for place in places):  # noqa: PTH113  (names with wildcards)
         return {places[0].scene(_stem(files_of[0][0])): tuple(files[0] for files in files_of)}
@@ -107,6 +116,11 @@ def paired(places: Sequence[Place]) -> dict[str, tuple[str, ...]]:
     return {stem: tuple(files[stem] for files in found) for stem in order}
 
 
+def _for_all(place: Place) -> bool:
+    """Whether a place is one vector file, which has the labels of all images."""
+    return place.field == "masks" and is_vector(place.path) and Path(place.path).is_file()
+
+
 def natural(name: str) -> tuple[list[str | int], str]:
     """Key that sorts numbers in names by their value: a2 before a10."""
     parts = re.split("([0-9]+)", name)
@@ -123,7 +137,9 @@ def in_folders(places: Sequence[Place], split: str) -> list[Place]:
     for name in SPLITS[split]:
         if _matches(first.replace(MARK, name)):
             return [
-                place._replace(
+                place
+                if _for_all(place)
+                else place._replace(
                     path=(place.path if MARK in place.path else f"{place.path}/{MARK}").replace(
                         MARK, name
                     )
@@ -292,6 +308,8 @@ def listed(place: Place) -> list[str]:
                 + " Give a folder, or a pattern such as 'folder/**/*.tif'."
             )
     files = [path for path in candidates if path.lower().endswith(endings) and place.has(path)]
+    if not files and place.field == "masks":  # which may lie beside annotations in JSON
+        files = [path for path in candidates if is_vector(path) and place.has(path)]
     files.sort(key=natural)
     if not files:
         ending = f" whose stem ends in {place.suffix!r}" if place.suffix else ""

@@ -3,6 +3,7 @@
 image file   --bands-->       image, valid   (nodata, NaN and transparency are invalid)
 validity file -- 0? -------->  valid
 mask file    --LabelTable-->  label          (ids or colours; nodata and transparency are IGNORE)
+vector file  --`Vectors`-->   label
 object file  ------------->   instance
 """
 
@@ -16,9 +17,12 @@ from numpy.typing import NDArray
 from jaxseg.datasets.folder import ambiguous
 from jaxseg.datasets.folder.numbers import Reading
 from jaxseg.datasets.folder.pairing import FLAG
+from jaxseg.datasets.folder.vector_labels import Vectors
 from jaxseg.datasets.label_table import LabelTable, UnknownValue, packed, unpacked
 from jaxseg.errors import UserError
 from jaxseg.files import raster
+from jaxseg.files.vectors import is_vector
+from jaxseg.files.virtual import Frame, on_grid
 from jaxseg.losses.border_weights import touching
 from jaxseg.scenes.scene import IGNORE, Extent, Ground, Sample, Window
 
@@ -62,6 +66,7 @@ class Scene(NamedTuple):
         area: The part of the files that belongs to the split.
         ground: Where that part lies, if the image states it.
         gsd: Ground sample distance in metres; None = not known.
+        grid: Of the image, if the mask is a vector file or is resampled; None = the mask is on it.
     """
 
     image: str
@@ -74,6 +79,7 @@ class Scene(NamedTuple):
     area: Window
     ground: Ground | None = None
     gsd: float | None = None
+    grid: Frame | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +95,7 @@ class FolderScenes:
         nodata_in_all: Whether only the nodata value in all bands makes a pixel invalid.
         separate_touching: Whether pixels where two objects touch become class 0.
         reading: Conversion of the images' values, after validity is determined.
+        vectors: How vector files become masks.
     """
 
     entries: Sequence[Scene]
@@ -99,6 +106,7 @@ class FolderScenes:
     nodata_in_all: bool
     separate_touching: bool
     reading: Reading
+    vectors: Vectors
 
     def __len__(self) -> int:
         """Number of scenes."""
@@ -114,9 +122,10 @@ class FolderScenes:
         return area.height, area.width
 
     def files(self, index: int) -> tuple[str, ...]:
-        """Image, mask, object map and validity, as far as there are any."""
+        """Image, mask, object map, validity and labelled area, as far as there are any."""
         scene = self.entries[index]
-        return tuple(filter(None, (scene.image, scene.mask, scene.objects, scene.validity)))
+        area = self.vectors.area if is_vector(scene.mask) else ""
+        return tuple(filter(None, (scene.image, scene.mask, scene.objects, scene.validity, area)))
 
     def extent(self, index: int) -> Extent:
         """The image, the part of it that belongs to the split, and where that lies."""
@@ -155,8 +164,10 @@ class FolderScenes:
                 touch = touching(instance)[inner]
             sample["instance"] = instance[inner]
             sample["label"] = (instance[inner] > 0).astype(np.uint8)
-        if scene.mask_facts is not None:
-            sample["label"] = self._labels(scene.mask, scene.mask_facts, place, valid)
+        if scene.grid is not None and scene.mask_facts is None:
+            sample["label"] = self.vectors.labels(scene.mask, self.classes, scene.grid, place)
+        elif scene.mask_facts is not None:
+            sample["label"] = self._labels(scene, scene.mask_facts, place, valid)
         sample["label"][touch & (sample["label"] != IGNORE)] = 0
         return sample
 
@@ -175,21 +186,24 @@ class FolderScenes:
         return valid
 
     def _labels(
-        self, path: str, facts: Facts, window: Window, valid: NDArray[np.bool_]
+        self, scene: Scene, facts: Facts, window: Window, valid: NDArray[np.bool_]
     ) -> NDArray[np.uint8]:
-        values = raster.read(path, window, bands=facts.numbers)
+        path = read_from = scene.mask
+        if scene.grid is not None:
+            read_from = on_grid(path, scene.grid)
+        values = raster.read(read_from, window, bands=facts.numbers)
         known = np.ones(values.shape[:2], bool)
         missing = _is_nodata(values, facts.nodata)
         if missing is not None:
             known &= ~missing.all(-1)
-        opaque = raster.read_mask(path, window) if facts.masked else known
+        opaque = raster.read_mask(read_from, window) if facts.masked else known
         numbers: NDArray[np.generic] = values[..., 0]
         if self.by_color and facts.palette:
             palette = packed(np.frombuffer(facts.palette, np.uint8).reshape(-1, 3))
             numbers = palette[values[..., 0].astype(np.intp)]
         elif self.by_color:
             numbers = packed(values if values.shape[-1] == 3 else values.repeat(3, axis=-1))
-        if self.mask_nodata == "ignore":
+        if self.mask_nodata == "ignore" and scene.grid is None:  # beside a mask all is transparent
             # Where the image has no data, as where both were cut out, there is nothing to lose.
             self._refuse_hidden(path, numbers, known & ~opaque & valid, window)
         try:

@@ -29,6 +29,7 @@ from jaxseg.datasets.folder.index import indexed
 from jaxseg.datasets.folder.numbers import Convert, Reading
 from jaxseg.datasets.folder.pairing import FLAG, Place
 from jaxseg.datasets.folder.scenes import FolderScenes, MaskNodata
+from jaxseg.datasets.folder.vector_labels import Vectors
 from jaxseg.datasets.label_table import LabelTable, packed
 from jaxseg.errors import COUNT, NOT_NEGATIVE, UserError, check_ranges
 from jaxseg.files import raster
@@ -46,7 +47,8 @@ class Folder:
     Attributes:
         images: Folder or pattern ('scenes/**/*.tif') of the images; `{split}` in it stands for the
             split's name.
-        masks: The same for the masks; empty = `instances` gives the class: no object or object.
+        masks: The same for the masks, which may also be vector files, or one for all images (see
+            `vectors`); empty = `instances` gives the class: no object or object.
         instances: The same for integer object ids, 0 = no object; empty = objects are not known.
         validity: The same for pictures that are 0 where the image has no data, as the field of
             view of an eye camera; empty = as the images state.
@@ -69,6 +71,9 @@ class Folder:
         mask_nodata: Meaning of the nodata value that a mask is tagged with, and of its transparent
             pixels: `ignore` = ignored, and an error where they hold a class; `keep` = ids like the
             others; `hide` = ignored, also where they hold a class.
+        resample_masks: Whether masks may lie on another grid or in another CRS than their images:
+            each pixel is read from the nearest one, and pixels outside the mask are ignored.
+        vectors: How vector files become masks.
         map_colors: RGB colour of each class in maps; empty = `mask_colors`, else distinct hues.
         band_numbers: Bands to read, counted from 1; empty = all but opacity. A near infrared band
             tagged as opacity (as GDAL tags the fourth band of 8-bit files) must be listed here.
@@ -115,6 +120,8 @@ class Folder:
     ignore_ids: tuple[int, ...] = ()
     ignore_colors: tuple[tuple[int, int, int], ...] = ()
     mask_nodata: MaskNodata = "ignore"
+    resample_masks: bool = False
+    vectors: Vectors = Vectors()
     map_colors: tuple[tuple[int, int, int], ...] = ()
     band_numbers: tuple[int, ...] = ()
     band_names: tuple[str, ...] = ()
@@ -161,6 +168,11 @@ class Folder:
             raise UserError(
                 f"{FLAG}.masks is empty. Give masks, or instances and exactly two classes "
                 "(no object, object)."
+            )
+        if self.resample_masks and self.mask_nodata == "keep":
+            raise UserError(
+                f"{FLAG}.resample-masks ignores what lies outside of a mask, which is its nodata: "
+                f"leave {FLAG}.mask-nodata keep out."
             )
         if self.separate_touching and not self.instances:
             raise UserError(f"{FLAG}.separate_touching needs instances: give their folder.")
@@ -255,12 +267,30 @@ class Folder:
         if cache is None:
             return None
         digest = hashlib.sha256(repr(self).encode())
-        for entry in self.scenes("train").entries:
-            for path in filter(None, (entry.image, entry.mask, entry.objects, entry.validity)):
+        scenes = self.scenes("train")
+        for index in range(len(scenes)):
+            for path in scenes.files(index):
                 status = Path(path).stat()
                 facts = f"{Path(path).resolve()} {status.st_size} {status.st_mtime_ns}\n"
                 digest.update(facts.encode())
         return cache / "class_counts" / f"{digest.hexdigest()[:16]}.json"
+
+    def check_first(self, header: raster.Header) -> None:
+        """Rejects a file whose values are not measurements.
+
+        Raises:
+            UserError: It is a palette picture, or holds complex values.
+        """
+        if header.palette is not None:
+            raise UserError(
+                f"{header.path} is a palette picture: its values are indices of colours, not "
+                "measurements. Convert it to RGB."
+            )
+        if any(dtype.kind == "c" for dtype in header.dtypes):
+            raise UserError(
+                f"{header.path} holds complex values. Use LabelledPolsar for scenes with four "
+                "polarisations; for other images write amplitudes or intensities."
+            )
 
     def _index(self, split: str) -> FolderScenes:
         places = self._places()
@@ -298,6 +328,8 @@ class Folder:
             nodata_in_all=self.nodata_where == "all_bands",
             separate_touching=self.separate_touching,
             reading=Reading(self.convert, self.multiply),
+            vectors=self.vectors,
+            resample_masks=self.resample_masks,
             division=division,
             split=split,
         )
@@ -329,16 +361,7 @@ class Folder:
         if self.split_by == "folders":  # data for testing alone have no folder for training
             places = pairing.in_folders(places, next(iter(self.splits()), "train"))
         header = raster.header(next(iter(pairing.paired(places).values()))[0])
-        if header.palette is not None:
-            raise UserError(
-                f"{header.path} is a palette picture: its values are indices of colours, not "
-                "measurements. Convert it to RGB."
-            )
-        if any(dtype.kind == "c" for dtype in header.dtypes):
-            raise UserError(
-                f"{header.path} holds complex values. Use LabelledPolsar for scenes with four "
-                "polarisations; for other images write amplitudes or intensities."
-            )
+        self.check_first(header)
         return header
 
     @functools.cached_property
