@@ -9,7 +9,7 @@ from jaxseg.datasets.paired import without_side
 from jaxseg.datasets.wrapped import leaves
 from jaxseg.errors import UserError
 from jaxseg.files import raster
-from jaxseg.files.maps import class_names
+from jaxseg.files.maps import check_classes, class_names
 from jaxseg.scenes.scene import Source
 
 
@@ -23,11 +23,7 @@ class Maps(Folder):
         Raises:
             UserError: It has several bands, no whole numbers, or other classes.
         """
-        if header.bands != 1 or header.dtype.kind not in "iu":
-            raise UserError(
-                f"{header.path} has {header.bands} band(s) of {header.dtype}: a map of classes has "
-                "one of whole numbers."
-            )
+        check_classes(header)
         names = class_names(Path(header.path), header.tags)
         if names and names != self.classes:
             raise UserError(

@@ -23,6 +23,7 @@ from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 
 from jaxseg.errors import UserError
+from jaxseg.files.raster import Header
 from jaxseg.files.whole import whole
 from jaxseg.scenes.scene import Window
 
@@ -140,6 +141,22 @@ def assemble(blocks: Sequence[tuple[Path, Window]], facts: MapFacts, path: Path)
 def beside(path: Path) -> Path:
     """The file in which GDAL keeps what a GeoTIFF has no place for."""
     return path.with_name(f"{path.name}.aux.xml")
+
+
+def check_classes(file: Header) -> None:
+    """Rejects what is not a map of classes.
+
+    Raises:
+        UserError: It has several bands, no whole numbers, or another layer, such as the confidence.
+    """
+    if file.bands != 1 or file.dtype.kind not in "iu":
+        raise UserError(
+            f"{file.path} has {file.bands} band(s) of {file.dtype}: a map of classes has one of "
+            "whole numbers."
+        )
+    layer = file.descriptions[0]
+    if "JAXSEG_RUN" in file.tags and layer not in (None, "class"):
+        raise UserError(f"{file.path} is the {layer} of a map. Give the map of its classes.")
 
 
 def class_names(path: Path, tags: Mapping[str, str]) -> tuple[str, ...]:

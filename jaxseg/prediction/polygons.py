@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from jaxseg.errors import NOT_NEGATIVE, UserError, check_ranges
 from jaxseg.files import raster, regions, vectors
 from jaxseg.files.areas import Areas
-from jaxseg.files.maps import BLOCK, CLASSES, class_names
+from jaxseg.files.maps import BLOCK, CLASSES, check_classes, class_names
 from jaxseg.files.vectors import Batch, Geometries
 from jaxseg.prediction.layers import NODATA, STEPS
 from jaxseg.prediction.outputs import JOB, OBJECTS, layer_file
@@ -142,11 +142,7 @@ class _Map:
     def __init__(self, path: Path, asked: Polygons) -> None:
         self._path, self._asked = str(path), asked
         self.header = header = raster.header(self._path)
-        if header.bands != 1 or header.dtype.kind not in "iu":
-            raise UserError(
-                f"{path} has {header.bands} band(s) of {header.dtype}: a map of classes has one of "
-                "whole numbers."
-            )
+        check_classes(header)
         self._names = class_names(path, header.tags)
         self._numbers = self._chosen(asked.classes)
         if asked.fill_holes > asked.minimum_area and len(asked.classes) != 1:

@@ -207,6 +207,14 @@ def test_what_is_not_a_map_of_classes_is_refused(tmp_path: Path) -> None:
         polygonise(path, tmp_path / "a.gpkg")
 
 
+def test_another_layer_of_a_map_is_refused(tmp_path: Path) -> None:
+    path = write_map(tmp_path / "a.tif", np.zeros((4, 4), np.uint8), JAXSEG_RUN="run")
+    with rasterio.open(path, "r+") as file:
+        file.descriptions = ("confidence",)
+    with pytest.raises(UserError, match="is the confidence of a map"):
+        polygonise(path, tmp_path / "a.gpkg")
+
+
 def test_without_the_extra_the_error_says_how_to_install_it(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
