@@ -187,6 +187,8 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (command_flags.EvaluateFlags, "coordinator", "", "one process, as a rule"),
     (command_flags.EvaluateFlags, "process", "", "one process, as a rule"),
     (command_flags.EvaluateFlags, "code", (), "a run of jaxseg's own classes needs none"),
+    (command_flags.ExportFlags, "format", "weights", "what the command wrote before it had others"),
+    (command_flags.ExportFlags, "size", 0, "as in training"),
     (command_flags.ExportFlags, "step", "best", "what is reported"),
     (command_flags.ExportFlags, "code", (), "a run of jaxseg's own classes needs none"),
     (command_flags.ModelsFlags, "name", "", "all of them"),

@@ -65,6 +65,7 @@ from jaxseg.evaluation import sample, terminal
 from jaxseg.evaluation.map_data import Maps
 from jaxseg.evaluation.map_scores import evaluate_map
 from jaxseg.evaluation.page import write as page
+from jaxseg.export.stablehlo import write_stablehlo
 from jaxseg.files.cache import cache_folder
 from jaxseg.losses import class_counts
 from jaxseg.metrics.measure import measures_of
@@ -267,10 +268,26 @@ def export(arguments: list[str] | None = None) -> None:
     with _Mistakes():
         flags = tyro.cli(ExportFlags, args=arguments, prog="jaxseg export")
         _start()
+        if flags.format != "weights":
+            _export_network(flags)
+            return
         config, state = checkpoint.reopen(flags.run, MeshShape(), flags.step, _code(flags.code))
         weights = pretrained.exported(config.model, jax.device_get(inference_variables(state)))
         write_state_dict(weights, flags.file)
         say(make_console(), f"{len(weights)} tensors of step {int(state.step)}: {flags.file}")
+
+
+def _export_network(flags: ExportFlags) -> None:
+    if flags.size < 0 or flags.file.suffix == ".safetensors":
+        raise UserError(
+            f"--size {flags.size}, {flags.file}: --format {flags.format} is written into a folder, "
+            "for images of --size rows and columns, or 0 = as in training."
+        )
+    console = make_console()
+    say(console, f"jaxseg: {flags.run} -> {flags.file}, {flags.format}")
+    run = load_run(flags.run, flags.step, code=_code(flags.code))
+    for file in write_stablehlo(run, flags.file, flags.size):
+        say(console, f"written    {file}")
 
 
 def models(arguments: list[str] | None = None) -> None:

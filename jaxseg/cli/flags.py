@@ -256,19 +256,27 @@ class PolygonsFlags:
 
 @dataclasses.dataclass(frozen=True)
 class ExportFlags:
-    """Write a run's weights for PyTorch: jaxseg export runs/unet unet.safetensors.
+    """Write a run for other programs: jaxseg export runs/unet unet.safetensors.
 
-    The tensors have the names and shapes of the network's reference implementation.
+    Weights have the names and shapes of the network's reference implementation in PyTorch. The
+    other formats hold the network with its radiometry, and are written into a folder with a JSON
+    file that states bands, units, sizes and classes:
+    jaxseg export runs/unet out --format stablehlo.
 
     Attributes:
         run: The workdir of the training.
-        file: File to write, a name that ends in .safetensors.
+        file: File to write, a name that ends in .safetensors; a folder for stablehlo.
+        format: weights; stablehlo for JAX and XLA.
+        size: Rows and columns of an image, where a format or network has one size; 0 = as in
+            training.
         step: best, latest, or the step of a checkpoint.
         code: Files (.py) or packages that define classes of the run from outside jaxseg.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
     file: Annotated[Path, tyro.conf.Positional]
+    format: Literal["weights", "stablehlo"] = "weights"
+    size: int = 0
     step: str = "best"
     code: tuple[str, ...] = ()
 

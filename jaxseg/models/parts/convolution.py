@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.export import is_symbolic_dim
 from numpy.typing import NDArray
 
 from jaxseg.models.parts.kernel_gradient import Padding, kernel_gradient
@@ -273,9 +274,12 @@ def _mostly_padding(
 ) -> bool:
     """Whether a fifth or more of the products are with zeros, as at rate 12 on 32 rows.
 
-    Kernels larger than 3 x 3 are excluded: tap by tap they would take too long to compile.
+    Kernels larger than 3 x 3 are excluded: tap by tap they would take too long to compile. So are
+    images whose size is a symbol, in an exported program.
     """
     if stride != 1 or kernel[0] * kernel[1] > 9:
+        return False
+    if any(is_symbolic_dim(side) for side in image[1:3]):
         return False
     share = 1.0
     for axis in (0, 1):
