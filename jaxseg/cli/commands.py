@@ -65,6 +65,7 @@ from jaxseg.evaluation import sample, terminal
 from jaxseg.evaluation.map_data import Maps
 from jaxseg.evaluation.map_scores import evaluate_map
 from jaxseg.evaluation.page import write as page
+from jaxseg.export.onnx_file import write_onnx
 from jaxseg.export.stablehlo import write_stablehlo
 from jaxseg.files.cache import cache_folder
 from jaxseg.losses import class_counts
@@ -286,7 +287,8 @@ def _export_network(flags: ExportFlags) -> None:
     console = make_console()
     say(console, f"jaxseg: {flags.run} -> {flags.file}, {flags.format}")
     run = load_run(flags.run, flags.step, code=_code(flags.code))
-    for file in write_stablehlo(run, flags.file, flags.size):
+    write = write_stablehlo if flags.format == "stablehlo" else write_onnx
+    for file in write(run, flags.file, flags.size):
         say(console, f"written    {file}")
 
 

@@ -261,12 +261,12 @@ class ExportFlags:
     Weights have the names and shapes of the network's reference implementation in PyTorch. The
     other formats hold the network with its radiometry, and are written into a folder with a JSON
     file that states bands, units, sizes and classes:
-    jaxseg export runs/unet out --format stablehlo.
+    jaxseg export runs/unet out --format onnx.
 
     Attributes:
         run: The workdir of the training.
-        file: File to write, a name that ends in .safetensors; a folder for stablehlo.
-        format: weights; stablehlo for JAX and XLA.
+        file: File to write, a name that ends in .safetensors; a folder for stablehlo and onnx.
+        format: weights; stablehlo for JAX and XLA; onnx for onnxruntime and QGIS.
         size: Rows and columns of an image, where a format or network has one size; 0 = as in
             training.
         step: best, latest, or the step of a checkpoint.
@@ -275,7 +275,7 @@ class ExportFlags:
 
     run: Annotated[Path, tyro.conf.Positional]
     file: Annotated[Path, tyro.conf.Positional]
-    format: Literal["weights", "stablehlo"] = "weights"
+    format: Literal["weights", "stablehlo", "onnx"] = "weights"
     size: int = 0
     step: str = "best"
     code: tuple[str, ...] = ()

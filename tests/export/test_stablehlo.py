@@ -79,6 +79,7 @@ def test_which_networks_allow_any_height_and_width() -> None:
     assert found == SYMBOLIC
 
 
+@pytest.mark.slow
 def test_a_network_of_one_size_takes_any_batch() -> None:
     inference = Inference(run_of(models.PSPNet(num_classes=3, backbone="resnet18")))
     exported, sizes = stablehlo.exported_of(inference, 64)
