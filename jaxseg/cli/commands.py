@@ -21,7 +21,7 @@ from jax.experimental import multihost_utils
 from rich.console import Console
 
 from jaxseg import config as configs
-from jaxseg import sharding
+from jaxseg import config_text, sharding
 from jaxseg.cli import (
     border_pictures,
     catalogue,
@@ -65,6 +65,7 @@ from jaxseg.evaluation import sample, terminal
 from jaxseg.evaluation.map_data import Maps
 from jaxseg.evaluation.map_scores import evaluate_map
 from jaxseg.evaluation.page import write as page
+from jaxseg.evaluation import tracked
 from jaxseg.export.onnx_file import write_onnx
 from jaxseg.export.stablehlo import write_stablehlo
 from jaxseg.files.cache import cache_folder
@@ -83,6 +84,7 @@ from jaxseg.run import checkpoint, training
 from jaxseg.run.loaded import load_run
 from jaxseg.run.processes import UnlikeError
 from jaxseg.run.step import inference_variables
+from jaxseg.run.trackers.watched import check_installed
 from jaxseg.scenes.sensor import listed
 from jaxseg.sharding import MeshShape
 from jaxseg.weights import pretrained
@@ -117,7 +119,7 @@ def train(arguments: list[str] | None = None) -> None:
             if shorter:
                 say(make_console(), f"Shortened with the run: {', '.join(shorter)}.")
         code = (module, *_code(flags.code))
-        training.train(config, workdir, code, flags.profile)
+        training.train(config, workdir, code, flags.profile, flags.track)
 
 
 def evaluate(arguments: list[str] | None = None) -> None:
@@ -127,6 +129,8 @@ def evaluate(arguments: list[str] | None = None) -> None:
         own, fields = _divided(arguments)
         flags: EvaluateFlags = tyro.cli(evaluate_flags(), args=own, prog="jaxseg evaluate")
         _start(flags)
+        if flags.track:
+            check_installed(flags.track)
         console, code = make_console(), _code(flags.code)
         console.quiet = jax.process_index() > 0
         say(console, f"jaxseg: evaluating {flags.run} ...")
@@ -153,6 +157,10 @@ def evaluate(arguments: list[str] | None = None) -> None:
             folder = results.write(found, flags.run, data.folder(flags.run))
             terminal.show(found, console, title=f"{flags.run}, {data.title()}")
             say(console, f"Tables and pictures: {folder}")
+            if flags.track:
+                told = config_text.to_json(checkpoint.config_of(flags.run, code))
+                warn = functools.partial(say, console)
+                tracked.send(found, flags.track, flags.run, told, split=folder.name, warn=warn)
 
 
 def _evaluate_map(flags: EvaluateFlags, data: Asked, source: Maps, console: Console) -> None:

@@ -30,12 +30,14 @@ class TrainFlags(JobFlags):
         workdir: Folder of checkpoints, metrics and pictures; default runs/NAME-OF-THE-CONFIG-FILE.
         code: Files (.py) or packages that define classes of other runs that this one starts from.
         profile: Number of steps that are recorded in WORKDIR/profile, for Perfetto and TensorBoard.
+        track: wandb, mlflow or trackio get config, numbers, pictures and tables as well.
     """
 
     config: str
     workdir: Path | None = None
     code: tuple[str, ...] = ()
     profile: int = 0
+    track: Literal["", "wandb", "mlflow", "trackio"] = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +71,8 @@ class EvaluateFlags(JobFlags):
         mesh: Devices along each axis.
         code: Files (.py) or packages that define classes of the run from outside jaxseg, or
             further measures.
+        track: wandb, mlflow or trackio get scores and tables as well, in the run of the training if
+            it was tracked there.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -89,6 +93,7 @@ class EvaluateFlags(JobFlags):
     overlap: float = 0.0
     mesh: MeshShape = MeshShape()
     code: tuple[str, ...] = ()
+    track: Literal["", "wandb", "mlflow", "trackio"] = ""
 
     def measures(self) -> tuple[Measure, ...]:
         """Every measure with the given parameters."""

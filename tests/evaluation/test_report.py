@@ -420,7 +420,7 @@ def test_too_few_scenes_have_no_interval(found: Assessment) -> None:
     assert "95 % intervals: none of 3 scenes; they need 5\n" in said
     assert "IoU, 95 % interval" not in said
     assert report._report(few)["network"]["intervals"]["miou"] == [None, None]
-    header, row, *_ = report._tables(few)["classes"]
+    header, row, *_ = report.tables(few)["classes"]
     assert [row[header.index(f"iou_{end}")] for end in ("low", "high")] == ["", ""]
     assert report._figures(few)["classes"].axes  # drawn without
 
@@ -439,7 +439,7 @@ def test_a_temperature_that_is_not_known_is_neither_shown_nor_written(
     calibration = written["network"]["calibration"]
     assert calibration["temperature"] is None
     assert calibration.keys() == {"temperature", "before"}
-    tables = report._tables(unknown)
+    tables = report.tables(unknown)
     assert "ece_at_temperature" not in tables["classes"][0]
     assert {row[0] for row in tables["reliability"][1:]} == {"1.000000"}
 

@@ -150,7 +150,7 @@ def _gather(graph: Graph, equation: Any, x: Value, places: Value) -> Value:  # n
     if np.ndim(places) != 1:
         return _rows_and_columns(graph, equation, x, np.asarray(places))
     starts = [0] * len(sizes)
-    for axis, start in zip(dims.start_index_map, places, strict=True):
+    for axis, start in zip(dims.start_index_map, np.asarray(places), strict=True):
         starts[axis] = int(start)
     stops = [
         start + size if is_known(size) else None for start, size in zip(starts, sizes, strict=True)
