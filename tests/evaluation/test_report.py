@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from fixtures.assessed import CONFUSION, NAMES, assessment, evaluation
+from fixtures import painted
+from fixtures.recorded_tracker import Recorded
 from matplotlib.figure import Figure
 from PIL import Image
 
 from jaxseg.console import make_console
-from jaxseg.evaluation import report, terminal
+from jaxseg.evaluation import tracked
 from jaxseg.evaluation.baseline import Baselines
 from jaxseg.evaluation.evaluate import Assessment
 from jaxseg.metrics.boundaries import BoundaryTotal
@@ -22,6 +24,12 @@ from jaxseg.metrics.calibration import BINS
 from jaxseg.metrics.intervals import bootstrap
 from jaxseg.metrics.objects import THRESHOLDS, ObjectTotal
 from jaxseg.run.kept import kept_calibration, kept_pixels
+from jaxseg.metrics.scores import scores_of
+from jaxseg.metrics.thresholds import Thresholds
+from jaxseg.pictures.tiles import Tile
+from jaxseg.run.evaluator import Evaluation
+from jaxseg.run.kept import Calibration, kept_calibration, kept_pixels
+from jaxseg.run.trackers import watched
 from jaxseg.scenes.cover import Cover
 
 
@@ -473,3 +481,20 @@ def test_polarimetric_runs_are_shown_beside_both_classifiers(
         assert [*name.split(), *shares, f"{s.kappa:.3f}", f"{100 * s.miou:.1f}"] in rows
     stored = json.loads((report.write(both, tmp_path) / "scores.json").read_text())
     assert stored["wishart_baseline"] == wishart.scores.as_json()
+
+
+def test_a_tracker_gets_the_scores_and_the_tables_that_are_written(
+    found: Assessment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(watched.KINDS, "wandb", Recorded)
+    Recorded.calls, Recorded.fails = [], {}
+    (tmp_path / watched.FILE).write_text('{"wandb": "of the training"}')
+    said: list[str] = []
+    tracked.send(found, "wandb", tmp_path, {"a": 1}, split="test", warn=said.append)
+    first, numbers, *sent, last = Recorded.calls
+    assert (first, last, said) == (("start", "of the training", {"a": 1}), ("finish",), [])
+    assert numbers[1] == found.step
+    assert numbers[2]["evaluation/test/miou"] == found.network.scores.miou
+    written = report.tables(found)
+    assert [name for _, _, name, _ in sent] == [f"evaluation/test/{name}" for name in written]
+    assert sent[0][3] == [[str(cell) for cell in row] for row in next(iter(written.values()))]

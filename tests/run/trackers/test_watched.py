@@ -4,57 +4,16 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from fixtures.recorded_tracker import Recorded
 
 from jaxseg.console import make_console
 from jaxseg.errors import UserError
 from jaxseg.run.logbook import Logbook
 from jaxseg.run.trackers import watched
-from jaxseg.run.trackers.tracker import Start
 from jaxseg.run.trackers.watched import Watched, check_installed
-
-
-class Recorded:
-    """A tracker that writes down what it gets, and fails where it is told to."""
-
-    calls: list[Any]
-    fails: dict[str, BaseException | threading.Event]
-
-    def __init__(self, start: Start) -> None:
-        """Opens."""
-        self.id = start.known or "new"
-        self._call("start", start.known, dict(start.config))
-
-    def _call(self, name: str, *values: Any) -> None:
-        fault = self.fails.get(name)
-        if isinstance(fault, threading.Event):
-            fault.wait()
-        elif fault is not None:
-            raise fault
-        self.calls.append((name, *values))
-
-    def numbers(self, step: int, values: Any) -> None:
-        """Recorded."""
-        self._call("numbers", step, dict(values))
-
-    def picture(self, step: int, name: str, image: Any) -> None:
-        """Recorded."""
-        self._call("picture", step, name, image.shape)
-
-    def table(self, step: int, name: str, rows: Any) -> None:
-        """Recorded."""
-        self._call("table", step, name, rows)
-
-    def checkpoint(self, step: int, path: Path) -> None:
-        """Recorded."""
-        self._call("checkpoint", step, path)
-
-    def finish(self) -> None:
-        """Recorded."""
-        self._call("finish")
 
 
 @pytest.fixture
