@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pytest
-from fixtures.exported import NODATA, run_of
+from fixtures.exported import NODATA, SMALL, run_of
 from fixtures.small_network import Small
 
 from jaxseg import models
@@ -69,8 +69,7 @@ def test_raw_values_go_in_and_probabilities_come_out_without_jaxseg(tmp_path: Pa
 def test_which_networks_allow_any_height_and_width() -> None:
     found = set()
     for name in models.__all__:
-        changes = {"network": models.UNet(num_classes=0)} if name == "TwoNetworks" else {}
-        inference = Inference(run_of(getattr(models, name)(num_classes=3, **changes)))
+        inference = Inference(run_of(getattr(models, name)(num_classes=3, **SMALL[name])))
         exported, sizes = stablehlo.exported_of(inference, 64)
         assert exported.platforms == stablehlo.PLATFORMS
         if isinstance(sizes["height"], str):

@@ -50,9 +50,9 @@ def test_depthwise_convolutions(dilation: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("taps", "stride", "padding", "more"), [(2, 2, 0, 0), (3, 2, 1, 1), (4, 2, 1, 0), (2, 3, 0, 1)]
+    ("taps", "stride", "padding", "more", "features"),
+    [(2, 2, 0, 0, 3), (3, 2, 1, 1, 3), (4, 2, 1, 0, 3), (2, 3, 0, 1, 3), (3, 2, 1, 1, 128)],
 )
-@pytest.mark.parametrize("features", [3, 128])
 def test_transposed_convolutions(
     taps: int, stride: int, padding: int, more: int, features: int
 ) -> None:
