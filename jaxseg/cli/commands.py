@@ -64,8 +64,8 @@ from jaxseg.evaluation import report as results
 from jaxseg.evaluation import sample, terminal
 from jaxseg.evaluation.map_data import Maps
 from jaxseg.evaluation.map_scores import evaluate_map
+from jaxseg.evaluation import terminal, tracked
 from jaxseg.evaluation.page import write as page
-from jaxseg.evaluation import tracked
 from jaxseg.export.onnx_file import write_onnx
 from jaxseg.export.stablehlo import write_stablehlo
 from jaxseg.files.cache import cache_folder

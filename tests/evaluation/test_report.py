@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from fixtures.assessed import CONFUSION, NAMES, assessment, evaluation
-from fixtures import painted
 from fixtures.recorded_tracker import Recorded
 from matplotlib.figure import Figure
 from PIL import Image
 
 from jaxseg.console import make_console
-from jaxseg.evaluation import tracked
+from jaxseg.evaluation import report, terminal, tracked
 from jaxseg.evaluation.baseline import Baselines
 from jaxseg.evaluation.evaluate import Assessment
 from jaxseg.metrics.boundaries import BoundaryTotal
@@ -24,11 +23,6 @@ from jaxseg.metrics.calibration import BINS
 from jaxseg.metrics.intervals import bootstrap
 from jaxseg.metrics.objects import THRESHOLDS, ObjectTotal
 from jaxseg.run.kept import kept_calibration, kept_pixels
-from jaxseg.metrics.scores import scores_of
-from jaxseg.metrics.thresholds import Thresholds
-from jaxseg.pictures.tiles import Tile
-from jaxseg.run.evaluator import Evaluation
-from jaxseg.run.kept import Calibration, kept_calibration, kept_pixels
 from jaxseg.run.trackers import watched
 from jaxseg.scenes.cover import Cover
 
