@@ -192,14 +192,9 @@ def train(
                         stop = result is None
                         if result is not None:
                             log.validation(number, result.scores.summary())
+                            log.table(number, "validation/classes", result.scores.csv_rows())
                             for name, picture in validate.snapshots(state).items():
                                 log.image(number, name, picture)
-                        result = validate(state)
-                        miou = result.scores.miou
-                        log.validation(number, result.scores.summary())
-                        log.table(number, "validation/classes", result.scores.csv_rows())
-                        for name, picture in validate.snapshots(state).items():
-                            log.image(number, name, picture)
                         steps.skip_clock()
                     if number % config.save_every == 0 or last or stop:
                         steps.check()
