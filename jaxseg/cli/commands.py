@@ -61,10 +61,9 @@ from jaxseg.datasets.packed import writer
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import report as results
-from jaxseg.evaluation import sample, terminal
+from jaxseg.evaluation import sample, terminal, tracked
 from jaxseg.evaluation.map_data import Maps
 from jaxseg.evaluation.map_scores import evaluate_map
-from jaxseg.evaluation import terminal, tracked
 from jaxseg.evaluation.page import write as page
 from jaxseg.export.onnx_file import write_onnx
 from jaxseg.export.stablehlo import write_stablehlo
