@@ -53,6 +53,7 @@ WORK = (
     (data, "show"),
     (commands, "check_splits"),
     (commands, "polygonise"),
+    (commands, "check_installed"),
     (writer, "check"),
     (benches, "bench"),
 )
@@ -63,6 +64,7 @@ FOREIGN = {"torch", "torchvision", "segmentation-models-pytorch"}
 """Packages that a benchmark compares with, and nothing else needs."""
 
 NOT_RUN = {
+    "--format": "takes half a minute; tests/export has them",
     "benchmarks/": "takes minutes to hours",
     "--distributed": "needs several processes; test_sharding and run/test_processes have them",
     "--coordinator": "likewise",
@@ -84,6 +86,7 @@ NOT_RUN = {
     "runs/deeplab": "needs the run of such a config; runs/unet is evaluated",
     "runs/multiscale_sar": "likewise",
     "jaxseg bench": "takes a minute; test_pack runs it",
+    "--track": "needs a package that tests do not install; tests/run/trackers has them",
     "jaxseg models": "takes a minute; test_catalogue has its parts",
     "configs/indian_pines.py": "needs a scene that another package carries",
     "configs/salinas_a.py": "needs a scene to be downloaded",

@@ -21,7 +21,7 @@ from jax.experimental import multihost_utils
 from rich.console import Console
 
 from jaxseg import config as configs
-from jaxseg import sharding
+from jaxseg import config_text, sharding
 from jaxseg.cli import (
     border_pictures,
     catalogue,
@@ -61,10 +61,12 @@ from jaxseg.datasets.packed import writer
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import report as results
-from jaxseg.evaluation import sample, terminal
+from jaxseg.evaluation import sample, terminal, tracked
 from jaxseg.evaluation.map_data import Maps
 from jaxseg.evaluation.map_scores import evaluate_map
 from jaxseg.evaluation.page import write as page
+from jaxseg.export.onnx_file import write_onnx
+from jaxseg.export.stablehlo import write_stablehlo
 from jaxseg.files.cache import cache_folder
 from jaxseg.losses import class_counts
 from jaxseg.metrics.measure import measures_of
@@ -81,6 +83,7 @@ from jaxseg.run import checkpoint, training
 from jaxseg.run.loaded import load_run
 from jaxseg.run.processes import UnlikeError
 from jaxseg.run.step import inference_variables
+from jaxseg.run.trackers.watched import check_installed
 from jaxseg.scenes.sensor import listed
 from jaxseg.sharding import MeshShape
 from jaxseg.weights import pretrained
@@ -115,7 +118,7 @@ def train(arguments: list[str] | None = None) -> None:
             if shorter:
                 say(make_console(), f"Shortened with the run: {', '.join(shorter)}.")
         code = (module, *_code(flags.code))
-        training.train(config, workdir, code, flags.profile)
+        training.train(config, workdir, code, flags.profile, flags.track)
 
 
 def evaluate(arguments: list[str] | None = None) -> None:
@@ -125,6 +128,8 @@ def evaluate(arguments: list[str] | None = None) -> None:
         own, fields = _divided(arguments)
         flags: EvaluateFlags = tyro.cli(evaluate_flags(), args=own, prog="jaxseg evaluate")
         _start(flags)
+        if flags.track:
+            check_installed(flags.track)
         console, code = make_console(), _code(flags.code)
         console.quiet = jax.process_index() > 0
         say(console, f"jaxseg: evaluating {flags.run} ...")
@@ -151,6 +156,10 @@ def evaluate(arguments: list[str] | None = None) -> None:
             folder = results.write(found, flags.run, data.folder(flags.run))
             terminal.show(found, console, title=f"{flags.run}, {data.title()}")
             say(console, f"Tables and pictures: {folder}")
+            if flags.track:
+                told = config_text.to_json(checkpoint.config_of(flags.run, code))
+                warn = functools.partial(say, console)
+                tracked.send(found, flags.track, flags.run, told, split=folder.name, warn=warn)
 
 
 def _evaluate_map(flags: EvaluateFlags, data: Asked, source: Maps, console: Console) -> None:
@@ -267,10 +276,27 @@ def export(arguments: list[str] | None = None) -> None:
     with _Mistakes():
         flags = tyro.cli(ExportFlags, args=arguments, prog="jaxseg export")
         _start()
+        if flags.format != "weights":
+            _export_network(flags)
+            return
         config, state = checkpoint.reopen(flags.run, MeshShape(), flags.step, _code(flags.code))
         weights = pretrained.exported(config.model, jax.device_get(inference_variables(state)))
         write_state_dict(weights, flags.file)
         say(make_console(), f"{len(weights)} tensors of step {int(state.step)}: {flags.file}")
+
+
+def _export_network(flags: ExportFlags) -> None:
+    if flags.size < 0 or flags.file.suffix == ".safetensors":
+        raise UserError(
+            f"--size {flags.size}, {flags.file}: --format {flags.format} is written into a folder, "
+            "for images of --size rows and columns, or 0 = as in training."
+        )
+    console = make_console()
+    say(console, f"jaxseg: {flags.run} -> {flags.file}, {flags.format}")
+    run = load_run(flags.run, flags.step, code=_code(flags.code))
+    write = write_stablehlo if flags.format == "stablehlo" else write_onnx
+    for file in write(run, flags.file, flags.size):
+        say(console, f"written    {file}")
 
 
 def models(arguments: list[str] | None = None) -> None:

@@ -30,12 +30,14 @@ class TrainFlags(JobFlags):
         workdir: Folder of checkpoints, metrics and pictures; default runs/NAME-OF-THE-CONFIG-FILE.
         code: Files (.py) or packages that define classes of other runs that this one starts from.
         profile: Number of steps that are recorded in WORKDIR/profile, for Perfetto and TensorBoard.
+        track: wandb, mlflow or trackio get config, numbers, pictures and tables as well.
     """
 
     config: str
     workdir: Path | None = None
     code: tuple[str, ...] = ()
     profile: int = 0
+    track: Literal["", "wandb", "mlflow", "trackio"] = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +71,8 @@ class EvaluateFlags(JobFlags):
         mesh: Devices along each axis.
         code: Files (.py) or packages that define classes of the run from outside jaxseg, or
             further measures.
+        track: wandb, mlflow or trackio get scores and tables as well, in the run of the training if
+            it was tracked there.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -89,6 +93,7 @@ class EvaluateFlags(JobFlags):
     overlap: float = 0.0
     mesh: MeshShape = MeshShape()
     code: tuple[str, ...] = ()
+    track: Literal["", "wandb", "mlflow", "trackio"] = ""
 
     def measures(self) -> tuple[Measure, ...]:
         """Every measure with the given parameters."""
@@ -256,19 +261,27 @@ class PolygonsFlags:
 
 @dataclasses.dataclass(frozen=True)
 class ExportFlags:
-    """Write a run's weights for PyTorch: jaxseg export runs/unet unet.safetensors.
+    """Write a run for other programs: jaxseg export runs/unet unet.safetensors.
 
-    The tensors have the names and shapes of the network's reference implementation.
+    Weights have the names and shapes of the network's reference implementation in PyTorch. The
+    other formats hold the network with its radiometry, and are written into a folder with a JSON
+    file that states bands, units, sizes and classes:
+    jaxseg export runs/unet out --format onnx.
 
     Attributes:
         run: The workdir of the training.
-        file: File to write, a name that ends in .safetensors.
+        file: File to write, a name that ends in .safetensors; a folder for stablehlo and onnx.
+        format: weights; stablehlo for JAX and XLA; onnx for onnxruntime and QGIS.
+        size: Rows and columns of an image, where a format or network has one size; 0 = as in
+            training.
         step: best, latest, or the step of a checkpoint.
         code: Files (.py) or packages that define classes of the run from outside jaxseg.
     """
 
     run: Annotated[Path, tyro.conf.Positional]
     file: Annotated[Path, tyro.conf.Positional]
+    format: Literal["weights", "stablehlo", "onnx"] = "weights"
+    size: int = 0
     step: str = "best"
     code: tuple[str, ...] = ()
 

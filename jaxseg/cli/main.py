@@ -12,7 +12,7 @@ COMMANDS = {
         "write a page about a run, for others",
     ),
     "polygons": ("polygons MAP.tif FILE.gpkg ...", "polygons of a map, with area and confidence"),
-    "export": ("export RUN FILE.safetensors", "write a run's weights for PyTorch"),
+    "export": ("export RUN FILE.safetensors|FOLDER ...", "write a run for PyTorch, XLA, ONNX"),
     "new": ("new MY.py --images A --masks B", "write a config for your own files"),
     "data": ("data CONFIG.py|NAME | --images A --masks B", "look at data before training"),
     "pack": ("pack CONFIG.py|NAME FOLDER ...", "convert images once, to be read faster"),

@@ -60,7 +60,7 @@ def write(found: Assessment, workdir: Path, folder: Path | None = None) -> Path:
         keep_calibration(workdir, found.step, found.calibration)
     if found.classifiers is not None:
         keep_pixels(workdir, found.step, found.classifiers.arrays())
-    for name, rows in _tables(found).items():
+    for name, rows in tables(found).items():
         with (folder / f"{name}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([*map(no_formula, row)] for row in rows)
     for name, figure in _figures(found).items():
@@ -133,7 +133,7 @@ def _reliabilities(found: Assessment) -> dict[str, Reliability]:
     return {"before": before} | ({} if found.calibration is None else {"after": after})
 
 
-def _tables(found: Assessment) -> dict[str, list[list[str]]]:
+def tables(found: Assessment) -> dict[str, list[list[str]]]:
     """The content of the CSV files; NaN becomes an empty cell."""
     scores, parts = found.network.scores, _reliabilities(found)
     beside = [m.columns().items() for m in found.measures if m.beside_scores]

@@ -4,6 +4,7 @@ Only process 0 has an active logbook; elsewhere every method returns at once and
 
     WORKDIR/metrics.jsonl   one JSON object per line: step, time (Unix seconds), kind, the numbers
     WORKDIR/tensorboard/    the same numbers as scalars `kind/name`, and images
+    a tracker, if asked for the same, tables and the checkpoint's path (`jaxseg.run.trackers`)
 
 A number that is not finite is null in metrics.jsonl and missing in TensorBoard. A run that resumes
 at step S first drops the lines after S, and a line cut off by a kill, so that the file is one
@@ -14,7 +15,7 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self, SupportsFloat, TypeVar
@@ -30,6 +31,7 @@ from rich.text import Text
 from tensorboardX import SummaryWriter
 
 from jaxseg.console import LogsAboveTheBar, clock, make_console, progress_bar, say, track
+from jaxseg.run.trackers.watched import Kind, Send, Watched
 
 T = TypeVar("T")
 
@@ -61,6 +63,8 @@ class Logbook:
         start_step: int = 0,
         active: bool = True,
         console: Console | None = None,
+        track: Kind = "",
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         """Prepares a logbook; nothing is written before `with`.
 
@@ -70,6 +74,8 @@ class Logbook:
             start_step: Steps already done, 0 for a new run; older lines after it are dropped.
             active: False for every process but the first.
             console: Where to write; None = `make_console()`.
+            track: A tracker that gets everything as well.
+            config: What it gets as the run's config.
         """
         self.console = console or make_console()
         self.console.quiet = self.console.quiet or not active
@@ -77,6 +83,8 @@ class Logbook:
         self._total = total_steps
         self._step = start_step
         self._active = active
+        self._track, self._config = track, config or {}
+        self._tracker: Watched | None = None
         self._train: dict[str, float] = {}
         self._miou = math.nan
         self._marks: deque[tuple[float, int]] = deque(maxlen=50)
@@ -95,6 +103,9 @@ class Logbook:
         events = str(self._workdir / "tensorboard")
         self._events = SummaryWriter(events, purge_step=self._step + 1, flush_secs=10)
         self._open.callback(self._events.close)
+        if self._track:
+            self._tracker = Watched(self._track, self._workdir, self._config, self.say)
+            self._open.callback(self._tracker.close)
         if not self._progress.disable:
             self._open.enter_context(LogsAboveTheBar(self.console))
             self._open.enter_context(self._progress)
@@ -166,9 +177,18 @@ class Logbook:
         self.say("  ".join([f"step {step}/{self._total}", "validation", *_shown(numbers)]))
 
     def image(self, step: int, tag: str, image: NDArray[np.uint8]) -> None:
-        """Sends one (H, W, 3) uint8 picture to TensorBoard."""
+        """Sends one (H, W, 3) uint8 picture to TensorBoard and the tracker."""
         if self._active:
             self._events.add_image(tag, image, step, dataformats="HWC")
+            self._send(lambda tracker: tracker.picture(step, tag, image))
+
+    def table(self, step: int, name: str, rows: Sequence[Sequence[str]]) -> None:
+        """Sends a table to the tracker, the first row its headings."""
+        self._send(lambda tracker: tracker.table(step, name, rows))
+
+    def checkpoint(self, step: int, path: Path) -> None:
+        """Tells the tracker where the newest checkpoint is."""
+        self._send(lambda tracker: tracker.checkpoint(step, path))
 
     def track(self, items: Iterable[T], what: str, *, total: int | None = None) -> Iterator[T]:
         """Like `console.track`, as a second line of the run's bar."""
@@ -183,7 +203,13 @@ class Logbook:
         for name, number in finite.items():
             if number is not None:
                 self._events.add_scalar(f"{kind}/{name}", number, step)
+        known = {f"{kind}/{name}": v for name, v in finite.items() if v is not None}
+        self._send(lambda tracker: tracker.numbers(step, known))
         return numbers
+
+    def _send(self, message: Send) -> None:
+        if self._tracker is not None:
+            self._tracker.send(message)
 
     def _parts(self) -> list[str]:
         parts = _shown(self._train)

@@ -49,6 +49,7 @@ from jaxseg.run.step import (
     jit_train_step,
 )
 from jaxseg.run.stopping import stop_requests
+from jaxseg.run.trackers.watched import Kind, check_installed
 from jaxseg.run.workdir import check_room, training_in
 from jaxseg.scenes.scene import Sample, in_files
 from jaxseg.transforms.transform import preprocess
@@ -61,7 +62,9 @@ class Interrupted(Exception):  # noqa: N818  not an error: the state is saved
     """The run was asked to stop; its state is saved and the same command continues it."""
 
 
-def train(config: Config, workdir: Path, code: Code = (), profile: int = 0) -> TrainState:
+def train(
+    config: Config, workdir: Path, code: Code = (), profile: int = 0, track: Kind = ""
+) -> TrainState:
     """Trains to the end of `config`, continuing the run in `workdir` if there is one.
 
     Args:
@@ -70,6 +73,7 @@ def train(config: Config, workdir: Path, code: Code = (), profile: int = 0) -> T
         code: Where classes of other runs from outside jaxseg may be taken from; those in the
             config itself are known.
         profile: Number of steps, after the first, that are recorded in `workdir`/profile.
+        track: A tracker that gets what the logbook gets; its failures do not stop the run.
 
     Returns:
         The final state.
@@ -81,6 +85,7 @@ def train(config: Config, workdir: Path, code: Code = (), profile: int = 0) -> T
         Interrupted: SIGTERM or Ctrl-C came to a process during the loop; the state is saved.
     """
     profiling.check(profile)
+    check_installed(track)
     config_text.check_storable(config, code)
     config = config_text.absolute(config)  # a stored run is opened from any folder
     code = (*code, *config_text.classes_in(config))
@@ -111,7 +116,14 @@ def train(config: Config, workdir: Path, code: Code = (), profile: int = 0) -> T
             state, origin = _initialised(config, mesh, code)
         first = int(state.step)
         chief = jax.process_index() == 0
-        with Logbook(workdir, total_steps=config.num_steps, start_step=first, active=chief) as log:
+        with Logbook(
+            workdir,
+            total_steps=config.num_steps,
+            start_step=first,
+            active=chief,
+            track=track,
+            config=config_text.to_json(config),
+        ) as log:
             for line in skipped:
                 log.say(f"Skipped: {line}.")
             if first >= config.num_steps:
@@ -180,6 +192,7 @@ def train(config: Config, workdir: Path, code: Code = (), profile: int = 0) -> T
                         stop = result is None
                         if result is not None:
                             log.validation(number, result.scores.summary())
+                            log.table(number, "validation/classes", result.scores.csv_rows())
                             for name, picture in validate.snapshots(state).items():
                                 log.image(number, name, picture)
                         steps.skip_clock()
@@ -187,6 +200,7 @@ def train(config: Config, workdir: Path, code: Code = (), profile: int = 0) -> T
                         steps.check()
                         miou = None if result is None else result.scores.miou
                         checkpoints.save(state, config, miou)
+                        log.checkpoint(number, (workdir / "checkpoints" / str(number)).absolute())
                         steps.skip_clock()
                     if last or stop:
                         steps.write(log)

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 from fixtures import painted, small_network
+from fixtures.small_network import Small
 from PIL import Image
 from rich.console import Console
 from safetensors import safe_open
@@ -474,6 +475,26 @@ def test_an_export_writes_the_checkpoint_asked_for(
         for name, array in expected.items():
             np.testing.assert_array_equal(stored.get_tensor(name), array)
     assert f"{len(expected)} tensors of step 6" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("kind", ["stablehlo", "onnx"])
+def test_an_export_of_the_network_writes_it_and_its_contract(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = painted.config(model=Small(num_classes=3))
+    config = dataclasses.replace(config, sensor=config.data.source.sensor)
+    abstract = step.abstract_state(config, 2, sharding.make_mesh(MeshShape()))
+    drawn = jax.tree.map(lambda a: np.full(a.shape, 0.5, a.dtype), abstract)
+    state = drawn.replace(step=np.int32(6))
+    monkeypatch.setattr(checkpoint, "reopen", lambda *_: (config, state))
+    cli.main(["export", str(tmp_path / "a"), str(tmp_path / "out"), "--format", kind])
+    names = [f"a.{kind}", f"a.{kind}.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    said = "".join(capsys.readouterr().out.split())
+    assert all(f"written{tmp_path / 'out' / name}" in said for name in names)
+    with pytest.raises(SystemExit):
+        cli.main(["export", str(tmp_path / "a"), "a.safetensors", "--format", kind])
+    assert "is written into a folder" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from fixtures.assessed import CONFUSION, NAMES, assessment, evaluation
+from fixtures.recorded_tracker import Recorded
 from matplotlib.figure import Figure
 from PIL import Image
 
 from jaxseg.console import make_console
-from jaxseg.evaluation import report, terminal
+from jaxseg.evaluation import report, terminal, tracked
 from jaxseg.evaluation.baseline import Baselines
 from jaxseg.evaluation.evaluate import Assessment
 from jaxseg.metrics.boundaries import BoundaryTotal
@@ -22,6 +23,7 @@ from jaxseg.metrics.calibration import BINS
 from jaxseg.metrics.intervals import bootstrap
 from jaxseg.metrics.objects import THRESHOLDS, ObjectTotal
 from jaxseg.run.kept import kept_calibration, kept_pixels
+from jaxseg.run.trackers import watched
 from jaxseg.scenes.cover import Cover
 
 
@@ -420,7 +422,7 @@ def test_too_few_scenes_have_no_interval(found: Assessment) -> None:
     assert "95 % intervals: none of 3 scenes; they need 5\n" in said
     assert "IoU, 95 % interval" not in said
     assert report._report(few)["network"]["intervals"]["miou"] == [None, None]
-    header, row, *_ = report._tables(few)["classes"]
+    header, row, *_ = report.tables(few)["classes"]
     assert [row[header.index(f"iou_{end}")] for end in ("low", "high")] == ["", ""]
     assert report._figures(few)["classes"].axes  # drawn without
 
@@ -439,7 +441,7 @@ def test_a_temperature_that_is_not_known_is_neither_shown_nor_written(
     calibration = written["network"]["calibration"]
     assert calibration["temperature"] is None
     assert calibration.keys() == {"temperature", "before"}
-    tables = report._tables(unknown)
+    tables = report.tables(unknown)
     assert "ece_at_temperature" not in tables["classes"][0]
     assert {row[0] for row in tables["reliability"][1:]} == {"1.000000"}
 
@@ -473,3 +475,20 @@ def test_polarimetric_runs_are_shown_beside_both_classifiers(
         assert [*name.split(), *shares, f"{s.kappa:.3f}", f"{100 * s.miou:.1f}"] in rows
     stored = json.loads((report.write(both, tmp_path) / "scores.json").read_text())
     assert stored["wishart_baseline"] == wishart.scores.as_json()
+
+
+def test_a_tracker_gets_the_scores_and_the_tables_that_are_written(
+    found: Assessment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(watched.KINDS, "wandb", Recorded)
+    Recorded.calls, Recorded.fails = [], {}
+    (tmp_path / watched.FILE).write_text('{"wandb": "of the training"}')
+    said: list[str] = []
+    tracked.send(found, "wandb", tmp_path, {"a": 1}, split="test", warn=said.append)
+    first, numbers, *sent, last = Recorded.calls
+    assert (first, last, said) == (("start", "of the training", {"a": 1}), ("finish",), [])
+    assert numbers[1] == found.step
+    assert numbers[2]["evaluation/test/miou"] == found.network.scores.miou
+    written = report.tables(found)
+    assert [name for _, _, name, _ in sent] == [f"evaluation/test/{name}" for name in written]
+    assert sent[0][3] == [[str(cell) for cell in row] for row in next(iter(written.values()))]

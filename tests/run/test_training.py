@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ import pytest
 from fixtures import painted
 from fixtures.compiler import IN_A_HURRY
 from fixtures.places import ROOT
+from fixtures.recorded_tracker import Recorded
 
 from jaxseg import config as configs
 from jaxseg.config import Config
@@ -37,6 +38,7 @@ from jaxseg.run.evaluator import Evaluator
 from jaxseg.run.logbook import Logbook
 from jaxseg.run.step import TrainState, init_state
 from jaxseg.run.stopping import stop_requests
+from jaxseg.run.trackers import watched
 from jaxseg.scenes.agreement import SensorError
 from jaxseg.scenes.sensor import Sensor
 from jaxseg.sharding import MeshShape, make_mesh
@@ -255,18 +257,44 @@ class Trained(NamedTuple):
     final: TrainState
     kept: Kept
     said: str
+    tracked: tuple[Any, ...]
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     workdir, kept = tmp_path_factory.mktemp("trained") / "run", Kept()
+    Recorded.calls, Recorded.fails = [], {}
     with (
         pytest.MonkeyPatch.context() as patch,
         contextlib.redirect_stdout(io.StringIO()) as said,
     ):
         patch.setattr(training, "Checkpoints", kept)
-        final = training.train(seven_steps(), workdir, profile=2)
-    return Trained(workdir, final, kept, said.getvalue())
+        patch.setitem(watched.KINDS, "mlflow", Recorded)
+        patch.setattr(training, "check_installed", lambda kind: None)
+        final = training.train(seven_steps(), workdir, profile=2, track="mlflow")
+    return Trained(workdir, final, kept, said.getvalue(), tuple(Recorded.calls))
+
+
+def test_a_tracker_gets_config_numbers_tables_and_the_checkpoints_path(trained: Trained) -> None:
+    (_, known, config), *calls, last = trained.tracked
+    assert (known, config["num_steps"], last) == ("", 7, ("finish",))
+    numbers = [(step, set(values)) for name, step, values in calls_of(calls, "numbers")]
+    assert [step for step, _ in numbers] == [3, 4, 6, 7, 7]
+    assert {"train/loss", "train/images_per_second"} <= numbers[0][1]
+    assert "validation/miou" in numbers[1][1]
+    tables = calls_of(calls, "table")
+    assert [(step, name) for _, step, name, _ in tables] == [
+        (4, "validation/classes"), (7, "validation/classes"),
+    ]  # fmt: skip
+    assert tables[0][3][0][:2] == ["class", "iou"]
+    folder = trained.workdir.absolute() / "checkpoints"
+    assert calls_of(calls, "checkpoint") == [
+        ("checkpoint", 5, folder / "5"), ("checkpoint", 7, folder / "7"),
+    ]  # fmt: skip
+
+
+def calls_of(calls: Sequence[Any], name: str) -> list[Any]:
+    return [call for call in calls if call[0] == name]
 
 
 def test_a_run_logs_validates_and_saves_at_its_intervals(trained: Trained) -> None:

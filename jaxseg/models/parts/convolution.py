@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.export import is_symbolic_dim
 from numpy.typing import NDArray
 
 from jaxseg.models.parts.kernel_gradient import Padding, kernel_gradient
@@ -41,8 +42,13 @@ def conv2d(
     columns, left, right = _taps_that_touch(x.shape[2], kernel.shape[1], stride, dilation, padding)
     kernel, around = kernel[rows, columns], ((top, bottom), (left, right))
     if kernel.shape[:2] == (1, 1) and around == ((0, 0), (0, 0)):
-        return _pointwise(x[:, ::stride, ::stride], kernel[0, 0])
+        return _pointwise(_every(x, stride), kernel[0, 0])
     return _conv(x, kernel, stride, dilation, around)
+
+
+def _every(x: Array, stride: int) -> Array:
+    """Every so manyth pixel: an index would become a gather where the batch is a symbol."""
+    return x if stride == 1 else lax.slice(x, (0, 0, 0, 0), x.shape, (1, stride, stride, 1))
 
 
 def conv_transpose2d(
@@ -273,9 +279,12 @@ def _mostly_padding(
 ) -> bool:
     """Whether a fifth or more of the products are with zeros, as at rate 12 on 32 rows.
 
-    Kernels larger than 3 x 3 are excluded: tap by tap they would take too long to compile.
+    Kernels larger than 3 x 3 are excluded: tap by tap they would take too long to compile. So are
+    images whose size is a symbol, in an exported program.
     """
     if stride != 1 or kernel[0] * kernel[1] > 9:
+        return False
+    if any(is_symbolic_dim(side) for side in image[1:3]):
         return False
     share = 1.0
     for axis in (0, 1):

@@ -236,7 +236,7 @@ class BatchNorm(nn.Module):
     def _mean(self, x: Array, together: Windows | Channels) -> Array:
         """Of all pixels, (B, ..., pixels C) -> (G, C)."""
         mean = together.mean(x)
-        return mean.reshape(len(mean), self.pixels, -1).mean(1)
+        return mean.reshape(mean.shape[0], self.pixels, -1).mean(1)
 
     def _spread(self, of_groups: Array, x: Array) -> Array:
         return spread(jnp.tile(of_groups, self.pixels), x)

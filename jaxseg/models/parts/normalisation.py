@@ -106,9 +106,10 @@ def is_single_value(x: Array) -> bool:
 
 def spread(of_groups: Array, x: Array) -> Array:
     """What each window of x (B, ..., C) is normalised with, (G, C) -> (B or 1, ..., C)."""
-    if len(of_groups) > 1:
-        of_groups = jnp.repeat(of_groups, len(x) // len(of_groups), axis=0)
-    return of_groups.reshape(len(of_groups), *[1] * (x.ndim - 2), -1)
+    groups, windows = of_groups.shape[0], x.shape[0]  # in an exported program, symbols
+    if groups != windows and groups > 1:
+        of_groups = jnp.repeat(of_groups, windows // groups, axis=0)
+    return of_groups.reshape(of_groups.shape[0], *[1] * (x.ndim - 2), -1)
 
 
 class Windows:
@@ -203,4 +204,6 @@ class Channels:
     def mean(self, x: Array) -> Array:
         """Mean over the pixels and channels of each group, (B, ..., C) -> (B, C)."""
         channels = x.mean(tuple(range(1, x.ndim - 1)))  # (B, C)
-        return jnp.repeat(channels.reshape(len(x), -1, self._each).mean(-1), self._each, axis=-1)
+        return jnp.repeat(
+            channels.reshape(x.shape[0], -1, self._each).mean(-1), self._each, axis=-1
+        )

@@ -178,7 +178,7 @@ def _resized_in_batches(x: Array, rows: Array, columns: Array) -> Array:
 
 def _image_by_image(matrix: Array, x: Array) -> Array:
     """(N, n) times each of (B, n, F)."""
-    each: Array = lax.optimization_barrier(jnp.broadcast_to(matrix, (len(x), *matrix.shape)))
+    each: Array = lax.optimization_barrier(jnp.broadcast_to(matrix, (x.shape[0], *matrix.shape)))
     made = jnp.matmul(each, lax.optimization_barrier(x), precision="highest")
     apart: Array = lax.optimization_barrier(made)
     return apart
