@@ -13,8 +13,9 @@ import json
 import math
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import jax
@@ -133,7 +134,7 @@ class Checkpoints:
         return bool(self._manager.is_saving_in_progress())
 
     def restore_newest(
-        self, abstract_state: step.TrainState
+        self, abstract_state: step.TrainState, suspect: Mapping[int, str] = MappingProxyType({})
     ) -> tuple[step.TrainState | None, list[str]]:
         """The newest readable state, or None without checkpoints, and the checkpoints skipped.
 
@@ -142,6 +143,7 @@ class Checkpoints:
 
         Args:
             abstract_state: Shapes, dtypes and placements to restore to.
+            suspect: Checkpoints that are not tried -> why.
 
         Raises:
             UserError: There are checkpoints, but none of them can be read.
@@ -149,13 +151,20 @@ class Checkpoints:
         skipped = list(self._aside)
         steps = sorted(self._manager.all_steps(), reverse=True)
         for number in steps:
+            if number in suspect:
+                self._unreadable.add(number)
+                skipped.append(
+                    f"checkpoint {number}, because the training that continued from it ended with: "
+                    f"{suspect[number]}"
+                )
+                continue
             state, fault = None, ""
             try:
                 stored = digests.read(self._folder(number))
                 state = self._restore(number, abstract_state)
             except Exception as error:
                 fault = _first_line(error)
-            if everywhere(state is not None):
+            if everywhere(state is not None) and state is not None:
                 try:
                     self._verify(number, state, stored)
                 except digests.DamagedError as error:
@@ -240,6 +249,12 @@ class Checkpoints:
                 f"Note: checkpoint {number} in {self._workdir} is of an earlier version, without "
                 "digests: whether its numbers are still as they were saved cannot be checked.",
             )
+
+
+def has_older(workdir: Path, number: int) -> bool:
+    """Whether a run has a checkpoint of an earlier step than `number`."""
+    names = [folder.name for folder in (workdir / "checkpoints").iterdir()]
+    return any(name.isdigit() and int(name) < number for name in names)
 
 
 def config_of(workdir: Path, code: Code = ()) -> Config:
