@@ -88,6 +88,15 @@ def test_one_value_that_makes_a_variance_infinite_ends_the_run_unsaved(
     assert steps_in(tmp_path / "run") == []
 
 
+def test_statistics_are_not_fitted_to_a_fill_value_beyond_use(tmp_path: Path) -> None:
+    write(tmp_path, -3.4028235e38)
+    said = (
+        r"values as large as -3\.4028235e\+38, beyond 1e\+19 in 0\.78 % .*nodata -3\.4028235e\+38"
+    )
+    with pytest.raises(UserError, match=said):
+        train(config(tmp_path, preprocess=(Standardize(),)), tmp_path / "run", code=(Normed,))
+
+
 def test_after_a_loss_that_is_not_finite_the_checkpoint_before_is_tried(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
