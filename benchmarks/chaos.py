@@ -1,6 +1,7 @@
 """Damages checkpoints at random, and counts what a restart, evaluation and prediction make of it.
 
     python benchmarks/chaos.py [--count 300] [--seed 0]
+    python benchmarks/chaos.py --cost 100    # what digests and checks of 100 million numbers cost
 
 A tiny U-Net is trained on drawn scenes, with three checkpoints of different numbers. Each time one
 file of one checkpoint is damaged: a bit flipped, zeros written, cut, emptied, deleted, swapped with
@@ -22,8 +23,10 @@ import contextlib
 import io
 import random
 import shutil
+import statistics
 import sys
 import tempfile
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
@@ -43,6 +46,7 @@ from jaxseg.losses import CrossEntropy
 from jaxseg.models import UNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.pipeline import Data
+from jaxseg.run import digests, soundness
 from jaxseg.run.checkpoint import Checkpoints, reopen
 from jaxseg.run.loaded import load_run
 from jaxseg.run.step import abstract_state, inference_variables
@@ -241,12 +245,35 @@ def attack(workdir: Path, scratch: Path, count: int, seed: int, code: Code = ())
     return counts
 
 
+def cost(millions: int) -> None:
+    """Prints the time that the digests and the check of this many float32 numbers take."""
+    side = 1_000_000
+    state = {str(n): jax.random.normal(jax.random.key(n), (side,)) for n in range(millions)}
+    look = jax.jit(soundness.largest)
+    for name, measured in (
+        ("digests", lambda: digests.digests_of(state, 0, {}, None)),
+        ("largest number", lambda: jax.device_get(look(state))),
+    ):
+        measured()  # compiles
+        rounds = []
+        for _ in range(5):
+            cpu, wall = time.process_time(), time.perf_counter()
+            measured()
+            rounds.append((time.perf_counter() - wall, time.process_time() - cpu))
+        wall, cpu = map(statistics.median, zip(*rounds, strict=True))
+        print(f"{name}: {wall:.3f} s, {cpu:.3f} CPU s for {millions} million numbers")
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--count", type=int, default=300, help="number of damages")
     parser.add_argument("--seed", type=int, default=0, help="decides which")
+    parser.add_argument("--cost", type=int, help="millions of numbers to measure the cost for")
     flags = parser.parse_args()
+    if flags.cost:
+        cost(flags.cost)
+        return
     with tempfile.TemporaryDirectory() as folder:
         run = tiny_run(Path(folder) / "sound")
         counts = attack(run, Path(folder) / "damaged", flags.count, flags.seed)
