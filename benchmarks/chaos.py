@@ -234,7 +234,7 @@ def attack(workdir: Path, scratch: Path, count: int, seed: int, code: Code = ())
         seed: Decides which.
         code: Where classes from outside jaxseg may be taken from.
     """
-    attacked, draw = Attack(workdir, code), random.Random(seed)
+    attacked, draw = Attack(workdir, code), random.Random(seed)  # noqa: S311  (no secret)
     counts: Counts = {}
     for number in range(count):
         done, outcomes = attacked.round(scratch, draw)
@@ -242,7 +242,17 @@ def attack(workdir: Path, scratch: Path, count: int, seed: int, code: Code = ())
             counts.setdefault(way, Counter())[outcome] += 1
             if outcome in BAD:
                 print(f"{outcome}: damage {number}, {done}, {way}", flush=True)
+        if (number + 1) % 50 == 0:
+            print(f"{number + 1} damages\n{shown(counts)}", flush=True)
     return counts
+
+
+def shown(counts: Counts) -> str:
+    """A line for each way of opening."""
+    return "\n".join(
+        f"{way:16} " + ", ".join(f"{name} {n}" for name, n in sorted(outcomes.items()))
+        for way, outcomes in counts.items()
+    )
 
 
 def cost(millions: int) -> None:
@@ -277,8 +287,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = tiny_run(Path(folder) / "sound")
         counts = attack(run, Path(folder) / "damaged", flags.count, flags.seed)
-    for way, outcomes in counts.items():
-        print(f"{way:16}", ", ".join(f"{name} {n}" for name, n in sorted(outcomes.items())))
+    print(shown(counts))
     if any(outcomes[bad] for outcomes in counts.values() for bad in BAD):
         sys.exit(1)
 
