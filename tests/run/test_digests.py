@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import flax.linen as nn
@@ -174,8 +175,11 @@ def test_random_damages_are_never_silent_and_never_a_traceback(
 
 
 @pytest.mark.slow
-def test_forty_random_damages_of_a_trained_network_neither(tmp_path: Path) -> None:
-    workdir = chaos.tiny_run(tmp_path / "sound")
-    counts = chaos.attack(workdir, tmp_path / "damaged", count=40, seed=7)
-    assert not any(outcomes[bad] for outcomes in counts.values() for bad in chaos.BAD)
-    assert sum(outcomes["harmless"] for outcomes in counts.values()) < 160
+def test_fifty_random_damages_neither(run: tuple[Path, Config, TrainState], tmp_path: Path) -> None:
+    trained = chaos.tiny_run(tmp_path / "sound")
+    few = chaos.attack(trained, tmp_path / "damaged", count=10, seed=7)
+    many = chaos.attack(run[0], tmp_path / "damaged", count=40, seed=7, code=CODE)
+    outcomes: Counter[str] = sum((*few.values(), *many.values()), Counter())
+    assert outcomes.total() == 4 * 50
+    assert not any(outcomes[bad] for bad in chaos.BAD)
+    assert outcomes["harmless"] < 0.9 * outcomes.total()
