@@ -77,7 +77,7 @@ def tiny_run(folder: Path) -> Path:
     )
     config = Config(
         model=UNet(num_classes=2, features=2),
-        data=Data(source=source, crop=32, batch_size=4),
+        data=Data(source=source, crop=32, batch_size=8),
         loss={"ce": CrossEntropy()},
         optimizer=Optimizer(schedule="constant", ema=0.9),
         num_steps=6,
