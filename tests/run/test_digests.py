@@ -166,12 +166,9 @@ def test_random_damages_are_never_silent_and_never_a_traceback(
     run: tuple[Path, Config, TrainState], tmp_path: Path
 ) -> None:
     counts = chaos.attack(run[0], tmp_path / "damaged", count=8, seed=5, code=CODE)
-    for outcomes in counts.values():
-        assert outcomes["harmless"] > 0
-        assert outcomes["refused"] + outcomes["fell back"] > 0
-        assert (
-            outcomes.total() == outcomes["harmless"] + outcomes["refused"] + outcomes["fell back"]
-        )
+    for outcomes in counts.values():  # which files are hit varies, as their names do
+        assert outcomes.total() == 8
+        assert not any(outcomes[bad] for bad in chaos.BAD)
 
 
 @pytest.mark.slow
