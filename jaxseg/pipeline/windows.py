@@ -6,7 +6,7 @@ and stacks raw sensor values; everything else happens in the step.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grain
 import numpy as np
@@ -78,23 +78,54 @@ def training_batches(
             crop, or a file cannot be read.
     """
     scenes = data.source.scenes("train")
-    cells = training_cells(scenes, data)
+    place_of = _places(scenes, data, seed)
     refuse_blank(scenes, data, "train")
-    order = grain.MapDataset.range(len(cells)).seed(seed).shuffle().repeat()
 
     def read(index: int) -> Sample:
         step, place = divmod(index, len(positions))
-        number = step * data.batch_size + positions[place]
+        scene, window = place_of(step * data.batch_size + positions[place])
+        return read_window(scenes, scene, window, data, inputs)
+
+    local = grain.MapDataset.range(first * len(positions), last * len(positions))
+    options = grain.ReadOptions(num_threads=data.threads, prefetch_buffer_size=4 * data.batch_size)
+    return iter(local.map(read).batch(len(positions)).to_iter_dataset(options))
+
+
+def windows_of_step(
+    data: Data, seed: int, positions: list[int], step: int
+) -> Iterator[tuple[str, Sample]]:
+    """The windows of one batch of `training_batches`, each with the name of its scene.
+
+    Args:
+        data: What to read.
+        seed: Seed of order and offsets.
+        positions: The positions of the global batch that are wanted.
+        step: The step, from 0.
+
+    Raises:
+        UserError: As for `training_batches`.
+    """
+    scenes = data.source.scenes("train")
+    place_of = _places(scenes, data, seed)
+    for position in positions:
+        scene, window = place_of(step * data.batch_size + position)
+        yield scenes.name(scene), read_window(scenes, scene, window, data)
+
+
+def _places(scenes: Scenes, data: Data, seed: int) -> Callable[[int], tuple[int, Window]]:
+    """Number of a training window -> its scene and place."""
+    cells = training_cells(scenes, data)
+    order = grain.MapDataset.range(len(cells)).seed(seed).shuffle().repeat()
+
+    def place_of(number: int) -> tuple[int, Window]:
         scene = int(cells[order[number]])
         random = np.random.default_rng((seed, number))
         height, width = scenes.size(scene)
         y = int(random.integers(max(0, height - data.crop) + 1))
         x = int(random.integers(max(0, width - data.crop) + 1))
-        return read_window(scenes, scene, Window(y, x, data.crop, data.crop), data, inputs)
+        return scene, Window(y, x, data.crop, data.crop)
 
-    local = grain.MapDataset.range(first * len(positions), last * len(positions))
-    options = grain.ReadOptions(num_threads=data.threads, prefetch_buffer_size=4 * data.batch_size)
-    return iter(local.map(read).batch(len(positions)).to_iter_dataset(options))
+    return place_of
 
 
 def cover_of(data: Data, overlap: float = 0.0, stride: int = 1) -> Cover:

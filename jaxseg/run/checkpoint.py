@@ -2,6 +2,7 @@
 
     WORKDIR/checkpoints/STEP/state     the arrays of a TrainState
     WORKDIR/checkpoints/STEP/config    the run's Config as JSON
+    WORKDIR/checkpoints/STEP/digests   what both are compared with when they are read
 
 A save is asynchronous and atomic: a process killed during it leaves a directory that is ignored.
 Checkpoints damaged on disk later are reported and skipped; Orbax reads the metrics of all
@@ -11,8 +12,10 @@ checkpoints before any state, so one with damaged metrics is renamed to STEP.dam
 import json
 import math
 import shutil
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import jax
@@ -27,9 +30,13 @@ from orbax.checkpoint.checkpoint_managers import (
 from jaxseg import config_text, sharding
 from jaxseg.config import Config
 from jaxseg.config_text import Code
+from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
-from jaxseg.run import step
+from jaxseg.run import digests, step
 from jaxseg.run.workdir import check_room, everywhere
+
+PATIENCE = 1.0
+"""Seconds that a training has to finish removing a checkpoint that looks damaged."""
 
 METRIC = "miou"
 """The validation metric that determines the best checkpoint."""
@@ -69,7 +76,7 @@ class Checkpoints:
             ),
             # Compressed, a state takes eleven times the CPU time to write and 0.92 of the bytes.
             item_handlers={"state": ocp.PyTreeCheckpointHandler(use_compression=False)},
-            item_names=("state", "config"),
+            item_names=("state", "config", digests.ITEM),
         )
 
     def __enter__(self) -> Self:
@@ -103,13 +110,16 @@ class Checkpoints:
             self._manager.delete(number)  # a run that reaches this step again saves it again
             self._unreadable.remove(number)
         check_room(self._workdir, state)
+        text = config_text.to_json(config)
+        metrics = None if miou is None or not math.isfinite(miou) else {METRIC: float(miou)}
         saved = self._manager.save(
             number,
             args=ocp.args.Composite(
                 state=ocp.args.PyTreeSave(state),
-                config=ocp.args.JsonSave(config_text.to_json(config)),
+                config=ocp.args.JsonSave(text),
+                digests=ocp.args.JsonSave(digests.digests_of(state, number, text, metrics)),
             ),
-            metrics=None if miou is None or not math.isfinite(miou) else {METRIC: float(miou)},
+            metrics=metrics,
             force=True,
         )
         if not saved:
@@ -124,7 +134,7 @@ class Checkpoints:
         return bool(self._manager.is_saving_in_progress())
 
     def restore_newest(
-        self, abstract_state: step.TrainState
+        self, abstract_state: step.TrainState, suspect: Mapping[int, str] = MappingProxyType({})
     ) -> tuple[step.TrainState | None, list[str]]:
         """The newest readable state, or None without checkpoints, and the checkpoints skipped.
 
@@ -133,6 +143,7 @@ class Checkpoints:
 
         Args:
             abstract_state: Shapes, dtypes and placements to restore to.
+            suspect: Checkpoints that are not tried -> why.
 
         Raises:
             UserError: There are checkpoints, but none of them can be read.
@@ -140,13 +151,26 @@ class Checkpoints:
         skipped = list(self._aside)
         steps = sorted(self._manager.all_steps(), reverse=True)
         for number in steps:
+            if number in suspect:
+                self._unreadable.add(number)
+                skipped.append(
+                    f"checkpoint {number}, because the training that continued from it ended with: "
+                    f"{suspect[number]}"
+                )
+                continue
             state, fault = None, ""
             try:
+                stored = digests.read(self._folder(number))
                 state = self._restore(number, abstract_state)
             except Exception as error:
                 fault = _first_line(error)
-            if everywhere(state is not None):
-                return state, skipped
+            if everywhere(state is not None) and state is not None:
+                try:
+                    self._verify(number, state, stored)
+                except digests.DamagedError as error:
+                    fault = _first_line(error)
+                if everywhere(not fault):
+                    return state, skipped
             self._unreadable.add(number)
             skipped.append(f"checkpoint {number} cannot be read ({fault or 'on another process'})")
         if steps:
@@ -191,7 +215,11 @@ class Checkpoints:
             f"{steps}."
         )
 
+    def _folder(self, number: int) -> Path:
+        return self._workdir / "checkpoints" / str(number)
+
     def _config(self, number: int) -> Config:
+        digests.read(self._folder(number))
         stored = self._manager.restore(
             number, args=ocp.args.Composite(config=ocp.args.JsonRestore())
         )
@@ -206,6 +234,27 @@ class Checkpoints:
         state = self._manager.restore(number, args=args)["state"]
         jax.block_until_ready(state)
         return state  # type: ignore[no-any-return]
+
+    def _verify(self, number: int, state: step.TrainState, stored: digests.Digests | None) -> None:
+        """Compares a state with its digests; all processes call it together.
+
+        Raises:
+            DamagedError: A leaf is not as it was saved.
+        """
+        if stored is not None:
+            digests.check(state, stored)
+        elif jax.process_index() == 0:
+            say(
+                make_console(),
+                f"Note: checkpoint {number} in {self._workdir} is of an earlier version, without "
+                "digests: whether its numbers are still as they were saved cannot be checked.",
+            )
+
+
+def has_older(workdir: Path, number: int) -> bool:
+    """Whether a run has a checkpoint of an earlier step than `number`."""
+    names = [folder.name for folder in (workdir / "checkpoints").iterdir()]
+    return any(name.isdigit() and int(name) < number for name in names)
 
 
 def config_of(workdir: Path, code: Code = ()) -> Config:
@@ -272,7 +321,9 @@ def reopen(
             config = checkpoints._config(number)
             bands = len(config.sensor.bands or config.data.source.sensor.bands)
             abstract = step.abstract_state(config, bands, sharding.make_mesh(mesh_shape))
-            return config, checkpoints._restore(number, abstract)
+            state = checkpoints._restore(number, abstract)
+            checkpoints._verify(number, state, digests.read(checkpoints._folder(number)))
+            return config, state
         except UserError:
             raise
         except Exception as error:
@@ -304,12 +355,17 @@ def _put_aside(folder: Path, *, repair: bool) -> list[str]:
     if jax.process_index() == 0 and folder.is_dir():
         for step_folder in sorted(folder.iterdir()):
             metrics = step_folder / "metrics" / "metrics"
-            if not step_folder.name.isdigit() or not metrics.is_file():
+            if not step_folder.name.isdigit():
                 continue
             try:
-                _score(json.loads(metrics.read_bytes()))
-            except (ValueError, KeyError, TypeError) as error:
+                if metrics.exists():
+                    _score(json.loads(metrics.read_bytes()))
+                digests.check_metrics(step_folder)
+            except (ValueError, KeyError, TypeError, OSError, digests.DamagedError) as error:
                 if not repair:
+                    time.sleep(PATIENCE)
+                    if not step_folder.exists():
+                        continue  # a training that goes on has removed it meanwhile
                     raise UserError(
                         f"{metrics} cannot be read ({_first_line(error)}). Start the training "
                         f"again: it puts checkpoint {step_folder.name} aside and continues from "
@@ -333,5 +389,7 @@ def _score(metrics: dict[str, float]) -> float:
 
 
 def _first_line(error: Exception) -> str:
+    if isinstance(error, digests.DamagedError):
+        return str(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:160] if lines else ''}"

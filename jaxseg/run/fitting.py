@@ -22,6 +22,7 @@ from jaxseg.errors import UserError
 from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline import windows as pipeline
 from jaxseg.pipeline.windows import Data
+from jaxseg.run import soundness
 from jaxseg.scenes.scene import IGNORE, TrainingWindow
 from jaxseg.transforms.transform import Fittable, Preprocess, preprocess
 
@@ -80,6 +81,24 @@ def _through(
     return through
 
 
+def _refuse_extremes(image: NDArray[np.generic], counted: NDArray[np.bool_], name: str) -> None:
+    """Rejects values next to which all others are fitted to nothing.
+
+    Raises:
+        UserError: A training pixel has such a value.
+    """
+    sizes = np.abs(image[counted].astype(np.float64))
+    if sizes.size and sizes.max() > soundness.LIMIT:
+        value = image[counted].ravel()[sizes.argmax()]
+        beyond = (sizes.max(-1) > soundness.LIMIT).mean()
+        raise UserError(
+            f"{name} has values as large as {value:.8g}, beyond {soundness.LIMIT:.0e} in "
+            f"{100 * beyond:.2g} % of the training pixels looked at there: mean and standard "
+            "deviation would leave nothing of all others. If it means no data, give "
+            f"--config.data.source.nodata {value:.8g}."
+        )
+
+
 def _training_windows(data: Data, steps: tuple[Preprocess, ...]) -> Iterator[TrainingWindow]:
     scenes = data.source.scenes("train")
     pipeline.training_cells(scenes, data)
@@ -90,7 +109,9 @@ def _training_windows(data: Data, steps: tuple[Preprocess, ...]) -> Iterator[Tra
         image, valid = sample["image"], sample["valid"].astype(bool)
         counted = valid & (sample["label"] != IGNORE)
         pixels[scene] = pixels.get(scene, 0) + int(counted.sum())
-        yield image if through is None else through(image, valid), counted
+        seen = image if through is None else through(image, valid)
+        _refuse_extremes(seen, counted, scenes.name(scene))
+        yield seen, counted
     blank = [scenes.name(scene) for scene, number in pixels.items() if not number]
     if len(blank) == len(pixels):
         raise UserError(

@@ -28,6 +28,7 @@ from jaxseg.metrics.scores import confusion_matrix
 from jaxseg.models.parts import blocks
 from jaxseg.models.parts.normalisation import normalised_by
 from jaxseg.models.parts.platforms import compiled_for
+from jaxseg.run import soundness
 from jaxseg.run.normalisations import with_group_size
 from jaxseg.scenes.scene import IGNORE, Batch
 from jaxseg.transforms.transform import augment, preprocess
@@ -127,7 +128,8 @@ def make_train_step(
     network sows them; `features/PATH` of the layers that a loss captures; the teacher's outputs.
 
     Its metrics are the total `loss`, every `loss/NAME`, `grad_norm`, `learning_rate` (scalars,
-    float32) and `confusion` (K, K) int32 of the augmented batch. Scalars that a network sows into
+    float32), `confusion` (K, K) int32 of the augmented batch, and what `soundness.largest` says of
+    the new state. Scalars that a network sows into
     the collection `regularizers`, already weighted, are added to the loss; `loss/regularizers` is
     their sum. The parts of a loss are logged as `loss/NAME/PART`.
     """
@@ -235,7 +237,7 @@ def make_train_step(
             ema = optax.incremental_update(params, ema, 1.0 - decay)
         metrics |= {"grad_norm": optax.tree.norm(grads), "learning_rate": rate(state.step)}
         state = TrainState(state.step + 1, params, batch_stats, opt_state, ema)
-        return state, metrics
+        return state, metrics | soundness.largest(state)
 
     return train_step
 

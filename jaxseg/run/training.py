@@ -6,7 +6,7 @@ parameters.
 
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import jax
@@ -34,11 +34,13 @@ from jaxseg.run import (
     normalisations,
     profiling,
     single_values,
+    soundness,
 )
 from jaxseg.run import evaluator as evaluation
 from jaxseg.run.checkpoint import Checkpoints
 from jaxseg.run.logbook import Logbook
 from jaxseg.run.processes import check_alike
+from jaxseg.run.soundness import UnsoundError
 from jaxseg.run.step import (
     TrainState,
     Tree,
@@ -80,9 +82,32 @@ def train(
 
     Raises:
         UserError: Config, data or workdir are inconsistent, processes of one job differ in them,
-            another training runs in the workdir, it cannot be written to, or a loss became
-            non-finite.
+            another training runs in the workdir, it cannot be written to, or a loss or the state
+            became non-finite.
         Interrupted: SIGTERM or Ctrl-C came to a process during the loop; the state is saved.
+    """
+    suspect: dict[int, str] = {}
+    while True:
+        try:
+            return _attempt(config, workdir, code, profile, track, suspect)
+        except UnsoundError as error:
+            if error.resumed is None or not checkpoint.has_older(workdir, error.resumed):
+                raise
+            suspect[error.resumed] = str(error)
+
+
+def _attempt(
+    config: Config,
+    workdir: Path,
+    code: Code,
+    profile: int,
+    track: Kind,
+    suspect: Mapping[int, str],
+) -> TrainState:
+    """Trains from the newest checkpoint that is not suspect; see `train`.
+
+    Raises:
+        UnsoundError: A loss, the gradient or the state became non-finite or too large.
     """
     profiling.check(profile)
     check_installed(track)
@@ -110,7 +135,8 @@ def train(
         abstract = abstract_state(config, len(source.sensor.bands), mesh)
         check_room(workdir, abstract)
         _refuse_changes(stored, config, workdir)
-        state, skipped = checkpoints.restore_newest(abstract)
+        state, skipped = checkpoints.restore_newest(abstract, suspect)
+        resumed = None if state is None else int(state.step)
         origin = "continued from the newest checkpoint"
         if state is None:
             state, origin = _initialised(config, mesh, code)
@@ -165,7 +191,13 @@ def train(
             log.say(f"Compiled the training step in {time.perf_counter() - started:.0f} s.")
 
             # 7 the loop
-            steps = _Steps(config, source.classes)
+            steps = _Steps(
+                config,
+                source.classes,
+                soundness.leaves(abstract),
+                lambda number: soundness.extreme(config, positions, number),
+                resumed,
+            )
             with (
                 stop_requests(mesh) as stop_requested,
                 profiling.recording(workdir, first, profile, log) as recording,
@@ -218,9 +250,19 @@ def train(
 class _Steps:
     """The steps since the last line of the log: their metrics and the time they took."""
 
-    def __init__(self, config: Config, classes: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        classes: tuple[str, ...],
+        leaves: tuple[str, ...] = (),
+        extreme: Callable[[int], str] = lambda number: "",
+        resumed: int | None = None,
+    ) -> None:
         self._batch_size = config.data.batch_size
         self._classes = classes
+        self._leaves = leaves
+        self._extreme = extreme
+        self._resumed = resumed
         self._steps: list[tuple[int, dict[str, jax.Array]]] = []
         self._waited = 0.0
         self._worked = 0.0
@@ -241,17 +283,17 @@ class _Steps:
         """Waits for the steps so far.
 
         Raises:
-            UserError: A loss or the gradient's norm is not finite.
+            UnsoundError: A loss, the gradient's norm or the state is not finite, or too large.
         """
         for number, metrics in self._steps:
-            for name in sorted(metrics, key=lambda name: not name.startswith("loss/")):
-                if not np.isfinite(metrics[name]).all():
-                    raise UserError(
-                        f"{name} is {float(metrics[name])} at step {number}; this state was not "
-                        "saved. Lower --config.optimizer.learning-rate, clip with "
-                        "--config.optimizer.clip 1.0, or look for values in the images that "
-                        "should be marked as nodata."
-                    )
+            if found := soundness.fault(metrics, self._leaves):
+                soon = self._resumed is not None and number <= self._resumed + soundness.SOON
+                raise UnsoundError(
+                    f"{found} at step {number}; this state was not saved. {self._extreme(number)} "
+                    "Lower --config.optimizer.learning-rate, clip with --config.optimizer.clip "
+                    "1.0, or look for values in the images that should be marked as nodata.",
+                    self._resumed if soon else None,
+                )
         self._clock()
 
     def write(self, log: Logbook) -> None:
@@ -261,7 +303,8 @@ class _Steps:
         self.check()
         fetched = [jax.device_get(metrics) for _, metrics in self._steps]
         confusion = sum(metrics.pop("confusion").astype(np.int64) for metrics in fetched)
-        row = {name: float(np.mean([m[name] for m in fetched])) for name in fetched[0]}
+        logged = [name for name in fetched[0] if name not in (soundness.LARGEST, soundness.LEAF)]
+        row = {name: float(np.mean([m[name] for m in fetched])) for name in logged}
         row["miou"] = scores_of(np.asarray(confusion), self._classes).miou
         row["images_per_second"] = len(fetched) * self._batch_size / max(self._worked, 1e-9)
         row["waiting"] = self._waited / max(self._worked, 1e-9)

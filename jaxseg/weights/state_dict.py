@@ -1,6 +1,8 @@
 """State dicts, PyTorch's named tensors: read from files and from the hub, and written to files."""
 
+import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +13,9 @@ from jaxseg.errors import UserError
 
 StateDict = Mapping[str, NDArray[np.generic]]
 """Tensors by dotted names."""
+
+CHECKED = "crc32"
+"""Entry of the head of a .safetensors file that has a checksum of each tensor, as JSON."""
 
 HUB = "hf://"
 """Prefix of a name on the Hugging Face hub: hf://owner/name/file."""
@@ -27,7 +32,8 @@ def read_state_dict(path: str | Path) -> dict[str, NDArray[np.generic]]:
             and stored in that library's cache.
 
     Raises:
-        UserError: There is no such file, its format is unknown, or a needed library is missing.
+        UserError: There is no such file, it is damaged, its format is unknown, or a needed library
+            is missing.
     """
     file = _downloaded(str(path)) if str(path).startswith(HUB) else Path(path)
     if not file.is_file():
@@ -37,9 +43,13 @@ def read_state_dict(path: str | Path) -> dict[str, NDArray[np.generic]]:
             import safetensors.numpy
 
             try:
-                return dict(safetensors.numpy.load_file(file))
+                state = dict(safetensors.numpy.load_file(file))
+                with safetensors.safe_open(file, "numpy") as opened:
+                    head = opened.metadata() or {}
             except safetensors.SafetensorError as error:
                 raise UserError(f"{file} is damaged: {error}. Fetch it again.") from None
+            _check(file, state, head.get(CHECKED))
+            return state
         case ".npz":
             try:
                 with np.load(file, allow_pickle=False) as content:
@@ -57,6 +67,8 @@ def read_state_dict(path: str | Path) -> dict[str, NDArray[np.generic]]:
 def write_state_dict(state: StateDict, path: str | Path) -> None:
     """Writes tensors as .safetensors, which PyTorch users open with `safetensors.torch.load_file`.
 
+    The head of the file has a checksum of each tensor, which `read_state_dict` compares.
+
     Raises:
         UserError: The name has another extension, or there is no such folder.
     """
@@ -68,9 +80,42 @@ def write_state_dict(state: StateDict, path: str | Path) -> None:
     import safetensors.numpy
 
     # The format stores the bytes in memory order: a transposed view would be written untransposed.
-    safetensors.numpy.save_file(
-        {name: np.ascontiguousarray(tensor) for name, tensor in state.items()}, path
-    )
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in state.items()}
+    head = {CHECKED: json.dumps({name: _checksum(tensor) for name, tensor in tensors.items()})}
+    safetensors.numpy.save_file(tensors, path, metadata=head)
+
+
+def _check(file: Path, state: StateDict, saved: str | None) -> None:
+    """Compares tensors with the checksums in the head of their file.
+
+    Args:
+        file: For the message.
+        state: The tensors.
+        saved: The checksums; None if another program wrote the file, which is not checked.
+
+    Raises:
+        UserError: A tensor is not what was written.
+    """
+    if saved is None:
+        return
+    try:
+        expected = dict(json.loads(saved))
+    except (ValueError, TypeError):
+        raise UserError(
+            f"{file} is damaged: its checksums cannot be read. Fetch it again."
+        ) from None
+    found = {name: _checksum(tensor) for name, tensor in state.items()}
+    for name in (*found, *expected):
+        if found.get(name) != expected.get(name):
+            raise UserError(
+                f"{file} is damaged: {name} is not as it was written. Fetch or export it again."
+            )
+
+
+def _checksum(tensor: NDArray[np.generic]) -> str:
+    """Of type, shape and bytes: against damage, for which CRC-32 is enough, not against people."""
+    start = zlib.crc32(f"{tensor.dtype} {tensor.shape}".encode())
+    return f"{zlib.crc32(np.ascontiguousarray(tensor).tobytes(), start):08x}"
 
 
 def _downloaded(name: str) -> Path:

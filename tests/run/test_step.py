@@ -27,7 +27,7 @@ from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.pipeline import windows as pipeline
-from jaxseg.run import completion, step
+from jaxseg.run import completion, soundness, step
 from jaxseg.scenes.scene import IGNORE, Sample
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.augmentation import Dihedral, Noise
@@ -500,6 +500,8 @@ def test_slices_of_a_batch_count_and_teach_like_the_whole(
     batch = drawn()
     whole, expected = plain[0](state, batch)
     new, metrics = sliced(state, batch)
+    for found in (metrics, expected):
+        found.pop(soundness.LARGEST)  # a running variance, and those are not equal
     chex.assert_trees_all_close(metrics, expected, rtol=1e-5)
     np.testing.assert_array_equal(metrics["confusion"], expected["confusion"])
     chex.assert_trees_all_close(new.params, whole.params, rtol=1e-5, atol=1e-7)

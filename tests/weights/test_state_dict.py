@@ -256,3 +256,26 @@ def test_without_the_hubs_library_it_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UserError, match="pip install huggingface_hub"):
         read_state_dict("hf://owner/name/file.safetensors")
+
+
+def test_no_bit_of_an_exported_file_changes_a_number_unseen(tmp_path: Path) -> None:
+    state = {"a.weight": np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)}
+    path = tmp_path / "w.safetensors"
+    write_state_dict(state, path)
+    content, said = path.read_bytes(), []
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            found = read_state_dict(path)
+        except UserError as error:
+            said.append(str(error))
+        else:
+            assert found.keys() == state.keys()
+            np.testing.assert_array_equal(found["a.weight"], state["a.weight"])
+    assert len(said) > 0.6 * len(content)
+    assert all("is damaged" in text for text in said)
+    path.write_bytes(content[:-1] + b"\0")
+    with pytest.raises(UserError, match=r"a\.weight is not as it was written"):
+        read_state_dict(path)
