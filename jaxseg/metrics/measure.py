@@ -38,7 +38,7 @@ Mask = NDArray[np.bool_]
 
 TAKEN = frozenset(
     (
-        *("classes", "confusion", "reliability", "worst", "median"),  # files
+        *("classes", "confusion", "reliability", "worst", "median", "tiles"),  # files
         *("miou", "mean_f1", "overall_accuracy", "average_accuracy", "kappa", "fwiou"),
         *("absent", "per_class", "intervals", "calibration"),
     )

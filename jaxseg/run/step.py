@@ -129,9 +129,9 @@ def make_train_step(
 
     Its metrics are the total `loss`, every `loss/NAME`, `grad_norm`, `learning_rate` (scalars,
     float32), `confusion` (K, K) int32 of the augmented batch, and what `soundness.largest` says of
-    the new state. Scalars that a network sows into
-    the collection `regularizers`, already weighted, are added to the loss; `loss/regularizers` is
-    their sum. The parts of a loss are logged as `loss/NAME/PART`.
+    the new state. Scalars that a network sows into the collection `regularizers`, already weighted,
+    are added to the loss; `loss/regularizers` is their sum. The parts of a loss are logged as
+    `loss/NAME/PART`.
     """
     config = with_group_size(config, mesh)
     captures = tuple(

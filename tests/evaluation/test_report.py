@@ -480,12 +480,12 @@ def test_polarimetric_runs_are_shown_beside_both_classifiers(
 def test_a_tracker_gets_the_scores_and_the_tables_that_are_written(
     found: Assessment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(watched.KINDS, "wandb", Recorded)
-    Recorded.calls, Recorded.fails = [], {}
+    own = type("Own", (Recorded,), {"calls": [], "fails": {}})
+    monkeypatch.setitem(watched.KINDS, "wandb", own)
     (tmp_path / watched.FILE).write_text('{"wandb": "of the training"}')
     said: list[str] = []
     tracked.send(found, "wandb", tmp_path, {"a": 1}, split="test", warn=said.append)
-    first, numbers, *sent, last = Recorded.calls
+    first, numbers, *sent, last = own.calls
     assert (first, last, said) == (("start", "of the training", {"a": 1}), ("finish",), [])
     assert numbers[1] == found.step
     assert numbers[2]["evaluation/test/miou"] == found.network.scores.miou

@@ -76,8 +76,8 @@ def test_a_shipped_config_fits_one_chip_as_it_is(name: str) -> None:
         # count. Halos travel between neighbours; nothing is gathered.
         (MeshShape(data=4, space=2), {"all-reduce": 42, "collective-permute": 70}),
         # 13 kernels have 2**14 elements or more. Each is gathered once, for both passes; their
-        # gradients are scattered together.
-        (MeshShape(data=1, fsdp=8), {"all-reduce": 40, "all-gather": 13, "reduce-scatter": 1}),
+        # gradients are scattered together. The largest number of the state is one reduction more.
+        (MeshShape(data=1, fsdp=8), {"all-reduce": 41, "all-gather": 13, "reduce-scatter": 1}),
     ],
     ids=["data", "data and space", "fsdp"],
 )

@@ -18,10 +18,11 @@ from jaxseg.run.trackers.watched import Watched, check_installed
 
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Recorded]]:
-    monkeypatch.setitem(watched.KINDS, "mlflow", Recorded)
-    Recorded.calls, Recorded.fails = [], {}
-    yield Recorded
-    for fault in Recorded.fails.values():
+    # One class for each test: a tracker that hung in the one before writes into its own.
+    own = type("Own", (Recorded,), {"calls": [], "fails": {}})
+    monkeypatch.setitem(watched.KINDS, "mlflow", own)
+    yield own
+    for fault in own.fails.values():
         if isinstance(fault, threading.Event):
             fault.set()
 
