@@ -1,4 +1,4 @@
-"""Strings in an ONNX file that Deepness reads, a plugin of QGIS: a map without a plugin of ours.
+"""Strings in an ONNX file that Deepness reads, a plugin of QGIS, which then makes maps with it.
 
 Read from its source, version 0.6.5 (github.com/PUTvision/qgis-plugin-deepness), in
 `src/deepness/processing/models/model_base.py` and `preprocessing_utils.py`:
