@@ -31,8 +31,8 @@ from jaxseg.config import Config
 from jaxseg.models import UNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.run.checkpoint import Checkpoints
+from jaxseg.run.program import Step, compiled
 from jaxseg.run.step import TrainState, abstract_state, count_parameters, init_state
-from jaxseg.run.training import Step, compiled
 
 SHIPPED = (100, 500)
 """Shortest interval of saves in the shipped configs, and the default."""

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from jaxseg import console, sharding
-from jaxseg.cli import commands
 from jaxseg.cli import flags as command_flags
+from jaxseg.cli.commands import frame
 from jaxseg.config import Config
 from jaxseg.config_text import shown
 from jaxseg.evaluation import baseline, pictured
@@ -29,7 +29,7 @@ from jaxseg.pictures import tiles as pictures
 from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline.windows import Data
 from jaxseg.prediction.polygons import Polygons
-from jaxseg.run import checkpoint, fitting, training, whole_scenes
+from jaxseg.run import checkpoint, fitting, recent_steps, whole_scenes
 from jaxseg.run import evaluator as evaluation
 from jaxseg.scenes import scene as batch
 from jaxseg.scenes.sensor import Sensor
@@ -103,7 +103,7 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (MeshShape, "fsdp", 1, "networks fit on a device"),
     (MeshShape, "space", 1, "images do, too"),
     (sharding, "SMALL", 2**14, "gathering less costs more than storing it"),
-    (training, "AHEAD", 2, "more would only fill the devices' memory"),
+    (recent_steps, "AHEAD", 2, "more would only fill the devices' memory"),
     # -- what is measured -------------------------------------------------------------------------
     (batch, "IGNORE", 255, "the custom of the field, and the largest uint8"),
     (fitting, "WINDOWS", 256, "means and variances are settled long before"),
@@ -135,8 +135,8 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (console, "SECONDS_BETWEEN_PLAIN_LINES", 10.0, "a log that can be read"),
     (shown, "MANY", 256, "standard deviations whole, fitted matrices by their length"),
     (checkpoint, "METRIC", "miou", "the field's score"),
-    (commands, "MISTAKE", 2, "what argument parsers exit with"),
-    (commands, "INTERRUPTED", 130, "128 + SIGINT"),
+    (frame, "MISTAKE", 2, "what argument parsers exit with"),
+    (frame, "INTERRUPTED", 130, "128 + SIGINT"),
     # -- arguments of functions -------------------------------------------------------------------
     (assessment.evaluate, "split", "test", "what is reported"),
     (assessment.evaluate, "source", None, "the run's own data"),

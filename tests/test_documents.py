@@ -23,8 +23,9 @@ from scipy.io import savemat
 
 import jaxseg
 from jaxseg import config as configs
-from jaxseg.cli import border_pictures, catalogue, commands, data, planned, polsar_pictures
+from jaxseg.cli import border_pictures, catalogue, data, planned, polsar_pictures
 from jaxseg.cli import main as cli
+from jaxseg.cli.commands import datasets, maps, runs
 from jaxseg.datasets.arrays import guess as array_guess
 from jaxseg.datasets.folder import guess
 from jaxseg.datasets.landscape import Landscape
@@ -51,9 +52,9 @@ WORK = (
     (array_guess, "guess_scene"),
     (data, "folder_of"),
     (data, "show"),
-    (commands, "check_splits"),
-    (commands, "polygonise"),
-    (commands, "check_installed"),
+    (datasets, "check_splits"),
+    (maps, "polygonise"),
+    (runs, "check_installed"),
     (writer, "check"),
     (benches, "bench"),
 )

@@ -11,6 +11,7 @@ from fixtures.places import ROOT
 from nbclient import NotebookClient
 
 from jaxseg.cli import commands
+from jaxseg.cli.commands import training
 
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 
@@ -68,8 +69,8 @@ def test_the_training_of_a_recipe_is_accepted(name: str, monkeypatch: pytest.Mon
         raise Reached
 
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(commands, "_start", lambda flags: None)
-    monkeypatch.setattr(commands.training, "train", reached)
+    monkeypatch.setattr(training, "start", lambda flags: None)
+    monkeypatch.setattr(training.training, "train", reached)
     arguments = _trainings()[name]
     assert "--distributed" in arguments
     with pytest.raises(Reached):

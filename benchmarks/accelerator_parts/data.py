@@ -22,7 +22,8 @@ from jaxseg.models.unet import UNet
 from jaxseg.pipeline import windows as reading
 from jaxseg.pipeline.windows import Data
 from jaxseg.run import step
-from jaxseg.run.training import AHEAD, on_devices
+from jaxseg.run.program import on_devices
+from jaxseg.run.recent_steps import AHEAD
 from jaxseg.scenes.scene import Sample, Source
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.augmentation import Brightness, Dihedral

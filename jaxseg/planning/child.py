@@ -27,7 +27,7 @@ from jaxseg.errors import UserError
 from jaxseg.losses.distillation import Teacher
 from jaxseg.planning.request import Request
 from jaxseg.planning.topology import Topology, topology
-from jaxseg.run import single_values, training
+from jaxseg.run import program, single_values
 from jaxseg.run.step import abstract_state, count_parameters, jit_train_step
 from jaxseg.scenes.scene import TrainingWindow
 from jaxseg.sharding import MeshShape
@@ -128,7 +128,7 @@ def devices(machine: Topology) -> list[jax.Device]:
 
 def _teacher(config: Config, mesh: jax.sharding.Mesh, code: Any) -> Teacher | None:  # noqa: ANN401
     """The teacher, read on one device, with its variables as shapes on the mesh."""
-    found = training.teacher_of(dataclasses.replace(config, mesh=MeshShape()), code)
+    found = program.teacher_of(dataclasses.replace(config, mesh=MeshShape()), code)
     if found is None:
         return None
     shapes = jax.eval_shape(lambda: found.variables)

@@ -24,8 +24,9 @@ from jaxseg.datasets.packed.source import Packed
 from jaxseg.datasets.wrapped import leaves
 from jaxseg.pipeline import windows as pipeline
 from jaxseg.run import completion, normalisations
+from jaxseg.run.program import Step, compiled, on_devices
+from jaxseg.run.recent_steps import AHEAD
 from jaxseg.run.step import TrainState, abstract_state, init_state
-from jaxseg.run.training import AHEAD, Step, compiled, on_devices
 from jaxseg.scenes.scene import Batch, Sample
 
 ROUNDS = 5

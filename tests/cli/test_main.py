@@ -23,6 +23,7 @@ from jaxseg import config as configs
 from jaxseg import sharding
 from jaxseg.cli import commands
 from jaxseg.cli import main as cli
+from jaxseg.cli.commands import frame
 from jaxseg.config import Config
 from jaxseg.config_text import Code
 from jaxseg.evaluation import evaluate as assessment
@@ -530,11 +531,11 @@ def test_compiled_programs_are_kept_where_the_user_wants(
     try:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
-        commands._start()
+        frame.start()
         assert jax.config.jax_compilation_cache_dir == str(tmp_path / "jaxseg" / "xla")
         monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "own")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
-        commands._start()
+        frame.start()
         assert jax.config.jax_compilation_cache_dir == str(tmp_path / "jaxseg" / "xla")
     finally:
         jax.config.update("jax_compilation_cache_dir", before)

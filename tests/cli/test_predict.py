@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import pytest
 
-from jaxseg.cli import commands
 from jaxseg.cli import main as cli
+from jaxseg.cli.commands import maps
 from jaxseg.config_text import Code
 from jaxseg.prediction import Image, Settings, Share
 from jaxseg.prediction.archive import SceneFiles
@@ -42,9 +42,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
         found.update(scenes=scenes, folder=folder, preview=previews)
         return [folder / f"{scene.name}.tif" for scene in scenes]
 
-    monkeypatch.setattr(commands, "load_run", load)
-    monkeypatch.setattr(commands, "Mapper", Recorder)
-    monkeypatch.setattr(commands, "map_each", map_each)
+    monkeypatch.setattr(maps, "load_run", load)
+    monkeypatch.setattr(maps, "Mapper", Recorder)
+    monkeypatch.setattr(maps, "map_each", map_each)
     return found
 
 
@@ -175,7 +175,7 @@ def test_polygons_are_made_of_the_map(
         made.append((path, out, settings))
         return {"house": 3}
 
-    monkeypatch.setattr(commands, "polygonise", polygonise)
+    monkeypatch.setattr(maps, "polygonise", polygonise)
     out = tmp_path / "houses.gpkg"
     flags = ["--polygons", str(out), "--polygon.classes", "house", "--polygon.simplify", "1"]
     cli.main(["predict", "runs/a", "s.tif", "m.tif", *flags])

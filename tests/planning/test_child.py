@@ -20,7 +20,7 @@ from jaxseg.pipeline import Data
 from jaxseg.planning import child
 from jaxseg.planning.request import request
 from jaxseg.planning.topology import Topology, topology
-from jaxseg.run import training
+from jaxseg.run import program
 from jaxseg.run.step import abstract_state, init_state, jit_train_step
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms import Brightness, Dihedral, Standardize
@@ -79,7 +79,7 @@ def test_a_teacher_is_a_part_of_the_step(tmp_path: Path, monkeypatch: pytest.Mon
         asked.append(config)
         return found
 
-    monkeypatch.setattr(training, "teacher_of", teacher_of)
+    monkeypatch.setattr(program, "teacher_of", teacher_of)
     source = Paired(Landscape(modality="sar"), side=Landscape())
     config = dataclasses.replace(
         CONFIG,

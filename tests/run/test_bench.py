@@ -15,7 +15,7 @@ from jaxseg.pipeline import Data
 from jaxseg.pipeline.windows import training_batches
 from jaxseg.run import bench
 from jaxseg.run.bench import Rates, lines, measured
-from jaxseg.run.training import on_devices
+from jaxseg.run.program import on_devices
 from jaxseg.sharding import MeshShape, make_mesh
 
 BATCH = 4

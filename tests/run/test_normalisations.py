@@ -25,7 +25,7 @@ from jaxseg.optimizer import Optimizer
 from jaxseg.prediction import predict as mapping
 from jaxseg.prediction.network import TileNetwork
 from jaxseg.prediction.tiling import Grid
-from jaxseg.run import normalisations, single_values, step, training
+from jaxseg.run import beginning, normalisations, single_values, step
 from jaxseg.run.loaded import Run
 from jaxseg.scenes.scene import Sample
 from jaxseg.scenes.sensor import Sensor
@@ -242,13 +242,13 @@ def test_a_run_of_groups_and_one_with_running_statistics_do_not_start_from_each_
         (config, grouped, r"the other has none, as of kind group, and this config, .*global, some"),
     ):
         other = theirs, step.init_state(theirs, 2, mesh)
-        monkeypatch.setattr(training.checkpoint, "reopen", lambda *_, other=other, **__: other)
+        monkeypatch.setattr(beginning.checkpoint, "reopen", lambda *_, other=other, **__: other)
         with pytest.raises(UserError, match=said):
-            training._initialised(dataclasses.replace(mine, init_from="a"), mesh, ())
+            beginning.initialised(dataclasses.replace(mine, init_from="a"), mesh, ())
     frozen = dataclasses.replace(config, norm=Normalisation("frozen"), init_from="a")
-    monkeypatch.setattr(training.checkpoint, "reopen", lambda *_, **__: other)
+    monkeypatch.setattr(beginning.checkpoint, "reopen", lambda *_, **__: other)
     other = config, step.init_state(config, 2, mesh)
-    state, _ = training._initialised(frozen, mesh, ())
+    state, _ = beginning.initialised(frozen, mesh, ())
     assert jax.tree.leaves(state.batch_stats)
 
 

@@ -16,7 +16,7 @@ from jaxseg.models import ComplexUNet, UNet
 from jaxseg.models.deeplab import AtrousPyramid
 from jaxseg.models.parts.layers import BatchNorm, Conv
 from jaxseg.models.parts.pyramid_pooling import Pyramid
-from jaxseg.run import single_values, training
+from jaxseg.run import program, single_values
 
 
 def found_in(model: nn.Module, windows: int, *, crop: int = 32, train: bool = True) -> list[str]:
@@ -102,8 +102,8 @@ def test_the_log_names_them_before_the_step_is_compiled(
     config = configs.load_config(str(tiny / "config.py"))
     said: list[str] = []
     step = Step(Gate(BatchNorm), windows)
-    monkeypatch.setattr(training, "jit_train_step", lambda *_: step)
+    monkeypatch.setattr(program, "jit_train_step", lambda *_: step)
     nothing: Any = None
-    training.compiled(config, nothing, nothing, nothing, nothing, (), said.append)
+    program.compiled(config, nothing, nothing, nothing, nothing, (), said.append)
     assert len(said) == lines
     assert all(line.startswith("Normalisation gate: one value") for line in said)

@@ -1,0 +1,158 @@
+"""The commands about a finished run: `evaluate`, `report`, `export`; and `models`."""
+
+import functools
+import sys
+
+import jax
+import tyro
+from rich.console import Console
+
+from jaxseg import config_text
+from jaxseg.cli import catalogue
+from jaxseg.cli.commands.frame import Mistakes, code_of, divided, start
+from jaxseg.cli.evaluated_data import Asked, asked
+from jaxseg.cli.flags import EvaluateFlags, ExportFlags, ModelsFlags, ReportFlags, evaluate_flags
+from jaxseg.console import make_console, say
+from jaxseg.errors import UserError
+from jaxseg.evaluation import evaluate as assessment
+from jaxseg.evaluation import report as results
+from jaxseg.evaluation import sample, terminal, tracked
+from jaxseg.evaluation.map_data import Maps
+from jaxseg.evaluation.map_scores import evaluate_map
+from jaxseg.evaluation.page import write as page
+from jaxseg.export.onnx_file import write_onnx
+from jaxseg.export.stablehlo import write_stablehlo
+from jaxseg.metrics.measure import measures_of
+from jaxseg.run import checkpoint
+from jaxseg.run.loaded import load_run
+from jaxseg.run.step import inference_variables
+from jaxseg.run.trackers.watched import check_installed
+from jaxseg.sharding import MeshShape
+from jaxseg.weights import pretrained
+from jaxseg.weights.state_dict import write_state_dict
+
+
+def evaluate(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg evaluate`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with Mistakes():
+        own, fields = divided(arguments)
+        flags: EvaluateFlags = tyro.cli(evaluate_flags(), args=own, prog="jaxseg evaluate")
+        start(flags)
+        if flags.track:
+            check_installed(flags.track)
+        console, code = make_console(), code_of(flags.code)
+        console.quiet = jax.process_index() > 0
+        say(console, f"jaxseg: evaluating {flags.run} ...")
+        data = asked(flags, fields, code)
+        if isinstance(data.source, Maps):
+            _evaluate_map(flags, data, data.source, console)
+            return
+        found = assessment.evaluate(
+            flags.run,
+            data.split,
+            source=data.source,
+            which=flags.step,
+            mesh_shape=flags.mesh,
+            baseline=flags.baseline,
+            measures=(*flags.measures(), *(m for module in data.code for m in measures_of(module))),
+            code=data.code,
+            console=console,
+            check=flags.check,
+            shared_ground=flags.shared_ground,
+            tile=flags.tile,
+            overlap=flags.overlap,
+        )
+        if jax.process_index() == 0:
+            folder = results.write(found, flags.run, data.folder(flags.run))
+            terminal.show(found, console, title=f"{flags.run}, {data.title()}")
+            say(console, f"Tables and pictures: {folder}")
+            if flags.track:
+                told = config_text.to_json(checkpoint.config_of(flags.run, code))
+                warn = functools.partial(say, console)
+                tracked.send(found, flags.track, flags.run, told, split=folder.name, warn=warn)
+
+
+def _evaluate_map(flags: EvaluateFlags, data: Asked, source: Maps, console: Console) -> None:
+    """What `jaxseg evaluate --map` counts and estimates."""
+    folder = data.folder(flags.run) or flags.run
+    if flags.labels:
+        found = evaluate_map(
+            checkpoint.config_of(flags.run, data.code),
+            source,
+            measures=flags.measures(),
+            shared_ground=flags.shared_ground,
+            tile=flags.tile,
+            console=console,
+        )
+        if jax.process_index() == 0:
+            folder = results.write(found, flags.run, folder)
+            terminal.show(found, console, title=f"{flags.run}, {data.title()}")
+    if flags.sample and jax.process_index() == 0:
+        estimates = sample.sampled(source, flags.sample)
+        sample.write(estimates, folder)
+        sample.show(estimates, console)
+    say(console, f"Tables and pictures: {folder}")
+
+
+def report(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg report`."""
+    with Mistakes():
+        flags = tyro.cli(ReportFlags, args=arguments, prog="jaxseg report")
+        start()
+        console, out = make_console(), flags.out or flags.run / "report.html"
+        say(console, f"jaxseg: a page about {flags.run} ...")
+        notes = page.write(
+            flags.run,
+            out,
+            scene_map=flags.map,
+            evaluation=flags.evaluation,
+            which=flags.step,
+            code=code_of(flags.code),
+            console=console,
+        )
+        for note in notes:
+            say(console, f"Note: {note}")
+        say(console, f"Page: {out} ({out.stat().st_size / 2**20:.2g} MiB)")
+
+
+def export(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg export`."""
+    with Mistakes():
+        flags = tyro.cli(ExportFlags, args=arguments, prog="jaxseg export")
+        start()
+        if flags.format != "weights":
+            _export_network(flags)
+            return
+        config, state = checkpoint.reopen(flags.run, MeshShape(), flags.step, code_of(flags.code))
+        weights = pretrained.exported(config.model, jax.device_get(inference_variables(state)))
+        write_state_dict(weights, flags.file)
+        say(make_console(), f"{len(weights)} tensors of step {int(state.step)}: {flags.file}")
+
+
+def _export_network(flags: ExportFlags) -> None:
+    if flags.size < 0 or flags.file.suffix == ".safetensors":
+        raise UserError(
+            f"--size {flags.size}, {flags.file}: --format {flags.format} is written into a folder, "
+            "for images of --size rows and columns, or 0 = as in training."
+        )
+    console = make_console()
+    say(console, f"jaxseg: {flags.run} -> {flags.file}, {flags.format}")
+    run = load_run(flags.run, flags.step, code=code_of(flags.code))
+    write = write_stablehlo if flags.format == "stablehlo" else write_onnx
+    for file in write(run, flags.file, flags.size):
+        say(console, f"written    {file}")
+
+
+def models(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg models`."""
+    with Mistakes():
+        flags = tyro.cli(ModelsFlags, args=arguments, prog="jaxseg models")
+        start()
+        sizes = {"bands": flags.bands, "classes": flags.classes, "size": flags.size}
+        if min(sizes.values()) < 1:
+            raise UserError(f"{sizes}: each must be at least 1.")
+        if flags.name:
+            catalogue.print_layers(make_console(), flags.name, **sizes)
+        else:
+            catalogue.print_catalogue(make_console(), **sizes)

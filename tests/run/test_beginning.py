@@ -1,0 +1,79 @@
+"""How a training begins: its first weights, and what is said about its data."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import pytest
+from fixtures import painted
+from fixtures.other_run import opened
+
+from jaxseg import config as configs
+from jaxseg import sharding
+from jaxseg.config import Config
+from jaxseg.errors import UserError
+from jaxseg.run import beginning
+
+
+@pytest.fixture
+def small() -> Config:
+    return painted.seven_steps()
+
+
+def test_weights_come_from_another_run_or_framework_or_from_scratch(
+    small: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mesh = sharding.make_mesh(small.mesh)
+    averaged = dataclasses.replace(small, optimizer=dataclasses.replace(small.optimizer, ema=0.9))
+    scratch, origin = beginning.initialised(averaged, mesh, ())
+    assert origin == "from scratch, seed 0"
+    assert float(scratch.params["sure"]) == 2.0
+
+    def sure(tree: Any) -> float:
+        return float(tree["sure"])
+
+    one, two = ({"sure": jnp.float32(number)} for number in (5.0, 7.0))
+    other = scratch.replace(params=one, ema=None, step=jnp.int32(9))
+    asked = opened(monkeypatch, small, other)
+    state, origin = beginning.initialised(
+        dataclasses.replace(averaged, init_from="first"), mesh, ()
+    )
+    assert asked == [(Path("first"), small.mesh)]
+    assert (origin, sure(state.params), sure(state.ema)) == ("from the run first", 5.0, 5.0)
+    assert int(state.step) == 0  # the weights, not the run
+    assert state.ema["sure"] is not state.params["sure"]  # both are donated
+    opened(monkeypatch, small, other.replace(ema=two))
+    state, _ = beginning.initialised(dataclasses.replace(small, init_from="first"), mesh, ())
+    assert (sure(state.params), state.ema) == (7.0, None)
+    opened(monkeypatch, small, other.replace(params={"sure": jnp.zeros(2)}))
+    with pytest.raises(UserError, match="from the run first: its network is not this config's"):
+        beginning.initialised(dataclasses.replace(small, init_from="first"), mesh, ())
+
+    class Elsewhere:
+        """Weights of another framework."""
+
+        path, part = "unet.npz", "all"
+
+        def into(self, model: Any, variables: Any, bands: tuple[str, ...]) -> Any:
+            assert bands == ("answer", "class")
+            assert model == small.model
+            return variables | {"params": {"sure": variables["params"]["sure"] + 1}}
+
+    config: Any = dataclasses.replace(small, pretrained=Elsewhere())
+    state, origin = beginning.initialised(config, mesh, ())
+    assert (origin, sure(state.params)) == ("from unet.npz (all)", 3.0)
+
+
+def test_copies_of_a_training_scene_are_said_at_the_start(tiny: Path, tmp_path: Path) -> None:
+    config = configs.load_config(str(tiny / "config.py"))
+    assert beginning.looked_at(config) == []
+    source: Any = config.data.source
+    shutil.copytree(source.images, tmp_path / "images")
+    shutil.copy(tmp_path / "images/scene0.png", tmp_path / "images/scene2.png")
+    source = dataclasses.replace(source, images=str(tmp_path / "images"))
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
+    (line,) = beginning.looked_at(config)
+    assert "scene0.png and " in line
+    assert "scene2.png of the train split hold the same picture; 1 of 4 scenes" in line
