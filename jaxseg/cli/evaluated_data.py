@@ -5,7 +5,7 @@ from pathlib import Path
 from types import ModuleType
 
 from jaxseg import config as configs
-from jaxseg.cli.flags import EvaluateFlags
+from jaxseg.cli.flags.runs import EvaluateFlags
 from jaxseg.errors import UserError
 from jaxseg.evaluation import map_data, other_data
 from jaxseg.run import checkpoint

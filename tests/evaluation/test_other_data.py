@@ -9,7 +9,7 @@ import pytest
 from fixtures.folder_files import ids, tiff
 
 from jaxseg.cli.evaluated_data import asked
-from jaxseg.cli.flags import EvaluateFlags
+from jaxseg.cli.flags.runs import EvaluateFlags
 from jaxseg.config import Config
 from jaxseg.datasets.folder import Folder
 from jaxseg.datasets.leakage import refuse_trained_pixels

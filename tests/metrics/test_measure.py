@@ -26,7 +26,7 @@ import jaxseg.metrics
 from jaxseg import config as configs
 from jaxseg import sharding
 from jaxseg.cli import main as cli
-from jaxseg.cli.flags import evaluate_flags
+from jaxseg.cli.flags.runs import evaluate_flags
 from jaxseg.console import make_console
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment

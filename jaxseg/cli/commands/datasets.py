@@ -10,7 +10,7 @@ from jaxseg import config as configs
 from jaxseg.cli import border_pictures, new_array_config, new_config, polsar_pictures
 from jaxseg.cli import data as data_tables
 from jaxseg.cli.commands.frame import Mistakes, code_of, divided, progress, start
-from jaxseg.cli.flags import (
+from jaxseg.cli.flags.datasets import (
     BorderFlags,
     ClassWeightsFlags,
     DataFlags,

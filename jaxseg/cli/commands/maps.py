@@ -10,7 +10,7 @@ from rich.console import Console
 
 from jaxseg import sharding
 from jaxseg.cli.commands.frame import Mistakes, code_of, start
-from jaxseg.cli.flags import PolygonsFlags, PredictFlags
+from jaxseg.cli.flags.maps import PolygonsFlags, PredictFlags
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.prediction.archive import SceneFiles, names_many, scenes

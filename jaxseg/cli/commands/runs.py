@@ -11,7 +11,13 @@ from jaxseg import config_text
 from jaxseg.cli import catalogue
 from jaxseg.cli.commands.frame import Mistakes, code_of, divided, start
 from jaxseg.cli.evaluated_data import Asked, asked
-from jaxseg.cli.flags import EvaluateFlags, ExportFlags, ModelsFlags, ReportFlags, evaluate_flags
+from jaxseg.cli.flags.runs import (
+    EvaluateFlags,
+    ExportFlags,
+    ModelsFlags,
+    ReportFlags,
+    evaluate_flags,
+)
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment

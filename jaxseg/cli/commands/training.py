@@ -10,7 +10,7 @@ import tyro
 from jaxseg import config as configs
 from jaxseg.cli import planned
 from jaxseg.cli.commands.frame import Mistakes, code_of, divided, progress, start, value_of
-from jaxseg.cli.flags import BenchFlags, PlanFlags, TrainFlags
+from jaxseg.cli.flags.training import BenchFlags, PlanFlags, TrainFlags
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.planning import search as searching

@@ -1,0 +1,160 @@
+"""Flags of the commands about finished runs."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from jaxseg.cli.job import JobFlags
+from jaxseg.metrics.measure import Measure, measures
+from jaxseg.sharding import MeshShape
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateFlags(JobFlags):
+    """Evaluate a run: jaxseg evaluate runs/deeplab.
+
+    On other data: jaxseg evaluate runs/deeplab --images A --masks B. Classes, their ids, bands and
+    suffixes are those of the run; flags like --config.data.source.image-suffix change them, as in
+    training. With --config the data are those of another config. A map that was written:
+    jaxseg evaluate runs/deeplab --map map.tif --labels labels.gpkg
+
+    Attributes:
+        run: The workdir of the training.
+        map: A map of the run, or a folder or pattern of maps, to be counted as it was written.
+        labels: Labels of the map: a raster, a vector file, or a folder or pattern.
+        sample: Points with their true class, drawn at random in each class of the map (a vector
+            file): estimates of areas and accuracies with confidence intervals.
+        images: Folder, file or pattern of the images of other data.
+        masks: The same for their masks.
+        instances: The same for their object ids.
+        list: A file that names the scenes to evaluate, one per line; all of them if left out.
+        config: Path of a config file whose data are used; the run's own if left out.
+        split: The split to evaluate; by default all of --images, otherwise test.
+        step: best, latest, or the step of a checkpoint.
+        baseline: Whether to fit and show the per-pixel baseline, too.
+        shared_ground: Share of the ground of the split, 0..1, that the training may have shown.
+        check: Whether other data are compared with the images of the training.
+        tile: Rows and columns of the windows that scenes are cut into; those of the run if 0.
+        overlap: Share of a window's side that two neighbours have in common, from 0 to less than 1;
+            each pixel counts once, from the window in whose middle it lies.
+        mesh: Devices along each axis.
+        code: Files (.py) or packages that define classes of the run from outside jaxseg, or
+            further measures.
+        track: wandb, mlflow or trackio get scores and tables as well, in the run of the training if
+            it was tracked there.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    map: str = ""
+    labels: str = ""
+    sample: str = ""
+    images: str = ""
+    masks: str = ""
+    instances: str = ""
+    list: str = ""
+    config: str = ""
+    split: Literal["test", "validation", "train", "all"] | None = None
+    step: str = "best"
+    baseline: bool = True
+    shared_ground: float = 0.0
+    check: bool = True
+    tile: int = 0
+    overlap: float = 0.0
+    mesh: MeshShape = MeshShape()
+    code: tuple[str, ...] = ()
+    track: Literal["", "wandb", "mlflow", "trackio"] = ""
+
+    def measures(self) -> tuple[Measure, ...]:
+        """Every measure with the given parameters."""
+        values = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return tuple(value for value in values if isinstance(value, Measure))
+
+
+def evaluate_flags() -> type[EvaluateFlags]:
+    """`EvaluateFlags` and the parameters of every measure, such as --tolerance of boundaries."""
+    unnamed = tyro.conf.arg(name="")
+    return dataclasses.make_dataclass(
+        "EvaluateFlags",
+        [
+            (
+                f"measure_{measure.name}",
+                Annotated[type(measure), unnamed],
+                dataclasses.field(default_factory=type(measure)),
+            )
+            for measure in measures()
+        ],
+        bases=(EvaluateFlags,),
+        frozen=True,
+        namespace={"__doc__": EvaluateFlags.__doc__},
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportFlags:
+    """Write a page about a run that can be sent to others: jaxseg report runs/unet --map map.tif.
+
+    One HTML file with everything in it: training curves, scores with intervals, confusions,
+    reliability, the best and the worst windows, the data, the config. It takes what the last
+    evaluation of the checkpoint has written, and evaluates the test split if there was none.
+
+    Attributes:
+        run: The workdir of the training.
+        map: A map that the run has made (.tif), to be shown.
+        out: The page; RUN/report.html if left out.
+        evaluation: Folder of the evaluation, RUN/evaluation/test; the last one if left out.
+        step: best, latest, or the step of a checkpoint.
+        code: Files (.py) or packages that define classes of the run from outside jaxseg.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    map: Path | None = None
+    out: Path | None = None
+    evaluation: Path | None = None
+    step: str = "best"
+    code: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportFlags:
+    """Write a run for other programs: jaxseg export runs/unet unet.safetensors.
+
+    Weights have the names and shapes of the network's reference implementation in PyTorch. The
+    other formats hold the network with its radiometry, and are written into a folder with a JSON
+    file that states bands, units, sizes and classes:
+    jaxseg export runs/unet out --format onnx.
+
+    Attributes:
+        run: The workdir of the training.
+        file: File to write, a name that ends in .safetensors; a folder for stablehlo and onnx.
+        format: weights; stablehlo for JAX and XLA; onnx for onnxruntime and QGIS.
+        size: Rows and columns of an image, where a format or network has one size; 0 = as in
+            training.
+        step: best, latest, or the step of a checkpoint.
+        code: Files (.py) or packages that define classes of the run from outside jaxseg.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    file: Annotated[Path, tyro.conf.Positional]
+    format: Literal["weights", "stablehlo", "onnx"] = "weights"
+    size: int = 0
+    step: str = "best"
+    code: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelsFlags:
+    """List the networks, or the layers of one: `jaxseg models [deeplabv3] [--size 512]`.
+
+    Attributes:
+        name: A network; all networks if left out.
+        size: Rows and columns of the image.
+        bands: Bands of the image.
+        classes: Number of classes.
+    """
+
+    name: Annotated[str, tyro.conf.Positional] = ""
+    size: int = 512
+    bands: int = 3
+    classes: int = 21
