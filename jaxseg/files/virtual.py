@@ -25,6 +25,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
 from jaxseg.errors import UserError
+from jaxseg.files import formats
 from jaxseg.files.pool import gdal_settings
 from jaxseg.files.raster import Header, is_remote
 
@@ -102,7 +103,7 @@ def resampled(file: Header, frame: Frame) -> str:
     pixels = file.height * file.width / max(1, covered.height * covered.width)
     method = Resampling.average if pixels > 1 else Resampling.bilinear
     try:
-        with rasterio.Env(**gdal_settings()), rasterio.open(file.path) as opened:
+        with rasterio.Env(**gdal_settings()), formats.opened(file.path) as opened:
             shape = {"height": frame.height, "width": frame.width, "transform": frame.transform}
             with WarpedVRT(opened, crs=frame.crs, resampling=method, **shape, **options) as made:
                 path = f"/vsimem/{uuid.uuid4()}/{Path(file.path).stem}.vrt"
@@ -136,7 +137,7 @@ def time_of(path: str) -> int:
 def _on_grid(path: str, _: int, grid: Frame) -> str:
     shape = {"height": grid.height, "width": grid.width, "transform": grid.transform}
     try:
-        with rasterio.Env(**gdal_settings()), rasterio.open(path) as opened:
+        with rasterio.Env(**gdal_settings()), formats.opened(path) as opened:
             told = (
                 any(MaskFlags.all_valid not in flags for flags in opened.mask_flag_enums)
                 or ColorInterp.alpha in opened.colorinterp
