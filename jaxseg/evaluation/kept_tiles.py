@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxseg import limits
 from jaxseg.errors import UserError
 from jaxseg.pictures.tiles import Tile
 
@@ -48,19 +49,21 @@ def kept_tiles(folder: Path) -> dict[str, list[Tile]]:
     if not file.is_file():
         return {}
     try:
-        with np.load(file, allow_pickle=False) as content:
-            kinds = [name.removesuffix("_names") for name in content if name.endswith("_names")]
-            return {
-                kind: [
-                    Tile(
-                        name=str(name),
-                        **{part: content[f"{kind}_{number}_{part}"] for part in _ARRAYS},
-                        right=float(content[f"{kind}_right"][number]),
-                    )
-                    for number, name in enumerate(content[f"{kind}_names"])
-                ]
-                for kind in kinds
-            }
+        content = limits.load_arrays(file)
+        kinds = [name.removesuffix("_names") for name in content if name.endswith("_names")]
+        return {
+            kind: [
+                Tile(
+                    name=str(name),
+                    **{part: content[f"{kind}_{number}_{part}"] for part in _ARRAYS},
+                    right=float(content[f"{kind}_right"][number]),
+                )
+                for number, name in enumerate(content[f"{kind}_names"])
+            ]
+            for kind in kinds
+        }
+    except UserError:
+        raise
     except (ValueError, KeyError, IndexError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{file} cannot be read ({error}): evaluate the run again.") from error
 

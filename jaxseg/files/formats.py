@@ -13,7 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import rasterio
+from rasterio.enums import Interleaving
 
+from jaxseg import limits
 from jaxseg.errors import UserError
 from jaxseg.files.vrt_sources import named_in
 
@@ -60,7 +62,9 @@ def opened(path: str) -> rasterio.DatasetReader:
     if _is_local(path):
         _check_beside(path)
     # `rasterio.open` takes one driver, its class several.
-    return _without_overview_file(rasterio.DatasetReader(path, driver=names), path)
+    file = _without_overview_file(rasterio.DatasetReader(path, driver=names), path)
+    _check_blocks(file, path)
+    return file
 
 
 def drivers(path: str) -> list[str]:
@@ -140,6 +144,31 @@ def _without_overview_file(file: rasterio.DatasetReader, path: str) -> rasterio.
     return file
 
 
+def _check_blocks(file: rasterio.DatasetReader, path: str) -> None:
+    """Rejects a file whose blocks, compressed to a few kilobytes, could fill the memory."""
+    together = file.count if file.interleaving is Interleaving.pixel else 1
+    blocks = zip(file.block_shapes, file.dtypes, strict=True)
+    largest = max(
+        (rows * columns * _BYTES.get(kind, 8) * together for (rows, columns), kind in blocks),
+        default=0,
+    )
+    if largest > (limit := limits.BLOCK.now()) * 2**30:
+        file.close()
+        raise UserError(
+            f"{path} is stored in blocks of {largest / 2**30:.3g} GiB, of which any window needs a "
+            f"whole one; the limit is {limit:.3g} GiB. Write it with smaller blocks "
+            "(gdal_translate -co TILED=YES), or give another limit: "
+            f"{limits.BLOCK.variable}={largest / 2**30:.3g}"
+        )
+
+
+_BYTES = {
+    **{"uint8": 1, "int8": 1, "uint16": 2, "int16": 2, "uint32": 4, "int32": 4, "float32": 4},
+    **{"complex_int16": 4, "complex128": 16},
+}
+"""Bytes of a value, where they are not eight."""
+
+
 @functools.lru_cache(maxsize=4096)
 def _check_sources(path: str, time: int, size: int, depth: int = 0) -> None:
     """Checks what a virtual raster names, once for each state of the file."""
@@ -178,8 +207,8 @@ def _check_source(path: str, source: Path, depth: int) -> None:
     """A source is opened by all formats of GDAL: only what a format without references reads."""
     if not source.is_file():
         raise UserError(
-            f"Cannot read {path}: it names {source}, which is missing or not a file. Correct its "
-            "path."
+            f"Cannot read {path}: {source} is not a file. A file that this virtual raster names is "
+            "missing or damaged: correct its path."
         )
     if source.suffix.lower() == ".vrt":
         status = source.stat()

@@ -3,9 +3,9 @@
 training split --windows--> labelled pixels of each class --> a small file for the next run
 """
 
+import itertools
 import json
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -19,10 +19,14 @@ from rich.table import Table
 from jaxseg.console import say, track
 from jaxseg.errors import UserError
 from jaxseg.losses.class_weights import RULES, ClassCounts
-from jaxseg.scenes.scene import IGNORE, Scenes, Source, Window
+from jaxseg.scenes.cover import Cover
+from jaxseg.scenes.scene import IGNORE, Source, Window
 
 WINDOW = 1024
 """Rows and columns that are counted at a time; a scene may be larger than memory."""
+
+AHEAD = 1024
+"""Windows that wait to be read."""
 
 
 @runtime_checkable
@@ -79,8 +83,10 @@ def _counted(source: Source, threads: int, console: Console) -> ClassCounts:
     per_scene = np.zeros((len(scenes), classes), np.int64)
 
     def one(place: tuple[int, Window]) -> tuple[int, NDArray[np.int64]]:
-        scene, window = place
-        sample = scenes.read(scene, window)
+        scene, (y, x, *_) = place
+        height, width = scenes.size(scene)
+        inside = Window(y, x, min(WINDOW, height - y), min(WINDOW, width - x))
+        sample = scenes.read(scene, inside)
         labels = sample["label"][sample["valid"].astype(bool) & (sample["label"] != IGNORE)]
         counts = np.bincount(labels.astype(np.int64), minlength=classes)
         if len(counts) > classes:
@@ -91,9 +97,10 @@ def _counted(source: Source, threads: int, console: Console) -> ClassCounts:
             )
         return scene, counts
 
-    places = list(_windows(scenes))
+    places = Cover(WINDOW, WINDOW).windows(scenes)
     with ThreadPoolExecutor(threads) as executor:
-        done = executor.map(one, places)
+        parts = (places[start : start + AHEAD] for start in range(0, len(places), AHEAD))
+        done = itertools.chain.from_iterable(executor.map(one, part) for part in parts)
         for scene, counts in track(done, "class counts", total=len(places), console=console):
             per_scene[scene] += counts
     labelled = per_scene.sum(1)
@@ -105,14 +112,6 @@ def _counted(source: Source, threads: int, console: Console) -> ClassCounts:
         )
     around = ((per_scene > 0) * labelled[:, None]).sum(0)
     return ClassCounts(tuple(per_scene.sum(0).tolist()), tuple(around.tolist()))
-
-
-def _windows(scenes: Scenes) -> Iterator[tuple[int, Window]]:
-    for scene in range(len(scenes)):
-        height, width = scenes.size(scene)
-        for y in range(0, height, WINDOW):
-            for x in range(0, width, WINDOW):
-                yield scene, Window(y, x, min(WINDOW, height - y), min(WINDOW, width - x))
 
 
 def _kept(file: Path, classes: tuple[str, ...], console: Console) -> ClassCounts | None:

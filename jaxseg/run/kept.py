@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg import limits
 from jaxseg.errors import UserError
 from jaxseg.metrics.thresholds import Thresholds
 
@@ -91,8 +92,9 @@ def kept_pixels(workdir: Path) -> dict[str, NDArray[np.float64]] | None:
     """
     for file in sorted(workdir.glob(f"checkpoints/*/{PIXELS}")):
         try:
-            with np.load(file, allow_pickle=False) as content:
-                return dict(content)
+            return limits.load_arrays(file)
+        except UserError:
+            raise
         except (ValueError, OSError, zipfile.BadZipFile) as error:
             raise UserError(
                 f"{file} cannot be read ({error}): evaluate the run again, or remove the file."
