@@ -68,7 +68,7 @@ def _fits(value: object, hint: Hint) -> bool:
         return value is None
     if hint is float:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return is_number and math.isfinite(value)
+        return is_number and math.isfinite(typing.cast(float, value))
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if hint in (str, bool):

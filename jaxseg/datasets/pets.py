@@ -22,6 +22,7 @@ from tensorflow_datasets.datasets.oxford_iiit_pet import (
     oxford_iiit_pet_dataset_builder as original,
 )
 
+from jaxseg.datasets.making import check_making
 from jaxseg.datasets.tiles import TileScenes, picture
 from jaxseg.errors import UserError
 from jaxseg.scenes.scene import Sample
@@ -128,6 +129,7 @@ def _mended(data: bytes) -> bytes:
 def _built(data_dir: str) -> PetsBuilder:
     builder = PetsBuilder(data_dir=data_dir or None)
     if not builder.data_path.exists():
+        check_making("oxford_iiit_pet", builder.data_path)
         sys.stderr.write(f"oxford_iiit_pet: downloading 800 MB to {builder.data_path} ...\n")
         try:
             builder.download_and_prepare(file_format="array_record")

@@ -25,6 +25,7 @@ import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from jaxseg.datasets.making import check_making
 from jaxseg.datasets.tiles import TileScenes, picture
 from jaxseg.errors import UserError
 from jaxseg.scenes.scene import IGNORE, Sample
@@ -265,6 +266,7 @@ def _built(settings: VOC, plan: _Plan) -> VOCBuilder:
     config = VOCConfig(name=name, description=f"{settings}", plan=plan)
     builder = VOCBuilder(config=config, data_dir=settings.data_dir or None)
     if not builder.data_path.exists():
+        check_making("VOC", builder.data_path)
         count = sum(len(pairs) for pairs in plan.files.values())
         sys.stderr.write(f"VOC: storing {count} images in {builder.data_path} ...\n")
         tfds.disable_progress_bar()

@@ -34,6 +34,7 @@ from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.run import digests, step
 from jaxseg.run.workdir import check_room, everywhere
+from jaxseg.scenes.scene import Source
 
 PATIENCE = 1.0
 """Seconds that a training has to finish removing a checkpoint that looks damaged."""
@@ -319,7 +320,7 @@ def reopen(
         number = checkpoints.choose(which)
         try:
             config = checkpoints._config(number)
-            bands = len(config.sensor.bands or config.data.source.sensor.bands)
+            bands = len(config.sensor.bands or _bands(config.data.source, number, workdir))
             abstract = step.abstract_state(config, bands, sharding.make_mesh(mesh_shape))
             state = checkpoints._restore(number, abstract)
             checkpoints._verify(number, state, digests.read(checkpoints._folder(number)))
@@ -328,6 +329,16 @@ def reopen(
             raise
         except Exception as error:
             raise _unreadable(number, workdir, error) from error
+
+
+def _bands(source: Source, number: int, workdir: Path) -> tuple[str, ...]:
+    """The bands of a source that has no files: to open a run reads none that its config names."""
+    if paths := config_text.paths_in(source):
+        raise UserError(
+            f"Checkpoint {number} in {workdir} does not say which bands its network reads; only "
+            f"the data would ({', '.join(paths)}), and to open a run reads none. Train it again."
+        )
+    return source.sensor.bands
 
 
 def _refuse_no_run(workdir: Path) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import tyro
@@ -25,6 +26,7 @@ from jaxseg.datasets.leakage import check_splits
 from jaxseg.datasets.packed import index as packed
 from jaxseg.datasets.packed import writer
 from jaxseg.errors import UserError
+from jaxseg.evaluation import own_data
 from jaxseg.losses import class_counts
 from jaxseg.run import checkpoint
 
@@ -103,12 +105,17 @@ def border(arguments: list[str] | None = None) -> None:
                 "ends in .png."
             )
         start()
+        held: AbstractContextManager[None] = nullcontext()
         if flags.config.is_dir():
             config = checkpoint.config_of(flags.config, code_of(flags.code))
+            config = configs.override(config, fields, "jaxseg border")
+            source, console = config.data.source, make_console()
+            held = own_data.opened(flags.config, source, make=flags.make, console=console)
         else:
             config = configs.load_config(str(flags.config))
-        config = configs.override(config, fields, "jaxseg border")
-        border_pictures.border_figure(config, flags.split, flags.count).savefig(flags.file)
+            config = configs.override(config, fields, "jaxseg border")
+        with held:
+            border_pictures.border_figure(config, flags.split, flags.count).savefig(flags.file)
         say(make_console(), f"Border weights of the {flags.split} split: {flags.file}")
 
 

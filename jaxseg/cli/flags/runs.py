@@ -39,6 +39,8 @@ class EvaluateFlags(JobFlags):
         tile: Rows and columns of the windows that scenes are cut into; those of the run if 0.
         overlap: Share of a window's side that two neighbours have in common, from 0 to less than 1;
             each pixel counts once, from the window in whose middle it lies.
+        make: Whether data that the run's config names may be fetched from other machines, drawn or
+            downloaded where they are missing; a training does so without being asked.
         mesh: Devices along each axis.
         code: Files (.py) or packages that define classes of the run from outside jaxseg, or
             further measures.
@@ -62,6 +64,7 @@ class EvaluateFlags(JobFlags):
     check: bool = True
     tile: int = 0
     overlap: float = 0.0
+    make: bool = False
     mesh: MeshShape = MeshShape()
     code: tuple[str, ...] = ()
     track: Literal["", "wandb", "mlflow", "trackio"] = ""

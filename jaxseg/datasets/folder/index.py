@@ -165,13 +165,13 @@ def indexed(
         vectors,
     )
     for line in (*pixel_sizes(entries, reference), *clipped(scenes, added)):
-        _say_once(line)
+        say_once(line)
     return scenes
 
 
 @functools.cache
-def _say_once(line: str) -> None:
-    """Splits of the same files have the same to say."""
+def say_once(line: str) -> None:
+    """Says a line on stderr, once: splits of the same files have the same to say."""
     sys.stderr.write(f"{visible(line)}\n")
 
 

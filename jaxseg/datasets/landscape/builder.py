@@ -19,6 +19,7 @@ from jaxseg.datasets.landscape.map import SPLITS, Ground, draw
 from jaxseg.datasets.landscape.sensors import HYPERSPECTRAL_SIZE, WAVELENGTHS, render
 from jaxseg.datasets.landscape.shapes import SIZE
 from jaxseg.datasets.landscape.surfaces import Modality
+from jaxseg.datasets.making import check_making
 from jaxseg.errors import UserError
 
 CITATION = "landscape, jaxseg's own synthetic data: drawn by code from a seed; no place exists."
@@ -141,6 +142,7 @@ def built(settings: Settings, data_dir: str) -> LandscapeBuilder:
     builder = _builder(settings, data_dir)
     if builder.data_path.exists():
         return builder
+    check_making("landscape", builder.data_path)
     sys.stderr.write(
         f"landscape: drawing {sum(settings.tiles)} {settings.modality} tiles once, to "
         f"{builder.data_path}\n"
