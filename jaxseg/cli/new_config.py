@@ -117,7 +117,7 @@ def write(content: str, file: Path, *, overwrite: bool) -> None:
     if file.exists() and not overwrite:
         raise UserError(f"{file} exists. Give another name, or --overwrite.")
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(content, encoding="utf-8")
+    file.write_text(content, encoding="utf-8", errors="backslashreplace")
 
 
 def _stacked(guess: Guess) -> str:

@@ -194,7 +194,7 @@ def _label(path: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as mask:
             ids = np.asarray(mask)
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
+    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"Cannot read {path}: {error}. Fetch it again.") from error
     if ids.ndim != 2 or ids.dtype != np.uint8:
         raise UserError(

@@ -212,10 +212,18 @@ def _figures(found: Assessment) -> dict[str, Figure]:
     return figures
 
 
+_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+"""What a formula begins with; spreadsheets take the wide forms of these signs for the same."""
+
+_BEGINS = re.compile("([;\t\r\n] *)([=+@\uff1d\uff0b\uff0d\uff20-])")
+
+
 def no_formula(cell: str) -> str:
     """A cell that no spreadsheet computes: the name of a class may begin with `=HYPERLINK`."""
-    formula = cell[:1] in ("=", "+", "-", "@", "\t", "\r") and not _NUMBER.fullmatch(cell)
-    return f"'{cell}" if formula else cell
+    # Where the separator is a semicolon, what follows one begins a cell, too.
+    inner = _BEGINS.sub(r"\1'\2", cell)
+    formula = cell[:1] in _FORMULA and not _NUMBER.fullmatch(cell)
+    return f"'{inner}" if formula else inner
 
 
 def _cell(number: float) -> str:

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 import rasterio
@@ -179,7 +179,7 @@ def mosaic(files: Sequence[Header]) -> str:
     )
     lines.append("<Metadata>")
     lines += [
-        f'<MDI key="{escape(key)}">{escape(value)}</MDI>' for key, value in first.tags.items()
+        f"<MDI key={quoteattr(key)}>{escape(value)}</MDI>" for key, value in first.tags.items()
     ]
     lines.append("</Metadata>")
     for band, number in enumerate(_bands(first)):

@@ -19,6 +19,9 @@ from jaxseg.scenes.scene import FromFiles, Located, Source
 
 NAME = "data_files.txt.gz"
 
+LONGEST, MOST = 2**16, 2**31
+"""Characters of a line, and of the file: compressed, a few megabytes could be any number."""
+
 
 def keep(workdir: Path, source: Source) -> None:
     """Writes the files of all splits, unless an earlier start has."""
@@ -117,7 +120,11 @@ def _state(path: str) -> tuple[int, int] | None:
 
 
 def _stored(file: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+    read = 0
     with gzip.open(file, "rt", encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
+        while line := lines.readline(LONGEST):
+            read += len(line)
+            if read > MOST:
+                raise ValueError(f"it is of more than {MOST / 2**30:g} GiB")
             size, time, path = line.rstrip("\n").split(" ", 2)
             yield path, (int(size), int(time))
