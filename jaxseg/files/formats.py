@@ -64,6 +64,8 @@ def opened(path: str) -> rasterio.DatasetReader:
     # `rasterio.open` takes one driver, its class several.
     file = _without_overview_file(rasterio.DatasetReader(path, driver=names), path)
     _check_blocks(file, path)
+    if names == ["VRT"] and not _is_local(path) and not path.startswith("/vsimem/"):
+        _check_far(file, path)
     return file
 
 
@@ -106,6 +108,8 @@ def refuse_endless(path: str) -> None:
     Raises:
         UserError: It is one.
     """
+    if path.startswith("/vsistdin"):
+        raise UserError(f"{path} is not a file. Give files.")
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116  (a Path costs more than the call)
     except OSError:
@@ -162,6 +166,19 @@ def _check_blocks(file: rasterio.DatasetReader, path: str) -> None:
         )
 
 
+def _check_far(file: rasterio.DatasetReader, path: str) -> None:
+    """A virtual raster on another machine names files there, and none of this machine."""
+    text = file.tags(ns="xml:VRT").get("xml:VRT", "")
+    for source in named_in(path, text.encode()):
+        beside = source.relative and not source.elsewhere and not source.name.startswith("/")
+        if not (beside or source.remote):
+            file.close()
+            raise UserError(
+                f"{path} names {source.name[:80]}, which is not a file beside it or on another "
+                "machine. It is not opened."
+            )
+
+
 _BYTES = {
     **{"uint8": 1, "int8": 1, "uint16": 2, "int16": 2, "uint32": 4, "int32": 4, "float32": 4},
     **{"complex_int16": 4, "complex128": 16},
@@ -181,7 +198,7 @@ def _check_sources(path: str, time: int, size: int, depth: int = 0) -> None:
     allowed = [beside, *_further()]
     for source in named_in(path, Path(path).read_bytes()):
         if source.elsewhere:
-            if path in _FETCHED:
+            if path in _FETCHED and source.remote:
                 continue
             raise UserError(
                 f"{path} asks another machine or another program for its pixels "

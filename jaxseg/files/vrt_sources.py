@@ -52,6 +52,8 @@ _ITEMS = {"x_dataset", "y_dataset", "overview_file", "rpc_dem"}
 _PREFIXED = re.compile(r"[A-Za-z][A-Za-z0-9_]*:")
 """What begins names that are not files: DRIVER:..., http://..."""
 
+_REMOTE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)[^:]|(https?|s3|gs|az)://")
+
 _REMEDY = "Make it anew with gdalbuildvrt, or convert it to GeoTIFF."
 
 
@@ -71,6 +73,11 @@ class Named(NamedTuple):
         """Whether it asks another machine or a driver, instead of naming a file."""
         name = self.name
         return name.startswith(("/vsi", "<", "\\")) or _PREFIXED.match(name) is not None
+
+    @property
+    def remote(self) -> bool:
+        """Whether it is a file of another machine."""
+        return _REMOTE.match(self.name) is not None
 
 
 def named_in(path: str, content: bytes) -> tuple[Named, ...]:

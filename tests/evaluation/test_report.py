@@ -147,6 +147,10 @@ def table(folder: Path, name: str) -> list[dict[str, str]]:
         ("-0.25", "-0.25"),
         ("", ""),
         ("a=b", "a=b"),
+        ("\n=1", "'\n'=1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("a;=1", "a;'=1"),
+        ("a; @SUM", "a; '@SUM"),
     ],
 )
 def test_no_cell_is_a_formula(cell: str, expected: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 import rasterio
 from affine import Affine
 from fixtures.asked import asked
+from fixtures.file_server import serving
 from PIL import Image
 from rasterio.errors import RasterioIOError
 from rasterio.shutil import copy as convert
@@ -116,10 +117,11 @@ def test_overviews_in_another_file_are_refused(
 def test_overviews_and_masks_of_gdal_itself_are_read(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(np.arange(4096, dtype=np.uint8).reshape(64, 64)).save(path)
-    with rasterio.open(path) as file:
-        file.build_overviews([2])
+    half = np.arange(1024, dtype=np.uint8).reshape(32, 32)
+    Image.fromarray(half).save(f"{path}.ovr", "TIFF")
     Image.fromarray(np.zeros((64, 64), np.uint8)).save(f"{path}.msk", "TIFF")
-    assert raster.read_planes(str(path), Window(0, 0, 64, 64), shape=(32, 32)).shape == (1, 32, 32)
+    reduced = raster.read_planes(str(path), Window(0, 0, 64, 64), shape=(32, 32))
+    np.testing.assert_array_equal(reduced[0], half)
 
 
 def test_blocks_that_could_fill_the_memory_are_refused_by_the_header(
@@ -259,6 +261,34 @@ def test_further_folders_of_sources_are_stated(
     assert raster.read(str(path), Window(1, 1, 1, 1)).item() == 5
 
 
+def test_a_virtual_raster_on_another_machine_names_no_file_of_this_one(
+    scene: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "scene.png").write_bytes(scene.read_bytes())
+    for name, text in (
+        ("near", vrt("scene.png", relative=True)),
+        ("a", vrt(str(scene))),
+        ("b", vrt(str(scene), relative=True)),
+        ("c", vrt(f"GTIFF_DIR:1:{scene}")),
+    ):
+        (tmp_path / "there" / f"{name}.vrt").write_text(text)
+    with serving(tmp_path / "there") as address:
+        read = [raster.read(f"/vsicurl/{address}/near.vrt", Window(1, 1, 1, 1)).item()]
+        for name in ("a", "b", "c"):
+            with pytest.raises(UserError, match="not a file beside it or on another machine"):
+                raster.read(f"/vsicurl/{address}/{name}.vrt", PIXEL)
+    assert read == [5]
+
+
+def test_what_a_person_allows_to_fetch_is_no_program(scene: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.vrt"
+    path.write_text(vrt(f"GTIFF_DIR:1:{scene}"))
+    formats.allow_remote(str(path))
+    with pytest.raises(UserError, match="another program"):
+        raster.read(str(path), PIXEL)
+
+
 def test_a_virtual_raster_of_gdal_itself_is_read(scene: Path) -> None:
     path = scene.with_suffix(".vrt")
     convert(str(scene), str(path), driver="VRT")
@@ -279,6 +309,6 @@ def test_a_warped_virtual_raster_of_gdal_is_read(tmp_path: Path) -> None:
 def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     os.mkfifo(path)
-    for endless in (str(path), "/dev/zero"):
-        with pytest.raises(UserError, match="a pipe or a device"):
+    for endless in (str(path), "/dev/zero", "/vsistdin/"):
+        with pytest.raises(UserError, match=r"a pipe or a device|is not a file"):
             raster.header(endless)
