@@ -68,8 +68,6 @@ def asked(flags: EvaluateFlags, fields: list[str], code: tuple[ModuleType, ...])
         else:
             config = checkpoint.config_of(flags.run, code)
         source = configs.override(config, fields, "jaxseg evaluate").data.source
-        if flags.config and not flags.images and flags.split != other_data.ALL:
-            source.scenes(flags.split or "test")  # of a person's own file they may be made
         if flags.map:
             maps = map_data.maps_of(source, flags.map, flags.labels or flags.map)
             name = other_data.name_of(maps, "map")

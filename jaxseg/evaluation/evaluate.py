@@ -138,6 +138,8 @@ def evaluate(
     measures = with_library(measures)
     console = console or Console(quiet=True)
     config, state = checkpoint.reopen(workdir, mesh_shape, which, code)
+    if source is not None and not own_data.shared_paths(config.data.source, source):
+        source.scenes(split)  # a person's own data are made on first use
     with own_data.opened(workdir, config.data.source, make=make, console=console):
         return _evaluated(
             workdir,

@@ -45,6 +45,11 @@ def opened(workdir: Path, source: Source, *, make: bool, console: Console) -> It
         yield
 
 
+def shared_paths(own: Source, given: Source) -> tuple[str, ...]:
+    """The paths that other data have in common with those of the run."""
+    return tuple(path for path in paths_in(given) if path in paths_in(own))
+
+
 def _inside(path: str, workdir: Path) -> bool:
     if is_remote(path) or path.startswith("/vsi"):
         return False

@@ -47,6 +47,13 @@ def test_nothing_is_drawn_where_a_config_says(run: Path, tmp_path: Path) -> None
     assert not place.exists()
 
 
+def test_other_data_are_made_unless_they_are_where_the_run_says(tmp_path: Path) -> None:
+    own = Landscape(data_dir=str(tmp_path / "a"))
+    assert not own_data.shared_paths(own, Landscape(seed=1))
+    assert not own_data.shared_paths(Landscape(), Landscape(seed=1))
+    assert own_data.shared_paths(own, Landscape(seed=1, data_dir=own.data_dir))
+
+
 def test_a_run_asks_no_other_machine(run: Path, asked: tuple[int, list[str]]) -> None:
     port, requests = asked
     address = f"/vsicurl/http://127.0.0.1:{port}/a.tif"
