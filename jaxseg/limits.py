@@ -55,6 +55,9 @@ def _half_of_memory() -> float:
 WINDOWS = Limit("JAXSEG_MAX_WINDOWS", 50_000_000)
 """Windows of an evaluation, whose counts are kept: 120 bytes each with ten classes."""
 
+PARTS = Limit("JAXSEG_MAX_BLOCKS", 2_000_000)
+"""Blocks that scenes are divided into for their splits; each is kept, with half a kilobyte."""
+
 ARRAY = Limit("JAXSEG_MAX_ARRAY_GIB", _half_of_memory())
 """GiB in memory of one array that is read as a whole."""
 

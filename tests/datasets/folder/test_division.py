@@ -27,6 +27,12 @@ def divided(division: Division, sizes: list[tuple[int, int]]) -> list[NDArray[np
 
 
 @pytest.mark.parametrize("seed", range(5))
+def test_blocks_of_a_scene_that_claims_any_size_are_counted_before_they_are_made() -> None:
+    division = Division("blocks", (0.7, 0.15, 0.15), block=1, guard=0, seed=0)
+    with pytest.raises(UserError, match=r"b says that it has .*JAXSEG_MAX_BLOCKS=1000000000064"):
+        division.parts([(8, 8), (1_000_000, 1_000_000)], ["a", "b"], "train")
+
+
 def test_blocks_cover_the_scenes_by_their_shares_and_keep_the_guard(seed: int) -> None:
     sizes = [(100, 90), (61, 203)]
     open_, kept = (divided(Division("blocks", SHARES, 10, guard, seed), sizes) for guard in (0, 3))
