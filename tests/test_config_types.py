@@ -24,7 +24,7 @@ def changed(stored: Any, place: str, value: object) -> Any:
     part, *names = whole, *place.split(".")
     for name in names[:-1]:
         part = part[int(name)] if isinstance(part, list) else part[name]
-    part[names[-1]] = value
+    part[int(names[-1]) if isinstance(part, list) else names[-1]] = value
     return json.loads(json.dumps(whole))
 
 
@@ -72,6 +72,35 @@ def test_a_wrong_value_names_its_field_and_what_is_allowed(
     with pytest.raises(UserError) as error:
         config_text.from_json(changed(stored, place, value))
     assert said in str(error.value)
+
+
+HOSTILE: tuple[object, ...] = (
+    *(None, True, -1, 0, 2.5, 10**9, 10**30, float("nan"), float("inf"), "x", "", [], [1], ["a"]),
+    *({}, {"a": 1}, {"class": "jaxseg.sharding.MeshShape"}, [[[]]]),
+)
+
+
+def places(value: Any, place: str = "") -> list[str]:
+    """Every place in a stored config, at any depth."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+    found = []
+    for name, part in pairs:
+        if name != "class":
+            found.append(f"{place}{name}")
+            if isinstance(part, dict | list):
+                found += places(part, f"{found[-1]}.")
+    return found
+
+
+def test_any_value_anywhere_is_taken_or_one_message(stored: Any) -> None:
+    refused = 0
+    for place in places(stored):
+        for value in HOSTILE:
+            try:
+                config_text.from_json(changed(stored, place, value))
+            except UserError:
+                refused += 1
+    assert refused > 0.7 * len(places(stored)) * len(HOSTILE)
 
 
 def test_means_that_are_not_numbers_are_refused(stored: Any) -> None:
