@@ -21,6 +21,7 @@ from scipy import io
 
 from jaxseg import limits
 from jaxseg.errors import UserError
+from jaxseg.files.formats import refuse_endless
 from jaxseg.files.pool import ARRAYS
 
 _MATLAB = {
@@ -73,6 +74,7 @@ def contents(path: str) -> tuple[Stored, ...]:
     Raises:
         UserError: There is no such file, it is damaged, or of a format that is not read.
     """
+    refuse_endless(path)
     try:
         if path.lower().endswith(".mat"):
             return _of_matlab(path)

@@ -120,6 +120,7 @@ def refuse_endless(path: str) -> None:
 
 def _check_beside(path: str) -> None:
     """Checks the reduced images and masks beside a file, of which GDAL asks no ending's format."""
+    refuse_endless(f"{path}.aux.xml")
     for ending in _BESIDE:
         beside = path + ending
         if os.path.exists(beside):  # noqa: PTH110  (a Path costs more than the call)

@@ -202,11 +202,16 @@ def mosaic(files: Sequence[Header]) -> str:
     return str(file.name)
 
 
-def remote_sources(path: str) -> list[str]:
+def remote_sources(path: str, seen: set[str] | None = None) -> list[str]:
     """The remote files that a local virtual raster names, by itself or through others."""
     if is_remote(path) or path.startswith("/vsi") or not path.lower().endswith(".vrt"):
         return []
+    seen = set() if seen is None else seen
+    if (place := os.path.realpath(path)) in seen:
+        return []
+    seen.add(place)
     try:
+        formats.refuse_endless(path)
         text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []  # whoever reads the file reports it
@@ -217,7 +222,8 @@ def remote_sources(path: str) -> list[str]:
             found.append(inner)
         elif "://" not in inner:
             beside = 'relativeToVRT="1"' in relative
-            found += remote_sources(str(Path(path).parent / inner) if beside else inner)
+            named = str(Path(path).parent / inner) if beside else inner
+            found += remote_sources(named, seen)
     return found
 
 

@@ -158,6 +158,7 @@ def _in_unfinished_map(file: str) -> bool:
 
 def _listed_in(path: str) -> Iterator[SceneFiles]:
     """The lines of a list; relative paths begin at the folder of the list."""
+    formats.refuse_endless(path)
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -188,6 +189,7 @@ def _beside(path: str, file: str) -> str:
 
 def _in_stac(path: str, bands: tuple[str, ...]) -> Iterator[SceneFiles]:
     """The items of a STAC file."""
+    formats.refuse_endless(path)
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         items = content["features"] if content.get("type") == "FeatureCollection" else [content]

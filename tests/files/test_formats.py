@@ -17,7 +17,7 @@ from rasterio.vrt import WarpedVRT
 
 from jaxseg import limits
 from jaxseg.errors import UserError
-from jaxseg.files import formats, raster
+from jaxseg.files import arrays, formats, raster
 from jaxseg.scenes.scene import Window
 
 __all__ = ["asked"]  # a fixture
@@ -308,7 +308,14 @@ def test_a_warped_virtual_raster_of_gdal_is_read(tmp_path: Path) -> None:
 
 def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
-    os.mkfifo(path)
+    for name in ("a.tif", "a.npy", "a.mat", "a.npz", "b.png.aux.xml"):
+        os.mkfifo(tmp_path / name)
+    Image.new("L", (4, 4)).save(tmp_path / "b.png")
+    with pytest.raises(UserError, match=r"b\.png\.aux\.xml is a pipe"):
+        raster.header(str(tmp_path / "b.png"))
+    for ending in (".npy", ".mat", ".npz"):
+        with pytest.raises(UserError, match="is a pipe"):
+            arrays.contents(str(path.with_suffix(ending)))
     for endless in (str(path), "/dev/zero", "/vsistdin/"):
         with pytest.raises(UserError, match=r"a pipe or a device|is not a file"):
             raster.header(endless)
