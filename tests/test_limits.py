@@ -152,11 +152,7 @@ def test_a_list_of_files_that_swells_is_not_read_to_its_end(
 
 
 def test_a_batch_beyond_the_memory_is_refused_before_a_window_is_read() -> None:
-    from jaxseg.scenes.sensor import Sensor
-
     class Source(Claimed):
-        sensor = Sensor(("a", "b"))
-
         def scenes(self, split: str) -> None:
             raise AssertionError(split)
 

@@ -40,7 +40,7 @@ def opened(workdir: Path, source: Source, *, make: bool, console: Console) -> It
             "--make if you want them to be fetched (in Python: make=True), or --images of your own."
         )
     if outside:
-        say(console, f"data of the run, by its config: {', '.join(outside)}")
+        say(console, "\n    ".join(["data of the run, by its config:", *outside]))
     with nullcontext() if make else nothing_made():
         yield
 

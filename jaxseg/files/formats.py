@@ -190,7 +190,8 @@ _BYTES = {
 @functools.lru_cache(maxsize=4096)
 def _check_sources(path: str, time: int, size: int, depth: int = 0) -> None:
     """Checks what a virtual raster names, once for each state of the file."""
-    del time, size
+    del time
+    limits.check_array(f"{path}, as a tree,", 20 * size, "A virtual raster is not that long.")
     if depth > 8:
         raise UserError(f"{path}: virtual rasters that name each other more than 8 times over.")
     folder = Path(path).resolve().parent

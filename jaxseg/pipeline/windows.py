@@ -84,7 +84,7 @@ def training_batches(
         UserError: The split is empty or has no labelled, valid pixel, a scene is smaller than the
             crop, or a file cannot be read.
     """
-    check_memory(data, len(positions), data.crop)
+    check_memory(len(positions), data.crop)
     scenes = data.source.scenes("train")
     place_of = _places(scenes, data, seed)
     refuse_blank(scenes, data, "train")
@@ -99,21 +99,19 @@ def training_batches(
     return iter(local.map(read).batch(len(positions)).to_iter_dataset(options))
 
 
-def check_memory(data: Data, count: int, side: int) -> None:
+def check_memory(count: int, side: int) -> None:
     """Rejects a batch that this machine cannot hold, before a window of it is read.
 
     Args:
-        data: What is read.
         count: Windows of a batch that this process reads.
         side: Rows and columns of a window.
 
     Raises:
         UserError: It is larger than `limits.ARRAY`.
     """
-    bands = len(data.source.sensor.bands)
     limits.check_array(
-        f"A batch of {count} windows of {side} x {side} pixels and {bands} band(s)",
-        count * side**2 * (4 * bands + 2),  # float32 at most, labels, validity
+        f"A batch of {count} windows of {side} x {side} pixels, were they of one band,",
+        count * side**2 * 3,  # a byte for it, labels and validity
         "Make --config.data.crop or --config.data.batch-size smaller.",
     )
 

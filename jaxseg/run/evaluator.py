@@ -135,7 +135,7 @@ class Evaluator:
             crop = config.data.crop
             check_split(config.sensor, self._source, self._scenes, split, crop, check)
         height = config.data.evaluation_crop or config.data.crop
-        pipeline.check_memory(self._data, -(-size // jax.process_count()), height)
+        pipeline.check_memory(-(-size // jax.process_count()), height)
         pipeline.refuse_blank(self._scenes, self._data, split)
         sharding.check_batch(mesh, size, height)
         self._positions = sharding.local_positions(mesh, size)

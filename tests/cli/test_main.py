@@ -416,6 +416,7 @@ def test_an_evaluation_is_given_its_flags(
         "shared_ground": 0.0,
         "tile": 0,
         "overlap": 0.0,
+        "make": False,
         "measures": (BoundaryTotal(Tolerance(2.0), Tolerance(0.02, "diagonal")), ObjectTotal()),
         "code": (),
     }
@@ -440,6 +441,7 @@ def test_an_evaluation_is_given_its_flags(
         "shared_ground": 0.25,
         "tile": 64,
         "overlap": 0.5,
+        "make": False,
         "measures": (BoundaryTotal(Tolerance(4.0), Tolerance(3.0, "pixels")), ObjectTotal()),
     }
     assert written == [None, Path("runs/a/evaluation") / tiny.name / "train"]
