@@ -165,7 +165,7 @@ def make_train_step(
         )
         # Of a window without any data, all pixels are 0: they would be in every statistic.
         counted = batch["valid"].any((1, 2))
-        with compiled_for(platform), normalised_by(config.norm, counted):
+        with compiled_for(platform, mesh.shape["space"]), normalised_by(config.norm, counted):
             ordered = any(map(order_matters, config.loss.values()))
             if not ordered and blocks.answers_in_blocks(config.model, batch["image"]):
                 logits, updates = apply(method="in_blocks")
@@ -279,7 +279,8 @@ def make_eval_step(config: Config, mesh: Mesh) -> Callable[..., Metrics]:
     def eval_step(variables: Tree, batch: Batch, temperature: jax.Array | None = None) -> Metrics:
         batch = _prepare(config, batch)
         variables = sharding.gathered(mesh, variables)
-        with compiled_for(sharding.platform_of(mesh)), normalised_by(config.norm):
+        placed = compiled_for(sharding.platform_of(mesh), mesh.shape["space"])
+        with placed, normalised_by(config.norm):
             logits: Any = config.model.apply(variables, batch["image"], train=False)
         chex.assert_shape(logits, (*batch["label"].shape, None))
         prediction = jnp.argmax(logits, -1)
