@@ -10,13 +10,23 @@ arXiv:1811.06992.
 
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.export import is_symbolic_dim
 
 from jaxseg.models.parts.kernel_gradient import Padding
 from jaxseg.models.parts.platforms import LANES
 
 
-def pay(kernel: tuple[int, ...], stride: int, dilation: int) -> bool:
-    """Whether a kernel (kh, kw, C, F) has so few channels that a cell fits into the lanes of a TPU."""
+def pay(image: tuple[int, ...], kernel: tuple[int, ...], stride: int, dilation: int) -> bool:
+    """Whether a cell has so few channels that it fits into the lanes of a TPU.
+
+    Args:
+        image: (B, H, W, C); not where a side is a symbol, in an exported program.
+        kernel: (kh, kw, C, F).
+        stride: Along both axes.
+        dilation: Likewise.
+    """
+    if any(is_symbolic_dim(side) for side in image[1:3]):
+        return False
     return stride > 1 and dilation == 1 and kernel[0] >= stride and stride**2 * kernel[2] <= LANES
 
 

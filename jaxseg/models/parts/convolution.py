@@ -227,7 +227,7 @@ def _conv(x: Array, kernel: Array, stride: int, dilation: int, padding: Padding)
     def tap_by_tap(x: Array, kernel: Array) -> Array:
         return _tap_by_tap(x, kernel, dilation, padding)
 
-    if cells.pay(kernel.shape, stride, dilation):
+    if cells.pay(x.shape, kernel.shape, stride, dilation):
         in_cells = functools.partial(cells.conv2d, stride=stride, padding=padding)
         found: Array = by_platform(x, kernel, cpu=native, others=in_cells, cuda=native)
         return found
@@ -298,7 +298,7 @@ def _conv_backward(
 
     if saved[0].shape[1] <= FEW_ROWS:
         return quick(*saved, g)
-    others = in_cells if cells.pay(saved[1].shape, stride, dilation) else native
+    others = in_cells if cells.pay(saved[0].shape, saved[1].shape, stride, dilation) else native
     gradients: tuple[Array, Array] = by_platform(*saved, g, cpu=quick, others=others, cuda=native)
     return gradients
 

@@ -88,6 +88,12 @@ def blocks_pay(features: int) -> bool:
     return platform == "tpu" and 4 * features <= LANES
 
 
+def images_pay() -> bool:
+    """Whether losses of enlarged logits should be computed one image after the other: on TPUs."""
+    platform = _platform.get() and (_forced() or _platform.get())
+    return platform == "tpu"
+
+
 def _forced() -> str:
     forced = os.environ.get(FORCED, "")
     if forced not in ("", "cpu", "gpu", "tpu"):
