@@ -14,6 +14,7 @@ from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.deeplab_plus import DeepLabV3Plus
 from jaxseg.models.linknet import LinkNet
 from jaxseg.models.multiscale_sar import MultiscaleSAR
+from jaxseg.models.prithvi import PrithviLinear, PrithviUNet
 from jaxseg.models.pspnet import LecturePSPNet, PSPNet
 from jaxseg.models.refined_pspnet import RefinedPSPNet
 from jaxseg.models.resc_net import ReSCNet
@@ -34,6 +35,8 @@ __all__ = [
     "MultiscaleSAR",
     "OriginalUNet",
     "PSPNet",
+    "PrithviLinear",
+    "PrithviUNet",
     "ReSCNet",
     "RefinedPSPNet",
     "ResNetUNet",

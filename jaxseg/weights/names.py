@@ -1,7 +1,7 @@
 """Names of tensors: which of them are those of a network, and what its tables make of them."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import jax
 
@@ -10,7 +10,7 @@ from jaxseg.weights.state_dict import StateDict
 from jaxseg.weights.tables.family import Family
 
 
-def cleaned(families: Iterable[Family], state: StateDict) -> StateDict:
+def cleaned(families: Sequence[Family], state: StateDict) -> StateDict:
     """The tensors of the network by its own names, without batch counters.
 
     Lightning, DataParallel, torch.compile and others put a prefix before the names of a network,
@@ -27,7 +27,12 @@ def cleaned(families: Iterable[Family], state: StateDict) -> StateDict:
             inner = [name.removeprefix(candidate) for name in state if name.startswith(candidate)]
             if len(inner) > most and (count := known(family, inner)) > most:
                 prefix, most = candidate, count
-    beside = [name for name in state if not (name.startswith(prefix) and "." in name)]
+    beside = [
+        name
+        for name in state
+        if not name.startswith(prefix)
+        or ("." not in name and not any(known(family, (name,)) for family in families))
+    ]
     if beside and most and jax.process_index() == 0:
         more = f" and {len(beside) - 3} more" if len(beside) > 3 else ""
         say(
@@ -42,7 +47,13 @@ def cleaned(families: Iterable[Family], state: StateDict) -> StateDict:
 def known(family: Family, names: Iterable[str]) -> int:
     """The number of names that a family has a place for."""
     table = family.encoder | family.decoder | family.optional
-    return sum(translated(name.rpartition(".")[0], table) is not None for name in names)
+    return sum(placed(name, table) is not None for name in names)
+
+
+def placed(name: str, table: Mapping[str, str]) -> str | None:
+    """What a table makes of a tensor that belongs to no layer, else of the tensor's layer."""
+    alone = translated(name, table)
+    return translated(name.rpartition(".")[0], table) if alone is None else alone
 
 
 def translated(name: str, table: Mapping[str, str]) -> str | None:

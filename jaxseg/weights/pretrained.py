@@ -27,13 +27,15 @@ from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.deeplab_plus import DeepLabV3Plus
 from jaxseg.models.linknet import LinkNet
 from jaxseg.models.parts.resnet import ResNet
+from jaxseg.models.parts.vit import PrithviViT
+from jaxseg.models.prithvi import PrithviLinear, PrithviUNet
 from jaxseg.models.pspnet import LecturePSPNet, PSPNet
 from jaxseg.models.unet import OriginalUNet, ResNetUNet, UNet
 from jaxseg.models.unet3plus import UNet3Plus
 from jaxseg.models.unet_plus_plus import UNetPlusPlus
 from jaxseg.weights import band_shares
 from jaxseg.weights.band_shares import spread_bands
-from jaxseg.weights.names import cleaned, known, translated
+from jaxseg.weights.names import cleaned, known, placed, translated
 from jaxseg.weights.state_dict import StateDict, read_state_dict
 from jaxseg.weights.tables.attention_unet import ATTENTION_UNET, CHWS_UNET, GRID_ATTENTION_UNET
 from jaxseg.weights.tables.deeplab import (
@@ -46,6 +48,12 @@ from jaxseg.weights.tables.deeplab import (
 )
 from jaxseg.weights.tables.family import Family
 from jaxseg.weights.tables.linknet import LINKNET
+from jaxseg.weights.tables.prithvi import (
+    PRITHVI,
+    PRITHVI_ENCODER,
+    TERRATORCH_LINEAR,
+    TERRATORCH_UNET,
+)
 from jaxseg.weights.tables.pspnet import (
     LEXTAL_PSPNET,
     RESNET_FOR_LECTURE_PSPNET,
@@ -74,6 +82,10 @@ FAMILIES: dict[type[nn.Module], tuple[Family, ...]] = {
     GridAttentionUNet: (GRID_ATTENTION_UNET,),
     CHWSUNet: (CHWS_UNET,),
     ResNet: (TORCHVISION_RESNET,),
+    PrithviViT: (PRITHVI,),
+    # The encoder first: with a decoder of another kind, its file holds as many known names.
+    PrithviUNet: (PRITHVI_ENCODER, TERRATORCH_UNET),
+    PrithviLinear: (PRITHVI_ENCODER, TERRATORCH_LINEAR),
     LinkNet: (LINKNET,),
     PSPNet: (SEMSEG_PSPNET, RESNET_FOR_PSPNET),
     LecturePSPNet: (LEXTAL_PSPNET, RESNET_FOR_LECTURE_PSPNET),
@@ -184,7 +196,7 @@ def merge(
     """
     state = cleaned(_families(model), state)
     family = _family(model, state)
-    if part == "all" and not family.decoder and model.__class__ is not ResNet:
+    if part == "all" and not family.decoder and type(model) not in (ResNet, PrithviViT):
         raise UserError(
             "The file holds only an encoder, but the whole network was requested. "
             'Use `part="encoder"`, or give a file of the whole network.'
@@ -223,8 +235,7 @@ def merge(
     unexpected = [
         name
         for name in state
-        if name not in known
-        and translated(name.rpartition(".")[0], dict.fromkeys(allowed, "")) is None
+        if name not in known and placed(name, dict.fromkeys(allowed, "")) is None
     ]
     if missing or unexpected or misshapen:
         raise UserError(_complaint(model, missing, unexpected, misshapen))
@@ -268,7 +279,7 @@ def exported(model: nn.Module, variables: Variables) -> dict[str, NDArray[np.flo
             f"The reference of {type(model).__name__} has no place for:\n    "
             + "\n    ".join(homeless)
         )
-    return state
+    return state | family.buffers(model)
 
 
 # -- private ---------------------------------------------------------------------------------------
@@ -276,6 +287,7 @@ def exported(model: nn.Module, variables: Variables) -> dict[str, NDArray[np.flo
 _LEAVES = {
     ("params", "kernel"): "weight",
     ("params", "scale"): "weight",
+    ("params", "gain"): "weight",
     ("params", "slope"): "weight",
     ("params", "bias"): "bias",
     ("batch_stats", "mean"): "running_mean",
@@ -285,26 +297,32 @@ _LEAVES = {
 
 def _name(path: Sequence[str], table: Mapping[str, str]) -> str | None:
     """PyTorch's name of the leaf at `path`; None if the table has no entry for it."""
-    module = translated("/".join(path[1:-1]), {ours: theirs for theirs, ours in table.items()})
+    theirs = {ours: theirs for theirs, ours in table.items()}
+    if (alone := translated("/".join(path[1:]), theirs)) is not None:
+        return alone
+    module = translated("/".join(path[1:-1]), theirs)
     return None if module is None else f"{module}.{_LEAVES[path[0], path[-1]]}"
 
 
 def _turned(value: NDArray[np.float32], name: str, family: Family) -> NDArray[np.float32]:
     """PyTorch's (outputs, inputs, taps...) to (taps..., inputs, outputs), in any dimension."""
-    if value.ndim < 2:
+    if value.ndim < 2 or not name.endswith(".weight"):
         return value
-    return np.moveaxis(value, (0, 1), (-2, -1) if _is_transposed(name, family) else (-1, -2))
+    if value.ndim == 5 and value.shape[2] == 1 and _is_among(family.dated, name):
+        value = value[:, :, 0]
+    return np.moveaxis(value, (0, 1), (-2, -1) if _is_among(family.transposed, name) else (-1, -2))
 
 
 def _turned_back(value: NDArray[np.float32], name: str, family: Family) -> NDArray[np.float32]:
-    if value.ndim < 2:
+    if value.ndim < 2 or not name.endswith(".weight"):
         return value
-    return np.moveaxis(value, (-2, -1) if _is_transposed(name, family) else (-1, -2), (0, 1))
+    of_inputs = (-2, -1) if _is_among(family.transposed, name) else (-1, -2)
+    value = np.moveaxis(value, of_inputs, (0, 1))
+    return value[:, :, None] if _is_among(family.dated, name) else value
 
 
-def _is_transposed(name: str, family: Family) -> bool:
-    module = name.rpartition(".")[0]
-    return translated(module, dict.fromkeys(family.transposed, "")) is not None
+def _is_among(modules: Iterable[str], name: str) -> bool:
+    return translated(name.rpartition(".")[0], dict.fromkeys(modules, "")) is not None
 
 
 def _adapted(

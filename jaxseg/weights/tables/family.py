@@ -1,15 +1,23 @@
 """What a table of weights consists of."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def no_buffers(model: Any) -> dict[str, NDArray[np.float32]]:  # noqa: ANN401  (any network)
+    """What a reference has beside parameters and statistics: nothing."""
+    return {}
 
 
 class Family(NamedTuple):
     """Where the tensors of a reference implementation go.
 
     Keys are PyTorch module names, values are module paths of jaxseg; `{i}` and `{j}` stand for the
-    same numbers on both sides.
+    same numbers on both sides. A parameter that belongs to no layer stands with its own name.
     """
 
     first: str
@@ -26,3 +34,8 @@ class Family(NamedTuple):
     form: Mapping[str, object] = MappingProxyType({})
     """Arguments of the network that distinguish this reference from others with the same
     parameters; they determine the names in an exported network."""
+    dated: tuple[str, ...] = ()
+    """PyTorch's names of convolutions over dates, rows and columns, of one date: without that axis
+    here."""
+    buffers: Callable[[Any], Mapping[str, NDArray[np.float32]]] = no_buffers
+    """Constants of a network that PyTorch stores with it and this library computes."""
