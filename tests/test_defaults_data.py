@@ -32,6 +32,8 @@ from jaxseg.models import (
     LinkNet,
     MultiscaleSAR,
     OriginalUNet,
+    PrithviLinear,
+    PrithviUNet,
     PSPNet,
     RefinedPSPNet,
     ReSCNet,
@@ -46,7 +48,7 @@ BY_FILE = "as the files say"
 NETWORKS = (
     *(AttentionUNet, CHWSUNet, ComplexUNet, DeepLabV3, DeepLabV3Plus, GridAttentionUNet),
     *(LecturePSPNet, LinkNet, MultiscaleSAR, OriginalUNet, PSPNet, RefinedPSPNet, ReSCNet),
-    *(ResNetUNet, TwoNetworks, UNet, UNet3Plus, UNetPlusPlus),
+    *(PrithviLinear, PrithviUNet, ResNetUNet, TwoNetworks, UNet, UNet3Plus, UNetPlusPlus),
 )
 RESNETS = (ResNetUNet, UNetPlusPlus)
 ATROUS = (DeepLabV3, DeepLabV3Plus)
@@ -174,6 +176,9 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (RefinedPSPNet, "features", 256, "as DeepLabV3+'s decoder"),
     (RefinedPSPNet, "aux_head", False, "one loss"),
     (RefinedPSPNet, "dropout", 0.1, "as PSPNet"),
+    (PrithviLinear, "backbone", "prithvi_eo_v2_tiny", "the smallest with published weights"),
+    (PrithviUNet, "backbone", "prithvi_eo_v2_tiny", "the smallest with published weights"),
+    (PrithviUNet, "features", (512, 256, 128, 64), "the examples of terratorch"),
     (LinkNet, "backbone", "resnet18", "Chaurasia, Culurciello 2017"),
     (LinkNet, "form", "pytorch", "the port that people use"),
     (UNet, "features", 32, "brain-segmentation-pytorch"),

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from jaxseg.models.parts.complex_layers import ComplexConv
 from jaxseg.models.parts.convolution import conv_transpose2d
 from jaxseg.models.parts.layers import BatchNorm, Conv, ConvTranspose, DepthwiseConv
+from jaxseg.models.parts.vit import PrithviViT
 
 Places = NDArray[np.int64]
 
@@ -62,8 +63,11 @@ def sight(model: nn.Module, stride: int) -> Sight | None:
         stride: Its output stride; pixels this many rows apart have the same receptive field.
     """
     rows = SIGHT_ROWS // 2 + np.arange(stride)
-    with nn.intercept_methods(_positive):
-        numbers, pixels = (_by_gradient if stride == 1 else _by_light)(model, rows)
+    try:
+        with nn.intercept_methods(_positive):
+            numbers, pixels = (_by_gradient if stride == 1 else _by_light)(model, rows)
+    except _SeesAllError:
+        return None
     if not len(pixels) or {0, SIGHT_ROWS - 1} & set(pixels.tolist()):
         return None
     distance, place = rows[numbers] - pixels, (pixels if stride > 1 else numbers) % stride
@@ -71,6 +75,10 @@ def sight(model: nn.Module, stride: int) -> Sight | None:
     # What changes around the rows of one stride would be wrong if these lay beyond the border.
     border = max(0, int(rows[0] - pixels.min()), int(pixels.max() - rows[-1]))
     return Sight(seen, border)
+
+
+class _SeesAllError(Exception):
+    """A part of the network compares every pixel with every other: nothing has to be run."""
 
 
 def _by_gradient(model: nn.Module, rows: Places) -> tuple[Places, Places]:
@@ -130,6 +138,8 @@ def _positive(
     module = context.module
     if context.method_name != "__call__":
         return call(*args, **kwargs)
+    if isinstance(module, PrithviViT):
+        raise _SeesAllError
     if isinstance(module, BatchNorm | nn.BatchNorm):
         return args[0]
     if isinstance(module, Conv | ComplexConv | ConvTranspose | DepthwiseConv):

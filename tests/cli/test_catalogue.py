@@ -33,6 +33,8 @@ PAPERS = {
     "MultiscaleSAR": "Duan 2018",
     "OriginalUNet": "Ronneberger 2015 arXiv:1505.04597",
     "PSPNet": "Zhao 2017 arXiv:1612.01105",
+    "PrithviLinear": "Szwarcman 2024 arXiv:2412.02732",
+    "PrithviUNet": "Szwarcman 2024 arXiv:2412.02732",
     "ReSCNet": "Fu 2024",
     "RefinedPSPNet": "Zhang 2022",
     "ResNetUNet": "Ronneberger 2015 arXiv:1505.04597",

@@ -47,6 +47,8 @@ SMALL: dict[str, dict[str, Any]] = {  # only to be quick
         "decoder_convs": 2,
     },
     "PSPNet": {"backbone": "resnet18"},
+    "PrithviLinear": {"backbone": "prithvi_eo_tiny"},
+    "PrithviUNet": {"backbone": "prithvi_eo_tiny", "features": (32, 32, 32, 32)},
     # A low price, because codes of kernels that are drawn so small would all be zero.
     "MultiscaleSAR": {"features": (8, 8, 8), "hidden": 16, "atoms": 8, "sparsity": 0.01},
     "ReSCNet": {"features": 16, "modules": 1, "patch": 5},
@@ -148,6 +150,18 @@ PARAMETERS: dict[
         ({"num_classes": 21, "backbone": "resnet101"}, 3, 68_073_706),
         ({"num_classes": 19, "backbone": "resnet101"}, 3, 68_072_166),
     ],
+    "PrithviLinear": [
+        ({"num_classes": 1}, 3, 5_535_745),
+        ({"num_classes": 1}, 6, 5_683_201),
+        ({"num_classes": 1, "backbone": "prithvi_eo_v2_100"}, 6, 86_433_793),
+        ({"num_classes": 1, "backbone": "prithvi_eo_v2_300"}, 6, 304_148_481),
+    ],
+    "PrithviUNet": [
+        ({"num_classes": 1}, 3, 12_384_497),
+        ({"num_classes": 1, "backbone": "prithvi_eo_tiny"}, 6, 11_262_337),
+        ({"num_classes": 1, "backbone": "prithvi_eo_v2_100"}, 6, 101_762_561),
+        ({"num_classes": 1, "backbone": "prithvi_eo_v2_300"}, 6, 324_204_609),
+    ],
     "LecturePSPNet": [
         ({"num_classes": 18}, 3, 17_463_911),
         ({"num_classes": 18, "backbone": "resnet34"}, 3, 27_572_071),
@@ -199,7 +213,9 @@ PARAMETERS: dict[
 
 
 def large(case: tuple[dict[str, Any], int, int]) -> bool:
-    return case[0].get("backbone") in ("resnet50", "resnet101")
+    return case[0].get("backbone") in (
+        *("resnet50", "resnet101", "prithvi_eo_v2_100", "prithvi_eo_v2_300"),
+    )
 
 
 NETWORKS = catalogue.networks()
@@ -281,11 +297,12 @@ def test_bfloat16_is_what_the_network_multiplies_in(name: str) -> None:
     model = small(name, dtype="bfloat16")
     image = jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.float32)
     program = jax.jit(lambda v, x: model.apply(v, x, train=False)).lower(shapes(model, 3), image)
-    convolutions = [
-        line for line in program.as_text().splitlines() if "stablehlo.convolution" in line
+    lines = program.as_text().splitlines()
+    products = [line for line in lines if "stablehlo.convolution" in line] or [
+        line for line in lines if "stablehlo.dot_general" in line
     ]
-    assert convolutions
-    assert all(line.rstrip().endswith("bf16>") or "xbf16>" in line for line in convolutions)
+    assert products
+    assert all(line.rstrip().endswith("bf16>") or "xbf16>" in line for line in products)
 
 
 @pytest.mark.slow

@@ -53,6 +53,10 @@ def _expm1(graph: Graph, equation: Any, x: Value) -> str:  # noqa: ANN401
     return graph.add("Sub", graph.add("Exp", x), np.float32(1))
 
 
+def _erfc(graph: Graph, equation: Any, x: Value) -> str:  # noqa: ANN401
+    return graph.add("Sub", np.float32(1), graph.add("Erf", x))
+
+
 def _not_equal(graph: Graph, equation: Any, x: Value, y: Value) -> str:  # noqa: ANN401
     return graph.add("Not", graph.add("Equal", x, y))
 
@@ -95,6 +99,7 @@ RULES: dict[str, Rule] = {
     "div": _same("Div"),
     "eq": _same("Equal"),
     "erf": _same("Erf"),
+    "erfc": _erfc,
     "exp": _same("Exp"),
     "expm1": _expm1,
     "floor": _same("Floor"),
