@@ -55,8 +55,10 @@ def initialised(config: Config, mesh: Mesh, code: Code) -> tuple[TrainState, str
         there = f"{config_text.shown_briefly(other_config.model)} there, "
     elif config.pretrained.path is not None:
         variables = {"params": state.params, "batch_stats": state.batch_stats}
-        bands = config.data.source.sensor.bands
-        variables = config.pretrained.into(config.model, jax.device_get(variables), bands)
+        sensor = config.data.source.sensor
+        variables = config.pretrained.into(
+            config.model, jax.device_get(variables), sensor.bands, sensor.wavelengths
+        )
         weights = (variables["params"], variables["batch_stats"])
         origin, there = f"from {config.pretrained.path} ({config.pretrained.part})", ""
     else:

@@ -10,12 +10,17 @@ from jaxseg.weights.state_dict import StateDict
 from jaxseg.weights.tables.family import Family
 
 
-def cleaned(families: Sequence[Family], state: StateDict) -> StateDict:
+def cleaned(families: Sequence[Family], state: StateDict, *, encoder: bool = False) -> StateDict:
     """The tensors of the network by its own names, without batch counters.
 
     Lightning, DataParallel, torch.compile and others put a prefix before the names of a network,
     and other tensors beside it: buffers, weights of a loss, a second network. The prefix taken off
     is the one behind which most names of the network stand; of equal ones, the shortest.
+
+    Args:
+        families: The tables that may fit.
+        state: The tensors of the file.
+        encoder: Whether only the names of the encoder count, under whatever decoder.
     """
     state = {name: v for name, v in state.items() if not name.endswith("num_batches_tracked")}
     prefix, most = "", 0
@@ -25,7 +30,7 @@ def cleaned(families: Sequence[Family], state: StateDict) -> StateDict:
         prefixes = {"", *(end for end in ends if end.endswith("."))}
         for candidate in sorted(prefixes, key=lambda prefix: (len(prefix), prefix)):
             inner = [name.removeprefix(candidate) for name in state if name.startswith(candidate)]
-            if len(inner) > most and (count := known(family, inner)) > most:
+            if len(inner) > most and (count := known(family, inner, encoder=encoder)) > most:
                 prefix, most = candidate, count
     beside = [
         name
@@ -44,9 +49,9 @@ def cleaned(families: Sequence[Family], state: StateDict) -> StateDict:
     return {n.removeprefix(prefix): value for n, value in state.items() if n not in outside}
 
 
-def known(family: Family, names: Iterable[str]) -> int:
-    """The number of names that a family has a place for."""
-    table = family.encoder | family.decoder | family.optional
+def known(family: Family, names: Iterable[str], *, encoder: bool = False) -> int:
+    """The number of names that a family, or only its encoder, has a place for."""
+    table = family.encoder if encoder else family.encoder | family.decoder | family.optional
     return sum(placed(name, table) is not None for name in names)
 
 

@@ -103,8 +103,8 @@ class Pretrained:
     """Weights that a run starts from, as a config holds them.
 
     A first convolution that was trained on other bands is adapted so that a grey image gives the
-    same features as before: by wavelength if both are given, else by name if the weights' bands are
-    given, else evenly (`jaxseg.weights.band_shares`).
+    same features as before: by wavelength if those of both are known, else by name if the weights'
+    bands are given, else evenly (`jaxseg.weights.band_shares`).
 
     Attributes:
         path: A state dict: .safetensors, .npz, .pth if PyTorch is installed, or
@@ -112,7 +112,7 @@ class Pretrained:
         part: `all` needs a file with the same classes; `encoder` does not change decoder and head.
         trained_bands: Names of the bands the weights were trained on, in order, as the data name
             them, such as R G B.
-        wavelengths: Centres of the data's bands in nm.
+        wavelengths: Centres of the data's bands in nm; () = those of their sensor, if it has any.
         trained_wavelengths: Centres of the bands the weights were trained on, in nm.
     """
 
@@ -122,13 +122,20 @@ class Pretrained:
     wavelengths: tuple[float, ...] = ()
     trained_wavelengths: tuple[float, ...] = ()
 
-    def into(self, model: nn.Module, variables: Variables, bands: Sequence[str] = ()) -> Variables:
+    def into(
+        self,
+        model: nn.Module,
+        variables: Variables,
+        bands: Sequence[str] = (),
+        wavelengths: Sequence[float] = (),
+    ) -> Variables:
         """The variables with the file's tensors in their places, on the same devices.
 
         Args:
             model: The network.
             variables: Its `params` and `batch_stats`.
             bands: Names of the data's bands, for `trained_bands`.
+            wavelengths: Their centres in nm as the sensor states them, 0 = not known.
 
         Raises:
             UserError: The file cannot be read, its tensors are not those of the network, or bands
@@ -137,16 +144,21 @@ class Pretrained:
         if self.path is None:
             return variables
         state = read_state_dict(self.path)
-        return merge(model, variables, state, part=self.part, shares=self._shares(bands))
+        shares = self._shares(bands, wavelengths)
+        return merge(model, variables, state, part=self.part, shares=shares)
 
-    def _shares(self, bands: Sequence[str]) -> NDArray[np.float64] | None:
-        if bool(self.wavelengths) != bool(self.trained_wavelengths):
+    def _shares(
+        self, bands: Sequence[str], wavelengths: Sequence[float]
+    ) -> NDArray[np.float64] | None:
+        ours = self.wavelengths or (tuple(wavelengths) if all(wavelengths) else ())
+        lacking = self.trained_wavelengths and not (ours or self.trained_bands)
+        if lacking or (self.wavelengths and not self.trained_wavelengths):
             raise UserError(
                 "Give both --config.pretrained.wavelengths, those of the data, and "
                 "--config.pretrained.trained-wavelengths, those of the weights, or neither."
             )
-        if self.wavelengths:
-            return band_shares.shares_by_wavelength(self.wavelengths, self.trained_wavelengths)
+        if ours and self.trained_wavelengths:
+            return band_shares.shares_by_wavelength(ours, self.trained_wavelengths)
         if self.trained_bands:
             return band_shares.shares_by_name(bands, self.trained_bands)
         return None
@@ -194,8 +206,9 @@ def merge(
     Raises:
         UserError: Lists every tensor that is missing, unexpected, or of another shape.
     """
-    state = cleaned(_families(model), state)
-    family = _family(model, state)
+    encoder = part == "encoder"
+    state = cleaned(_families(model), state, encoder=encoder)
+    family = _family(model, state, encoder=encoder)
     if part == "all" and not family.decoder and type(model) not in (ResNet, PrithviViT):
         raise UserError(
             "The file holds only an encoder, but the whole network was requested. "
@@ -350,9 +363,9 @@ def _families(model: nn.Module) -> tuple[Family, ...]:
     return families
 
 
-def _family(model: nn.Module, state: StateDict) -> Family:
+def _family(model: nn.Module, state: StateDict, *, encoder: bool = False) -> Family:
     """The family of the network that knows the most names of the file."""
-    return max(_families(model), key=lambda family: known(family, state))
+    return max(_families(model), key=lambda family: known(family, state, encoder=encoder))
 
 
 def _complaint(

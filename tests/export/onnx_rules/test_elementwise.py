@@ -27,8 +27,8 @@ def test_functions_of_positive_numbers(function: Any) -> None:
 @pytest.mark.parametrize(
     "function",
     [
-        jnp.abs, jnp.exp, jnp.expm1, jnp.tanh, jax.nn.sigmoid, lax.erf, jnp.sign, jnp.floor,
-        jnp.ceil, jnp.sin, jnp.cos, jnp.arctan, jax.nn.relu, lambda x: -x,
+        jnp.abs, jnp.exp, jnp.expm1, jnp.tanh, jax.nn.sigmoid, lax.erf, lax.erfc, jnp.sign,
+        jnp.floor, jnp.ceil, jnp.sin, jnp.cos, jnp.arctan, jax.nn.relu, lambda x: -x,
         lambda x: jnp.clip(x, -1, 1), lambda x: jnp.minimum(x, 0.5) - jnp.maximum(x, 0.1),
         lambda x: lax.stop_gradient(x) + lax.optimization_barrier(x),
     ],
