@@ -79,6 +79,7 @@ NOT_RUN = {
     "configs/deeplab.py": "test_shipped_configs trains it",
     "configs/multiscale_sar.py": "likewise",
     "configs/complex_unet.py": "likewise",
+    "configs/foundation.py": "likewise",
     "configs/airsar.py": "test_labelled_polsar has such a scene",
     "runs/airsar": "likewise",
     "runs/em": "needs a set that is not part of the repository",

@@ -69,10 +69,9 @@ class PrithviUNet(nn.Module):
         conv = functools.partial(Conv, dtype=self.dtype)
         up = functools.partial(ConvTranspose, dtype=self.dtype)
         norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
-        up_block, double_conv = (
-            functools.partial(nn.remat(kind) if self.remat else kind, conv=conv, norm=norm)
-            for kind in (UpBlock, DoubleConv)
-        )
+        up_block = nn.remat(UpBlock) if self.remat else UpBlock
+        double_conv = nn.remat(DoubleConv) if self.remat else DoubleConv
+        block = functools.partial(up_block, conv=conv, norm=norm)
         backbone = PrithviViT(self.backbone, dtype=self.dtype, remat=self.remat, name="backbone")
         f = self.features
         height, width = image.shape[1:3]
@@ -87,10 +86,10 @@ class PrithviUNet(nn.Module):
         skip8 = up(channels // 2, name="fpn2_up")(skip8)  # (B, H/8, W/8, E/2)
         x = max_pool2x2(last)  # (B, H/32, W/32, E)
 
-        x = up_block(f[0], name="decoder0")(x, (skip16,))  # (B, H/16, W/16, 512)
-        x = up_block(f[1], name="decoder1")(x, (skip8,))  # (B, H/8, W/8, 256)
-        x = up_block(f[2], name="decoder2")(x, (skip4,))  # (B, H/4, W/4, 128)
-        x = double_conv(f[3], name="decoder3")(x)  # (B, H/4, W/4, 64)
+        x = block(f[0], name="decoder0")(x, (skip16,))  # (B, H/16, W/16, 512)
+        x = block(f[1], name="decoder1")(x, (skip8,))  # (B, H/8, W/8, 256)
+        x = block(f[2], name="decoder2")(x, (skip4,))  # (B, H/4, W/4, 128)
+        x = double_conv(f[3], conv, norm, name="decoder3")(x)  # (B, H/4, W/4, 64)
         x = conv(self.num_classes, kernel_size=1, use_bias=True, name="head")(x)  # (B, H/4, W/4, K)
         size = padded.shape[1], padded.shape[2]
         return resize(x.astype(jnp.float32), size)[:, :height, :width]

@@ -292,7 +292,7 @@ def exported(model: nn.Module, variables: Variables) -> dict[str, NDArray[np.flo
             f"The reference of {type(model).__name__} has no place for:\n    "
             + "\n    ".join(homeless)
         )
-    return state | family.buffers(model)
+    return {**state, **family.buffers(model)}
 
 
 # -- private ---------------------------------------------------------------------------------------

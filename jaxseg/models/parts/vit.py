@@ -190,7 +190,7 @@ def positions(height: int, width: int, channels: int) -> Array:
         channels: A multiple of 16.
     """
     part = channels // 16
-    waves = _waves(np.arange(TRAINED_GRID), 6 * part)  # (14, 6 part)
+    waves = _waves(np.arange(float(TRAINED_GRID)), 6 * part)  # (14, 6 part)
     columns, rows = (_cubic(TRAINED_GRID, n) @ waves for n in (width, height))
     date = _waves(np.zeros(1), 4 * part)
     every = (columns[None], rows[:, None], date[None])
@@ -202,7 +202,7 @@ def positions(height: int, width: int, channels: int) -> Array:
     return jnp.concatenate(found, axis=-1)
 
 
-def _waves(place: NDArray[np.generic], channels: int) -> NDArray[np.float64]:
+def _waves(place: NDArray[np.float64], channels: int) -> NDArray[np.float64]:
     """Sines, then cosines of places: (N,) -> (N, channels), wavelengths 2 pi to 20 000 pi."""
     rates = 1 / 10_000 ** (np.arange(channels // 2) / (channels / 2))
     angles = np.outer(place, rates)

@@ -1,0 +1,42 @@
+r"""U-Net on Prithvi-EO-2.0's smallest encoder, on the embedded optical landscape.
+
+    python train.py --config configs/foundation.py
+    python train.py --config configs/foundation.py --workdir runs/prithvi \
+        --config.pretrained.path Prithvi_EO_V2_tiny_TL.pt
+
+The first command trains from scratch. The second one starts with the published encoder, whose six
+bands are matched by wavelength if the sensor of the data states any, else by the names below. The
+landscape has no short-wave infrared, so these kernels are shared among its four bands.
+"""
+
+from jaxseg.config import Config
+from jaxseg.datasets.landscape import MEAN, STD, Landscape
+from jaxseg.losses import CrossEntropy
+from jaxseg.models import PrithviUNet
+from jaxseg.optimizer import Optimizer
+from jaxseg.pipeline import Data
+from jaxseg.transforms import Brightness, Dihedral, Standardize
+from jaxseg.weights import Pretrained
+
+
+def get_config() -> Config:
+    """The tiny encoder on 128 x 128 windows of four optical bands, standardised by the data's."""
+    return Config(
+        model=PrithviUNet(num_classes=10),
+        # Windows of one size: positions span whatever the network is given.
+        data=Data(
+            source=Landscape(modality="optical"), crop=128, batch_size=8, evaluation_crop=128
+        ),
+        preprocess=(Standardize(mean=MEAN["optical"], std=STD["optical"]),),
+        augment=(Dihedral(), Brightness(gain=0.05, offset=0.05)),
+        loss={"ce": CrossEntropy()},
+        optimizer=Optimizer(learning_rate=1e-3, schedule="cosine", warmup=20, clip=1.0),
+        pretrained=Pretrained(
+            part="encoder",
+            trained_bands=("B", "G", "R", "NIR", "SWIR1", "SWIR2"),
+            trained_wavelengths=(490, 560, 665, 865, 1610, 2190),
+        ),
+        num_steps=150,
+        eval_every=150,
+        save_every=150,
+    )
