@@ -5,10 +5,9 @@ r"""U-Net on Prithvi-EO-2.0's smallest encoder, on the embedded optical landscap
         --config.pretrained.path Prithvi_EO_V2_tiny_TL.pt
 
 The first command trains from scratch and reaches 0.353 mIoU on the test split (one seed), where no
-classifier of single pixels can exceed 0.299 and `resnet_unet.py` reaches 0.601 with as many steps:
-transformers need trained weights or long training. The second one, which could not be run here for
-want of the file, starts with the published encoder, whose six
-bands are matched by wavelength if the sensor of the data states any, else by the names below. The
+classifier of single pixels can exceed 0.299 and `resnet_unet.py` reaches 0.601 with as many steps.
+The second one starts with the published encoder, whose file was not available to us. Its six bands
+are matched by wavelength if the sensor of the data states any, else by the names below. The
 landscape has no short-wave infrared, so these kernels are shared among its four bands.
 """
 

@@ -15,6 +15,7 @@ from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.errors import UserError
 from jaxseg.run import beginning
+from jaxseg.scenes.sensor import Sensor
 
 
 @pytest.fixture
@@ -56,12 +57,21 @@ def test_weights_come_from_another_run_or_framework_or_from_scratch(
 
         path, part = "unet.npz", "all"
 
-        def into(self, model: Any, variables: Any, bands: tuple[str, ...]) -> Any:
+        def into(self, model: Any, variables: Any, bands: Any, wavelengths: Any) -> Any:
             assert bands == ("answer", "class")
+            assert wavelengths == (490.0, 865.0)
             assert model == small.model
             return variables | {"params": {"sure": variables["params"]["sure"] + 1}}
 
-    config: Any = dataclasses.replace(small, pretrained=Elsewhere())
+    class Coloured(painted.Painted):
+        """States wavelengths, which the weights may be matched by."""
+
+        @property
+        def sensor(self) -> Sensor:
+            return dataclasses.replace(super().sensor, wavelengths=(490.0, 865.0))
+
+    data = dataclasses.replace(small.data, source=Coloured())
+    config: Any = dataclasses.replace(small, data=data, pretrained=Elsewhere())
     state, origin = beginning.initialised(config, mesh, ())
     assert (origin, sure(state.params)) == ("from unet.npz (all)", 3.0)
 
