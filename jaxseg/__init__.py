@@ -13,7 +13,6 @@ last. Importing this file imports nothing else: a name is loaded when it is firs
 import importlib
 import re
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from jaxseg.transforms import *  # noqa: F403
     from jaxseg.weights import Pretrained as Pretrained
 
-__version__ = version("jaxseg")
+    __version__: str
 
 _HERE = Path(__file__).parent
 
@@ -72,6 +71,10 @@ def shipped_configs() -> dict[str, Path]:
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (any object)
+    if name == "__version__":
+        from importlib.metadata import version  # it takes most of the time of an import of jaxseg
+
+        return version("jaxseg")
     if name in _NAMES:
         return getattr(importlib.import_module(f"jaxseg.{_NAMES[name]}"), name)
     room = _classes().get(name)
