@@ -216,12 +216,13 @@ def _attempt(
                         steps.skip_clock()
                     if last or stop:
                         steps.write(log)
+                    if last or stop:
+                        checkpoints.wait()  # while a signal is still only noted
                     if stop and not last:
-                        checkpoints.wait()  # while a second SIGTERM is still only noted
                         raise Interrupted(
                             f"Stopped at step {number}; the state is saved in {workdir}. The same "
                             "command continues it."
                         )
-    # 8 leaving the `with` block of the checkpoints waited for the last save
+    # 8 the last save is written
     log.say(f"Trained and saved. Next: jaxseg evaluate {workdir}")
     return state
