@@ -9,6 +9,7 @@ A command watches from its first line on, before the heavy packages, so nothing 
 here. Imported into another program, the library leaves that program's signals alone.
 """
 
+import atexit
 import contextlib
 import os
 import signal
@@ -52,6 +53,7 @@ def watch() -> None:
     _now.watched = True
     for number in NAMES:
         signal.signal(number, _note)
+    atexit.register(_ignore)  # first, so it is called last
     usual, unraisable = sys.excepthook, sys.unraisablehook
 
     def uncaught(
@@ -133,8 +135,7 @@ def stop_now(number: int) -> None:
 
 def end(number: int) -> NoReturn:
     """Says what stays, and ends the process: no other code runs, which could say anything else."""
-    for each in NAMES:
-        signal.signal(each, signal.SIG_IGN)
+    _ignore()
     line = told(number) + "\n"
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, RuntimeError, ValueError):  # closed, or at work itself
@@ -144,6 +145,12 @@ def end(number: int) -> NoReturn:
             line = f"\x1b[?25h\n{line}"  # a bar has hidden the cursor
         os.write(2, line.encode(errors="backslashreplace"))
     os._exit(code(number))
+
+
+def _ignore() -> None:
+    """Python gives signals back to the system as it ends, which would change the exit code."""
+    for number in NAMES:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _note(number: int, frame: FrameType | None) -> None:

@@ -44,7 +44,12 @@ class Interrupted(Exception):  # noqa: N818  not an error: the state is saved
 
 
 def train(
-    config: Config, workdir: Path, code: Code = (), profile: int = 0, track: Kind = ""
+    config: Config,
+    workdir: Path,
+    code: Code = (),
+    profile: int = 0,
+    track: Kind = "",
+    changed_files: bool = False,
 ) -> TrainState:
     """Trains to the end of `config`, continuing the run in `workdir` if there is one.
 
@@ -55,6 +60,7 @@ def train(
             config itself are known.
         profile: Number of steps, after the first, that are recorded in `workdir`/profile.
         track: A tracker that gets what the logbook gets; its failures do not stop the run.
+        changed_files: Whether to continue although files of the data are not those of the start.
 
     Returns:
         The final state.
@@ -68,7 +74,7 @@ def train(
     suspect: dict[int, str] = {}
     while True:
         try:
-            return _attempt(config, workdir, code, profile, track, suspect)
+            return _attempt(config, workdir, code, profile, track, changed_files, suspect)
         except UnsoundError as error:
             if error.resumed is None or not checkpoint.has_older(workdir, error.resumed):
                 raise
@@ -81,6 +87,7 @@ def _attempt(
     code: Code,
     profile: int,
     track: Kind,
+    changed_files: bool,
     suspect: Mapping[int, str],
 ) -> TrainState:
     """Trains from the newest checkpoint that is not suspect; see `train`.
@@ -120,6 +127,10 @@ def _attempt(
         if state is None:
             state, origin = beginning.initialised(config, mesh, code)
         first = int(state.step)
+        known = 0 < first < config.num_steps
+        changes = (
+            beginning.changes_of_files(workdir, source, allowed=changed_files) if known else []
+        )
         chief = jax.process_index() == 0
         with Logbook(
             workdir,
@@ -142,12 +153,11 @@ def _attempt(
             for line in config_text.pretty(config, short=True):
                 log.say(line)
             log.say("and the defaults of everything else")
-            changes = data_files.changed(workdir, source) if first else ()
             odd = beginning.looked_at(config)
             for line in (*changes, *odd, *normalisations.notes(config, state.params)):
                 log.say(f"Note: {line}")
             if chief:
-                data_files.keep(workdir, source)
+                data_files.keep(workdir, source, anew=not first)
                 environment.keep(workdir, first)
             log.summary(beginning.summary(config, state, mesh, workdir, origin))
 
