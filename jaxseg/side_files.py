@@ -44,7 +44,7 @@ def write(file: Path, content: Mapping[str, Any]) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    text = json.dumps({**content, CHECKED: _checksum(content)}, indent=2)
+    text = json.dumps(sealed(content), indent=2)
     part = file.with_name(f"{file.name}.{os.getpid()}")
     try:
         part.write_text(f"{text}\n", encoding="utf-8")
@@ -67,10 +67,24 @@ def read(file: Path) -> dict[str, Any]:
         raise DamagedError(reason(error)) from None
     if not isinstance(content, dict):
         raise DamagedError("it holds no names")
-    saved = content.pop(CHECKED, None)
-    if saved is not None and saved != _checksum(content):
-        raise DamagedError("its checksum is another one")
-    return content
+    return opened(content)
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content and its checksum."""
+    return {**content, CHECKED: _checksum(content)}
+
+
+def opened(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `sealed`; content of earlier versions has no checksum.
+
+    Raises:
+        DamagedError: The checksum is that of another content.
+    """
+    inner = {name: value for name, value in content.items() if name != CHECKED}
+    if CHECKED in content and content[CHECKED] != _checksum(inner):
+        raise DamagedError("its checksum is that of another content")
+    return inner
 
 
 def arrays(file: Path) -> dict[str, NDArray[Any]]:

@@ -105,9 +105,8 @@ def changed(workdir: Path, source: Source) -> list[str]:
     try:
         found = _compared(file, source)
     except _DAMAGED as error:
-        return [
-            f"{file} cannot be read ({side_files.reason(error)}): whether files changed is not known."
-        ]
+        why = side_files.reason(error)
+        return [f"{file} cannot be read ({why}): whether files changed is not known."]
     lines = [_unsure(found)] if found.unsure else []
     if found.kinds:
         lines.insert(

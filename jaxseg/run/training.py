@@ -158,7 +158,8 @@ def _attempt(
                 log.say(f"Note: {line}")
             if chief:
                 data_files.keep(workdir, source, anew=not first)
-                environment.keep(workdir, first)
+                if said := environment.keep(workdir, first):
+                    log.say(f"Note: {said}")
             log.summary(beginning.summary(config, state, mesh, workdir, origin))
 
             # 6 compile
