@@ -10,6 +10,7 @@ import json
 import math
 import os
 import shutil
+import socket
 import tokenize
 import zipfile
 import zlib
@@ -123,6 +124,14 @@ def put_aside(file: Path) -> Path:
     else:
         aside.unlink(missing_ok=True)
     return file.rename(aside)
+
+
+def kernel() -> str:
+    """What the processes that see each other's locks in any case have in common."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return socket.gethostname()
 
 
 def reason(error: BaseException) -> str:

@@ -58,13 +58,13 @@ class Changes(NamedTuple):
     """How the files differ from those of the first start.
 
     Attributes:
-        count: Files at the first start.
+        total: Files at the first start.
         kinds: `gone`, `new`, `of other contents` -> paths, without those of which there are none.
         unsure: Files of the same size and another time whose contents at the first start are not
             known.
     """
 
-    count: int
+    total: int
     kinds: dict[str, list[str]]
     unsure: list[str]
 
@@ -257,14 +257,14 @@ def _told(found: Changes) -> str:
         shown = f" ({', '.join(named)}{', ...' if len(paths) > len(named) else ''})"
         told.append(f"{len(paths)} {what}{shown if named else ''}")
     return (
-        f"Of the {found.count} files of the run's data, some changed since its training began: "
+        f"Of the {found.total} files of the run's data, some changed since its training began: "
         f"{', '.join(told)}."
     )
 
 
 def _unsure(found: Changes) -> str:
     return (
-        f"{len(found.unsure)} of the {found.count} files of the run's data have another time and "
+        f"{len(found.unsure)} of the {found.total} files of the run's data have another time and "
         f"the same size as when its training began ({found.unsure[0]}): whether their contents "
         "changed is not known."
     )

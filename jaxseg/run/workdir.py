@@ -29,6 +29,7 @@ from jax.experimental import multihost_utils
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.run.processes import exchanged
+from jaxseg.side_files import kernel
 
 LOCK = "lock"
 
@@ -215,13 +216,13 @@ def _locked(path: Path) -> Iterator[None]:
         except OSError:
             seen_here = False  # a file system without locks: only the signs of life are left
         holder = _holder(path)
-        if holder and not (seen_here and holder.get("kernel") == _kernel()):
+        if holder and not (seen_here and holder.get("kernel") == kernel()):
             _wait_for_signs(path, str(holder.get("host")))
         me = {
             "host": socket.gethostname(),
             "process": os.getpid(),
             "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-            "kernel": _kernel(),
+            "kernel": kernel(),
         }
         file.truncate(0)
         file.write(json.dumps(me) + "\n")
@@ -288,11 +289,3 @@ def _taken(path: Path) -> str:
         f"{path.parent} is in use: another training runs there{who}. Wait until it has ended, or "
         "give another --workdir."
     )
-
-
-def _kernel() -> str:
-    """What the processes that see each other's locks in any case have in common."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return socket.gethostname()
