@@ -6,17 +6,23 @@
     in the loop of a training     the state is saved first (`jaxseg.run.stopping`)
 
 A command watches from its first line on, before the heavy packages, so nothing heavy is imported
-here. Imported into another program, the library leaves that program's signals alone.
+here, not even typing. Imported into another program, the library leaves that program's signals
+alone.
 """
+
+from __future__ import annotations
 
 import atexit
 import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
-from types import FrameType, TracebackType
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType, TracebackType
+    from typing import Any, NoReturn
 
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 """Signals that ask a command to stop."""

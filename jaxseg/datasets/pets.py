@@ -140,13 +140,13 @@ def _built(data_dir: str) -> PetsBuilder:
             ) from error
 
     written(Path(builder.data_path), write)
-    if not builder.info.splits:  # another process was faster
-        builder = PetsBuilder(data_dir=data_dir or None)
     if builder.info.file_format.value != "array_record":
         raise UserError(
             f"{builder.data_path} was built as {builder.info.file_format.value}, which has no "
             "random access. Give another --config.data.source.data_dir, or remove it."
         )
+    if not builder.info.splits:  # another process was faster
+        builder = PetsBuilder(data_dir=data_dir or None)
     return builder
 
 

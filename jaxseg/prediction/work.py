@@ -91,16 +91,22 @@ class Work:
         self._job = hashlib.sha256(text.encode()).hexdigest()[:8]
         record = self.folder / "job.json"
         try:
-            if again and record.exists() and record.read_text(encoding="utf-8") != text:
+            if again and record.exists() and record.read_bytes() != text.encode():
                 self.remove()
             self.folder.mkdir(exist_ok=True)
             if not record.exists():
                 _write(record, text)
-            begun = record.read_text(encoding="utf-8")
+            begun = record.read_bytes()
         except OSError as error:
             raise _cannot_write(self.folder, error) from error
-        if begun != text:
-            old, new = json.loads(begun), json.loads(text)
+        if begun != text.encode():
+            try:
+                old, new = dict(json.loads(begun)), json.loads(text)
+            except (ValueError, TypeError):
+                raise UserError(
+                    f"{record} is damaged: which map was begun is not known. --overwrite begins it "
+                    "again."
+                ) from None
             changed = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
             raise UserError(
                 f"{self.folder} holds a map that was begun with other settings "

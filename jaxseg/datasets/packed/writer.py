@@ -243,12 +243,15 @@ def _refuse_other(planned: Index, file: Path) -> None:
     Raises:
         UserError: It does.
     """
-    text = file.read_text(encoding="utf-8")
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}. Give another folder.") from None
     if text == planned.text():
         return
     try:
         stored = parsed(text)
-    except (ValueError, KeyError, TypeError, UserError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{file} cannot be read: {error}. Give another folder.") from error
     if told := changes(stored):
         raise UserError(f"{file.parent} was begun with other files: {told}. Give another folder.")
