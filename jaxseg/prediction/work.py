@@ -10,6 +10,7 @@ loses the blocks it was working at and nothing else, and any number of processes
 blocks by arithmetic need no lock.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -21,10 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg.errors import UserError
-from jaxseg.files.maps import BLOCK, write_block
+from jaxseg.files.maps import BLOCK, is_sound, write_block
 from jaxseg.files.whole import whole
 from jaxseg.prediction.layers import Layer
 from jaxseg.scenes.scene import Window
+from jaxseg.side_files import DamagedError, put_aside, read, sealed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,9 +128,14 @@ class Work:
         """
         path = self.folder / name
         try:
-            if not path.exists():
-                _write(path, found())
-            return path.read_text(encoding="utf-8")
+            if not path.is_file():
+                if path.exists():
+                    put_aside(path)
+                _write(path, json.dumps(sealed({name: found()})))
+            return str(read(path)[name])
+        except (DamagedError, KeyError):
+            path.unlink()
+            return self.noted(name, found)
         except OSError as error:
             raise _cannot_write(self.folder, error) from error
 
@@ -142,6 +149,22 @@ class Work:
     def done(self, row: int, column: int) -> bool:
         """Whether a block is finished."""
         return all(self.path(layer, row, column).exists() for layer in self.layers)
+
+    def put_damaged_aside(self) -> int:
+        """Puts aside what is not as it was written; returns how many files that were.
+
+        Raises:
+            UserError: One cannot be renamed.
+        """
+        there = (self.path(layer, *block) for block in self.plan.blocks() for layer in self.layers)
+        damaged = [path for path in there if path.exists() and not is_sound(path)]
+        try:
+            for path in damaged:
+                with contextlib.suppress(FileNotFoundError):  # another process has finished the map
+                    put_aside(path)
+        except OSError as error:
+            raise _cannot_write(self.folder, error) from error
+        return len(damaged)
 
     def missing(self) -> list[tuple[int, int]]:
         """The blocks that are not finished."""

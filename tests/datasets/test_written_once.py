@@ -112,7 +112,7 @@ def test_damaged_files_of_the_embedded_dataset_are_named(drawn: Path, tmp_path: 
 def test_a_killed_build_leaves_nothing_behind(tmp_path: Path) -> None:
     code = (
         "from jaxseg.datasets import Landscape\n"
-        f"Landscape(tiles=(30, 1, 1), data_dir={str(tmp_path)!r}).scenes('train')"
+        f"Landscape(tiles=(16, 1, 1), data_dir={str(tmp_path)!r}).scenes('train')"
     )
 
     def start() -> subprocess.Popen[bytes]:
