@@ -17,6 +17,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,12 +43,14 @@ class _State:
         watched: Whether this process is a command of jaxseg.
         working: Whether the first signal may raise.
         asked: The signal that has raised; 0 = none.
+        patience: Seconds between the sentence and the end.
         stays: What is saved, and how to go on; asked for when it is said.
     """
 
     watched = False
     working = False
     asked = 0
+    patience = 0.0
     stays: Callable[[], str] = staticmethod(lambda: BEGIN)
 
 
@@ -96,6 +99,14 @@ def begin(stays: str) -> None:
 def leave(stays: Callable[[], str]) -> None:
     """Changes what is said: it is found when a signal has come."""
     _now.stays = stays
+
+
+def wait_for_others(seconds: float) -> None:
+    """From now on a process that ends at once says so, and ends after some seconds.
+
+    For the first process of a job, without which JAX aborts the others before they say anything.
+    """
+    _now.patience = seconds
 
 
 def over() -> None:
@@ -150,6 +161,7 @@ def end(number: int) -> NoReturn:
         if os.isatty(2):
             line = f"\x1b[?25h\n{line}"  # a bar has hidden the cursor
         os.write(2, line.encode(errors="backslashreplace"))
+    time.sleep(_now.patience)
     os._exit(code(number))
 
 

@@ -17,6 +17,8 @@ from fixtures.places import ROOT
 
 from jaxseg import interrupts
 from jaxseg.cli import main as cli
+from jaxseg.cli.commands import frame
+from jaxseg.cli.job import JobFlags
 from jaxseg.run import training
 from jaxseg.run.stopping import saved
 
@@ -92,6 +94,27 @@ def test_the_second_signal_ends_the_process_at_once(code: str) -> None:
     process = command(f"{begin}print('ready', flush=True)\n{code}\ntime.sleep(60)")
     returned = stopped(process, signal.SIGINT, signal.SIGINT)
     assert returned == (130, "Stopped by Ctrl-C. All is kept.\n")
+
+
+def test_the_first_process_of_a_job_ends_after_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = command(
+        "interrupts.watch()\ninterrupts.wait_for_others(1.0)\nprint('ready', flush=True)\n"
+        "time = __import__('time')\ntime.sleep(60)"
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stderr.readline() == f"Stopped by Ctrl-C. {interrupts.BEGIN}\n"
+    process.send_signal(signal.SIGINT)  # it has been said
+    assert process.poll() is None
+    assert (process.wait(60), process.stderr.read()) == (130, "")
+    joined = []
+    monkeypatch.setattr(interrupts, "wait_for_others", joined.append)
+    monkeypatch.setattr(frame, "join", lambda job: None)
+    frame.start(JobFlags(coordinator="node1:1", process="1/2"))
+    frame.start(JobFlags())
+    assert joined == [frame.LAST]
 
 
 def test_before_and_behind_the_work_one_signal_is_enough() -> None:

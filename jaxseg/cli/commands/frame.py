@@ -20,7 +20,7 @@ from rich.console import Console
 
 from jaxseg import config as configs
 from jaxseg import interrupts
-from jaxseg.cli.job import LOST, JobFlags, end_alone, is_lost, join, lost
+from jaxseg.cli.job import LAST, LOST, JobFlags, end_alone, is_lost, join, lost
 from jaxseg.cli.memory import keep_freed_memory
 from jaxseg.console import make_console, say, track
 from jaxseg.errors import UserError
@@ -99,6 +99,8 @@ def start(job: JobFlags | None = None) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     if job is not None:
         join(job)
+        if job.joined and jax.process_index() == 0:
+            interrupts.wait_for_others(LAST)
     if jax.default_backend() == "cpu":
         keep_freed_memory()
 
