@@ -19,7 +19,7 @@ import signal
 import sys
 import time
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # as type checkers know it, without the import of typing
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, TracebackType
