@@ -8,10 +8,10 @@ put_aside(file)         a damaged file out of the way, as NAME.damaged
 
 import json
 import math
-import os
 import shutil
 import socket
 import tokenize
+import uuid
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ def write(file: Path, content: Mapping[str, Any]) -> None:
         OSError: It cannot be written.
     """
     text = json.dumps(sealed(content), indent=2)
-    part = file.with_name(f"{file.name}.{os.getpid()}")
+    part = file.with_name(f"{file.name}.{uuid.uuid4().hex[:12]}")
     try:
         part.write_text(f"{text}\n", encoding="utf-8")
         if file.is_dir():
