@@ -29,7 +29,7 @@ from jax.experimental import multihost_utils
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.run.processes import exchanged
-from jaxseg.side_files import kernel
+from jaxseg.side_files import kernel, put_aside
 
 LOCK = "lock"
 
@@ -204,6 +204,9 @@ def _locked(path: Path) -> Iterator[None]:
         UserError: A training holds it, on this or another machine.
     """
     try:
+        if path.is_dir():
+            aside = put_aside(path).name
+            say(make_console(), f"Note: {path} is not a file and is put aside as {aside}.")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise UserError(_reason(path, error)) from None
