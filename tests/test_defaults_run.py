@@ -166,6 +166,7 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (train_flags.TrainFlags, "process", "", "one process, as a rule"),
     (train_flags.TrainFlags, "profile", 0, "a recording makes steps slower"),
     (train_flags.TrainFlags, "track", "", "nothing is sent anywhere"),
+    (train_flags.TrainFlags, "changed_files", False, "a run of two data sets is a run of neither"),
     (train_flags.TrainFlags, "code", (), "a run of jaxseg's own classes needs none"),
     (run_flags.EvaluateFlags, "config", "", "the run's own data"),
     (run_flags.EvaluateFlags, "split", None, "all of other data, test of the run's own"),
