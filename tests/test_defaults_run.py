@@ -195,6 +195,7 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (run_flags.EvaluateFlags, "code", (), "a run of jaxseg's own classes needs none"),
     (run_flags.ExportFlags, "format", "weights", "what the command wrote before it had others"),
     (run_flags.ExportFlags, "size", 0, "as in training"),
+    (run_flags.ExportFlags, "reference", "", "the first reference that computes the same"),
     (run_flags.ExportFlags, "step", "best", "what is reported"),
     (run_flags.ExportFlags, "code", (), "a run of jaxseg's own classes needs none"),
     (run_flags.ModelsFlags, "name", "", "all of them"),
