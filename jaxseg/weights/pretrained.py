@@ -26,6 +26,8 @@ from jaxseg.models.chws_unet import CHWSUNet
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.deeplab_plus import DeepLabV3Plus
 from jaxseg.models.linknet import LinkNet
+from jaxseg.models.parts.efficientnet import EfficientNet
+from jaxseg.models.parts.encoders import is_efficientnet
 from jaxseg.models.parts.resnet import ResNet
 from jaxseg.models.pspnet import LecturePSPNet, PSPNet
 from jaxseg.models.unet import OriginalUNet, ResNetUNet, UNet
@@ -43,6 +45,13 @@ from jaxseg.weights.tables.deeplab import (
     TORCHVISION_DEEPLABV3,
     VAINF_DEEPLABV3,
     VAINF_DEEPLABV3_PLUS,
+)
+from jaxseg.weights.tables.efficientnet import (
+    EFFICIENTNET,
+    EFFICIENTNET_FOR_ENCODER,
+    SMP_DEEPLABV3_PLUS_ON_EFFICIENTNET,
+    SMP_UNET_ON_EFFICIENTNET,
+    SMP_UNET_PLUS_PLUS_ON_EFFICIENTNET,
 )
 from jaxseg.weights.tables.family import Family
 from jaxseg.weights.tables.linknet import LINKNET
@@ -74,13 +83,21 @@ FAMILIES: dict[type[nn.Module], tuple[Family, ...]] = {
     GridAttentionUNet: (GRID_ATTENTION_UNET,),
     CHWSUNet: (CHWS_UNET,),
     ResNet: (TORCHVISION_RESNET,),
+    EfficientNet: (EFFICIENTNET,),
     LinkNet: (LINKNET,),
     PSPNet: (SEMSEG_PSPNET, RESNET_FOR_PSPNET),
     LecturePSPNet: (LEXTAL_PSPNET, RESNET_FOR_LECTURE_PSPNET),
     DeepLabV3: (TORCHVISION_DEEPLABV3, VAINF_DEEPLABV3, SMP_DEEPLABV3, RESNET_FOR_DEEPLAB),
     DeepLabV3Plus: (VAINF_DEEPLABV3_PLUS, SMP_DEEPLABV3_PLUS, RESNET_FOR_DEEPLAB),
 }
-"""The families of files that fit each network."""
+"""The families of files that fit each network, on a ResNet where it has one."""
+
+ON_EFFICIENTNET: dict[type[nn.Module], tuple[Family, ...]] = {
+    ResNetUNet: (SMP_UNET_ON_EFFICIENTNET, EFFICIENTNET_FOR_ENCODER),
+    UNetPlusPlus: (SMP_UNET_PLUS_PLUS_ON_EFFICIENTNET, EFFICIENTNET_FOR_ENCODER),
+    DeepLabV3Plus: (SMP_DEEPLABV3_PLUS_ON_EFFICIENTNET, EFFICIENTNET_FOR_ENCODER),
+}
+"""Those that fit a network on an EfficientNet."""
 
 
 # -- public ----------------------------------------------------------------------------------------
@@ -184,7 +201,7 @@ def merge(
     """
     state = cleaned(_families(model), state)
     family = _family(model, state)
-    if part == "all" and not family.decoder and model.__class__ is not ResNet:
+    if part == "all" and not family.decoder and not isinstance(model, ResNet | EfficientNet):
         raise UserError(
             "The file holds only an encoder, but the whole network was requested. "
             'Use `part="encoder"`, or give a file of the whole network.'
@@ -323,7 +340,8 @@ def _adapted(
 
 
 def _families(model: nn.Module) -> tuple[Family, ...]:
-    families = FAMILIES.get(type(model))
+    on_efficientnet = is_efficientnet(getattr(model, "backbone", None))
+    families = (ON_EFFICIENTNET if on_efficientnet else FAMILIES).get(type(model))
     if families is None:
         known = ", ".join(kind.__name__ for kind in FAMILIES)
         raise UserError(
