@@ -48,7 +48,7 @@ from jaxseg.weights.tables.deeplab import (
 )
 from jaxseg.weights.tables.efficientnet import (
     EFFICIENTNET,
-    EFFICIENTNET_FOR_ENCODER,
+    EFFICIENTNET_AS_ENCODER,
     SMP_DEEPLABV3_PLUS_ON_EFFICIENTNET,
     SMP_UNET_ON_EFFICIENTNET,
     SMP_UNET_PLUS_PLUS_ON_EFFICIENTNET,
@@ -93,9 +93,9 @@ FAMILIES: dict[type[nn.Module], tuple[Family, ...]] = {
 """The families of files that fit each network, on a ResNet where it has one."""
 
 ON_EFFICIENTNET: dict[type[nn.Module], tuple[Family, ...]] = {
-    ResNetUNet: (SMP_UNET_ON_EFFICIENTNET, EFFICIENTNET_FOR_ENCODER),
-    UNetPlusPlus: (SMP_UNET_PLUS_PLUS_ON_EFFICIENTNET, EFFICIENTNET_FOR_ENCODER),
-    DeepLabV3Plus: (SMP_DEEPLABV3_PLUS_ON_EFFICIENTNET, EFFICIENTNET_FOR_ENCODER),
+    ResNetUNet: (SMP_UNET_ON_EFFICIENTNET, EFFICIENTNET_AS_ENCODER),
+    UNetPlusPlus: (SMP_UNET_PLUS_PLUS_ON_EFFICIENTNET, EFFICIENTNET_AS_ENCODER),
+    DeepLabV3Plus: (SMP_DEEPLABV3_PLUS_ON_EFFICIENTNET, EFFICIENTNET_AS_ENCODER),
 }
 """Those that fit a network on an EfficientNet."""
 

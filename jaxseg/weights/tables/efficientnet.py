@@ -27,7 +27,7 @@ EFFICIENTNET = Family(
 """lukemelas/EfficientNet-PyTorch and the encoders of segmentation_models_pytorch (smp), trained on
 ImageNet; their last 1x1 convolution belongs to the classifier."""
 
-EFFICIENTNET_FOR_ENCODER = EFFICIENTNET._replace(
+EFFICIENTNET_AS_ENCODER = EFFICIENTNET._replace(
     encoder={k: f"backbone/{v}" for k, v in EFFICIENTNET.encoder.items()}
 )
 """A classifier's file for the encoder of a network."""
