@@ -11,6 +11,8 @@ from jaxseg.models.chws_unet import CHWSUNet
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.deeplab_plus import DeepLabV3Plus
 from jaxseg.models.linknet import LinkNet
+from jaxseg.models.parts.efficientnet import EfficientNet
+from jaxseg.models.parts.encoders import is_efficientnet
 from jaxseg.models.parts.resnet import ResNet
 from jaxseg.models.pspnet import LecturePSPNet, PSPNet
 from jaxseg.models.refined_pspnet import RefinedPSPNet
@@ -25,6 +27,13 @@ from jaxseg.weights.tables.deeplab import (
     TORCHVISION_DEEPLABV3,
     VAINF_DEEPLABV3,
     VAINF_DEEPLABV3_PLUS,
+)
+from jaxseg.weights.tables.efficientnet import (
+    EFFICIENTNET,
+    EFFICIENTNET_AS_ENCODER,
+    SMP_DEEPLABV3_PLUS_ON_EFFICIENTNET,
+    SMP_UNET_ON_EFFICIENTNET,
+    SMP_UNET_PLUS_PLUS_ON_EFFICIENTNET,
 )
 from jaxseg.weights.tables.family import Family
 from jaxseg.weights.tables.linknet import LINKNET, LINKNET_TORCH7, LINKNET_TORCHVISION
@@ -50,6 +59,7 @@ FAMILIES: dict[type[nn.Module], tuple[Family, ...]] = {
     GridAttentionUNet: (GRID_ATTENTION_UNET,),
     CHWSUNet: (CHWS_UNET,),
     ResNet: (TORCHVISION_RESNET,),
+    EfficientNet: (EFFICIENTNET,),
     LinkNet: (LINKNET, LINKNET_TORCHVISION, LINKNET_TORCH7, RESNET_AS_ENCODER),
     PSPNet: (SEMSEG_PSPNET, RESNET_FOR_PSPNET),
     LecturePSPNet: (LEXTAL_PSPNET, RESNET_AS_ENCODER),
@@ -57,7 +67,14 @@ FAMILIES: dict[type[nn.Module], tuple[Family, ...]] = {
     DeepLabV3: (TORCHVISION_DEEPLABV3, VAINF_DEEPLABV3, SMP_DEEPLABV3, RESNET_AS_ENCODER),
     DeepLabV3Plus: (VAINF_DEEPLABV3_PLUS, SMP_DEEPLABV3_PLUS, RESNET_AS_ENCODER),
 }
-"""The families of files that fit each network."""
+"""The families of files that fit each network, on a ResNet where it has one."""
+
+ON_EFFICIENTNET: dict[type[nn.Module], tuple[Family, ...]] = {
+    ResNetUNet: (SMP_UNET_ON_EFFICIENTNET, EFFICIENTNET_AS_ENCODER),
+    UNetPlusPlus: (SMP_UNET_PLUS_PLUS_ON_EFFICIENTNET, EFFICIENTNET_AS_ENCODER),
+    DeepLabV3Plus: (SMP_DEEPLABV3_PLUS_ON_EFFICIENTNET, EFFICIENTNET_AS_ENCODER),
+}
+"""Those that fit a network on an EfficientNet."""
 
 OTHER_ENCODERS = (LINKNET, LINKNET_TORCHVISION, LEXTAL_PSPNET)
 """Families of files in which a ResNet has names of its own; any network with one may take it."""
@@ -102,7 +119,8 @@ def families_of(model: nn.Module) -> tuple[Family, ...]:
     Raises:
         UserError: There are none.
     """
-    families = FAMILIES.get(type(model))
+    on_efficientnet = is_efficientnet(getattr(model, "backbone", None))
+    families = (ON_EFFICIENTNET if on_efficientnet else FAMILIES).get(type(model))
     if families is None:
         known = ", ".join(kind.__name__ for kind in FAMILIES)
         raise UserError(

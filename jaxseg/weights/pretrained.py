@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg.errors import UserError
+from jaxseg.models.parts.efficientnet import EfficientNet
 from jaxseg.models.parts.resnet import ResNet
 from jaxseg.weights import band_shares
 from jaxseg.weights.band_shares import spread_bands
@@ -158,7 +159,7 @@ def merge(
     leaves = flax.traverse_util.flatten_dict(variables)
     match = matched(model, leaves, list(state), part)
     family, found = match.family, match.at.found
-    if part == "all" and not family.decoder and not isinstance(model, ResNet):
+    if part == "all" and not family.decoder and not isinstance(model, ResNet | EfficientNet):
         raise UserError(_only_encoder(model, state))
     missing, misshapen, unusable = [], [], []
     for path, name in match.names.items():
