@@ -120,6 +120,7 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (ArrayScene, "label_axes", "rows-columns", "likewise"),
     (ArrayScene, "ids", (), "as they are: 0, 1, 2, ..."),
     (ArrayScene, "ignore_ids", (), "0 is a class in some sets: said by the user, or jaxseg new"),
+    (ArrayScene, "same_ids", (), "one value for each class"),
     (ArrayScene, "map_colors", (), "distinct hues"),
     (ArrayScene, "band_names", (), "arrays have none"),
     (ArrayScene, "wavelengths", (), "not known"),

@@ -10,6 +10,7 @@ from fixtures.places import CONFIGS
 
 from jaxseg import config as configs
 from jaxseg import sharding
+from jaxseg.datasets.arrays import ArrayScene
 from jaxseg.datasets.folder.source import Folder
 from jaxseg.datasets.landscape.source import Landscape
 from jaxseg.run import completion, step, training
@@ -24,9 +25,12 @@ EMBEDDED = [p for p in SHIPPED if isinstance(configs.load_config(str(p)).data.so
 def test_a_config_lowers_to_eight_devices_as_it_is(path: Path) -> None:
     config = configs.load_config(str(path))
     source = config.data.source
-    bands = (
-        3 if isinstance(source, Folder) else len(source.sensor.bands)
-    )  # a folder's are in its files
+    if isinstance(source, Folder):
+        bands = 3  # in its files
+    elif isinstance(source, ArrayScene):
+        bands = len(source.band_names)  # its sensor reads the file
+    else:
+        bands = len(source.sensor.bands)
     if not getattr(config.model, "num_classes", 1):
         config = dataclasses.replace(config, model=config.model.clone(num_classes=2))
     measured = Standardize((0.0,) * bands, (1.0,) * bands)  # no step before it changes their number

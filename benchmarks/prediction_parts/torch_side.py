@@ -51,7 +51,7 @@ def twin(run: Run) -> nn.Module:
     if network is None:
         raise ValueError(f"{type(model).__name__} has no twin here: train a UNet or a PSPNet.")
     _read_bands(network, len(run.sensor.bands))
-    state = pretrained.exported(model, run.variables)
+    state = pretrained.exported(model, run.variables, strict=False)
     inside = network.network if isinstance(network, PaddedToCorners) else network
     own = inside.state_dict().keys()
     # The auxiliary head is used in training only.

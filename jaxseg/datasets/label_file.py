@@ -76,7 +76,11 @@ def read_labels(path: str, name: str, *, but: str = "") -> NDArray[np.generic]:
 
 
 def classes_of(
-    values: NDArray[np.generic], ids: Sequence[int], ignored: Sequence[int], path: str
+    values: NDArray[np.generic],
+    ids: Sequence[int],
+    ignored: Sequence[int],
+    path: str,
+    same: Sequence[tuple[int, int]] = (),
 ) -> NDArray[np.uint8]:
     """The class of each pixel.
 
@@ -85,23 +89,27 @@ def classes_of(
         ids: The value of each class.
         ignored: Values that mean no label.
         path: Their file, for messages.
+        same: Pairs of a further value and the id whose class it has.
 
     Raises:
         UserError: A value is not known, or no pixel has a class.
     """
     try:
-        label = LabelTable.of(ids, ignored).classes(np.asarray(values))
+        label = LabelTable.of(ids, ignored, same).classes(np.asarray(values))
     except UnknownValue as found:
         raise UserError(
             f"{path}: id {found.value:g} at row {found.row}, column {found.column} "
-            f"({found.count} pixels) is not a class. {_held(values, ids, ignored)}"
+            f"({found.count} pixels) is not a class. "
+            f"{_held(values, ids, ignored, [value for value, _ in same])}"
         ) from None
     if not (label != IGNORE).any():
         raise UserError(f"{path} has no labelled pixel: all are in {FLAG}.ignore-ids.")
     return label
 
 
-def _held(values: NDArray[np.generic], ids: Sequence[int], ignored: Sequence[int]) -> str:
+def _held(
+    values: NDArray[np.generic], ids: Sequence[int], ignored: Sequence[int], same: Sequence[int]
+) -> str:
     """All values with their pixels, and the flags that state those that are not known."""
     numbers, pixels = np.unique(values[np.isfinite(values)], return_counts=True)
     pairs = zip(numbers[:SHOWN], pixels, strict=False)
@@ -112,7 +120,7 @@ def _held(values: NDArray[np.generic], ids: Sequence[int], ignored: Sequence[int
         return f"{held} Classes are whole numbers."
     if more:
         return f"{held} These are too many for classes: is it the array of labels?"
-    unknown = [number for number in numbers.tolist() if number not in (*ids, *ignored)]
+    unknown = [number for number in numbers.tolist() if number not in (*ids, *ignored, *same)]
     classes = " ".join(f"{number:g}" for number in (*ids, *unknown))
     rest = " ".join(f"{number:g}" for number in (*ignored, *unknown))
     return (

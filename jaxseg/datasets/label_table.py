@@ -34,13 +34,27 @@ class LabelTable:
     table: NDArray[np.uint8]
 
     @classmethod
-    def of(cls, values: Sequence[int], ignored: Sequence[int]) -> "LabelTable":
+    def of(
+        cls, values: Sequence[int], ignored: Sequence[int], same: Sequence[tuple[int, int]] = ()
+    ) -> "LabelTable":
         """The table in which `values[k]` is class k and every value of `ignored` is IGNORE.
 
+        Args:
+            values: One of each class.
+            ignored: Those that have no class.
+            same: Pairs of a further value and the one of `values` whose class it has.
+
         Raises:
-            UserError: A value is given twice, or the values lie 2**24 or more apart.
+            UserError: A value is given twice, or counts as one that is not a class, or the values
+                lie 2**24 or more apart.
         """
-        known = [*values, *ignored]
+        for value, other in same:
+            if other not in values:
+                raise UserError(
+                    f"Mask value {value} is to count as {other}, which is not that of a class: "
+                    f"choose one of {', '.join(map(str, values))}."
+                )
+        known = [*values, *ignored, *(value for value, _ in same)]
         twice = sorted({value for value in known if known.count(value) > 1})
         if twice:
             raise UserError(f"Mask value {twice[0]} is given twice. Give each value one meaning.")
@@ -50,6 +64,8 @@ class LabelTable:
         table = np.full(highest - lowest + 1, _UNKNOWN, np.uint8)
         table[np.asarray(ignored, np.int64) - lowest] = IGNORE
         table[np.asarray(values, np.int64) - lowest] = np.arange(len(values))
+        for value, other in same:
+            table[value - lowest] = table[other - lowest]
         return cls(lowest, table)
 
     def class_of(self, value: float) -> int | None:

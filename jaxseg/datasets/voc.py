@@ -27,6 +27,7 @@ from PIL import Image, UnidentifiedImageError
 
 from jaxseg.datasets.making import check_making
 from jaxseg.datasets.tiles import TileScenes, picture
+from jaxseg.datasets.written_once import Checked, opened, written
 from jaxseg.errors import UserError
 from jaxseg.scenes.scene import IGNORE, Sample
 from jaxseg.scenes.sensor import Sensor
@@ -115,8 +116,9 @@ class VOC:
             raise UserError(f"Split {split!r} of VOC: choose train, validation or test.")
         builder = _built(self, _plan(self))
         stored = "train" if split == "train" else "validation"
-        records = builder.as_data_source(
-            split=stored, decoders={"image": tfds.decode.SkipDecoding()}
+        folder, skip = Path(builder.data_path), {"image": tfds.decode.SkipDecoding()}
+        records = Checked(
+            opened(folder, lambda: builder.as_data_source(split=stored, decoders=skip)), folder
         )
         facts = builder.info.metadata[stored]
         sizes = [(height, width) for height, width in facts["sizes"]]
@@ -265,10 +267,15 @@ def _built(settings: VOC, plan: _Plan) -> VOCBuilder:
     name = settings.year + ("_augmented" if settings.augmented else "") + f"_{plan.digest}"
     config = VOCConfig(name=name, description=f"{settings}", plan=plan)
     builder = VOCBuilder(config=config, data_dir=settings.data_dir or None)
-    if not builder.data_path.exists():
+
+    def write() -> None:
         check_making("VOC", builder.data_path)
         count = sum(len(pairs) for pairs in plan.files.values())
         sys.stderr.write(f"VOC: storing {count} images in {builder.data_path} ...\n")
         tfds.disable_progress_bar()
         builder.download_and_prepare(file_format="array_record")
+
+    written(Path(builder.data_path), write)
+    if not builder.info.splits:  # another process was faster
+        builder = VOCBuilder(config=config, data_dir=settings.data_dir or None)
     return builder

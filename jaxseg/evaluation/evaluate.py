@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from rich.console import Console
 
-from jaxseg import sharding
+from jaxseg import sharding, side_files
 from jaxseg.config import Config
 from jaxseg.config_text import Code
 from jaxseg.datasets.leakage import refuse_trained_pixels
@@ -26,7 +26,7 @@ from jaxseg.pictures import tiles as pictures
 from jaxseg.run import checkpoint, data_files
 from jaxseg.run.contract import Check
 from jaxseg.run.evaluator import Evaluation, Evaluator
-from jaxseg.run.kept import Calibration, kept_calibration, kept_pixels
+from jaxseg.run.kept import PIXELS, Calibration, kept_calibration, kept_pixels
 from jaxseg.run.step import TrainState
 from jaxseg.scenes.cover import Cover
 from jaxseg.scenes.scene import Source
@@ -267,8 +267,12 @@ def _of_run(
     Raises:
         UserError: It is not known, and the run's own data are evaluated.
     """
-    if elsewhere and (found := kept()) is not None:
-        return found
+    if elsewhere:
+        try:
+            if (found := kept()) is not None:
+                return found
+        except UserError as error:
+            notes.append(f"The {what} is measured again, because {error}")
     try:
         return measure()
     except UserError as error:
@@ -285,7 +289,13 @@ def _of_run(
 
 def _kept_classifiers(workdir: Path) -> Baselines | None:
     arrays = kept_pixels(workdir)
-    return None if arrays is None else Baselines.of(arrays)
+    try:
+        return None if arrays is None else Baselines.of(arrays)
+    except (LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"The {PIXELS} of {workdir} holds no classifiers ({side_files.reason(error)}): "
+            "evaluate the run again, or remove the file."
+        ) from error
 
 
 def _of_source(config: Config, source: Source) -> Config:

@@ -122,7 +122,7 @@ def folder_of(workdir: Path, name: str, source: Source) -> Path:
         if not folder.exists():
             folder.mkdir(parents=True)
             file.write_text(identity, encoding="utf-8")
-        if file.is_file() and file.read_text(encoding="utf-8") == identity:
+        if file.is_file() and file.read_bytes() == identity.encode():
             return folder
         number += 1
 

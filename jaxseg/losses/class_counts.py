@@ -4,8 +4,6 @@ training split --windows--> labelled pixels of each class --> a small file for t
 """
 
 import itertools
-import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -16,6 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from jaxseg import side_files
 from jaxseg.console import say, track
 from jaxseg.errors import UserError
 from jaxseg.losses.class_weights import RULES, ClassCounts
@@ -118,21 +117,36 @@ def _kept(file: Path, classes: tuple[str, ...], console: Console) -> ClassCounts
     if not file.exists():
         return None
     try:
-        stored = json.loads(file.read_text())
+        stored = side_files.read(file)
         if stored["classes"] == list(classes):
-            return ClassCounts(tuple(stored["pixels"]), tuple(stored["around"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        say(console, f"{file} is damaged ({error!r}): the classes are counted again.")
+            return _checked(ClassCounts(tuple(stored["pixels"]), tuple(stored["around"])))
+    except (side_files.DamagedError, ValueError, KeyError, TypeError) as error:
+        why = side_files.reason(error)
+        say(console, f"{file} is damaged ({why}): the classes are counted again.")
     return None
 
 
+def _checked(counts: ClassCounts) -> ClassCounts:
+    """Counts that can be such of a split.
+
+    Raises:
+        ValueError: They cannot.
+    """
+    numbers = (*counts.pixels, *counts.around)
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError("it holds other numbers than counts")
+    if not sum(counts.pixels) or any(
+        own > all_ for own, all_ in zip(counts.pixels, counts.around, strict=True)
+    ):
+        raise ValueError("its counts contradict each other")
+    return counts
+
+
 def _keep(file: Path, classes: tuple[str, ...], counts: ClassCounts, console: Console) -> None:
-    text = json.dumps({"classes": classes, "pixels": counts.pixels, "around": counts.around})
-    part = file.with_name(f"{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text + "\n")
-        part.replace(file)  # atomic, even if several processes write
+        content = {"classes": classes, "pixels": counts.pixels, "around": counts.around}
+        side_files.write(file, content)
     except OSError as error:
         say(console, f"The class counts could not be stored in {file}: {error}.")
     else:

@@ -35,10 +35,11 @@ from jax import Array
 
 from jaxseg.errors import COUNT, DROPOUT
 from jaxseg.models.deeplab import AtrousPyramid, usual_rates
+from jaxseg.models.parts.encoders import Encoder, encoder
 from jaxseg.models.parts.enlarged import EnlargedLogits
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, SeparableConv
 from jaxseg.models.parts.resampling import resize
-from jaxseg.models.parts.resnet import Backbone, FirstRate, ResNet
+from jaxseg.models.parts.resnet import FirstRate
 
 
 class DeepLabV3Plus(EnlargedLogits):
@@ -46,11 +47,11 @@ class DeepLabV3Plus(EnlargedLogits):
 
     Attributes:
         num_classes: K.
-        backbone: The ResNet to use.
+        backbone: The encoder: a ResNet, or an EfficientNet as in smp.
         output_stride: Ratio of the image's size to that of the pyramid's features.
         atrous_rates: Rates of the pyramid's 3x3 convolutions, any number of them; None = 12, 24, 36
             at stride 8 and 6, 12, 18 at stride 16.
-        multi_grid: Factors of the rates in layer4.
+        multi_grid: Factors of the rates in a ResNet's layer4.
         first_rate: Atrous rate of the first block of a layer whose stride became a rate.
         features: Channels of pyramid and decoder.
         separable: Whether the 3x3 convolutions of pyramid and decoder are separable (depthwise,
@@ -62,12 +63,12 @@ class DeepLabV3Plus(EnlargedLogits):
         dropout: Share of the pyramid's features dropped in training; needs the rng `dropout`.
         dtype: Compute dtype; parameters, batch statistics and logits are float32.
         freeze_batch_norm: Whether training uses the fixed running statistics.
-        remat: Whether to recompute ResNet blocks in the backward pass: less memory, a quarter more
-            work.
+        remat: Whether to recompute the encoder's blocks in the backward pass: less memory, a
+            quarter more work.
     """
 
     num_classes: int
-    backbone: Backbone = "resnet50"
+    backbone: Encoder = "resnet50"
     output_stride: Literal[8, 16] = 16
     atrous_rates: tuple[int, ...] | None = dataclasses.field(default=None, metadata=COUNT)
     multi_grid: tuple[int, int, int] = dataclasses.field(default=(1, 1, 1), metadata=COUNT)
@@ -112,14 +113,14 @@ class DeepLabV3Plus(EnlargedLogits):
         norm = functools.partial(BatchNorm, use_running_average=not measure, dtype=self.dtype)
         enlarge = functools.partial(resize, align_corners=self.align_corners)
         rates = usual_rates(self.output_stride) if self.atrous_rates is None else self.atrous_rates
-        backbone = ResNet(
+        backbone = encoder(
             self.backbone,
-            self.output_stride,
-            self.multi_grid,
-            self.first_rate,
+            train=train,
+            output_stride=self.output_stride,
+            multi_grid=self.multi_grid,
+            first_rate=self.first_rate,
             dtype=self.dtype,
             remat=self.remat,
-            name="backbone",
         )
 
         _, layer1, _, _, layer4 = backbone(image, train=measure)  # (B, H/4, W/4, 256) and ...

@@ -157,7 +157,8 @@ def _positive(
         # Not `conv2d`, which on CPU may be one product per tap and slow to compile.
         stride, dilation = getattr(module, "stride", 1), getattr(module, "dilation", 1)
         padding = getattr(module, "padding", None)
-        around = (dilation * (size - 1) // 2 if padding is None else padding,) * 2
+        half = dilation * (size - 1) // 2 if padding is None else padding
+        around = (half, half) if isinstance(half, int) else half
         y = lax.conv_general_dilated(
             mean,
             taps,

@@ -5,7 +5,8 @@
                                └ pool ─ block 4f ─ ... ─ up ┘
 
 There are three variants: `UNet` is the padded form of brain-segmentation-pytorch, `OriginalUNet`
-that of the paper, and `ResNetUNet` has a ResNet as encoder, for which trained weights exist.
+that of the paper, and `ResNetUNet` has a ResNet or an EfficientNet as encoder, for which trained
+weights exist.
 
 Source: Ronneberger, Fischer, Brox, U-Net: Convolutional Networks for Biomedical Image Segmentation,
 MICCAI 2015, arXiv:1505.04597. `UNet` was checked against mateuszbuda/brain-segmentation-pytorch,
@@ -36,11 +37,11 @@ from jaxseg.models.parts.blocks import (
     max_of_blocks,
     pixels_of_blocks,
 )
+from jaxseg.models.parts.encoders import Encoder, encoder
 from jaxseg.models.parts.inner import Decoder, InnerLogits, without_outer
 from jaxseg.models.parts.layers import BatchNorm, Conv, ConvTranspose, Dtype, LayerOf
 from jaxseg.models.parts.platforms import blocks_pay
 from jaxseg.models.parts.resampling import max_pool2x2, pad_to_multiple, repeat2x2
-from jaxseg.models.parts.resnet import Backbone, ResNet
 
 Attention = Literal["none", "scse"]
 """Attention to channels and pixels in a decoder: none, or `ScSE`."""
@@ -328,15 +329,16 @@ def _nearest_legal_sides(height: int, width: int, illegal: int) -> str:
 
 
 class ResNetUNet(LogitsInBlocks):
-    """U-Net on a ResNet: (B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
+    """U-Net on a classifier: (B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
 
-    Differences from the paper, all as in segmentation_models_pytorch: the encoder is a ResNet, so
-    the first skip has half the image's size and the last upsampling has no skip; upsampling repeats
-    pixels; padded convolutions with batch normalisation; a 3x3 head.
+    Differences from the paper, all as in segmentation_models_pytorch: the encoder is a ResNet or an
+    EfficientNet, so the first skip has half the image's size and the last upsampling has no skip;
+    upsampling repeats pixels; padded convolutions with batch normalisation; a 3x3 head.
 
     Attributes:
         num_classes: K.
-        backbone: The encoder.
+        backbone: The encoder. An EfficientNet weights channels by means over the whole input, so
+            that logits of a tile and of a whole scene differ by design.
         features: Channels of the decoder at 1/16, 1/8, 1/4, 1/2 and full resolution.
         attention: `scse` weights channels and pixels before and after each decoder block; its means
             are over the whole input, so logits of a tile and of a whole scene differ by design.
@@ -345,7 +347,7 @@ class ResNetUNet(LogitsInBlocks):
     """
 
     num_classes: int
-    backbone: Backbone = "resnet34"
+    backbone: Encoder = "resnet34"
     features: tuple[int, int, int, int, int] = dataclasses.field(
         default=(256, 128, 64, 32, 16), metadata=COUNT
     )
@@ -380,7 +382,7 @@ class ResNetUNet(LogitsInBlocks):
         norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
         up_block = nn.remat(UpBlock) if self.remat else UpBlock
         block = functools.partial(up_block, conv=conv, norm=norm, attention=self.attention)
-        backbone = ResNet(self.backbone, dtype=self.dtype, remat=self.remat, name="backbone")
+        backbone = encoder(self.backbone, train=train, dtype=self.dtype, remat=self.remat)
         f = self.features
         height, width = image.shape[1:3]
 

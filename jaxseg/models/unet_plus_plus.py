@@ -2,7 +2,7 @@
 
     stride 2    x00 ── x01 ── x02 ── x03 ── x04 ─ up ─ 3x3 ─ (B,H,W,K)
                    /      /      /      /
-    stride 4    x10 ── x11 ── x12 ── x13        xi0  the ResNet's features at row i's stride
+    stride 4    x10 ── x11 ── x12 ── x13        xi0  the encoder's features at row i's stride
                    /      /      /              xij  up-sampled x(i+1)(j-1), beside it all of its
     stride 8    x20 ── x21 ── x22                    row so far, xi(j-1) .. xi0; two convolutions
                    /      /
@@ -15,11 +15,11 @@ Segmentation, DLMIA 2018, arXiv:1807.10165, and Redesigning Skip Connections to 
 Features in Image Segmentation, IEEE TMI 39, 2020, arXiv:1912.05074. Checked against the
 UnetPlusPlus of segmentation_models_pytorch 0.5.
 
-Differences from the papers, all as in segmentation_models_pytorch: the encoder is a ResNet, so the
-first row has half the image's size and one more upsampling follows x04; upsampling repeats pixels;
-only the last node of a row has the decoder's channels, the others have the encoder's. Deep
-supervision is that of the papers, but its position in this graph is our choice, because
-segmentation_models_pytorch has none: see `UNetPlusPlus.deep_supervision`.
+Differences from the papers, all as in segmentation_models_pytorch: the encoder is a ResNet or an
+EfficientNet, so the first row has half the image's size and one more upsampling follows x04;
+upsampling repeats pixels; only the last node of a row has the decoder's channels, the others have
+the encoder's. Deep supervision is that of the papers, but its position in this graph is our choice,
+because segmentation_models_pytorch has none: see `UNetPlusPlus.deep_supervision`.
 """
 
 import dataclasses
@@ -31,10 +31,10 @@ from jax import Array
 
 from jaxseg.errors import COUNT
 from jaxseg.models.parts.blocks import PIXELS, ConvToBlocks, LogitsInBlocks, logits_of_blocks
+from jaxseg.models.parts.encoders import Encoder, encoder
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype
 from jaxseg.models.parts.platforms import blocks_pay
 from jaxseg.models.parts.resampling import pad_to_multiple, resize
-from jaxseg.models.parts.resnet import Backbone, ResNet
 from jaxseg.models.unet import Attention, UpBlock
 
 
@@ -43,7 +43,8 @@ class UNetPlusPlus(LogitsInBlocks):
 
     Attributes:
         num_classes: K.
-        backbone: The encoder.
+        backbone: The encoder. An EfficientNet weights channels by means over the whole input, so
+            that logits of a tile and of a whole scene differ by design.
         features: Channels of x31, x22, x13, x04 and of the last upsampling, at 1/16, 1/8, 1/4, 1/2
             and full resolution.
         attention: `scse` weights channels and pixels before and after each node's convolutions; its
@@ -57,7 +58,7 @@ class UNetPlusPlus(LogitsInBlocks):
     """
 
     num_classes: int
-    backbone: Backbone = "resnet34"
+    backbone: Encoder = "resnet34"
     features: tuple[int, int, int, int, int] = dataclasses.field(
         default=(256, 128, 64, 32, 16), metadata=COUNT
     )
@@ -94,7 +95,7 @@ class UNetPlusPlus(LogitsInBlocks):
         norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
         up_block = nn.remat(UpBlock) if self.remat else UpBlock
         block = functools.partial(up_block, conv=conv, norm=norm, attention=self.attention)
-        backbone = ResNet(self.backbone, dtype=self.dtype, remat=self.remat, name="backbone")
+        backbone = encoder(self.backbone, train=train, dtype=self.dtype, remat=self.remat)
         *last, full = self.features
         height, width = image.shape[1:3]
 

@@ -10,6 +10,7 @@ loses the blocks it was working at and nothing else, and any number of processes
 blocks by arithmetic need no lock.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -21,10 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg.errors import UserError
-from jaxseg.files.maps import BLOCK, write_block
+from jaxseg.files.maps import BLOCK, is_sound, write_block
 from jaxseg.files.whole import whole
 from jaxseg.prediction.layers import Layer
 from jaxseg.scenes.scene import Window
+from jaxseg.side_files import DamagedError, put_aside, read, sealed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,16 +93,22 @@ class Work:
         self._job = hashlib.sha256(text.encode()).hexdigest()[:8]
         record = self.folder / "job.json"
         try:
-            if again and record.exists() and record.read_text(encoding="utf-8") != text:
+            if again and record.exists() and record.read_bytes() != text.encode():
                 self.remove()
             self.folder.mkdir(exist_ok=True)
             if not record.exists():
                 _write(record, text)
-            begun = record.read_text(encoding="utf-8")
+            begun = record.read_bytes()
         except OSError as error:
             raise _cannot_write(self.folder, error) from error
-        if begun != text:
-            old, new = json.loads(begun), json.loads(text)
+        if begun != text.encode():
+            try:
+                old, new = dict(json.loads(begun)), json.loads(text)
+            except (ValueError, TypeError):
+                raise UserError(
+                    f"{record} is damaged: which map was begun is not known. --overwrite begins it "
+                    "again."
+                ) from None
             changed = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
             raise UserError(
                 f"{self.folder} holds a map that was begun with other settings "
@@ -120,9 +128,14 @@ class Work:
         """
         path = self.folder / name
         try:
-            if not path.exists():
-                _write(path, found())
-            return path.read_text(encoding="utf-8")
+            if not path.is_file():
+                if path.exists():
+                    put_aside(path)
+                _write(path, json.dumps(sealed({name: found()})))
+            return str(read(path)[name])
+        except (DamagedError, KeyError):
+            path.unlink()
+            return self.noted(name, found)
         except OSError as error:
             raise _cannot_write(self.folder, error) from error
 
@@ -136,6 +149,22 @@ class Work:
     def done(self, row: int, column: int) -> bool:
         """Whether a block is finished."""
         return all(self.path(layer, row, column).exists() for layer in self.layers)
+
+    def put_damaged_aside(self) -> int:
+        """Puts aside what is not as it was written; returns how many files that were.
+
+        Raises:
+            UserError: One cannot be renamed.
+        """
+        there = (self.path(layer, *block) for block in self.plan.blocks() for layer in self.layers)
+        damaged = [path for path in there if path.exists() and not is_sound(path)]
+        try:
+            for path in damaged:
+                with contextlib.suppress(FileNotFoundError):  # another process has finished the map
+                    put_aside(path)
+        except OSError as error:
+            raise _cannot_write(self.folder, error) from error
+        return len(damaged)
 
     def missing(self) -> list[tuple[int, int]]:
         """The blocks that are not finished."""

@@ -54,7 +54,9 @@ def notes(config: Config, params: Any) -> list[str]:  # noqa: ANN401  (a tree)
     layers = flax.traverse_util.flatten_dict(params)
     if kind != "global" and not any(path[-1] == "scale" for path in layers):
         network = type(config.model).__name__
-        found.append(f"{network} has no normalisation: --config.norm.kind {kind} changes nothing.")
+        found.append(
+            f"{network} has no batch normalisation: --config.norm.kind {kind} changes nothing."
+        )
     return found
 
 

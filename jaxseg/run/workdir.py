@@ -29,6 +29,7 @@ from jax.experimental import multihost_utils
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.run.processes import exchanged
+from jaxseg.side_files import kernel, put_aside
 
 LOCK = "lock"
 
@@ -112,7 +113,7 @@ def check_writable(workdir: Path) -> None:
                         room = room[file.write(room) :]
                     os.fsync(file.fileno())
         place = workdir / "metrics.jsonl"
-        if place.exists():
+        if place.is_file():
             place.open("a").close()
     except OSError as error:
         raise UserError(_reason(place, error)) from None
@@ -203,6 +204,9 @@ def _locked(path: Path) -> Iterator[None]:
         UserError: A training holds it, on this or another machine.
     """
     try:
+        if path.is_dir():
+            aside = put_aside(path).name
+            say(make_console(), f"Note: {path} is not a file and is put aside as {aside}.")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise UserError(_reason(path, error)) from None
@@ -215,13 +219,13 @@ def _locked(path: Path) -> Iterator[None]:
         except OSError:
             seen_here = False  # a file system without locks: only the signs of life are left
         holder = _holder(path)
-        if holder and not (seen_here and holder.get("kernel") == _kernel()):
+        if holder and not (seen_here and holder.get("kernel") == kernel()):
             _wait_for_signs(path, str(holder.get("host")))
         me = {
             "host": socket.gethostname(),
             "process": os.getpid(),
             "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-            "kernel": _kernel(),
+            "kernel": kernel(),
         }
         file.truncate(0)
         file.write(json.dumps(me) + "\n")
@@ -288,11 +292,3 @@ def _taken(path: Path) -> str:
         f"{path.parent} is in use: another training runs there{who}. Wait until it has ended, or "
         "give another --workdir."
     )
-
-
-def _kernel() -> str:
-    """What the processes that see each other's locks in any case have in common."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return socket.gethostname()

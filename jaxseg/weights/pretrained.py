@@ -1,17 +1,16 @@
 """Weights trained by others: PyTorch state dicts to Flax variables and back, without loss.
 
 A family of networks is a table from PyTorch module names to module paths of jaxseg. Tensors that
-are missing, unexpected or of another shape are an error that lists all of them, because a partly
-loaded network would still run, but badly.
+are missing, unexpected or of another shape are an error, because a partly loaded network would
+still run, but badly.
 
 Some things may be missing or ignored: `num_batches_tracked`, which is not used here, parts that a
 table marks as optional, and tensors beside the network, which are named.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
 import flax.linen as nn
 import flax.traverse_util
@@ -21,79 +20,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg.errors import UserError
-from jaxseg.models.attention_unet import AttentionUNet, GridAttentionUNet
-from jaxseg.models.chws_unet import CHWSUNet
-from jaxseg.models.deeplab import DeepLabV3
-from jaxseg.models.deeplab_plus import DeepLabV3Plus
-from jaxseg.models.linknet import LinkNet
+from jaxseg.models.parts.efficientnet import EfficientNet
 from jaxseg.models.parts.resnet import ResNet
 from jaxseg.models.parts.vit import PrithviViT
-from jaxseg.models.prithvi import PrithviLinear, PrithviUNet
-from jaxseg.models.pspnet import LecturePSPNet, PSPNet
-from jaxseg.models.unet import OriginalUNet, ResNetUNet, UNet
-from jaxseg.models.unet3plus import UNet3Plus
-from jaxseg.models.unet_plus_plus import UNetPlusPlus
 from jaxseg.weights import band_shares
 from jaxseg.weights.band_shares import spread_bands
-from jaxseg.weights.names import cleaned, known, placed, translated
+from jaxseg.weights.explanation import ENCODER, complaint, depth_of
+from jaxseg.weights.exporting import exported
+from jaxseg.weights.families import (
+    FAMILIES,
+    Match,
+    Part,
+    Variables,
+    families_of,
+    listed,
+    matched,
+    others,
+    unseen_misfits,
+)
+from jaxseg.weights.layout import turned
+from jaxseg.weights.names import located
+from jaxseg.weights.notice import say_once
 from jaxseg.weights.state_dict import StateDict, read_state_dict
-from jaxseg.weights.tables.attention_unet import ATTENTION_UNET, CHWS_UNET, GRID_ATTENTION_UNET
-from jaxseg.weights.tables.deeplab import (
-    RESNET_FOR_DEEPLAB,
-    SMP_DEEPLABV3,
-    SMP_DEEPLABV3_PLUS,
-    TORCHVISION_DEEPLABV3,
-    VAINF_DEEPLABV3,
-    VAINF_DEEPLABV3_PLUS,
-)
-from jaxseg.weights.tables.family import Family
-from jaxseg.weights.tables.linknet import LINKNET
-from jaxseg.weights.tables.prithvi import (
-    PRITHVI,
-    PRITHVI_ENCODER,
-    TERRATORCH_LINEAR,
-    TERRATORCH_UNET,
-)
-from jaxseg.weights.tables.pspnet import (
-    LEXTAL_PSPNET,
-    RESNET_FOR_LECTURE_PSPNET,
-    RESNET_FOR_PSPNET,
-    SEMSEG_PSPNET,
-)
-from jaxseg.weights.tables.resnet import TORCHVISION_RESNET
-from jaxseg.weights.tables.unet import LECTURE_UNET, ORIGINAL_UNET, RESNET_FOR_UNET, SMP_UNET
-from jaxseg.weights.tables.unet3plus import AUTHORS_UNET3PLUS
-from jaxseg.weights.tables.unet_plus_plus import SMP_UNET_PLUS_PLUS
 
-Variables = dict[str, Any]
-"""Flax variables: `{"params": ..., "batch_stats": ...}`, nested dicts of arrays."""
-
-Part = Literal["all", "encoder"]
-"""The whole network with its classes, or only the encoder, which turns an image into features."""
-
-
-FAMILIES: dict[type[nn.Module], tuple[Family, ...]] = {
-    UNet: (LECTURE_UNET,),
-    OriginalUNet: (ORIGINAL_UNET,),
-    ResNetUNet: (SMP_UNET, RESNET_FOR_UNET),
-    UNetPlusPlus: (SMP_UNET_PLUS_PLUS, RESNET_FOR_UNET),
-    UNet3Plus: (AUTHORS_UNET3PLUS,),
-    AttentionUNet: (ATTENTION_UNET,),
-    GridAttentionUNet: (GRID_ATTENTION_UNET,),
-    CHWSUNet: (CHWS_UNET,),
-    ResNet: (TORCHVISION_RESNET,),
-    PrithviViT: (PRITHVI,),
-    # The encoder first: with a decoder of another kind, its file holds as many known names.
-    PrithviUNet: (PRITHVI_ENCODER, TERRATORCH_UNET),
-    PrithviLinear: (PRITHVI_ENCODER, TERRATORCH_LINEAR),
-    LinkNet: (LINKNET,),
-    PSPNet: (SEMSEG_PSPNET, RESNET_FOR_PSPNET),
-    LecturePSPNet: (LEXTAL_PSPNET, RESNET_FOR_LECTURE_PSPNET),
-    DeepLabV3: (TORCHVISION_DEEPLABV3, VAINF_DEEPLABV3, SMP_DEEPLABV3, RESNET_FOR_DEEPLAB),
-    DeepLabV3Plus: (VAINF_DEEPLABV3_PLUS, SMP_DEEPLABV3_PLUS, RESNET_FOR_DEEPLAB),
-}
-"""The families of files that fit each network."""
-
+__all__ = ["FAMILIES", "Part", "Pretrained", "Variables", "exported", "load", "merge"]
 
 # -- public ----------------------------------------------------------------------------------------
 
@@ -107,9 +57,10 @@ class Pretrained:
     bands are given, else evenly (`jaxseg.weights.band_shares`).
 
     Attributes:
-        path: A state dict: .safetensors, .npz, .pth if PyTorch is installed, or
-            hf://owner/name/file on the Hugging Face hub. None = no such weights.
-        part: `all` needs a file with the same classes; `encoder` does not change decoder and head.
+        path: A file of weights: .safetensors, .npz, .onnx, PyTorch's .pth, .pt, .ckpt, .bin and
+            .pth.tar, or hf://owner/name/file on the Hugging Face hub. None = no such weights.
+        part: `all` needs a file with the same classes; `encoder` does not change decoder and head,
+            and takes the encoder out of any file that holds one.
         trained_bands: Names of the bands the weights were trained on, in order, as the data name
             them, such as R G B.
         wavelengths: Centres of the data's bands in nm; () = those of their sensor, if it has any.
@@ -173,13 +124,23 @@ def load(model: nn.Module, source: StateDict | str | Path) -> Variables:
     Raises:
         UserError: The file cannot be read, or its tensors are not those of the network.
     """
+    families_of(model)
     state = source if isinstance(source, Mapping) else read_state_dict(source)
-    state = cleaned(_families(model), state)
-    first = state.get(f"{_family(model, state).first}.weight")
-    bands = 3 if first is None else first.shape[1]
-    image = jax.ShapeDtypeStruct((1, 64, 64, bands), jnp.float32)
-    shapes = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
-    return merge(model, shapes, state)
+
+    def shapes(bands: int) -> Variables:
+        image = jax.ShapeDtypeStruct((1, 64, 64, bands), jnp.float32)
+        found: Variables = jax.eval_shape(
+            lambda x: model.init(jax.random.key(0), x, train=False), image
+        )
+        return found
+
+    bands = _bands(model, state)
+    variables = shapes(bands)
+    match = matched(model, flax.traverse_util.flatten_dict(variables), list(state), "all")
+    first = state.get(match.at.found.get(f"{match.family.first}.weight", ""))
+    if first is not None and first.ndim > 1 and first.shape[1] not in (0, bands):
+        variables = shapes(first.shape[1])
+    return merge(model, variables, state)
 
 
 def merge(
@@ -204,138 +165,125 @@ def merge(
         New variables; a tensor that replaces a JAX array is placed on that array's devices.
 
     Raises:
-        UserError: Lists every tensor that is missing, unexpected, or of another shape.
+        UserError: A tensor is missing, unexpected, of another shape, or not made of finite real
+            numbers; names ten of them and a file with all.
     """
-    encoder = part == "encoder"
-    state = cleaned(_families(model), state, encoder=encoder)
-    family = _family(model, state, encoder=encoder)
-    if part == "all" and not family.decoder and type(model) not in (ResNet, PrithviViT):
-        raise UserError(
-            "The file holds only an encoder, but the whole network was requested. "
-            'Use `part="encoder"`, or give a file of the whole network.'
-        )
+    state = {n: value for n, value in state.items() if not n.endswith("num_batches_tracked")}
     leaves = flax.traverse_util.flatten_dict(variables)
-    table = (
-        family.encoder if part == "encoder" else family.encoder | family.decoder | family.optional
-    )
-    missing, misshapen, known = [], [], set()
-    for path, leaf in leaves.items():
-        name = _name(path, table)
+    match = matched(model, leaves, list(state), part)
+    family, found = match.family, match.at.found
+    encoders = ResNet | EfficientNet | PrithviViT
+    if part == "all" and not family.decoder and not isinstance(model, encoders):
+        raise UserError(_only_encoder(model, state))
+    missing, misshapen, unusable = [], [], []
+    for path, name in match.names.items():
+        leaf = leaves[path]
         if name is None:
             if part == "all":
                 missing.append(f"{'/'.join(path)} (no tensor of this family belongs there)")
             continue
-        known.add(name)
-        if name not in state:
+        if name not in found:
             missing.append(name)
             continue
-        value = _turned(np.asarray(state[name], dtype=np.float32), name, family)
-        if name == f"{family.first}.weight":
+        given = state[found[name]]
+        if not _is_real(given):
+            unusable.append(f"{name} (of type {given.dtype})")
+            continue
+        with np.errstate(over="ignore"):
+            value = np.asarray(given, dtype=np.float32)
+        if wrong := value.size - int(np.isfinite(value).sum()):
+            unusable.append(f"{name} (not finite in {wrong} of {value.size} places)")
+            continue
+        value = turned(value, name, family)
+        if name == f"{family.first}.weight" and value.ndim == len(leaf.shape) and value.size:
             value = _adapted(value, leaf.shape[-2], shares)
         if value.shape != leaf.shape:
-            misshapen.append(
-                f"{name} {state[name].shape}, which gives {value.shape}, not {leaf.shape}"
-            )
+            misshapen.append(f"{name} {given.shape}, which gives {value.shape}, not {leaf.shape}")
             continue
         leaves[path] = (
             jax.device_put(value, leaf.sharding) if isinstance(leaf, jax.Array) else value
         )
-    allowed = (
-        (*family.decoder, *family.optional, *family.ignored)
-        if part == "encoder"
-        else (*family.optional, *family.ignored)
-    )
-    unexpected = [
-        name
-        for name in state
-        if name not in known and placed(name, dict.fromkeys(allowed, "")) is None
-    ]
-    if missing or unexpected or misshapen:
-        raise UserError(_complaint(model, missing, unexpected, misshapen))
+    unexpected, beside = others(match, state, part)
+    faults = {
+        "Missing from it": missing,
+        "Unexpected in it": unexpected,
+        "Of another shape": misshapen,
+        "Not weights, which are finite real numbers": unusable,
+    }
+    if any(faults.values()):
+        has_encoder = part == "all" and _has_encoder(model, variables, state)
+        raise UserError(complaint(model, family, state, faults, part, has_encoder=has_encoder))
+    _say(model, match, beside, part)
     merged: Variables = flax.traverse_util.unflatten_dict(leaves)
     return merged
 
 
-def exported(model: nn.Module, variables: Variables) -> dict[str, NDArray[np.float32]]:
-    """The state dict of the network's reference implementation: the exact inverse of `load`.
-
-    If there are several references, the one whose form is closest to the network's arguments is
-    used. PyTorch loads it with `load_state_dict(strict=True)`; the counters `num_batches_tracked`,
-    which are missing, are set to zero by PyTorch.
-
-    Raises:
-        UserError: The network has no table, a part that its reference lacks, or no running
-            statistics, as with group normalisation.
-    """
-    families = [family for family in _families(model) if family.decoder] or _families(model)
-    family = min(families, key=lambda f: sum(getattr(model, k) != v for k, v in f.form.items()))
-    table = family.encoder | family.decoder | family.optional
-    state, homeless = {}, []
-    leaves = flax.traverse_util.flatten_dict(variables)
-    for path in leaves:
-        statistics = ("batch_stats", *path[1:-1], "mean")
-        if path[0] == "params" and path[-1] == "scale" and statistics not in leaves:
-            raise UserError(
-                f"{'/'.join(path[1:-1])} has no running statistics, and the reference of "
-                f"{type(model).__name__} has batch normalisation: a run with --config.norm.kind "
-                "group cannot be exported."
-            )
-    for path, leaf in leaves.items():
-        name = _name(path, table)
-        if name is None:
-            homeless.append("/".join(path))
-            continue
-        value = np.asarray(leaf, dtype=np.float32)
-        state[name] = np.ascontiguousarray(_turned_back(value, name, family))
-    if homeless:
-        raise UserError(
-            f"The reference of {type(model).__name__} has no place for:\n    "
-            + "\n    ".join(homeless)
-        )
-    return {**state, **family.buffers(model)}
-
-
 # -- private ---------------------------------------------------------------------------------------
 
-_LEAVES = {
-    ("params", "kernel"): "weight",
-    ("params", "scale"): "weight",
-    ("params", "gain"): "weight",
-    ("params", "slope"): "weight",
-    ("params", "bias"): "bias",
-    ("batch_stats", "mean"): "running_mean",
-    ("batch_stats", "var"): "running_var",
-}
+
+def _only_encoder(model: nn.Module, state: StateDict) -> str:
+    """The message about an encoder, where the whole network was requested."""
+    name, use = type(model).__name__, f"Use {ENCODER}"
+    if not any(family.decoder for family in families_of(model)):
+        return f"No reference implementation of {name} is known: only its encoder is read. {use}."
+    depth = depth_of(state)
+    return (
+        f"The file holds only an encoder{f', {depth}' * bool(depth)}, but the whole network was "
+        f"requested. {use}, or give a file of the whole {name}."
+    )
 
 
-def _name(path: Sequence[str], table: Mapping[str, str]) -> str | None:
-    """PyTorch's name of the leaf at `path`; None if the table has no entry for it."""
-    theirs = {ours: theirs for theirs, ours in table.items()}
-    if (alone := translated("/".join(path[1:]), theirs)) is not None:
-        return alone
-    module = translated("/".join(path[1:-1]), theirs)
-    return None if module is None else f"{module}.{_LEAVES[path[0], path[-1]]}"
+def _bands(model: nn.Module, state: StateDict) -> int:
+    """The bands of what is likely the first convolution in a file, 3 if there is none."""
+    for family in families_of(model):
+        for name in located({f"{family.first}.weight"}, list(state)).found.values():
+            if state[name].ndim > 1 and state[name].shape[1]:
+                return int(state[name].shape[1])
+    return 3
 
 
-def _turned(value: NDArray[np.float32], name: str, family: Family) -> NDArray[np.float32]:
-    """PyTorch's (outputs, inputs, taps...) to (taps..., inputs, outputs), in any dimension."""
-    if value.ndim < 2 or not name.endswith(".weight"):
-        return value
-    if value.ndim == 5 and value.shape[2] == 1 and _is_among(family.dated, name):
-        value = value[:, :, 0]
-    return np.moveaxis(value, (0, 1), (-2, -1) if _is_among(family.transposed, name) else (-1, -2))
+def _is_real(tensor: NDArray[np.generic]) -> bool:
+    """Whether its numbers are what weights are made of: float16, bfloat16, float32 or float64."""
+    return np.issubdtype(tensor.dtype, np.floating) or tensor.dtype == jnp.bfloat16
 
 
-def _turned_back(value: NDArray[np.float32], name: str, family: Family) -> NDArray[np.float32]:
-    if value.ndim < 2 or not name.endswith(".weight"):
-        return value
-    of_inputs = (-2, -1) if _is_among(family.transposed, name) else (-1, -2)
-    value = np.moveaxis(value, of_inputs, (0, 1))
-    return value[:, :, None] if _is_among(family.dated, name) else value
+def _has_encoder(model: nn.Module, variables: Variables, state: StateDict) -> bool:
+    """Whether a file holds all tensors of the network's encoder, in their shapes."""
+    leaves = flax.traverse_util.flatten_dict(variables)
+    match = matched(model, leaves, list(state), "encoder")
+    for path, name in match.names.items():
+        if name is None:
+            continue
+        if name not in match.at.found:
+            return False
+        given = turned(state[match.at.found[name]], name, match.family)
+        leaf = leaves[path]
+        first = name == f"{match.family.first}.weight"
+        if given.size != np.prod(leaf.shape) and not (first and given.ndim == len(leaf.shape)):
+            return False
+    return True
 
 
-def _is_among(modules: Iterable[str], name: str) -> bool:
-    return translated(name.rpartition(".")[0], dict.fromkeys(modules, "")) is not None
+def _say(model: nn.Module, match: Match, beside: Sequence[str], part: Part) -> None:
+    """States what of a file was not used, and in which respects its network is another one."""
+    at, family = match.at, match.family
+    if beside or at.rivals:
+        network = " and ".join(f"{prefix}*" if prefix else "the file" for prefix in at.prefixes)
+        more = f" and {len(beside) - 3} more" if len(beside) > 3 else ""
+        left = f"; not used: {', '.join(beside[:3])}{more}" if beside else ""
+        fits = f"; {', '.join(f'{rival}*' for rival in at.rivals)} would fit, too" * bool(at.rivals)
+        say_once(f"Weights: the network is {network}{left}{fits}.")
+    if part == "encoder":
+        return
+    if there := unseen_misfits(model, family):
+        here = listed({name: (getattr(model, name),) for name in there})
+        say_once(
+            f"Warning: the weights have the names of {family.title}, which has {listed(there)}; "
+            f"this network has {here}. No tensor shows which it was trained with: if it differs, "
+            "so do the logits."
+        )
+    if family.untold:
+        say_once(f"Note: the weights have the names of {family.title}. {family.untold}")
 
 
 def _adapted(
@@ -351,36 +299,3 @@ def _adapted(
             "wavelengths. Give one per band."
         )
     return spread_bands(kernel, shares)
-
-
-def _families(model: nn.Module) -> tuple[Family, ...]:
-    families = FAMILIES.get(type(model))
-    if families is None:
-        known = ", ".join(kind.__name__ for kind in FAMILIES)
-        raise UserError(
-            f"No table of weights for {type(model).__name__}; there are tables for {known}."
-        )
-    return families
-
-
-def _family(model: nn.Module, state: StateDict, *, encoder: bool = False) -> Family:
-    """The family of the network that knows the most names of the file."""
-    return max(_families(model), key=lambda family: known(family, state, encoder=encoder))
-
-
-def _complaint(
-    model: nn.Module, missing: Iterable[str], unexpected: Iterable[str], misshapen: Iterable[str]
-) -> str:
-    lines = [f"The state dict does not fit {type(model).__name__}."]
-    for title, names in (
-        ("Missing from it", missing),
-        ("Unexpected in it", unexpected),
-        ("Of another shape", misshapen),
-    ):
-        lines += [f"{title}:", *(f"    {name}" for name in names)] if names else []
-    if any(name.endswith("running_mean") for name in unexpected):
-        lines.append("With --config.norm.kind group, a network has no running statistics.")
-    lines.append(
-        'Choose the network\'s arguments as in the file; for other classes, use `part="encoder"`.'
-    )
-    return "\n".join(lines)

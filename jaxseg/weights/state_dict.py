@@ -1,6 +1,7 @@
 """State dicts, PyTorch's named tensors: read from files and from the hub, and written to files."""
 
 import json
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -9,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg import limits
 from jaxseg.errors import UserError
+from jaxseg.weights import numpy_file, onnx_initialisers, safetensors_file, torch_file
 
 StateDict = Mapping[str, NDArray[np.generic]]
 """Tensors by dotted names."""
@@ -22,48 +23,67 @@ HUB = "hf://"
 """Prefix of a name on the Hugging Face hub: hf://owner/name/file."""
 
 
+ENDINGS = {
+    ".safetensors": "safetensors",
+    ".npz": "NumPy",
+    ".onnx": "ONNX",
+    **dict.fromkeys((".pth", ".pt", ".ckpt", ".bin", ".tar"), "PyTorch"),
+}
+"""The format that the ending of a file stands for; .tar is that of .pth.tar."""
+
+BROKEN = (
+    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, RuntimeError),
+    *(NotImplementedError, zipfile.BadZipFile, zlib.error, struct.error, RecursionError),
+)
+"""What reading a damaged file raises."""
+
+
 def read_state_dict(path: str | Path) -> dict[str, NDArray[np.generic]]:
     """Tensors of a file by their names.
 
-    A .pth file is read without executing pickled code; for a training checkpoint, the state dict
-    under `state_dict`, `model_state_dict` or `model` is used.
+    Files of PyTorch are read without PyTorch and without executing anything that is pickled in
+    them (`jaxseg.weights.inert_pickle`). Of a checkpoint, the part that holds the network is used;
+    what else holds tensors is named on the screen.
 
     Args:
-        path: A file, or `hf://owner/name/file` on the Hugging Face hub, which is downloaded once
-            and stored in that library's cache.
+        path: A file that ends in .safetensors, .npz, .onnx, .pth, .pt, .ckpt, .bin or .pth.tar, or
+            `hf://owner/name/file` on the Hugging Face hub, which is downloaded once and stored in
+            that library's cache.
+
+    Returns:
+        Arrays of the types that they have in the file; bfloat16 and float8 are those of ml_dtypes.
+        Arrays may be read-only.
 
     Raises:
-        UserError: There is no such file, it is damaged, its format is unknown, or a needed library
-            is missing.
+        UserError: There is no such file, it is damaged, its format is unknown or not that of its
+            ending, it holds no tensors, or a needed library is missing.
     """
     file = _downloaded(str(path)) if str(path).startswith(HUB) else Path(path)
     if not file.is_file():
         raise UserError(f"No file {file}. Give the path of a state dict on this machine.")
-    match file.suffix:
-        case ".safetensors":
-            import safetensors.numpy
-
-            try:
-                state = dict(safetensors.numpy.load_file(file))
-                with safetensors.safe_open(file, "numpy") as opened:
-                    head = opened.metadata() or {}
-            except safetensors.SafetensorError as error:
-                raise UserError(f"{file} is damaged: {error}. Fetch it again.") from None
-            _check(file, state, head.get(CHECKED))
-            return state
-        case ".npz":
-            try:
-                return limits.load_arrays(file)
-            except UserError:
-                raise
-            except (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-                raise UserError(f"{file} is damaged: {error}. Fetch it again.") from None
-        case ".pth" | ".pt" | ".bin" | ".ckpt":
-            return _read_torch(file)
-    raise UserError(
-        f"{file} ends in {file.suffix or 'nothing'}; state dicts end in .safetensors, .npz, .pth, "
-        ".pt, .bin or .ckpt."
-    )
+    stated = ENDINGS.get(file.suffix.lower())
+    if stated is None:
+        raise UserError(
+            f"{file} ends in {file.suffix or 'nothing'}; state dicts end in .safetensors, .npz, "
+            ".onnx, .pth, .pt, .bin, .ckpt or .pth.tar."
+        )
+    try:
+        _refuse_other_format(file, stated)
+        state = _read(file, stated)
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror or error}.") from None
+    except MemoryError:
+        raise UserError(f"{file} is larger than the memory of this machine.") from None
+    except BROKEN as error:
+        said = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"{file} is damaged: {said or type(error).__name__}. Fetch it again."
+        ) from None
+    if not state:
+        raise UserError(f"{file} holds no tensors: give the file that holds the weights.")
+    return state
 
 
 def write_state_dict(state: StateDict, path: str | Path) -> None:
@@ -85,6 +105,53 @@ def write_state_dict(state: StateDict, path: str | Path) -> None:
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in state.items()}
     head = {CHECKED: json.dumps({name: _checksum(tensor) for name, tensor in tensors.items()})}
     safetensors.numpy.save_file(tensors, path, metadata=head)
+
+
+def _read(file: Path, form: str) -> dict[str, NDArray[np.generic]]:
+    match form:
+        case "safetensors":
+            state, head = safetensors_file.read(file)
+            _check(file, state, head.get(CHECKED))
+            return state
+        case "NumPy":
+            return numpy_file.read(file)
+        case "ONNX":
+            return onnx_initialisers.read(file)
+    return torch_file.read(file)
+
+
+def _refuse_other_format(file: Path, stated: str) -> None:
+    """An error about a whole file of another format than its ending's, or an empty one."""
+    with file.open("rb") as opened:
+        start = opened.read(512)
+    if not start:
+        raise UserError(f"{file} is empty: fetch it again.")
+    found = stated
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+        if any(name.endswith("/data.pkl") for name in names):
+            found = "PyTorch"
+        elif any(name.endswith(".npy") for name in names):
+            found = "NumPy"
+        elif names:
+            found = "zip, around other files"
+    elif start[8:10] == b'{"':
+        found = "safetensors"
+    elif start.startswith(b"\x80\x02\x8a\nl\xfc\x9cF\xf9"):
+        found = "PyTorch"
+    elif start.startswith(b"\x89HDF"):
+        found = "HDF5"
+    elif start.lstrip()[:1] == b"<":
+        found = "HTML, perhaps the page of an error"
+    elif start.startswith(b"version https://git-lfs"):
+        found = "Git LFS, which only states where the weights are"
+    elif start[257:262] == b"ustar":
+        found = "tar, as of PyTorch before 0.2 or around other files"
+    if found != stated:
+        endings = " or ".join(end for end, form in ENDINGS.items() if form == found)
+        remedy = f"rename it to {endings}" if endings else "fetch the weights themselves"
+        raise UserError(f"{file} ends as a file of {stated} but is one of {found}: {remedy}.")
 
 
 def _check(file: Path, state: StateDict, saved: str | None) -> None:
@@ -143,30 +210,3 @@ def _downloaded(name: str) -> Path:
             f"{name} cannot be read: {error}\nCheck the name and the network, or download the file "
             "and give its path."
         ) from None
-
-
-def _read_torch(path: Path) -> dict[str, NDArray[np.generic]]:
-    try:
-        import torch  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        raise UserError(
-            f"{path} is a PyTorch file, and PyTorch is not installed. Install it (`pip install "
-            "torch`), or save the state dict as .safetensors on a machine that has it."
-        ) from None
-    import pickle
-
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError):
-        raise UserError(
-            f"{path} is damaged, or holds more than tensors. Python objects are not unpickled, "
-            "because that would run their code: save `model.state_dict()`."
-        ) from None
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
-        raise UserError(
-            f"{path} holds no state dict, that is, names and tensors. Save `model.state_dict()`."
-        )
-    return {name: tensor.float().numpy() for name, tensor in content.items()}

@@ -19,6 +19,16 @@ def test_values_are_classes_in_their_order(dtype: type) -> None:
     assert found.tolist() == [[1, 0], [2, IGNORE], [IGNORE, 0]]
 
 
+def test_further_values_have_the_class_of_another_one() -> None:
+    table = LabelTable.of((7, 3), ignored=(0,), same=((5, 3), (-9, 7)))
+    assert table.classes(np.array([[3, 5, 7, -9, 0]])).tolist() == [[1, 1, 0, 0, IGNORE]]
+    assert (table.class_of(5), table.class_of(-9)) == (1, 0)
+    with pytest.raises(UserError, match=r"5 is to count as 4, .* choose one of 7, 3"):
+        LabelTable.of((7, 3), ignored=(0,), same=((5, 4),))
+    with pytest.raises(UserError, match="value 3 is given twice"):
+        LabelTable.of((7, 3), ignored=(0,), same=((3, 7),))
+
+
 def test_pixels_of_which_nothing_is_known_are_ignored_whatever_they_hold() -> None:
     known = np.array([[True, False, False]])
     assert TABLE.classes(np.array([[3, 3, 99]]), known).tolist() == [[1, IGNORE, IGNORE]]

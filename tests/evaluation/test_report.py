@@ -14,6 +14,7 @@ from fixtures.recorded_tracker import Recorded
 from matplotlib.figure import Figure
 from PIL import Image
 
+from jaxseg import side_files
 from jaxseg.console import make_console
 from jaxseg.evaluation import report, terminal, tracked
 from jaxseg.evaluation.baseline import Baselines
@@ -246,8 +247,7 @@ def test_a_split_has_its_folder_and_the_temperature_lies_beside_the_checkpoint(
 ) -> None:
     assert folder.parts[-2:] == ("evaluation", "validation")
     beside = folder.parent.parent / "checkpoints/70"
-    stored = json.loads((beside / "calibration.json").read_text())
-    assert stored == {
+    assert side_files.read(beside / "calibration.json") == {
         "step": 70,
         "temperature": 1.7,
         "thresholds": [0.2, 0.3, 0.5],

@@ -75,6 +75,9 @@ PARAMETERS: dict[
         ({"num_classes": 5}, 4, 24_440_085),
         ({"num_classes": 1, "backbone": "resnet50"}, 3, 32_521_105),
         ({"num_classes": 1, "backbone": "resnet101"}, 3, 51_513_233),
+        # Without the classifier's last convolution, which the reference keeps and never applies.
+        ({"num_classes": 1, "backbone": "efficientnet-b0"}, 3, 6_251_469 - 412_160),
+        ({"num_classes": 1, "backbone": "efficientnet-b4"}, 3, 20_225_689 - 806_400),
         # Without the 195 of an attention that the reference has in its last block and never uses.
         ({"num_classes": 1, "backbone": "resnet18", "attention": "scse"}, 3, 14_442_200 - 195),
     ],
@@ -85,6 +88,7 @@ PARAMETERS: dict[
         ({"num_classes": 1}, 3, 26_078_609),
         ({"num_classes": 1, "backbone": "resnet50"}, 3, 48_985_745),
         ({"num_classes": 1, "backbone": "resnet101"}, 3, 67_977_873),
+        ({"num_classes": 1, "backbone": "efficientnet-b0"}, 3, 6_569_581 - 412_160),
         ({"num_classes": 1, "backbone": "resnet18", "attention": "scse"}, 3, 16_173_172 - 195),
         # Deep supervision is ours: three heads of 64 kernels and a bias a class.
         (
@@ -139,6 +143,7 @@ PARAMETERS: dict[
                 ("resnet18", 12_329_297),
                 ("resnet34", 22_437_457),
                 ("resnet50", 26_677_585),
+                ("efficientnet-b0", 4_907_469 - 412_160),
             )
         ),
     ],
@@ -213,9 +218,11 @@ PARAMETERS: dict[
 
 
 def large(case: tuple[dict[str, Any], int, int]) -> bool:
-    return case[0].get("backbone") in (
-        *("resnet50", "resnet101", "prithvi_eo_v2_100", "prithvi_eo_v2_300"),
+    deep = (
+        *("resnet50", "resnet101", "efficientnet-b0", "efficientnet-b4"),
+        *("prithvi_eo_v2_100", "prithvi_eo_v2_300"),
     )
+    return case[0].get("backbone") in deep
 
 
 NETWORKS = catalogue.networks()

@@ -36,7 +36,7 @@ SHIPPED = sorted(file.stem for file in CONFIGS.glob("*.py"))
 STAND_FOR_ALL = ["deeplab", "folder", "multiscale_sar"]
 CHOSEN = SHIPPED if os.environ.get("JAXSEG_PLAN") == "all" else STAND_FOR_ALL
 
-BANDS = {"folder": 3, "nuclei": 3, "sen1floods11": 2}
+BANDS = {"clouds": 6, "folder": 3, "nuclei": 3, "sen1floods11": 2}
 """Of configs whose bands are stated by files."""
 
 SMALL = Config(

@@ -206,7 +206,7 @@ def test_what_a_choice_cannot_do_is_said(config: Config) -> None:
     assert "without trained weights" in said
     assert normalisations.notes(dataclasses.replace(frozen, init_from="runs/a"), scales) == []
     (said,) = normalisations.notes(dataclasses.replace(config, norm=GHOST), {"head": {"bias": 0}})
-    assert said == "Small has no normalisation: --config.norm.kind ghost changes nothing."
+    assert said == "Small has no batch normalisation: --config.norm.kind ghost changes nothing."
 
 
 class Foreign(nn.Module):

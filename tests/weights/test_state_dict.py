@@ -1,13 +1,16 @@
 """Tensors come out of files as they went in, and what is wrong with a file is said."""
 
-import os
-import pickle
+import json
+import random
 import sys
+import tracemalloc
 import types
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fixtures.torch_files import View, save
 
 from jaxseg.errors import UserError
 from jaxseg.weights.state_dict import read_state_dict, write_state_dict
@@ -45,160 +48,142 @@ def test_objects_in_a_numpy_file_are_not_unpickled(tmp_path: Path) -> None:
         read_state_dict(tmp_path / "w.npz")
 
 
-def test_a_pytorch_file_needs_pytorch_or_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "weights.pth"
+def whole(folder: Path) -> dict[str, Path]:
+    """A whole file of each format."""
+    state = {"a.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 4), "a.bias": np.ones(3)}
+    files = {name: folder / f"w.{name}" for name in ("safetensors", "npz", "pth", "pt", "onnx")}
+    write_state_dict(state, files["safetensors"])
+    np.savez(files["npz"], **state)
+    save({"state_dict": state}, files["pth"])
+    save(state, files["pt"], stream=True)
+    files["onnx"].write_bytes(onnx_bytes(state))
+    return files
+
+
+def onnx_bytes(state: dict[str, np.ndarray]) -> bytes:
+    """A model of initialisers alone, by the definition of the format."""
+
+    def field(number: int, content: bytes) -> bytes:
+        return bytes([number << 3 | 2]) + size(len(content)) + content
+
+    def size(value: int) -> bytes:
+        low, high = value & 127, value >> 7
+        return bytes([low | 128]) + size(high) if high else bytes([low])
+
+    tensors = b"".join(
+        field(
+            5,
+            b"".join(b"\x08" + size(side) for side in tensor.shape)
+            + b"\x10"
+            + bytes([{"float32": 1, "float64": 11}[tensor.dtype.name]])
+            + field(8, name.encode())
+            + field(9, tensor.tobytes()),
+        )
+        for name, tensor in state.items()
+    )
+    return field(7, tensors)
+
+
+def test_damage_at_random_is_one_line_or_is_not_noticed(tmp_path: Path) -> None:
+    rng = random.Random(20)
+    files, said = whole(tmp_path), []
+    contents = {path: path.read_bytes() for path in files.values()}
+    for number in range(500):
+        path, content = rng.choice(list(contents.items()))
+        damaged = bytearray(content)
+        place = rng.randrange(len(damaged))
+        match number % 4:
+            case 0:
+                damaged[place] ^= 1 << rng.randrange(8)
+            case 1:
+                del damaged[place:]
+            case 2:
+                del damaged[place : place + 9]
+            case _:
+                damaged[place : place + 8] = rng.choice((2**63 - 1, 2**40, 0)).to_bytes(8, "little")
+        path.write_bytes(damaged)
+        try:
+            read_state_dict(path)
+        except UserError as error:
+            said.append((path.name, str(error)))
+    assert len(said) > 300
+    assert all(name in text and "\n" not in text for name, text in said)
+
+
+MEMORY = 2**22
+"""Bytes that reading a small file may take at most."""
+
+
+def npz_of(head: bytes, folder: Path) -> Path:
+    with zipfile.ZipFile(folder / "bomb.npz", "w") as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head)
+    return folder / "bomb.npz"
+
+
+def bombs(folder: Path) -> dict[str, Path]:
+    """Small files that state or unpack to terabytes."""
+    files = {name: folder / f"bomb.{name}" for name in ("safetensors", "pth", "pt", "onnx")}
+    files["safetensors"].write_bytes((40 * 10**12).to_bytes(8, "little") + b'{"a":{}}')
+    files["shape"] = folder / "shape.safetensors"
+    entry = {"dtype": "F32", "shape": [2**20, 2**25], "data_offsets": [0, 2**47]}
+    head = json.dumps({"a": entry}).encode()
+    files["shape"].write_bytes(len(head).to_bytes(8, "little") + head + bytes(64))
+    files["npz"] = npz_of(b"{'descr':'<f4','fortran_order':False,'shape':(10**13,)}", folder)
+    with zipfile.ZipFile(folder / "zeros.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(3):
+            archive.writestr(f"{number}.npy", bytes(2**25))
+    files["zeros"] = folder / "zeros.npz"
+    weights = View(np.ones(3, np.float32), 0, (2**40, 2), (0, 1))
+    save({"a.weight": weights}, files["pth"])
+    files["pt"].write_bytes(
+        b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x8e" + b"\xff" * 5 + b"\0" * 3
+    )
+    files["onnx"].write_bytes(b"\x3a\x0a\x2a\xff\xff\xff\xff\xff\xff\x3f\x08\x01")
+    return files
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "shape", "npz", "zeros", "pth", "pt", "onnx"])
+def test_a_file_that_states_terabytes_takes_no_memory(kind: str, tmp_path: Path) -> None:
+    path = bombs(tmp_path)[kind]
+    tracemalloc.start()
     try:
-        import torch
-    except ImportError:
+        with pytest.raises(UserError, match=rf"{path.name} is damaged"):
+            read_state_dict(path)
+        assert tracemalloc.get_traced_memory()[1] < MEMORY
+    finally:
+        tracemalloc.stop()
+
+
+def test_empty_and_misnamed_files_are_named(tmp_path: Path) -> None:
+    files = whole(tmp_path)
+    for name, path in files.items():
+        content = path.read_bytes()
+        for ending, form in (("pth", "PyTorch"), ("npz", "NumPy"), ("safetensors", "safetensors")):
+            other = tmp_path / f"other.{ending}"
+            other.write_bytes(content)
+            same = form == {"pth": "PyTorch", "pt": "PyTorch", "npz": "NumPy"}.get(name, name)
+            if not same and name != "onnx":  # which has no sign at its beginning
+                with pytest.raises(
+                    UserError, match=rf"other\.{ending} ends as a file of {form} but"
+                ):
+                    read_state_dict(other)
         path.write_bytes(b"")
-        with pytest.raises(UserError, match="PyTorch is not installed"):
+        with pytest.raises(UserError, match=rf"{path.name} is empty"):
             read_state_dict(path)
-    else:
-        torch.save({"state_dict": {"a.weight": torch.arange(3)}}, path)
-        np.testing.assert_array_equal(read_state_dict(path)["a.weight"], [0.0, 1.0, 2.0])
-        torch.save(torch.nn.Linear(2, 2), path)
-        with pytest.raises(UserError, match="more than tensors"):
-            read_state_dict(path)
-
-
-class Trace:
-    """Unpickled, it makes a folder: code of whoever wrote the file."""
-
-    def __init__(self, place: Path) -> None:  # noqa: D107
-        self.place = place
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """What a pickle of it runs."""
-        return (os.mkdir, (str(self.place),))
-
-
-class Tensor:
-    """As much of PyTorch's as is needed, of half precision."""
-
-    def __init__(self, values: object) -> None:  # noqa: D107
-        self.values = np.asarray(values, np.float16)
-
-    def float(self) -> "Tensor":
-        """In single precision."""
-        turned = Tensor(self.values)
-        turned.values = self.values.astype(np.float32)
-        return turned
-
-    def numpy(self) -> np.ndarray:
-        """The numbers."""
-        return self.values
-
-
-class Torch(types.ModuleType):
-    """A stand-in that unpickles everything unless it is told to read weights only."""
-
-    def __init__(self) -> None:  # noqa: D107
-        super().__init__("torch")
-        self.content: object = {}
-        self.places: list[object] = []
-
-    def load(
-        self, path: Path, map_location: object = None, *, weights_only: bool = False
-    ) -> object:
-        """As PyTorch's."""
-        self.places.append(map_location)
-        if not weights_only:
-            return pickle.loads(path.read_bytes())
-        if b"mkdir" in path.read_bytes():
-            raise pickle.UnpicklingError("Weights only load failed")
-        return self.content
-
-    @staticmethod
-    def is_tensor(value: object) -> bool:
-        """Whether it is one."""
-        return isinstance(value, Tensor)
-
-
-@pytest.fixture
-def torch(monkeypatch: pytest.MonkeyPatch) -> Torch:
-    """The stand-in, wherever PyTorch is imported, installed or not."""
-    found = Torch()
-    monkeypatch.setitem(sys.modules, "torch", found)
-    return found
-
-
-ENDINGS = pytest.mark.parametrize("ending", ["pth", "pt", "bin", "ckpt"])
-
-
-@ENDINGS
-def test_code_that_is_pickled_in_a_file_never_runs(
-    tmp_path: Path, torch: Torch, ending: str
-) -> None:
-    path = tmp_path / f"weights.{ending}"
-    path.write_bytes(pickle.dumps({"a.weight": Trace(tmp_path / "trace")}))
-    with pytest.raises(UserError, match=rf"weights\.{ending} is damaged, or holds more"):
-        read_state_dict(path)
-    assert not (tmp_path / "trace").exists()
-    pickle.loads(path.read_bytes())
-    assert (tmp_path / "trace").exists()  # as it would
-
-
-@ENDINGS
-@pytest.mark.parametrize("key", ["", "state_dict", "model_state_dict", "model"])
-def test_tensors_of_a_checkpoint_are_read_in_single_precision_to_the_host(
-    tmp_path: Path, torch: Torch, ending: str, key: str
-) -> None:
-    path = tmp_path / f"weights.{ending}"
-    path.write_bytes(b"none")
-    state = {"a.weight": Tensor([1, 2]), "a.bias": Tensor([0.5])}
-    torch.content = {key: state, "epoch": 3} if key else state
-    found = read_state_dict(path)
-    assert found.keys() == state.keys()
-    np.testing.assert_array_equal(found["a.weight"], [1, 2])
-    assert found["a.bias"].dtype == np.float32
-    assert torch.places == ["cpu"]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        {"a.weight": Tensor([1]), "epoch": 3},
-        {"a.weight": [1.0, 2.0]},
-        {"state_dict": {"a.weight": 1}},
-        {"model": Tensor([1]), "note": "text"},
-        [Tensor([1])],
-        Tensor([1]),
-        None,
-    ],
-    ids=range(7),
-)
-def test_what_is_no_mapping_of_tensors_is_refused(
-    tmp_path: Path, torch: Torch, content: object
-) -> None:
-    (tmp_path / "weights.pth").write_bytes(b"none")
-    torch.content = content
-    with pytest.raises(UserError, match=r"weights\.pth holds no state dict"):
-        read_state_dict(tmp_path / "weights.pth")
-
-
-@pytest.mark.parametrize("fault", [RuntimeError("cut off"), EOFError(), pickle.UnpicklingError()])
-def test_what_pytorch_cannot_read_is_named(
-    tmp_path: Path, torch: Torch, monkeypatch: pytest.MonkeyPatch, fault: Exception
-) -> None:
-    def broken(*_: object, **__: object) -> None:
-        raise fault
-
-    (tmp_path / "weights.pth").write_bytes(b"none")
-    monkeypatch.setattr(torch, "load", broken)
-    with pytest.raises(UserError, match=r"weights\.pth is damaged"):
-        read_state_dict(tmp_path / "weights.pth")
-
-
-def test_code_that_is_pickled_does_not_run_in_pytorch_itself(tmp_path: Path) -> None:
-    real = pytest.importorskip("torch")
-    trace = tmp_path / "trace"
-    real.save({"a.weight": real.ones(2), "more": Trace(trace)}, tmp_path / "weights.pth")
-    with pytest.raises(UserError, match="more than tensors"):
-        read_state_dict(tmp_path / "weights.pth")
-    assert not trace.exists()
-    real.save({"a.weight": real.ones(2), "epoch": 3}, tmp_path / "weights.pth")
-    with pytest.raises(UserError, match="holds no state dict"):
-        read_state_dict(tmp_path / "weights.pth")
+    page = tmp_path / "page.pth"
+    page.write_bytes(b"<!DOCTYPE html><html>Not found</html>")
+    with pytest.raises(UserError, match="one of HTML, perhaps the page of an error: fetch"):
+        read_state_dict(page)
+    page.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(UserError, match="one of Git LFS"):
+        read_state_dict(page)
+    with zipfile.ZipFile(page, "w") as archive:
+        archive.writestr("notes.txt", "none")
+    with pytest.raises(UserError, match="one of zip, around other files: fetch"):
+        read_state_dict(page)
+    np.savez(tmp_path / "none.npz")
+    with pytest.raises(UserError, match=r"none\.npz holds no tensors"):
+        read_state_dict(tmp_path / "none.npz")
 
 
 @pytest.mark.parametrize("ending", ["safetensors", "npz"])

@@ -10,7 +10,7 @@ import tyro
 from jaxseg import config as configs
 from jaxseg.cli import border_pictures, new_array_config, new_config, polsar_pictures
 from jaxseg.cli import data as data_tables
-from jaxseg.cli.commands.frame import Mistakes, code_of, divided, progress, start
+from jaxseg.cli.commands.frame import CONTINUES, Mistakes, code_of, divided, progress, start
 from jaxseg.cli.flags.datasets import (
     BorderFlags,
     ClassWeightsFlags,
@@ -55,7 +55,7 @@ def data(arguments: list[str] | None = None) -> None:
 def pack(arguments: list[str] | None = None) -> None:
     """The command `jaxseg pack`."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    with Mistakes():
+    with Mistakes(CONTINUES):
         own, fields = divided(arguments)
         flags = tyro.cli(PackFlags, args=own, prog="jaxseg pack")
         console = make_console()

@@ -135,7 +135,8 @@ def export(arguments: list[str] | None = None) -> None:
             _export_network(flags)
             return
         config, state = checkpoint.reopen(flags.run, MeshShape(), flags.step, code_of(flags.code))
-        weights = pretrained.exported(config.model, jax.device_get(inference_variables(state)))
+        variables = jax.device_get(inference_variables(state))
+        weights = pretrained.exported(config.model, variables, reference=flags.reference)
         write_state_dict(weights, flags.file)
         say(make_console(), f"{len(weights)} tensors of step {int(state.step)}: {flags.file}")
 

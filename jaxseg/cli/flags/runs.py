@@ -134,6 +134,8 @@ class ExportFlags:
         format: weights; stablehlo for JAX and XLA; onnx for onnxruntime and QGIS.
         size: Rows and columns of an image, where a format or network has one size; 0 = as in
             training.
+        reference: Whose names weights have, if there are several implementations, such as vainf or
+            smp; empty = the first that computes the same.
         step: best, latest, or the step of a checkpoint.
         code: Files (.py) or packages that define classes of the run from outside jaxseg.
     """
@@ -142,6 +144,7 @@ class ExportFlags:
     file: Annotated[Path, tyro.conf.Positional]
     format: Literal["weights", "stablehlo", "onnx"] = "weights"
     size: int = 0
+    reference: str = ""
     step: str = "best"
     code: tuple[str, ...] = ()
 

@@ -59,6 +59,8 @@ class ArrayScene:
         classes: Names of the classes.
         ids: Value of each class in the labels; empty = 0, 1, 2, ...
         ignore_ids: Values to ignore, such as 0 where it means no label.
+        same_ids: Pairs of a further value and the id whose class it has, such as 7 3 to count both
+            as class 3.
         map_colors: RGB colour of each class in maps, 0..255; empty = distinct hues.
         band_names: Name of each band; empty = band1, band2, ...
         wavelengths: Centre of each band in nanometres; empty = those of `wavelengths_name`.
@@ -80,6 +82,7 @@ class ArrayScene:
     classes: tuple[str, ...]
     ids: tuple[int, ...] = ()
     ignore_ids: tuple[int, ...] = ()
+    same_ids: tuple[tuple[int, int], ...] = ()
     map_colors: tuple[tuple[int, int, int], ...] = ()
     band_names: tuple[str, ...] = ()
     wavelengths: tuple[float, ...] = ()
@@ -100,7 +103,7 @@ class ArrayScene:
         per_class = {"ids": self.ids, "map_colors": self.map_colors}
         check_classes(self.classes, {name: given for name, given in per_class.items() if given})
         check_colors(self.map_colors)
-        LabelTable.of(self._ids, self.ignore_ids)
+        LabelTable.of(self._ids, self.ignore_ids, self.same_ids)
         if self.wavelengths and self.wavelengths_name:
             raise UserError(f"{FLAG}: give wavelengths or wavelengths-name, not both.")
 
@@ -258,7 +261,7 @@ def _opened(source: ArrayScene) -> _Opened:
     _refuse_other_size(source, shape, values.shape)
     image = axes.by_rows(image, source.image_axes)
     values = axes.labels_by_rows(values, source.label_axes)
-    label = label_file.classes_of(values, source._ids, source.ignore_ids, path)
+    label = label_file.classes_of(values, source._ids, source.ignore_ids, path, source.same_ids)
     draws = min(DRAWS, max(FEWEST, SEARCHED // label.size))
     if label.size > SLOW and source.split.kind == "blocks":
         note(f"{source.image}: dividing {label.size / 1e6:.3g} million pixels ...")

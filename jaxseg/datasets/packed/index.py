@@ -178,7 +178,7 @@ def _opened(file: Path, *_: int) -> Index:
         raise UserError(f"{file} is damaged: it is not what {DIGESTS} says. Pack again.")
     try:
         index = parsed(file.read_text(encoding="utf-8"))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{file} cannot be read: {error}.") from error
     if told := changes(index):
         note(
@@ -191,10 +191,10 @@ def _opened(file: Path, *_: int) -> Index:
 def kept_digests(folder: Path) -> dict[str, str]:
     """File name -> digest, of what was finished; a line that was begun is left out."""
     try:
-        lines = (folder / DIGESTS).read_text(encoding="utf-8").split("\n")[:-1]
+        text = (folder / DIGESTS).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return {}
-    pairs = (line.split("  ", 1) for line in lines)
+    pairs = (line.split("  ", 1) for line in text.split("\n")[:-1])
     return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
 
 

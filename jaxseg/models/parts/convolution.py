@@ -25,7 +25,12 @@ from jaxseg.models.parts.platforms import LANES, by_platform, rows_of_a_device
 
 
 def conv2d(
-    x: Array, kernel: Array, *, stride: int = 1, dilation: int = 1, padding: int = 0
+    x: Array,
+    kernel: Array,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    padding: int | tuple[int, int] = 0,
 ) -> Array:
     """Cross-correlation with zero padding, called convolution in all deep learning libraries.
 
@@ -34,13 +39,14 @@ def conv2d(
         kernel: (kh, kw, C, F), of the dtype of `x`.
         stride: Step between output pixels along both axes.
         dilation: Step between taps along both axes, the atrous rate.
-        padding: Zeros on each of the four sides.
+        padding: Zeros on each of the four sides, or above and left and below and right.
 
     Returns:
         (B, H', W', F) with H' = (H + 2 padding - dilation (kh - 1) - 1) // stride + 1.
     """
-    rows, top, bottom = _taps_that_touch(x.shape[1], kernel.shape[0], stride, dilation, padding)
-    columns, left, right = _taps_that_touch(x.shape[2], kernel.shape[1], stride, dilation, padding)
+    both = (padding, padding) if isinstance(padding, int) else padding
+    rows, top, bottom = taps_that_touch(x.shape[1], kernel.shape[0], stride, dilation, both)
+    columns, left, right = taps_that_touch(x.shape[2], kernel.shape[1], stride, dilation, both)
     kernel, around = kernel[rows, columns], ((top, bottom), (left, right))
     if kernel.shape[:2] == (1, 1) and around == ((0, 0), (0, 0)):
         return _pointwise(_every(x, stride), kernel[0, 0])
@@ -144,21 +150,22 @@ def _taps_of_phases(taps: int, stride: int, padding: int) -> tuple[NDArray[np.in
     return table, first, last
 
 
-def _taps_that_touch(
-    pixels: int, taps: int, stride: int, dilation: int, padding: int
+def taps_that_touch(
+    pixels: int, taps: int, stride: int, dilation: int, padding: tuple[int, int]
 ) -> tuple[slice, int, int]:
     """Taps that reach any pixel, and the padding they need: rate 36 on 32 rows leaves one tap.
 
     Exact, because the dropped taps would only be multiplied by zeros.
     """
-    outputs = (pixels + 2 * padding - dilation * (taps - 1) - 1) // stride + 1
-    first = [tap * dilation - padding for tap in range(taps)]
+    before, after = padding
+    outputs = (pixels + before + after - dilation * (taps - 1) - 1) // stride + 1
+    first = [tap * dilation - before for tap in range(taps)]
     touch = [t for t, f in enumerate(first) if f < pixels and f + (outputs - 1) * stride >= 0]
     low, high = (touch[0], touch[-1]) if touch else (0, taps - 1)
     return (
         slice(low, high + 1),
-        padding - low * dilation,
-        padding - (taps - 1 - high) * dilation,
+        before - low * dilation,
+        after - (taps - 1 - high) * dilation,
     )
 
 

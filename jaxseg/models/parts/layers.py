@@ -41,7 +41,8 @@ class Conv(nn.Module):
         kernel_size: Taps along both axes.
         stride: Step between output pixels.
         dilation: Step between taps.
-        padding: Zeros on each side; None = as many as keep the size at stride 1.
+        padding: Zeros on each side, or above and left and below and right; None = as many as keep
+            the size at stride 1.
         use_bias: Whether to add a learned constant per channel.
         dtype: Compute dtype.
     """
@@ -50,7 +51,7 @@ class Conv(nn.Module):
     kernel_size: int = 3
     stride: int = 1
     dilation: int = 1
-    padding: int | None = None
+    padding: int | tuple[int, int] | None = None
     use_bias: bool = False
     dtype: Dtype = "float32"
 
@@ -73,25 +74,34 @@ class Conv(nn.Module):
 
 
 class DepthwiseConv(nn.Module):
-    """`depthwise_conv2d` with its kernel: (B, H, W, C) -> (B, H, W, C).
+    """`depthwise_conv2d` with its kernel: (B, H, W, C) -> (B, H', W', C).
 
     Attributes:
         kernel_size: Taps along both axes, odd.
         dilation: Step between taps.
         dtype: Compute dtype.
+        stride: Step between output pixels.
+        padding: Zeros above and left, and below and right; None = as many as keep the size at
+            stride 1.
     """
 
     kernel_size: int = 3
     dilation: int = 1
     dtype: Dtype = "float32"
+    stride: int = 1
+    padding: tuple[int, int] | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """(B, H, W, C) -> (B, H, W, C)."""
+        """(B, H, W, C) -> (B, H', W', C)."""
         shape = (self.kernel_size, self.kernel_size, 1, x.shape[-1])
         kernel = self.param("kernel", he_normal, shape)
         return depthwise_conv2d(
-            x.astype(self.dtype), kernel.astype(self.dtype), dilation=self.dilation
+            x.astype(self.dtype),
+            kernel.astype(self.dtype),
+            stride=self.stride,
+            dilation=self.dilation,
+            padding=self.padding,
         )
 
 

@@ -48,6 +48,9 @@ ATTENTION_UNET = Family(
     optional={},
     ignored=(),
     transposed=(),
+    title="LeeJunHyun's AttU_Net",
+    reference="leejunhyun",
+    hints={r"Att\d": "gates=True if it has gates (Att2 to Att5), else False"},
 )
 """AttU_Net, or U_Net for a network without gates."""
 
@@ -60,6 +63,9 @@ CHWS_UNET = Family(
     optional={},
     ignored=(),
     transposed=(),
+    title="the authors' CHWS-UNet",
+    reference="authors",
+    hints={r"tp\d": 'the attention of the file: "chws", "lcam" or "none"'},
 )
 """Frankyu666666/CHWS-UNet, and its LCAM-UNet."""
 
@@ -90,6 +96,9 @@ GRID_ATTENTION_UNET = Family(
     optional={},
     ignored=(),
     transposed=(),
+    title="the authors' grid Attention U-Net",
+    reference="authors",
+    hints={"gate_block_2": "gates=2 if it has gate_block_2, else 1"},
 )
 """ozan-oktay/Attention-Gated-Networks, unet_CT_multi_att_dsv_3D and unet_CT_single_att_dsv_3D with
 2D layers instead of 3D ones."""

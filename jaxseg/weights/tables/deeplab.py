@@ -48,11 +48,31 @@ TORCHVISION_DEEPLABV3 = Family(
     ignored=(),
     transposed=(),
     form={"first_rate": "before", "align_corners": False},
+    title="torchvision's DeepLabV3",
+    reference="torchvision",
+    only={
+        "backbone": ("resnet50", "resnet101"),
+        "output_stride": (8,),
+        "atrous_rates": (None, (12, 24, 36)),
+        "multi_grid": ((1, 1, 1),),
+        "features": (256,),
+    },
 )
 """torchvision.models.segmentation.deeplabv3_resnet50 and _resnet101."""
 
 VAINF_DEEPLABV3 = TORCHVISION_DEEPLABV3._replace(
-    decoder={f"classifier.{k}": v for k, v in TORCHVISION_DEEPLABV3.decoder.items()}, optional={}
+    decoder={f"classifier.{k}": v for k, v in TORCHVISION_DEEPLABV3.decoder.items()},
+    optional={},
+    title="VainF's DeepLabV3",
+    reference="vainf",
+    only={
+        "backbone": ("resnet50", "resnet101"),
+        "atrous_rates": (None,),
+        "multi_grid": ((1, 1, 1),),
+        "features": (256,),
+        "aux_head": (False,),
+    },
+    untold="Its output stride, 8 or 16, is not in the file: give the one it was trained with.",
 )
 """VainF/DeepLabV3Plus-Pytorch, deeplabv3_resnet50 and _resnet101: torchvision's network."""
 
@@ -66,6 +86,16 @@ VAINF_DEEPLABV3_PLUS = VAINF_DEEPLABV3._replace(
         "classifier.classifier.3": "head",
     },
     form={"first_rate": "before", "align_corners": False, "separable": False, "low_first": True},
+    title="VainF's DeepLabV3+",
+    only={
+        "backbone": ("resnet50", "resnet101"),
+        "atrous_rates": (None,),
+        "multi_grid": ((1, 1, 1),),
+        "features": (256,),
+        "pyramid_conv": (False,),
+        "decoder_convs": (1,),
+    },
+    hints={r"convs\.1\.0\.": "separable=True if it has convs.1.0.0, else False"},
 )
 """VainF/DeepLabV3Plus-Pytorch, deeplabv3plus_resnet50 and _resnet101."""
 
@@ -82,6 +112,10 @@ SMP_DEEPLABV3 = Family(
     ignored=(),
     transposed=(),
     form={"first_rate": "own", "align_corners": True},
+    title="smp's DeepLabV3",
+    reference="smp",
+    only={"multi_grid": ((1, 1, 1),), "aux_head": (False,)},
+    usual={"output_stride": (8,), "atrous_rates": (None, (12, 24, 36))},
 )
 """segmentation_models_pytorch 0.5, DeepLabV3 on a ResNet."""
 
@@ -99,10 +133,12 @@ SMP_DEEPLABV3_PLUS = SMP_DEEPLABV3._replace(
         "segmentation_head.0": "head",
     },
     form={"first_rate": "own", "align_corners": True, "separable": True, "low_first": False},
+    title="smp's DeepLabV3Plus",
+    only={"multi_grid": ((1, 1, 1),), "pyramid_conv": (True,), "decoder_convs": (1,)},
+    usual={"output_stride": (16,), "atrous_rates": ((12, 24, 36),)},
+    hints={
+        r"convs\.1\.0\.": "separable=True, as smp's are by default",
+        r"aspp\.1\.0": "pyramid_conv=True, as smp's have",
+    },
 )
 """segmentation_models_pytorch 0.5, DeepLabV3Plus on a ResNet."""
-
-RESNET_FOR_DEEPLAB = TORCHVISION_RESNET._replace(
-    encoder={k: f"backbone/{v}" for k, v in TORCHVISION_RESNET.encoder.items()}
-)
-"""A classification ResNet's file for a DeepLab's encoder."""

@@ -2,15 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-
-def no_buffers(model: Any) -> dict[str, NDArray[np.float32]]:  # noqa: ANN401  (any network)
-    """What a reference has beside parameters and statistics: nothing."""
-    return {}
 
 
 class Family(NamedTuple):
@@ -33,9 +28,27 @@ class Family(NamedTuple):
     """PyTorch's names of transposed convolutions, whose tensors have inputs before outputs."""
     form: Mapping[str, object] = MappingProxyType({})
     """Arguments of the network that distinguish this reference from others with the same
-    parameters; they determine the names in an exported network."""
+    parameters; an exported network has them, and loading into others is warned about."""
+    title: str = ""
+    """What the reference is called in messages."""
+    reference: str = ""
+    """What `exported` calls it; empty if files of this family are read only."""
+    only: Mapping[str, tuple[object, ...]] = MappingProxyType({})
+    """Arguments of which the reference has only these values."""
+    usual: Mapping[str, tuple[object, ...]] = MappingProxyType({})
+    """Arguments that the reference has too, and the values that most of its networks have."""
+    untold: str = ""
+    """What a file of this family does not tell, although outputs depend on it."""
+    unused: Callable[[Mapping[str, NDArray[np.float32]]], dict[str, NDArray[np.float32]]] = (
+        lambda _: {}
+    )
+    """Tensors that the reference has and does not use, from those of an exported network."""
+    buffers: Callable[[Mapping[str, NDArray[np.float32]]], dict[str, NDArray[np.float32]]] = (
+        lambda _: {}
+    )
+    """Constants that the reference stores and this library computes, from the same."""
     dated: tuple[str, ...] = ()
     """PyTorch's names of convolutions over dates, rows and columns, of one date: without that axis
     here."""
-    buffers: Callable[[Any], Mapping[str, NDArray[np.float32]]] = no_buffers
-    """Constants of a network that PyTorch stores with it and this library computes."""
+    hints: Mapping[str, str] = MappingProxyType({})
+    """What to choose if a name that the expression is found in is missing or not the network's."""

@@ -1,6 +1,7 @@
-"""Names of LinkNet: e-lab/pytorch-linknet's LinkNetBase, whose blocks count from 1."""
+"""Names of LinkNet: e-lab/pytorch-linknet's LinkNetBase, whose blocks count from 1, and LinkNet."""
 
 from jaxseg.weights.tables.family import Family
+from jaxseg.weights.tables.resnet import TORCHVISION_RESNET
 
 LINKNET = Family(
     first="conv1",
@@ -34,5 +35,33 @@ LINKNET = Family(
     optional={},
     ignored=(),
     transposed=("decoder{i}.tp_conv.0", "tp_conv1.0", "tp_conv2"),
+    form={"form": "pytorch"},
+    title="e-lab's LinkNetBase",
+    reference="linknet-base",
+    only={"backbone": ("resnet18",)},
+    hints={
+        r"decoder\d\.\w+\.0\.bias": 'form="torch7" if its decoders have biases, else "pytorch"',
+    },
 )
 """LinkNetBase, and the ResNet-18 in it."""
+
+LINKNET_TORCHVISION = LINKNET._replace(
+    first="in_block.0",
+    encoder={
+        "in_block.0": "backbone/conv1",
+        "in_block.1": "backbone/norm1",
+        **{
+            k.replace("layer", "encoder"): f"backbone/{v}"
+            for k, v in TORCHVISION_RESNET.encoder.items()
+            if k.startswith("layer")
+        },
+    },
+    title="e-lab's LinkNet",
+    reference="linknet",
+)
+"""LinkNet of the same repository: the same network with torchvision's blocks."""
+
+LINKNET_TORCH7 = LINKNET._replace(
+    form={"form": "torch7"}, title="LinkNet as in Torch7", reference="", only={}
+)
+"""The names of LinkNetBase for the authors' first code, whose decoders have biases."""

@@ -1,11 +1,11 @@
 """Names of Prithvi-EO: the published encoders, and segmentation networks of terratorch on them."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.models.parts.vit import SIZES, TRAINED_GRID, positions
+from jaxseg.models.parts.vit import TRAINED_GRID, positions
 from jaxseg.weights.tables.family import Family
 from jaxseg.weights.tables.unet import SMP_UP_BLOCK
 
@@ -28,6 +28,16 @@ AUTOENCODER = (
 )
 """The decoder beside the encoder in files of Prithvi 1.0; later ones have a prefix before it."""
 
+
+def _positions(
+    state: Mapping[str, NDArray[np.float32]], place: str
+) -> dict[str, NDArray[np.float32]]:
+    """The buffer of positions, the class token's zeros first."""
+    channels = state[f"{place}cls_token"].shape[-1]
+    grid = np.asarray(positions(TRAINED_GRID, TRAINED_GRID, channels)).reshape(1, -1, channels)
+    return {f"{place}pos_embed": np.pad(grid, ((0, 0), (1, 0), (0, 0)))}
+
+
 PRITHVI = Family(
     first="patch_embed.proj",
     encoder={
@@ -40,22 +50,17 @@ PRITHVI = Family(
     optional={},
     ignored=(*NOT_USED, *AUTOENCODER),
     transposed=(),
+    title="Prithvi-EO's encoder",
+    reference="terratorch",
+    buffers=lambda state: _positions(state, ""),
     dated=("patch_embed.proj",),
 )
 """The masked autoencoder's files, Prithvi_EO_V2_tiny_TL.pt and others; its decoder is not used."""
 
 PRITHVI_ENCODER = PRITHVI._replace(
-    encoder={theirs: f"backbone/{ours}" for theirs, ours in PRITHVI.encoder.items()}
+    encoder={theirs: f"backbone/{ours}" for theirs, ours in PRITHVI.encoder.items()}, reference=""
 )
 """The same for the encoder of a segmentation network."""
-
-
-def _positions(model: Any) -> dict[str, NDArray[np.float32]]:  # noqa: ANN401  (has a backbone)
-    """The buffer of positions, the class token's zeros first."""
-    channels = SIZES[model.backbone][0]
-    grid = np.asarray(positions(TRAINED_GRID, TRAINED_GRID, channels)).reshape(1, -1, channels)
-    return {"encoder.pos_embed": np.pad(grid, ((0, 0), (1, 0), (0, 0)))}
-
 
 UP_BLOCK = {k: v for k, v in SMP_UP_BLOCK.items() if not k.startswith("attention")}
 """A block of UNetDecoder, which is that of segmentation_models_pytorch."""
@@ -83,13 +88,17 @@ TERRATORCH_UNET = Family(
     optional={},
     ignored=tuple(f"encoder.{name}" for name in NOT_USED),
     transposed=("neck.2.fpn1.0", "neck.2.fpn1.3", "neck.2.fpn2.0"),
+    title="terratorch's Prithvi with UNetDecoder",
+    reference="terratorch",
+    buffers=lambda state: _positions(state, "encoder."),
     dated=("encoder.patch_embed.proj",),
-    buffers=_positions,
 )
 """terratorch's EncoderDecoderFactory with the necks SelectIndices, ReshapeTokensToImage and
 LearnedInterpolateToPyramidal, the decoder UNetDecoder, and a head without hidden layers."""
 
 TERRATORCH_LINEAR = TERRATORCH_UNET._replace(
-    decoder={"decoder.conv": "head"}, transposed=("decoder.conv",)
+    decoder={"decoder.conv": "head"},
+    transposed=("decoder.conv",),
+    title="terratorch's Prithvi with LinearDecoder",
 )
 """The same factory with LinearDecoder."""

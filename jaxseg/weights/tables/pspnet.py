@@ -1,9 +1,33 @@
 """Names of PSPNets."""
 
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
 from jaxseg.weights.tables.family import Family
 from jaxseg.weights.tables.resnet import TORCHVISION_RESNET
 
+Tensors = Mapping[str, NDArray[np.float32]]
+
 _LAYERS = {k: v for k, v in TORCHVISION_RESNET.encoder.items() if k.startswith("layer")}
+
+
+def _unused_aux(state: Tensors) -> dict[str, NDArray[np.float32]]:
+    """The auxiliary head, which semseg's network has even where only the other one is used."""
+    if "aux.0.weight" in state:
+        return {}
+    wide = state["layer3.0.bn2.weight"].shape[0] * (4 if "layer3.0.bn3.weight" in state else 1)
+    narrow, classes = 256, state["cls.4.weight"].shape[0]
+    ones, zeros = np.ones(narrow, np.float32), np.zeros(narrow, np.float32)
+    return {
+        "aux.0.weight": np.zeros((narrow, wide, 3, 3), np.float32),
+        **{"aux.1.weight": ones, "aux.1.bias": zeros},
+        **{"aux.1.running_mean": zeros, "aux.1.running_var": ones},
+        "aux.4.weight": np.zeros((classes, narrow, 1, 1), np.float32),
+        "aux.4.bias": np.zeros(classes, np.float32),
+    }
+
 
 SEMSEG_PSPNET = Family(
     first="layer0.0",
@@ -30,6 +54,13 @@ SEMSEG_PSPNET = Family(
     },
     ignored=(),
     transposed=(),
+    title="semseg's PSPNet",
+    reference="semseg",
+    only={"backbone": ("resnet50", "resnet101")},
+    usual={"bins": ((1, 2, 3, 6),)},
+    untold="Its logits were trained with aligned corners if it is of semseg itself, as here; code "
+    "with the same names that does not align them gives other logits.",
+    unused=_unused_aux,
 )
 """hszhao/semseg, `model/pspnet.py`."""
 
@@ -38,6 +69,12 @@ RESNET_FOR_PSPNET = TORCHVISION_RESNET._replace(
         "conv{i}": "backbone/conv{i}",
         "bn{i}": "backbone/norm{i}",
         **{k: f"backbone/{v}" for k, v in _LAYERS.items()},
+    },
+    title="a ResNet with semseg's deep stem",
+    reference="",
+    hints={
+        r"^conv2\.weight": "a ResNet with PSPNet's deep stem (three 3x3 convolutions, as "
+        "in semseg's files), or another network: others have the 7x7 one"
     },
 )
 """hszhao/semseg, `model/resnet.py`: a classification ResNet with the deep stem."""
@@ -58,10 +95,10 @@ LEXTAL_PSPNET = Family(
     optional={},
     ignored=(),
     transposed=(),
+    title="Lextal's PSPNet",
+    reference="lextal",
+    usual={"bins": ((1, 2, 3, 6),)},
+    untold="If it was trained before PyTorch 0.4, its code aligned corners when it enlarged "
+    "features; this network does not, and its logits differ.",
 )
 """Lextal/pspnet-pytorch, `pspnet.py`, on a ResNet."""
-
-RESNET_FOR_LECTURE_PSPNET = TORCHVISION_RESNET._replace(
-    encoder={k: f"backbone/{v}" for k, v in TORCHVISION_RESNET.encoder.items()}
-)
-"""A classification ResNet's file for LecturePSPNet's encoder."""

@@ -20,5 +20,12 @@ TORCHVISION_RESNET = Family(
     optional={},
     ignored=("fc",),
     transposed=(),
+    title="a ResNet with torchvision's names",
+    reference="torchvision",
 )
 """torchvision.models.resnet18 .. resnet101, trained on ImageNet."""
+
+RESNET_AS_ENCODER = TORCHVISION_RESNET._replace(
+    encoder={k: f"backbone/{v}" for k, v in TORCHVISION_RESNET.encoder.items()}, reference=""
+)
+"""A ResNet in any file, such as that of a classification network, as the encoder of a network."""

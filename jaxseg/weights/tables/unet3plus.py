@@ -22,6 +22,9 @@ AUTHORS_UNET3PLUS = Family(
     optional={"outconv{i}": "head{i}"},
     ignored=("cls.1",),
     transposed=(),
+    title="the authors' UNet 3+",
+    reference="authors",
+    hints={"outconv": "deep_supervision=True if it has outconv2 to outconv5, else False"},
 )
 """ZJUGiveLab/UNet-Version: UNet_3Plus, UNet_3Plus_DeepSup, and UNet_3Plus_DeepSup_CGM without its
 classification-guided module."""

@@ -1,7 +1,7 @@
 """Names of UNet++."""
 
 from jaxseg.weights.tables.family import Family
-from jaxseg.weights.tables.unet import SMP_UNET, SMP_UP_BLOCK
+from jaxseg.weights.tables.unet import SMP_UNET, SMP_UP_BLOCK, unused_attention
 
 # smp numbers diagonals from below and rows from the coarsest; jaxseg follows the paper.
 _NODES = {f"x_{4 - i - j}_{3 - i}": f"x{i}{j}" for i in range(4) for j in range(1, 5 - i)}
@@ -18,9 +18,13 @@ SMP_UNET_PLUS_PLUS = Family(
         "segmentation_head.0": "head",
     },
     optional={},
-    # The last block has no skip, so smp does not use the block's attention for skips. An exported
-    # network with attention lacks its weights: load it with `strict=False`.
+    # The last block has no skip, so smp does not use the block's attention for skips.
     ignored=tuple(f"decoder.blocks.x_0_4.{k}" for k in SMP_UP_BLOCK if k.startswith("attention1")),
     transposed=(),
+    title="smp's UnetPlusPlus",
+    reference="smp",
+    only={"deep_supervision": (False,)},
+    unused=unused_attention("decoder.blocks.x_0_4"),
+    hints=SMP_UNET.hints,
 )
 """segmentation_models_pytorch 0.5, UnetPlusPlus on a ResNet."""

@@ -123,6 +123,17 @@ def test_every_order_of_axes_is_turned_and_another_one_is_told(
     scene(tmp_path / "both.npz", **fixed).scenes("train")
 
 
+def test_several_ids_may_be_one_class(tmp_path: Path) -> None:
+    save(tmp_path, ".npz", truth=np.where(TRUTH == 12, 13, TRUTH))
+    joined = scene(
+        tmp_path / "both.npz", classes=("corn", "rest"), ids=(1, 10), same_ids=((13, 10),)
+    )
+    expected = np.select([TRUTH == 1, np.isin(TRUTH, (10, 12))], [0, 1], IGNORE)
+    np.testing.assert_array_equal(whole(joined)[2], expected)
+    with pytest.raises(UserError, match=r"id 13 .* --config\.data\.source\.ids 1 10 12 13 with"):
+        scene(tmp_path / "both.npz").scenes("train")
+
+
 def test_sizes_that_no_order_brings_together_are_refused(tmp_path: Path) -> None:
     source = save(tmp_path, ".npy", truth=TRUTH[:-1])
     with pytest.raises(UserError, match=r"40 x 48 pixels .* 39 x 48.*same ground, pixel by pixel"):

@@ -42,6 +42,26 @@ def textbook(x: Array, kernel: Array, stride: int, dilation: int, padding: int) 
     )
 
 
+@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
+def test_zeros_may_differ_before_and_behind_on_every_platform(
+    platform: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAXSEG_PROGRAMS", platform)
+    x, kernel = normal(0, 2, 8, 6, 5), normal(1, 3, 3, 5, 4)
+    how = {"window_strides": (2, 2), "padding": ((0, 1), (0, 1))}
+    names = ("NHWC", "HWIO", "NHWC")
+
+    def plain(x: Array, kernel: Array) -> Array:
+        return lax.conv_general_dilated(x, kernel, **how, dimension_numbers=names)
+
+    quick = partial(convolution.conv2d, stride=2, padding=(0, 1))
+    ours, theirs = (
+        jax.jit(lambda x, k, f=f: (f(x, k), jax.grad(lambda *a: (f(*a) ** 2).sum(), (0, 1))(x, k)))
+        for f in (quick, plain)
+    )
+    assert_same(ours(x, kernel), theirs(x, kernel))
+
+
 @pytest.mark.parametrize("features", [4, 6])  # fewer and more than the input's
 @pytest.mark.parametrize("case", CONVOLUTIONS)
 def test_a_convolution_and_its_gradients_are_xlas_own(case: tuple[int, ...], features: int) -> None:

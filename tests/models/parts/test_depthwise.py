@@ -29,16 +29,33 @@ CASES = [  # taps, dilation, rows, columns
     (3, 1, 1, 1),
 ]
 
+STRIDED = [  # taps, stride, dilation, zeros before and behind, rows, columns
+    (3, 2, 1, (0, 1), 8, 6),  # as an EfficientNet pads for even sides
+    (5, 2, 1, (1, 2), 16, 6),
+    (5, 2, 1, (2, 2), 12, 7),  # and for odd ones
+    (3, 2, 1, (1, 1), 9, 7),
+    (5, 2, 1, (2, 2), 2, 1),
+    (3, 3, 2, (2, 0), 11, 13),
+    (3, 1, 1, (0, 0), 5, 6),
+]
+
 Convolve = Callable[..., Array]
 
 
-def textbook(x: Array, kernel: Array, *, dilation: int) -> Array:
+def textbook(
+    x: Array,
+    kernel: Array,
+    *,
+    dilation: int,
+    stride: int = 1,
+    padding: tuple[int, int] | None = None,
+) -> Array:
     half = dilation * (kernel.shape[0] - 1) // 2
     return lax.conv_general_dilated(
         x,
         kernel,
-        (1, 1),
-        ((half, half),) * 2,
+        (stride, stride),
+        (padding or (half, half),) * 2,
         rhs_dilation=(dilation, dilation),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=x.shape[-1],
@@ -57,6 +74,34 @@ def test_a_depthwise_convolution_and_its_gradients_are_xlas_own(case: tuple[int,
     ours, theirs = (
         jax.jit(partial(answer_and_gradients, convolve, dilation=dilation))(x, kernel)
         for convolve in (depthwise_conv2d, textbook)
+    )
+    assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("case", STRIDED)
+def test_strides_and_padding_of_two_sides_are_xlas_own(case: tuple[Any, ...]) -> None:
+    taps, stride, dilation, padding, rows, columns = case
+    x, kernel = normal(0, 2, rows, columns, 5), normal(1, taps, taps, 1, 5)
+    ours, theirs = (
+        jax.jit(
+            partial(
+                answer_and_gradients,
+                partial(convolve, stride=stride, padding=padding),
+                dilation=dilation,
+            )
+        )(x, kernel)
+        for convolve in (depthwise_conv2d, textbook)
+    )
+    assert_same(ours, theirs)
+
+
+def test_a_strided_gradient_of_many_strips_is_that_of_one() -> None:
+    # 2 x 12 columns x 512 channels x 4 bytes x 4 pixels an output: a strip is one row of 12.
+    x, kernel = normal(0, 2, 24, 24, 512), normal(1, 5, 5, 1, 512)
+    how = {"dilation": 1, "stride": 2, "padding": (1, 2)}
+    ours, theirs = (
+        jax.jit(jax.grad(lambda x, k, f=f: (f(x, k, **how) ** 2).sum(), (0, 1)))(x, kernel)
+        for f in (depthwise_conv2d, textbook)
     )
     assert_same(ours, theirs)
 
