@@ -18,8 +18,9 @@ def exported(
 
     PyTorch loads it with `load_state_dict(strict=True)`; the counters `num_batches_tracked`, which
     are missing, are set to zero by PyTorch. Tensors that the reference has and does not use, such
-    as attention to skips in a block without one, are zeros. The number of bands, widths and classes
-    are those of the network: give them to the reference, or change its numbers.
+    as attention to skips in a block without one, are zeros; constants that it stores, such as
+    positions of patches, are computed. The number of bands, widths and classes are those of the
+    network: give them to the reference, or change its numbers.
 
     Args:
         model: The network.

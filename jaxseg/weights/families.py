@@ -162,7 +162,14 @@ def matched(model: nn.Module, leaves: Mapping[Path, Any], file: Sequence[str], p
         names = names_of(leaves, table_of(family, part))
         at = located({name for name in names.values() if name is not None}, file)
         matches.append(Match(family, names, at))
-    return max(matches, key=lambda m: (len(m.at.found), -len(misfits(model, m.family))))
+    return max(
+        matches,
+        key=lambda m: (
+            len(m.at.found),
+            -len(misfits(model, m.family)),
+            bool(not m.at.found and m.family.decoder),  # another file is not called an encoder
+        ),
+    )
 
 
 def table_of(family: Family, part: Part) -> dict[str, str]:

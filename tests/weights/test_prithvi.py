@@ -11,6 +11,8 @@ from fixtures.networks import drawn, shapes
 
 from jaxseg.errors import UserError
 from jaxseg.models import PrithviLinear, PrithviUNet
+from jaxseg.models.parts.resnet import ResNet
+from jaxseg.models.parts.vit import PrithviViT
 from jaxseg.weights import pretrained
 from jaxseg.weights.pretrained import Pretrained
 from jaxseg.weights.state_dict import StateDict, write_state_dict
@@ -97,6 +99,27 @@ def test_an_autoencoder_is_not_a_whole_segmentation_network(
 ) -> None:
     with pytest.raises(UserError, match="holds only an encoder"):
         pretrained.load(PrithviLinear(2, TINY), published)
+
+
+def test_weights_of_another_network_are_not_taken_for_an_encoder() -> None:
+    resnet = ResNet("resnet18")
+    other = pretrained.exported(resnet, drawn(shapes(resnet, 3)))
+    model = PrithviLinear(2, TINY)
+    for part in ("all", "encoder"):
+        with pytest.raises(UserError) as error:
+            pretrained.merge(model, shapes(model, 3), other, part=part)
+        assert "These look like the weights of resnet18" in str(error.value)
+        assert "choose that backbone" not in str(error.value)
+
+
+def test_an_encoder_by_itself_is_exported_with_its_positions() -> None:
+    model = PrithviViT(TINY)
+    variables = drawn(shapes(model, 6))
+    state = pretrained.exported(model, variables)
+    assert state["pos_embed"].shape == (1, 1 + 14 * 14, 256)
+    assert state["patch_embed.proj.weight"].shape == (256, 6, 1, 16, 16)
+    again = pretrained.load(model, state)
+    jax.tree.map(np.testing.assert_array_equal, again["params"], variables["params"])
 
 
 @pytest.mark.parametrize(
