@@ -1,6 +1,6 @@
 """The optimizer and its learning-rate schedule: described by values, built with Optax.
 
-Parts of a network are named by patterns over the names of its parameters, such as `encoder/*`; a
+Parts of a network are named by patterns over the names of its parameters, such as `backbone/*`; a
 `*` stands for any text, `/` included, and `[12]` for one of two characters.
 """
 
@@ -41,8 +41,8 @@ class Optimizer:
         ema: Decay of the exponential moving average of the parameters that evaluation uses; None =
             no average.
         factors: Patterns of parameter names, and the factor (above 0) of the learning rate of what
-            they match, such as `(("encoder/*", 0.1),)`. The first pattern that matches counts; what
-            none matches has the factor 1.
+            they match, such as `(("backbone/*", 0.1),)`. The first pattern that matches counts;
+            what none matches has the factor 1.
         frozen: Patterns of parameters that keep their values: without gradient, weight decay and
             moments. A normalisation all of whose parameters are frozen uses its running statistics
             in training, too, and leaves them as they are.
@@ -172,7 +172,7 @@ def layer_decay(decay: float, blocks: Sequence[str]) -> tuple[tuple[str, float],
 
     The last block has the factor `decay`, the one before `decay`^2, and so on; what is not listed,
     such as the decoder, has the factor 1. Later blocks come first in the result, so that the first
-    entry may be a pattern for all that is left: `("encoder/*", "encoder/layer1_*", ...)`.
+    entry may be a pattern for all that is left: `("backbone/*", "backbone/layer1_*", ...)`.
 
     Source: Bao et al., BEiT, ICLR 2022, where a ViT has 0.65 to 0.95.
 
@@ -255,7 +255,8 @@ def check_parts(optimizer: Optimizer, params: chex.ArrayTree) -> None:
                     f"--config.optimizer.factors: all that {pattern} matches is matched by "
                     "patterns before it, and the first counts. Put it before them, or leave it out."
                 )
-    if optimizer.unfreeze is None and all(jax.tree.leaves(is_frozen(optimizer, params))):
+    frozen = jax.tree.leaves(is_frozen(optimizer, params))
+    if optimizer.frozen and optimizer.unfreeze is None and all(frozen):
         raise UserError(
             f"--config.optimizer.frozen {' '.join(optimizer.frozen)} freezes all {len(names)} "
             "arrays: nothing would be trained. Leave out the head, or give "
@@ -264,17 +265,16 @@ def check_parts(optimizer: Optimizer, params: chex.ArrayTree) -> None:
 
 
 def parts(optimizer: Optimizer, params: chex.ArrayTree) -> str:
-    """Number of parameters of each part, such as `encoder/* frozen 100; the rest x 1 20`."""
-    leaves, until = _by_name(params), optimizer.unfreeze
-    factors, counts = optimizer.factors, Counter[str]()
-    for name, leaf in leaves.items():
-        frozen, number = _first(optimizer.frozen, name), _first(_patterns(optimizer), name)
-        said = (
-            "the rest x 1" if number is None else f"{factors[number][0]} x {factors[number][1]:g}"
-        )
+    """Number of parameters of each part, such as `backbone/* frozen 100; the rest x 1 20`."""
+    counts = Counter[str]()
+    for name, leaf in _by_name(params).items():
+        number, frozen = _first(_patterns(optimizer), name), _first(optimizer.frozen, name)
+        pattern, factor = ("the rest", 1) if number is None else optimizer.factors[number]
+        said = f"{pattern} x {factor:g}"
         if frozen is not None:
-            then = "" if until is None else f" until step {until}, then {said.split()[-1]}"
-            said = f"{optimizer.frozen[frozen]} frozen{then}"
+            said = f"{optimizer.frozen[frozen]} frozen"
+            if optimizer.unfreeze is not None:
+                said += f" until step {optimizer.unfreeze}, then x {factor:g}"
         counts[said] += math.prod(leaf.shape)
     return "; ".join(f"{said} {count:,}" for said, count in counts.items())
 
@@ -290,7 +290,7 @@ def _first(patterns: Sequence[str], name: str) -> int | None:
 
 
 def _names(params: chex.ArrayTree) -> chex.ArrayTree:
-    """A tree of `encoder/conv1/kernel` and the like."""
+    """A tree of `backbone/conv1/kernel` and the like."""
     return jax.tree_util.tree_map_with_path(lambda path, _: _name(path), params)
 
 

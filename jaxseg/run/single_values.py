@@ -41,7 +41,7 @@ def watched(how: Normalisation = Normalisation()) -> Iterator[dict[str, None]]:
                 f"The normalisation {'/'.join(module.path)} is Flax's own, which does not read "
                 f"--config.norm.kind {how.kind}. Use BatchNorm of jaxseg.models.parts.layers."
             )
-        if module.path in setting().still and isinstance(module, nn.BatchNorm):
+        if isinstance(module, nn.BatchNorm) and module.path in setting().still:
             raise UserError(
                 f"The normalisation {'/'.join(module.path)} is Flax's own, whose statistics "
                 "--config.optimizer.frozen cannot freeze. Use BatchNorm of "
