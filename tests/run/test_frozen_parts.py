@@ -148,6 +148,17 @@ def test_a_step_is_that_of_the_head_alone_on_features_as_in_an_evaluation() -> N
     np.testing.assert_allclose(metrics["grad_norm"], optax.tree.norm(gradient), rtol=1e-4)
 
 
+def test_the_gradient_of_what_is_never_trained_is_not_computed() -> None:
+    work = []
+    for kind in (FROZEN, LATER):
+        abstract = step.abstract_state(config_of(kind), 2, mesh_of())
+        run = step.jit_train_step(config_of(kind), mesh_of(), abstract)
+        lowered = run.lower(abstract, sharding.place_batch(mesh_of(), batch_of(0)))
+        work.append(lowered.cost_analysis()["flops"])
+    # The kernel's gradient takes as much as the convolution itself.
+    assert work[1] - work[0] > 2 * 16 * 16**2 * 9 * 2 * 8 * 0.8
+
+
 def moments_of(state: Any) -> list[Any]:
     """Those of the part that is trained later."""
     (inner,) = (s for s in state.opt_state if hasattr(s, "inner_states"))
