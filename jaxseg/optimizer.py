@@ -245,7 +245,7 @@ def check_parts(optimizer: Optimizer, params: chex.ArrayTree) -> None:
     for field, patterns in (("frozen", optimizer.frozen), ("factors", _patterns(optimizer))):
         taken = {_first(patterns, name) for name in names}
         for number, pattern in enumerate(patterns):
-            if not fnmatch.filter(names, pattern):
+            if all(_first((pattern,), name) is None for name in names):
                 raise UserError(
                     f"--config.optimizer.{field}: {pattern} matches no parameter."
                     + _near(names, pattern)

@@ -207,3 +207,5 @@ def test_flags_name_parts_and_a_run_stores_them() -> None:
     assert again.optimizer == kind
     short = dataclasses.replace(config, num_steps=config.num_steps // 10)
     assert shortened(config, short, [])[0].optimizer.unfreeze == 3
+    single = dataclasses.replace(config, num_steps=1)
+    assert shortened(config, single, [])[0].optimizer.unfreeze is None
