@@ -1,7 +1,7 @@
 """What a trained encoder is worth where labels are few: frozen, at a rate of its own, or as any.
 
-    python benchmarks/fine_tuning.py [--share 0.1] [--steps 200] [--source-steps 400] [--seeds 3]
-        [--methods ...] [--workdir runs/fine_tuning]
+    python benchmarks/fine_tuning.py [--share 0.1] [--steps 200] [--learning-rate 0.01]
+        [--source-steps 400] [--seeds 3] [--methods ...] [--workdir runs/fine_tuning]
 
 The source task has other labels and other ground: a coarse land cover of four themes (`THEMES`) on
 180 optical tiles of another countryside (seed 1), as of a map that exists everywhere. The target
@@ -135,6 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--share", type=float, default=0.1)
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--learning-rate", type=float, default=1e-2)
     parser.add_argument("--source-steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
@@ -142,7 +143,7 @@ def main() -> None:
     arguments = parser.parse_args()
     jax.config.update("jax_compilation_cache_dir", str((arguments.workdir / "xla").absolute()))
     coarse = Themes(Landscape(seed=1, tiles=(180, 8, 8)))
-    source = planned(coarse, arguments.source_steps, seed=0)
+    source = planned(coarse, arguments.source_steps, 2e-3, seed=0)
     found = measured(source, arguments.workdir / "source")
     weights = encoder(arguments.workdir / "source")
     print(f"source task: {found:.3f} mIoU of four themes", flush=True)
@@ -151,7 +152,8 @@ def main() -> None:
         for method in arguments.methods:
             print(f"{method}, seed {seed}", flush=True)
             few = Few(Landscape(), share=arguments.share, seed=seed)
-            config = tuned(planned(few, arguments.steps, seed), method, weights)
+            plain = planned(few, arguments.steps, arguments.learning_rate, seed)
+            config = tuned(plain, method, weights)
             result = measured(config, arguments.workdir / f"{method}_{seed}")
             scores.setdefault(method, []).append(result)
         text = table(scores, arguments.share, arguments.steps)
@@ -159,7 +161,7 @@ def main() -> None:
         print(text, flush=True)
 
 
-def planned(source: Source, steps: int, seed: int) -> Config:
+def planned(source: Source, steps: int, rate: float, seed: int) -> Config:
     """A run from scratch."""
     return Config(
         model=UNet(num_classes=len(source.classes), features=8),
@@ -167,7 +169,7 @@ def planned(source: Source, steps: int, seed: int) -> Config:
         preprocess=(Standardize(MEAN["optical"], STD["optical"]),),
         augment=(Dihedral(),),
         optimizer=Optimizer(
-            learning_rate=2e-3, schedule="cosine", warmup=min(50, steps // 4), clip=1.0
+            learning_rate=rate, schedule="cosine", warmup=max(1, steps // 8), clip=1.0
         ),
         seed=seed,
         num_steps=steps,
@@ -198,16 +200,20 @@ def measured(config: Config, folder: Path) -> float:
     """Trains and tests, unless FOLDER/result.json has the result.
 
     Raises:
-        SystemExit: It came out of another number of steps or share of labels.
+        SystemExit: It came out of another number of steps, share of labels or learning rate.
     """
     file = folder / "result.json"
-    asked = {"steps": config.num_steps, "share": getattr(config.data.source, "share", 1.0)}
+    asked = {
+        "steps": config.num_steps,
+        "share": getattr(config.data.source, "share", 1.0),
+        "learning_rate": config.optimizer.learning_rate,
+    }
     if not file.is_file():
         state = training.train(config, folder / "run")
         result = Evaluator(config, sharding.make_mesh(config.mesh), "test")(state)
         file.write_text(json.dumps({"miou": result.scores.miou} | asked) + "\n")
     found = json.loads(file.read_text())
-    if any(found[name] != value for name, value in asked.items()):
+    if any(found.get(name) != value for name, value in asked.items()):
         raise SystemExit(f"{file} is of another run ({asked} asked for): remove it.")
     return float(found["miou"])
 
