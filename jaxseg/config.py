@@ -218,6 +218,8 @@ def shortened(own: Config, given: Config, flags: list[str]) -> tuple[Config, lis
     optimizer = shorter(config.optimizer, "optimizer.")
     if optimizer.warmup >= config.num_steps:  # a run of one step has no room for a warm-up
         optimizer = dataclasses.replace(optimizer, warmup=0)
+    if optimizer.unfreeze is not None and optimizer.unfreeze >= config.num_steps:  # likewise
+        optimizer = dataclasses.replace(optimizer, unfreeze=None)
     return dataclasses.replace(config, optimizer=optimizer), lines
 
 

@@ -77,6 +77,9 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (Optimizer, "weight_decay", 1e-4, "PSPNet's"),
     (Optimizer, "clip", None, "no limit that nobody knows of"),
     (Optimizer, "ema", None, "the last parameters are evaluated"),
+    (Optimizer, "factors", (), "one rate for all"),
+    (Optimizer, "frozen", (), "everything learns"),
+    (Optimizer, "unfreeze", None, "what is frozen stays so"),
     # -- teachers and losses that choose labels ---------------------------------------------------
     (Distillation, "layers", ("bottleneck",), "the coarsest features of the U-Nets"),
     (Distillation, "student", "", "both networks are of one kind"),

@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.tree_util import keystr
 
-from jaxseg import config_text
+from jaxseg import config_text, optimizer
 from jaxseg.config import Config
 from jaxseg.config_text import Code
 from jaxseg.datasets.leakage import copies
@@ -133,6 +133,8 @@ def summary(
     device = jax.devices()[0]
     scenes = source.scenes("train")
     count, files = len(scenes), in_files(scenes)
+    parts = optimizer.parts(config.optimizer, state.params)
+    trained = {"training": parts} if config.optimizer.frozen or config.optimizer.factors else {}
     shown = f"{count} training scenes" if files == count else f"{count} blocks of {files} scenes"
     return {
         "devices": f"{jax.device_count()} x {device.device_kind}",
@@ -140,6 +142,7 @@ def summary(
         "mesh": ", ".join(f"{name} {size}" for name, size in mesh.shape.items()),
         "network": f"{type(config.model).__name__}, {count_parameters(state.params):,} parameters",
         "weights": origin,
+        **trained,
         "data": f"{type(source).__name__}, {shown}, "
         f"{len(source.sensor.bands)} bands, {len(source.classes)} classes",
         "batch": f"{data.batch_size} windows of {data.crop} x {data.crop} pixels",

@@ -45,7 +45,13 @@ def notes(config: Config, params: Any) -> list[str]:  # noqa: ANN401  (a tree)
     """What is odd about the choice for a run that starts with these parameters."""
     kind = config.norm.kind
     found = []
-    if kind == "frozen" and config.init_from is None and config.pretrained.path is None:
+    scratch = config.init_from is None and config.pretrained.path is None
+    if scratch and config.optimizer.frozen:
+        found.append(
+            "--config.optimizer.frozen without trained weights: these parts keep their random "
+            "numbers. Give --config.init-from or --config.pretrained.path, or leave it out."
+        )
+    if scratch and kind == "frozen":
         found.append(
             "--config.norm.kind frozen without trained weights: means of 0 and variances of 1 stay "
             "for ever, so nothing is normalised. Give --config.init-from or "

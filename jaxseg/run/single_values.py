@@ -13,7 +13,7 @@ from flax.linen.module import InterceptorContext
 from jaxseg.errors import UserError
 from jaxseg.models.parts.complex_layers import ComplexBatchNorm
 from jaxseg.models.parts.layers import BatchNorm
-from jaxseg.models.parts.normalisation import Normalisation, is_single_value, setting
+from jaxseg.models.parts.normalisation import Normalisation, is_single_value, setting, uses_running
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def watched(how: Normalisation = Normalisation()) -> Iterator[dict[str, None]]:
 
     Raises:
         UserError: One is Flax's own, and would train with a constant in place of its input or
-            measure something else than is asked for.
+            measure what is to stay frozen, or something else than is asked for.
     """
     found: dict[str, None] = {}
 
@@ -41,10 +41,17 @@ def watched(how: Normalisation = Normalisation()) -> Iterator[dict[str, None]]:
                 f"The normalisation {'/'.join(module.path)} is Flax's own, which does not read "
                 f"--config.norm.kind {how.kind}. Use BatchNorm of jaxseg.models.parts.layers."
             )
+        if isinstance(module, nn.BatchNorm) and module.path in setting().still:
+            raise UserError(
+                f"The normalisation {'/'.join(module.path)} is Flax's own, whose statistics "
+                "--config.optimizer.frozen cannot freeze. Use BatchNorm of "
+                "jaxseg.models.parts.layers, or leave it out."
+            )
         if (
             context.method_name == "__call__"
             and isinstance(module, BatchNorm | ComplexBatchNorm | nn.BatchNorm)
             and setting().how.kind in ("global", "ghost")
+            and not uses_running(module.path)
             and _measures(module, args, kwargs)
             and is_single_value(args[0])  # type: ignore[arg-type]  # an array
         ):

@@ -52,7 +52,7 @@ class TrainState(flax.struct.PyTreeNode):
         step: () int32, the number of updates made.
         params: Trainable parameters, float32.
         batch_stats: Running statistics of the normalisations, float32.
-        opt_state: The optimizer's moments.
+        opt_state: The optimizer's moments; parts that are never trained have none.
         ema: Moving average of `params`; None if the optimizer has no `ema`.
     """
 
@@ -107,6 +107,7 @@ def _creator(config: Config, bands: int) -> Callable[[], TrainState]:
                 {"params": key, "dropout": key}, jnp.zeros(image.shape), train=False
             )
         params = variables["params"]
+        optimizers.check_parts(config.optimizer, params)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
@@ -153,13 +154,16 @@ def make_train_step(
     )
 
     def objective(
-        progress: jax.Array,
+        step: jax.Array,
         params: Tree,
         batch_stats: Tree,
         batch: Batch,
         key: jax.Array,
         shares: Metrics,
     ) -> tuple[jax.Array, tuple[Any, Metrics]]:
+        params = optimizers.held(config.optimizer, params, step)
+        still = optimizers.frozen_modules(config.optimizer, params)
+        freed = optimizers.freed(config.optimizer, step)
         apply = functools.partial(
             config.model.apply,
             {"params": sharding.gathered(mesh, params), "batch_stats": batch_stats},
@@ -171,7 +175,11 @@ def make_train_step(
         )
         # Of a window without any data, all pixels are 0: they would be in every statistic.
         counted = batch["valid"].any((1, 2))
-        with compiled_for(platform, mesh.shape["space"]), normalised_by(config.norm, counted):
+        space = mesh.shape["space"]
+        with (
+            compiled_for(platform, space),
+            normalised_by(config.norm, counted, still, freed),
+        ):
             if blocks_fit and blocks.answers_in_blocks(config.model, batch["image"]):
                 logits, updates = apply(method="in_blocks")
                 logits, batch = blocks.as_rows(logits), _in_blocks(batch)
@@ -182,7 +190,7 @@ def make_train_step(
             else:
                 logits, updates = apply()
                 enlarge = None
-        batch = batch | {"progress": progress}
+        batch = batch | {"progress": step / config.num_steps}
         for name in ("second_logits", "class_logits"):
             if sown := jax.tree.leaves(updates.get(name, {})):
                 batch[name] = sown[0]
@@ -226,8 +234,7 @@ def make_train_step(
         batch = jax.lax.with_sharding_constraint(batch, sharding.batch_sharding(mesh))
         if teacher is not None:
             batch = teacher.answering(batch, sharding.gathered(mesh, taught))
-        done = state.step / config.num_steps
-        gradient = jax.grad(functools.partial(objective, done), has_aux=True)
+        gradient = jax.grad(functools.partial(objective, state.step), has_aux=True)
         grads, (batch_stats, metrics) = _accumulated(config, gradient, state, batch, dropout_key)
         grads = jax.lax.with_sharding_constraint(grads, sharding.state_shardings(mesh, grads))
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
@@ -238,6 +245,8 @@ def make_train_step(
             # initialization for thousands of steps.
             decay = jnp.minimum(config.optimizer.ema, (1.0 + state.step) / (10.0 + state.step))
             ema = optax.incremental_update(params, ema, 1.0 - decay)
+            # The average of equal numbers, without its rounding.
+            ema = optimizers.where_frozen(config.optimizer, state.step, params, ema)
         metrics |= {"grad_norm": optax.tree.norm(grads), "learning_rate": rate(state.step)}
         state = TrainState(state.step + 1, params, batch_stats, opt_state, ema)
         return state, metrics | soundness.largest(state)

@@ -24,6 +24,7 @@ from jaxseg.models.parts.normalisation import (
     is_single_value,
     setting,
     spread,
+    uses_running,
 )
 
 
@@ -94,7 +95,7 @@ class ComplexBatchNorm(nn.Module):
             variance = self.variable("batch_stats", "var", jnp.ones, (2 * count,))
             covariance = self.variable("batch_stats", "covariance", jnp.zeros, (count,))
             m, v, c = mean.value, variance.value, covariance.value
-            if not (self.use_running_average or kind == "frozen" or is_single_value(x)):
+            if not (self.use_running_average or uses_running(self.path) or is_single_value(x)):
                 windows = Windows(x, self.path)
                 of_groups = _moments(x, windows)
                 m, v, c = (

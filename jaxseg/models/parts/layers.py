@@ -21,6 +21,7 @@ from jaxseg.models.parts.normalisation import (
     is_single_value,
     setting,
     spread,
+    uses_running,
 )
 
 Dtype = Literal["float32", "bfloat16"]
@@ -214,7 +215,7 @@ class BatchNorm(nn.Module):
             variance = self.variable("batch_stats", "var", jnp.ones, shape)
             m, v = (jnp.tile(stored.value, self.pixels) for stored in (mean, variance))
             single = is_single_value(x) and self.pixels == 1
-            if not (self.use_running_average or kind == "frozen" or single):
+            if not (self.use_running_average or uses_running(self.path) or single):
                 windows = Windows(x, self.path, self.pixels)
                 of_groups = self._moments(x, windows)
                 m, v = (

@@ -65,17 +65,26 @@ class Setting(NamedTuple):
     Attributes:
         how: The choice.
         counted: (B,) bool, the windows that are measured; None = all.
+        still: Paths of normalisations that use their running statistics and leave them as they are.
+        freed: () bool, whether those of `still` measure like all others; None = they do not.
     """
 
     how: Normalisation = Normalisation()
     counted: Array | None = None
+    still: frozenset[tuple[str, ...]] = frozenset()
+    freed: Array | None = None
 
 
 _SETTING: ContextVar[Setting] = ContextVar("normalisation", default=Setting())  # noqa: B039  immutable
 
 
 @contextmanager
-def normalised_by(how: Normalisation, counted: Array | None = None) -> Iterator[None]:
+def normalised_by(
+    how: Normalisation,
+    counted: Array | None = None,
+    still: frozenset[tuple[str, ...]] = frozenset(),
+    freed: Array | None = None,
+) -> Iterator[None]:
     """Within it, the normalisations of networks that are called measure as chosen.
 
     In a jitted function it belongs inside: JAX does not trace a function again for another choice.
@@ -83,8 +92,11 @@ def normalised_by(how: Normalisation, counted: Array | None = None) -> Iterator[
     Args:
         how: The choice.
         counted: (B,) bool, the windows that are measured in training; None = all.
+        still: Paths of normalisations that use their running statistics in training, too, as all do
+            of kind `frozen`.
+        freed: () bool, whether those of `still` measure like all others; None = they do not.
     """
-    token = _SETTING.set(Setting(how, counted))
+    token = _SETTING.set(Setting(how, counted, still, freed))
     try:
         yield
     finally:
@@ -94,6 +106,12 @@ def normalised_by(how: Normalisation, counted: Array | None = None) -> Iterator[
 def setting() -> Setting:
     """The choice in force; `global` outside of `normalised_by`."""
     return _SETTING.get()
+
+
+def uses_running(path: Sequence[str]) -> bool:
+    """Whether the normalisation at this path uses its running statistics in training, too."""
+    how, _, still, freed = setting()
+    return how.kind == "frozen" or (freed is None and tuple(path) in still)
 
 
 def is_single_value(x: Array) -> bool:
@@ -126,7 +144,7 @@ class Windows:
         Raises:
             UserError: Groups do not divide the windows, or the first axis is not the batch's.
         """
-        how, counted = setting()
+        how, counted, still, freed = setting()
         self._size = how.size if how.kind == "ghost" and how.size else len(x)
         if len(x) % self._size:
             raise UserError(
@@ -138,6 +156,9 @@ class Windows:
                 f"Normalisation {'/'.join(path)} has {len(x)} windows and the batch "
                 f"{len(counted)}: the first axis of what a network normalises must be the batch's."
             )
+        if tuple(path) in still and freed is not None:
+            # Of no window: what is stored is used, and stays.
+            counted = freed & (jnp.ones(len(x), bool) if counted is None else counted)
         self._masked = counted is not None
         if counted is not None:
             self._counted = counted.reshape(-1, self._size, 1)
