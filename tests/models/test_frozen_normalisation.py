@@ -16,15 +16,15 @@ from jaxseg.models.parts.normalisation import Normalisation, Windows, normalised
 from jaxseg.optimizer import Optimizer, frozen_modules
 
 NETWORKS = catalogue.networks()
-WITHOUT = {"OriginalUNet"}
-"""Has no normalisation."""
+WITHOUT = {"OriginalUNet", "PrithviLinear"}
+"""Have no batch normalisation."""
 
 
 def small(name: str, **arguments: Any) -> nn.Module:
     """The network, with the smallest encoder."""
     kind = NETWORKS[name]
     if hasattr(kind, "backbone"):
-        arguments["backbone"] = "resnet18"
+        arguments["backbone"] = "prithvi_eo_tiny" if name.startswith("Prithvi") else "resnet18"
     if name == "TwoNetworks":
         arguments["network"] = UNet(num_classes=0, features=4)
     return kind(num_classes=3, **arguments)
@@ -99,6 +99,6 @@ def test_a_frozen_encoder_measures_nothing_and_the_decoder_all(
         assert kept == len(jax.tree.leaves(variables["batch_stats"]["backbone"]))
 
 
-def test_networks_without_a_normalisation_are_known() -> None:
+def test_networks_without_batch_normalisation_are_known() -> None:
     for name in WITHOUT:
-        assert "batch_stats" not in shapes(NETWORKS[name](num_classes=3), bands=3)
+        assert "batch_stats" not in shapes(small(name), bands=3)
