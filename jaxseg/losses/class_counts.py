@@ -4,7 +4,6 @@ training split --windows--> labelled pixels of each class --> a small file for t
 """
 
 import json
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxseg.console import say, track
+from jaxseg.disk import whole
 from jaxseg.errors import UserError
 from jaxseg.losses.class_weights import RULES, ClassCounts
 from jaxseg.scenes.scene import IGNORE, Scenes, Source, Window
@@ -129,12 +129,11 @@ def _kept(file: Path, classes: tuple[str, ...], console: Console) -> ClassCounts
 
 def _keep(file: Path, classes: tuple[str, ...], counts: ClassCounts, console: Console) -> None:
     text = json.dumps({"classes": classes, "pixels": counts.pixels, "around": counts.around})
-    part = file.with_name(f"{file.name}.{os.getpid()}")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text + "\n")
-        part.replace(file)  # atomic, even if several processes write
-    except OSError as error:
-        say(console, f"The class counts could not be stored in {file}: {error}.")
+        with whole(file) as aside:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            aside.write_text(text + "\n")
+    except UserError as error:
+        say(console, f"The class counts could not be stored. {error}")
     else:
         say(console, f"Class counts stored in {file}.")

@@ -20,11 +20,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg.disk import whole, writing
 from jaxseg.errors import UserError
 from jaxseg.files.maps import BLOCK, write_block
-from jaxseg.files.whole import whole
 from jaxseg.prediction.layers import Layer
 from jaxseg.scenes.scene import Window
+
+ELSEWHERE = "Give a map in a folder that can be written to."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,15 +92,13 @@ class Work:
         text = json.dumps(job, indent=1, sort_keys=True)
         self._job = hashlib.sha256(text.encode()).hexdigest()[:8]
         record = self.folder / "job.json"
-        try:
+        with writing(self.folder, advice=ELSEWHERE):
             if again and record.exists() and record.read_text(encoding="utf-8") != text:
                 self.remove()
             self.folder.mkdir(exist_ok=True)
             if not record.exists():
                 _write(record, text)
             begun = record.read_text(encoding="utf-8")
-        except OSError as error:
-            raise _cannot_write(self.folder, error) from error
         if begun != text:
             old, new = json.loads(begun), json.loads(text)
             changed = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
@@ -119,12 +119,10 @@ class Work:
             UserError: It cannot be written.
         """
         path = self.folder / name
-        try:
+        with writing(path, advice=ELSEWHERE):
             if not path.exists():
                 _write(path, found())
             return path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise _cannot_write(self.folder, error) from error
 
     def path(self, layer: str, row: int, column: int) -> Path:
         """The file of a layer of a block.
@@ -158,13 +156,6 @@ class Work:
     def remove(self) -> None:
         """Removes the folder, the map being made."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _cannot_write(folder: Path, error: OSError) -> UserError:
-    return UserError(
-        f"Cannot write to {folder}: {error.strerror}. Give a map in a folder that can be written "
-        "to."
-    )
 
 
 def _write(path: Path, text: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from jaxseg.datasets.paired import without_side
 from jaxseg.datasets.wrapped import leaves
+from jaxseg.disk import whole
 from jaxseg.errors import MissingSplit, UserError
 from jaxseg.files import raster
 from jaxseg.scenes.scene import FromFiles, Located, Source
@@ -26,10 +27,11 @@ def keep(workdir: Path, source: Source) -> None:
     if file.exists():
         return
     lines = (f"{size} {time} {path}\n" for path, (size, time) in sorted(_now(source).items()))
-    part = file.with_name(f"{NAME}.{os.getpid()}")
-    with gzip.open(part, "wt", encoding="utf-8", errors="surrogateescape") as out:
+    with (
+        whole(file) as aside,
+        gzip.open(aside, "wt", encoding="utf-8", errors="surrogateescape") as out,
+    ):
         out.writelines(lines)
-    part.replace(file)
 
 
 def changed(workdir: Path, source: Source) -> list[str]:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg.disk import whole
 from jaxseg.errors import UserError
 from jaxseg.metrics.thresholds import Thresholds
 
@@ -50,7 +51,8 @@ def keep_calibration(workdir: Path, step: int, found: Calibration) -> None:
             "miou_by_thresholds": found.thresholds.after,
             "fitted_on": "validation",
         }
-        (folder / CALIBRATION).write_text(json.dumps(content, indent=2) + "\n")
+        with whole(folder / CALIBRATION) as aside:
+            aside.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def kept_calibration(workdir: Path, step: int) -> Calibration | None:
@@ -80,7 +82,8 @@ def keep_pixels(workdir: Path, step: int, arrays: Arrays) -> None:
     """Writes the numbers of classifiers beside the checkpoint, unless that has been removed."""
     folder = _folder(workdir, step)
     if folder.is_dir():
-        np.savez_compressed(folder / PIXELS, **arrays)  # type: ignore[arg-type]
+        with whole(folder / PIXELS) as aside, aside.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def kept_pixels(workdir: Path) -> dict[str, NDArray[np.float64]] | None:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from jaxseg.disk import whole
 from jaxseg.errors import UserError
-from jaxseg.files.whole import whole
 from jaxseg.run.trackers.mlflow_run import MlflowRun
 from jaxseg.run.trackers.tracker import Start, Tracker
 from jaxseg.run.trackers.trackio_run import TrackioRun
