@@ -171,6 +171,7 @@ def test_the_table_of_classes_has_the_numbers_of_the_json(
             "boundary_iou": borders["iou"][name],
             "ece": calibration["before"]["per_class"][name],
             "ece_at_temperature": calibration["after"]["per_class"][name],
+            "step": stored["step"],
         }
         assert row.keys() == {"class", *expected}
         for column, number in expected.items():
