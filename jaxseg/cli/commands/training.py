@@ -45,7 +45,7 @@ def train(arguments: list[str] | None = None) -> None:
             if shorter:
                 say(make_console(), f"Shortened with the run: {', '.join(shorter)}.")
         code = (module, *code_of(flags.code))
-        training.train(config, workdir, code, flags.profile, flags.track)
+        training.train(config, workdir, code, flags.profile, flags.track, take_over=flags.take_over)
 
 
 def bench(arguments: list[str] | None = None) -> None:

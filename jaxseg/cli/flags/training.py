@@ -22,6 +22,8 @@ class TrainFlags(JobFlags):
         code: Files (.py) or packages that define classes of other runs that this one starts from.
         profile: Number of steps that are recorded in WORKDIR/profile, for Perfetto and TensorBoard.
         track: wandb, mlflow or trackio get config, numbers, pictures and tables as well.
+        take_over: Continue a run that another machine has left without a word, where you know that
+            it has ended.
     """
 
     config: str
@@ -29,6 +31,7 @@ class TrainFlags(JobFlags):
     code: tuple[str, ...] = ()
     profile: int = 0
     track: Literal["", "wandb", "mlflow", "trackio"] = ""
+    take_over: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
