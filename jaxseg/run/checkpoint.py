@@ -7,6 +7,7 @@ from jaxseg.config import Config
 from jaxseg.config_text import Code
 from jaxseg.errors import UserError
 from jaxseg.run import digests, step
+from jaxseg.run.damaged import METRIC as METRIC
 from jaxseg.run.damaged import first_line
 from jaxseg.run.saving import Checkpoints as Checkpoints
 

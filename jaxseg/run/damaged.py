@@ -65,7 +65,7 @@ def score(metrics: dict[str, float]) -> float:
     return float(metrics[METRIC])
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """An error in one line."""
     if isinstance(error, digests.DamagedError):
         return str(error)

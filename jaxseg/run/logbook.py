@@ -28,9 +28,11 @@ from rich.panel import Panel
 from rich.progress import TaskID
 from rich.table import Table
 from rich.text import Text
-from tensorboardX import SummaryWriter
 
 from jaxseg.console import LogsAboveTheBar, clock, make_console, progress_bar, say, track
+from jaxseg.disk import whole
+from jaxseg.run.event_file import event_writer
+from jaxseg.run.failed_saves import FailedSaves
 from jaxseg.run.trackers.watched import Kind, Send, Watched
 
 T = TypeVar("T")
@@ -65,6 +67,7 @@ class Logbook:
         console: Console | None = None,
         track: Kind = "",
         config: Mapping[str, Any] | None = None,
+        failed: FailedSaves | None = None,
     ) -> None:
         """Prepares a logbook; nothing is written before `with`.
 
@@ -76,7 +79,9 @@ class Logbook:
             console: Where to write; None = `make_console()`.
             track: A tracker that gets everything as well.
             config: What it gets as the run's config.
+            failed: Where it is noted that a file cannot be written; None = that is raised.
         """
+        self._failed = failed
         self.console = console or make_console()
         self.console.quiet = self.console.quiet or not active
         self._workdir = workdir
@@ -100,8 +105,7 @@ class Logbook:
         path = self._workdir / "metrics.jsonl"
         _drop_lines_after(path, self._step)
         self._lines = self._open.enter_context(path.open("a", encoding="utf-8", buffering=1))
-        events = str(self._workdir / "tensorboard")
-        self._events = SummaryWriter(events, purge_step=self._step + 1, flush_secs=10)
+        self._events, self._event_file = event_writer(self._workdir / "tensorboard", self._step + 1)
         self._open.callback(self._events.close)
         if self._track:
             self._tracker = Watched(self._track, self._workdir, self._config, self.say)
@@ -114,9 +118,14 @@ class Logbook:
             )
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Leaves the bar as it is and closes the files, even after an error."""
-        self._open.close()
+        try:
+            self._open.close()
+            self._check_events()
+        except OSError as fault:
+            if error is None:  # else that says more
+                self._fail(fault)
 
     def say(self, text: str) -> None:
         """Shows one line."""
@@ -199,13 +208,28 @@ class Logbook:
         numbers = {name: float(value) for name, value in values.items()}
         finite = {name: v if math.isfinite(v) else None for name, v in numbers.items()}
         line = {"step": step, "time": round(time.time(), 3), "kind": kind, **finite}
-        self._lines.write(json.dumps(line, allow_nan=False) + "\n")
+        try:
+            self._lines.write(json.dumps(line, allow_nan=False) + "\n")
+            self._check_events()
+        except OSError as error:
+            self._fail(error)
         for name, number in finite.items():
             if number is not None:
                 self._events.add_scalar(f"{kind}/{name}", number, step)
         known = {f"{kind}/{name}": v for name, v in finite.items() if v is not None}
         self._send(lambda tracker: tracker.numbers(step, known))
         return numbers
+
+    def _check_events(self) -> None:
+        """Raises what has kept TensorBoard's file from being written."""
+        if self._active and self._event_file.fault is not None:
+            raise self._event_file.fault
+
+    def _fail(self, error: OSError) -> None:
+        """Raises an error, or notes it for all processes."""
+        if self._failed is None:
+            raise error
+        self._failed.first = self._failed.first or error
 
     def _send(self, message: Send) -> None:
         if self._tracker is not None:
@@ -283,6 +307,5 @@ def _drop_lines_after(path: Path, step: int) -> None:
             continue  # cut off by a kill
         if record["step"] <= step:
             kept.append(line + "\n")
-    new = path.with_suffix(".jsonl.new")
-    new.write_text("".join(kept), encoding="utf-8")
-    new.replace(path)
+    with whole(path) as aside:
+        aside.write_text("".join(kept), encoding="utf-8")

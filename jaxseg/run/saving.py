@@ -8,7 +8,10 @@ A save is asynchronous and atomic: a process killed during it leaves a directory
 Checkpoints damaged on disk later are reported and skipped.
 """
 
+import contextlib
+import errno
 import math
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -29,14 +32,28 @@ from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.run import digests, step
 from jaxseg.run.damaged import METRIC, first_line, put_aside, score
-from jaxseg.run.workdir import check_room, everywhere
+from jaxseg.run.failed_saves import FailedSaveError, FailedSaves
+from jaxseg.run.processes import exchanged
+from jaxseg.run.workdir import check_room, everywhere, fault_of, is_gone
+
+LOOK = 1.0
+"""Seconds between two looks whether the folder of a run that is being trained is there."""
+
+PAUSE = 0.1
+"""Seconds between two questions to the other processes whether they have saved."""
 
 
 class Checkpoints:
     """The checkpoints of one run; a context manager, so that the last save is completed."""
 
     def __init__(
-        self, workdir: Path, *, keep: int = 1, repair: bool = False, code: Code = ()
+        self,
+        workdir: Path,
+        *,
+        keep: int = 1,
+        repair: bool = False,
+        code: Code = (),
+        failed: FailedSaves | None = None,
     ) -> None:
         """Opens (and creates) `workdir`/checkpoints, keeping the newest `keep` and the best.
 
@@ -45,10 +62,14 @@ class Checkpoints:
             keep: Number of newest checkpoints that are kept.
             repair: Whether checkpoints with damaged metrics are renamed; an error otherwise.
             code: Where classes from outside jaxseg may be taken from.
+            failed: Where failed saves are noted, in a training.
 
         Raises:
             UserError: A checkpoint has damaged metrics, and `repair` is False.
         """
+        self._training, self._looked = failed is not None, 0.0
+        self._failed_somewhere = False
+        self._failed = failed or FailedSaves()
         self._workdir = workdir
         self._aside = put_aside(workdir / "checkpoints", repair=repair)
         self._unreadable: set[int] = set()
@@ -56,6 +77,11 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             (workdir / "checkpoints").absolute(),
             options=ocp.CheckpointManagerOptions(
+                # A folder that cannot be made is an error at once, not one that threads wait for;
+                # of several processes, the others would wait.
+                async_options=ocp.AsyncOptions(
+                    create_directories_asynchronously=jax.process_count() > 1
+                ),
                 best_fn=score,
                 preservation_policy=AnyPreservationPolicy(
                     [
@@ -79,8 +105,16 @@ class Checkpoints:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Waits for the last save."""
-        self._manager.close()
+        """Waits for the last save; for one that has failed only in a process that is alone."""
+        try:
+            if error is None:
+                self.wait()
+        finally:
+            if not self._failed_somewhere:
+                self._manager.close()
+            elif jax.process_count() == 1:  # else its threads wait for other processes
+                with contextlib.suppress(Exception):  # the first error is being raised
+                    self._manager.close()
 
     def save(self, state: step.TrainState, config: Config, miou: float | None) -> None:
         """Starts to save `state` under its own step; returns while the arrays are being written.
@@ -91,8 +125,11 @@ class Checkpoints:
             miou: Validation mIoU of this very state, or None if it was not validated.
 
         Raises:
-            UserError: There is no room for it.
+            UserError: There is no room for it, or the folder is gone.
+            FailedSaveError: The save before it has failed on another process.
         """
+        self.failed()  # looks at the folder
+        self.wait()
         number = int(state.step)
         if number in self._manager.all_steps():
             if number not in self._unreadable:
@@ -116,8 +153,40 @@ class Checkpoints:
             raise RuntimeError(f"Orbax did not save step {number}.")
 
     def wait(self) -> None:
-        """Waits until the last save is written."""
+        """Waits until the last save is written; all processes call it together.
+
+        Raises:
+            FailedSaveError: It has failed on one of several processes.
+        """
+        if jax.process_count() > 1:
+            self._meet()
+        elif self._failed.first is not None:
+            self._failed_somewhere = True
+            raise self._failed.first
         self._manager.wait_until_finished()
+
+    def _meet(self) -> None:
+        """Waits until the last save is written on all processes, or has failed on one."""
+        while True:
+            error = self._failed.first
+            fault = "" if error is None else fault_of(self._workdir, error) or first_line(error)
+            everyone = exchanged({"fault": fault, "saving": "saving" if self.saving() else ""})
+            faults = {number: of["fault"] for number, of in enumerate(everyone) if of["fault"]}
+            for number, found in faults.items():
+                self._failed_somewhere = True
+                raise FailedSaveError(f"Process {number} of {len(everyone)} cannot save. {found}")
+            if not any(of["saving"] for of in everyone):
+                return
+            time.sleep(PAUSE)
+
+    def failed(self) -> bool:
+        """Whether a save of this process has failed, or would; `save` and `wait` raise why."""
+        now = time.monotonic()
+        if self._training and self._failed.first is None and now >= self._looked + LOOK:
+            self._looked = now
+            if is_gone(self._workdir):
+                self._failed.first = FileNotFoundError(errno.ENOENT, "gone", str(self._workdir))
+        return self._failed.first is not None
 
     def saving(self) -> bool:
         """Whether a save is still being written."""

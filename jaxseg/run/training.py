@@ -44,7 +44,13 @@ class Interrupted(Exception):  # noqa: N818  not an error: the state is saved
 
 
 def train(
-    config: Config, workdir: Path, code: Code = (), profile: int = 0, track: Kind = ""
+    config: Config,
+    workdir: Path,
+    code: Code = (),
+    profile: int = 0,
+    track: Kind = "",
+    *,
+    take_over: bool = False,
 ) -> TrainState:
     """Trains to the end of `config`, continuing the run in `workdir` if there is one.
 
@@ -55,6 +61,7 @@ def train(
             config itself are known.
         profile: Number of steps, after the first, that are recorded in `workdir`/profile.
         track: A tracker that gets what the logbook gets; its failures do not stop the run.
+        take_over: Whether a person knows that the training that has left its name there has ended.
 
     Returns:
         The final state.
@@ -68,7 +75,7 @@ def train(
     suspect: dict[int, str] = {}
     while True:
         try:
-            return _attempt(config, workdir, code, profile, track, suspect)
+            return _attempt(config, workdir, code, profile, track, suspect, take_over=take_over)
         except UnsoundError as error:
             if error.resumed is None or not checkpoint.has_older(workdir, error.resumed):
                 raise
@@ -82,6 +89,8 @@ def _attempt(
     profile: int,
     track: Kind,
     suspect: Mapping[int, str],
+    *,
+    take_over: bool,
 ) -> TrainState:
     """Trains from the newest checkpoint that is not suspect; see `train`.
 
@@ -100,8 +109,10 @@ def _attempt(
     positions = sharding.local_positions(mesh, config.data.batch_size)
 
     with (
-        training_in(workdir),
-        Checkpoints(workdir, keep=config.keep, repair=True, code=code) as checkpoints,
+        training_in(workdir, take_over=take_over) as failed,
+        Checkpoints(
+            workdir, keep=config.keep, repair=True, code=code, failed=failed
+        ) as checkpoints,
     ):
         # 2 sources, and what the config leaves open
         stored = checkpoints.stored_config()
@@ -128,6 +139,7 @@ def _attempt(
             active=chief,
             track=track,
             config=config_text.to_json(config),
+            failed=failed,
         ) as log:
             for line in skipped:
                 log.say(f"Skipped: {line}.")
@@ -179,7 +191,7 @@ def _attempt(
                 resumed,
             )
             with (
-                stop_requests(mesh) as stop_requested,
+                stop_requests(mesh, checkpoints.failed) as stop_requested,
                 profiling.recording(workdir, first, profile, log) as recording,
             ):
                 for number in range(first + 1, config.num_steps + 1):
