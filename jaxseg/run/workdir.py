@@ -112,7 +112,8 @@ def _wait_for(threads: Iterable[threading.Thread]) -> None:
     end = time.monotonic() + (LINGER if jax.process_count() == 1 else 0.0)
     for thread in threads:
         if type(thread).__module__.startswith("orbax") or thread.name == "async_save":
-            thread.join(max(0.0, end - time.monotonic()))
+            with contextlib.suppress(Exception):  # Orbax raises the error of the thread again
+                thread.join(max(0.0, end - time.monotonic()))
 
 
 def _remove_begun(workdir: Path) -> None:
