@@ -7,17 +7,19 @@
     classes = run.predict(image)                  (H, W) uint8, 255 = no data
 
 Letters of shapes, everywhere: B batch, H rows, W columns, C bands, K classes, F features; channels
-last. Importing this file imports nothing else: a name is loaded when it is first used.
+last. Importing this file imports nothing else: a name is loaded when it is first used. (That it
+takes no time matters to Ctrl-C, see `jaxseg.interrupts`.)
 """
 
-import importlib
-import re
-from functools import cache
-from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
+import os
+
+TYPE_CHECKING = False  # as type checkers know it, without the import of typing
 if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
     from jaxseg.config import Config as Config
     from jaxseg.config import load_config as load_config
     from jaxseg.datasets import *  # noqa: F403
@@ -35,9 +37,9 @@ if TYPE_CHECKING:
     from jaxseg.transforms import *  # noqa: F403
     from jaxseg.weights import Pretrained as Pretrained
 
-__version__ = version("jaxseg")
+    __version__: str
 
-_HERE = Path(__file__).parent
+_HERE = os.path.dirname(__file__)  # noqa: PTH120
 
 _NAMES = {
     "Config": "config",
@@ -66,31 +68,50 @@ _FAMILIES = {
 
 def shipped_configs() -> dict[str, Path]:
     """The configs that are part of the library, by name."""
+    from pathlib import Path
+
     # In a wheel they are inside the package, in a checkout beside it.
-    folder = _HERE / "configs" if (_HERE / "configs").is_dir() else _HERE.parent / "configs"
+    inside = Path(_HERE) / "configs"
+    folder = inside if inside.is_dir() else Path(_HERE).parent / "configs"
     return {file.stem: file for file in sorted(folder.glob("*.py"))}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (any object)
-    if name in _NAMES:
-        return getattr(importlib.import_module(f"jaxseg.{_NAMES[name]}"), name)
-    room = _classes().get(name)
-    if room is None:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("jaxseg")
+    # Python asks for modules here, too, which are not looked for in the files.
+    room = f"jaxseg.{_NAMES[name]}" if name in _NAMES else ""
+    if not room and name[:1].isupper():
+        room = _classes().get(name, "")
+    if not room:
         raise AttributeError(f"module 'jaxseg' has no attribute {name!r}")
-    return getattr(importlib.import_module(room), name)
+    from importlib import import_module
+
+    return getattr(import_module(room), name)
 
 
 def __dir__() -> list[str]:
     return sorted(["__version__", "shipped_configs", *_NAMES, *_classes()])
 
 
-@cache
+_found: dict[str, str] = {}
+
+
 def _classes() -> dict[str, str]:
     """Public class -> the module that defines it, read from the files without running them."""
-    found: dict[str, str] = {}
+    return _found or _searched(_found)
+
+
+def _searched(found: dict[str, str]) -> dict[str, str]:
+    import re
+    from pathlib import Path
+
+    here = Path(_HERE)
     for family, mark in _FAMILIES.items():
-        for file in sorted((_HERE / family).rglob("*.py")):
-            place = file.relative_to(_HERE.parent).with_suffix("")
+        for file in sorted((here / family).rglob("*.py")):
+            place = file.relative_to(here.parent).with_suffix("")
             if "parts" in place.parts:
                 continue
             parts = re.split(r"^(?=class )", file.read_text(), flags=re.MULTILINE)[1:]

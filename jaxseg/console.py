@@ -23,7 +23,7 @@ T = TypeVar("T")
 SECONDS_BETWEEN_PLAIN_LINES = 10.0
 
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """Characters that steer a terminal; tabs and line ends are none of them."""
 
 
@@ -33,6 +33,11 @@ def visible(text: str) -> str:
     Names of files and classes are strangers' text, which could clear the screen.
     """
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def note(text: str) -> None:
+    """Writes a line to stderr, with control characters shown as in `visible`."""
+    sys.stderr.write(f"{visible(text)}\n")
 
 
 class _PlainConsole(Console):

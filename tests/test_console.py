@@ -12,7 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxseg import console as screen
-from jaxseg.console import LogsAboveTheBar, clock, make_console, progress_bar, say, track, visible
+from jaxseg.console import (
+    LogsAboveTheBar,
+    clock,
+    make_console,
+    note,
+    progress_bar,
+    say,
+    track,
+    visible,
+)
 
 
 def terminal(width: int = 100) -> tuple[Console, io.StringIO]:
@@ -156,6 +165,11 @@ def test_no_text_steers_a_terminal() -> None:
     assert r"x\x1b[31my" in found
     assert r"a\x1b[2J" in found
     assert visible("a\tb\nä") == "a\tb\nä"
+
+
+def test_notes_on_stderr_steer_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    note("a\x1b[2Jb\u061c\u2028.tif")
+    assert capsys.readouterr().err == "a\\x1b[2Jb\\u061c\\u2028.tif\n"
 
 
 def test_colours_of_ours_remain() -> None:

@@ -1,7 +1,8 @@
 """The command `jaxseg`: finds the commands and starts them, without heavy imports of its own."""
 
 import sys
-from importlib.metadata import version
+
+from jaxseg import interrupts
 
 COMMANDS = {
     "train": ("train --config CONFIG.py|NAME ...", "train a network"),
@@ -31,11 +32,15 @@ MISTAKE = 2
 
 def main(arguments: list[str] | None = None) -> None:
     """The command `jaxseg`."""
+    if arguments is None:
+        interrupts.watch()
     arguments = sys.argv[1:] if arguments is None else arguments
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if command in ("-h", "--help"):
         sys.stdout.write(usage())
     elif command == "--version":
+        from importlib.metadata import version
+
         sys.stdout.write(f"jaxseg {version('jaxseg')}\n")
     elif command not in COMMANDS:
         sys.stderr.write(f"jaxseg has no command {command}.\n\n{usage()}")

@@ -119,7 +119,7 @@ def write(content: str, file: Path, *, overwrite: bool) -> None:
         raise UserError(f"{file} exists. Give another name, or --overwrite.")
     with whole(file) as aside:
         file.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(content, encoding="utf-8")
+        aside.write_text(content, encoding="utf-8", errors="backslashreplace")
 
 
 def _stacked(guess: Guess) -> str:

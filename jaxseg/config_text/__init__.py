@@ -1,6 +1,6 @@
 """A config as text: JSON in a checkpoint, readable lines, and the differences of two configs."""
 
-from jaxseg.config_text.paths import absolute
+from jaxseg.config_text.paths import absolute, paths_in
 from jaxseg.config_text.shown import differences, flat, pretty, shown_briefly
 from jaxseg.config_text.stored import (
     FILES,
@@ -20,6 +20,7 @@ __all__ = [
     "differences",
     "flat",
     "from_json",
+    "paths_in",
     "pretty",
     "shown_briefly",
     "to_json",

@@ -37,3 +37,30 @@ def _absolute(path: str) -> str:
         return path
     found = os.path.abspath(path)  # noqa: PTH100  (links stay what they are)
     return path if found == path else found
+
+
+def paths_in(value: object) -> tuple[str, ...]:
+    """What stands in the fields whose metadata state `path`, at any depth, each once.
+
+    Fields that only say what something was made from are left out.
+    """
+    found: dict[str, None] = {}
+
+    def walk(part: object) -> None:
+        if isinstance(part, Mapping):
+            walk(tuple(part.values()))
+        elif isinstance(part, tuple):
+            for item in part:
+                walk(item)
+        elif dataclasses.is_dataclass(part) and not isinstance(part, type):
+            for field in dataclasses.fields(part):
+                given = getattr(part, field.name, None)
+                if field.metadata.get("copied"):
+                    continue
+                if isinstance(given, str) and given and field.metadata.get("path"):
+                    found[given] = None
+                else:
+                    walk(given)
+
+    walk(value)
+    return tuple(found)

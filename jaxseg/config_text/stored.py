@@ -16,6 +16,7 @@ from typing import Any
 import flax.linen as nn
 
 from jaxseg.config_text import renewal
+from jaxseg.config_text.types import check_types
 from jaxseg.errors import UserError
 
 Json = Any
@@ -80,7 +81,8 @@ def from_json(value: Json, code: Code = ()) -> Plain:
         code: Where classes from outside jaxseg may be taken from.
 
     Raises:
-        UserError: A class is unknown, not from jaxseg or `code`, or has no such fields.
+        UserError: A class is unknown, not from jaxseg or `code`, or has no such fields; or a value
+            is of a type or outside the range that its field states.
     """
     missing = sorted(_foreign(value, code))
     if missing:
@@ -89,15 +91,19 @@ def from_json(value: Json, code: Code = ()) -> Plain:
             "stored in a run is executed: name the code that defines it, a file or a package, "
             "with --code FILE.py or --code PACKAGE (in Python: code=)."
         )
-    return _from_json(renewal.renewed(value), code)
+    return _from_json(renewal.renewed(value), code, "")
 
 
-def _from_json(value: Json, code: Code) -> Plain:
+def _from_json(value: Json, code: Code, place: str) -> Plain:
     if isinstance(value, list):
-        return tuple(_from_json(item, code) for item in value)
+        return tuple(_from_json(item, code, f"{place}.{n}") for n, item in enumerate(value))
     if not isinstance(value, dict):
         return value
-    values = {name: _from_json(item, code) for name, item in value.items() if name != "class"}
+    values = {
+        name: _from_json(item, code, f"{place}.{name}".lstrip("."))
+        for name, item in value.items()
+        if name != "class"
+    }
     if "class" not in value:
         return values
     kind = _class(str(value["class"]), code)
@@ -112,7 +118,17 @@ def _from_json(value: Json, code: Code) -> Plain:
             f"The stored config gives {kind.__name__} the field(s) {', '.join(sorted(unknown))}, "
             "which this version does not have. Use the version that wrote the run."
         )
+    check_types(kind, values, place)
+    missing = [f.name for f in fields_of(kind) if _required(f) and f.name not in values]
+    if missing:
+        raise UserError(
+            f"The stored config leaves out {', '.join(missing)} of {kind.__name__}, which it needs."
+        )
     return kind(**values)
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is field.default_factory is dataclasses.MISSING
 
 
 def check_storable(config: object, code: Code = ()) -> None:

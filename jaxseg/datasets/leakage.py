@@ -6,12 +6,12 @@ and where files state their position, by the ground that it shows.
 
 import hashlib
 import os
-import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
 
+from jaxseg.console import note
 from jaxseg.datasets import shared_ground
 from jaxseg.datasets.paired import without_side
 from jaxseg.datasets.wrapped import leaves
@@ -120,9 +120,9 @@ def _compare(trained: Source, given: Source, split: str, allowed: float) -> floa
     try:
         train = trained.scenes("train")
     except UserError as error:
-        sys.stderr.write(
+        note(
             f"The training files of the run cannot be read ({error}), so it is not known whether\n"
-            "these scenes are among them.\n"
+            "these scenes are among them."
         )
         return 0.0
     scenes = given.scenes(split)

@@ -5,13 +5,13 @@ image, label, how to split  ->  the labels of one split, 255 elsewhere  ->  `Til
 
 import dataclasses
 import functools
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg.console import note
 from jaxseg.datasets import spatial_split
 from jaxseg.datasets.spatial_split import SPLITS
 from jaxseg.datasets.tiles import TileScenes
@@ -72,10 +72,10 @@ class SceneSplit:
                 seed=self.seed,
                 draws=draws,
             )
-        sys.stderr.write(
+        note(
             f"{name}: a split by single pixels leaks. Most test pixels lie beside a training "
             "pixel of the same field;\nscores are far above what another scene would give. "
-            f"{SOURCE}.split.kind blocks keeps them apart.\n"
+            f"{SOURCE}.split.kind blocks keeps them apart."
         )
         return spatial_split.random_split(label, fractions=self.fractions, seed=self.seed)
 

@@ -23,6 +23,7 @@ from tensorflow_datasets.datasets.oxford_iiit_pet import (
 )
 
 from jaxseg.datasets.tiles import TileScenes, picture
+from jaxseg.datasets.written_once import Checked, opened, written
 from jaxseg.errors import UserError
 from jaxseg.scenes.scene import Sample
 from jaxseg.scenes.sensor import Sensor
@@ -127,7 +128,8 @@ def _mended(data: bytes) -> bytes:
 @functools.cache
 def _built(data_dir: str) -> PetsBuilder:
     builder = PetsBuilder(data_dir=data_dir or None)
-    if not builder.data_path.exists():
+
+    def write() -> None:
         sys.stderr.write(f"oxford_iiit_pet: downloading 800 MB to {builder.data_path} ...\n")
         try:
             builder.download_and_prepare(file_format="array_record")
@@ -136,11 +138,15 @@ def _built(data_dir: str) -> PetsBuilder:
                 f"oxford_iiit_pet could not be downloaded: {error}. Connect this machine, or copy "
                 f"{builder.data_path} from one where it was built."
             ) from error
+
+    written(Path(builder.data_path), write, "oxford_iiit_pet")
     if builder.info.file_format.value != "array_record":
         raise UserError(
             f"{builder.data_path} was built as {builder.info.file_format.value}, which has no "
             "random access. Give another --config.data.source.data_dir, or remove it."
         )
+    if not builder.info.splits:  # another process was faster
+        builder = PetsBuilder(data_dir=data_dir or None)
     return builder
 
 
@@ -148,8 +154,9 @@ def _built(data_dir: str) -> PetsBuilder:
 def _scenes(data_dir: str, split: str) -> TileScenes:
     builder = _built(data_dir)
     skip = tfds.decode.SkipDecoding()
-    records = builder.as_data_source(
-        split=split, decoders={"image": skip, "segmentation_mask": skip}
+    folder, skipped = Path(builder.data_path), {"image": skip, "segmentation_mask": skip}
+    records = Checked(
+        opened(folder, lambda: builder.as_data_source(split=split, decoders=skipped)), folder
     )
     sizes, names = [], []
     for index in range(len(records)):  # reads the headers; no pixel is decoded

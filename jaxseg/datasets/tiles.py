@@ -94,5 +94,5 @@ def picture(data: bytes, name: str, *, mode: Literal["RGB", "L"] = "RGB") -> NDA
             # L means the indices of a palette picture; converting would return gray levels.
             numbers = image if image.mode == "P" and mode == "L" else image.convert(mode)
             return np.array(numbers, np.uint8)
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
+    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"Cannot decode the picture of {name}: {error}. Fetch it again.") from error

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from jaxseg.datasets.tiles import TileScenes, picture
+from jaxseg.datasets.written_once import Checked, opened, written
 from jaxseg.errors import UserError
 from jaxseg.scenes.scene import IGNORE, Sample
 from jaxseg.scenes.sensor import Sensor
@@ -114,8 +115,9 @@ class VOC:
             raise UserError(f"Split {split!r} of VOC: choose train, validation or test.")
         builder = _built(self, _plan(self))
         stored = "train" if split == "train" else "validation"
-        records = builder.as_data_source(
-            split=stored, decoders={"image": tfds.decode.SkipDecoding()}
+        folder, skip = Path(builder.data_path), {"image": tfds.decode.SkipDecoding()}
+        records = Checked(
+            opened(folder, lambda: builder.as_data_source(split=stored, decoders=skip)), folder
         )
         facts = builder.info.metadata[stored]
         sizes = [(height, width) for height, width in facts["sizes"]]
@@ -193,7 +195,7 @@ def _label(path: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as mask:
             ids = np.asarray(mask)
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
+    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"Cannot read {path}: {error}. Fetch it again.") from error
     if ids.ndim != 2 or ids.dtype != np.uint8:
         raise UserError(
@@ -264,9 +266,14 @@ def _built(settings: VOC, plan: _Plan) -> VOCBuilder:
     name = settings.year + ("_augmented" if settings.augmented else "") + f"_{plan.digest}"
     config = VOCConfig(name=name, description=f"{settings}", plan=plan)
     builder = VOCBuilder(config=config, data_dir=settings.data_dir or None)
-    if not builder.data_path.exists():
+
+    def write() -> None:
         count = sum(len(pairs) for pairs in plan.files.values())
         sys.stderr.write(f"VOC: storing {count} images in {builder.data_path} ...\n")
         tfds.disable_progress_bar()
         builder.download_and_prepare(file_format="array_record")
+
+    written(Path(builder.data_path), write, "VOC")
+    if not builder.info.splits:  # another process was faster
+        builder = VOCBuilder(config=config, data_dir=settings.data_dir or None)
     return builder

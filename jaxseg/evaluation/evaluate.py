@@ -10,14 +10,14 @@ from typing import TypeVar
 
 from rich.console import Console
 
-from jaxseg import sharding
+from jaxseg import sharding, side_files
 from jaxseg.config import Config
 from jaxseg.config_text import Code
 from jaxseg.datasets.leakage import refuse_trained_pixels
 from jaxseg.datasets.paired import without_side
 from jaxseg.errors import UserError
 from jaxseg.evaluation import baseline as baselines
-from jaxseg.evaluation import pictured
+from jaxseg.evaluation import own_data, pictured
 from jaxseg.evaluation.baseline import Baselines
 from jaxseg.metrics.calibration import Reliability
 from jaxseg.metrics.intervals import Intervals
@@ -26,7 +26,8 @@ from jaxseg.pictures import tiles as pictures
 from jaxseg.run import checkpoint, data_files
 from jaxseg.run.contract import Check
 from jaxseg.run.evaluator import Evaluation, Evaluator
-from jaxseg.run.kept import Calibration, kept_calibration, kept_pixels
+from jaxseg.run.kept import PIXELS, Calibration, kept_calibration, kept_pixels
+from jaxseg.run.step import TrainState
 from jaxseg.scenes.cover import Cover
 from jaxseg.scenes.scene import Source
 from jaxseg.sharding import MeshShape
@@ -103,6 +104,7 @@ def evaluate(
     check: bool = True,
     tile: int = 0,
     overlap: float = 0.0,
+    make: bool = False,
     console: Console | None = None,
 ) -> Assessment:
     """Evaluates a checkpoint of a run; `report` shows and writes the result.
@@ -123,6 +125,8 @@ def evaluate(
             is fitted with windows of the run, without overlap, whatever is given here.
         overlap: Share of a window's side, 0 <= overlap < 1, that two neighbours have in common at
             least. Each pixel counts once, from the window in whose middle it lies.
+        make: Whether data that the run's config names may be fetched from other machines, drawn or
+            downloaded.
         console: Where to show how far it is; None = nowhere.
 
     Raises:
@@ -134,6 +138,43 @@ def evaluate(
     measures = with_library(measures)
     console = console or Console(quiet=True)
     config, state = checkpoint.reopen(workdir, mesh_shape, which, code)
+    if source is not None and not own_data.shared_paths(config.data.source, source):
+        source.scenes(split)  # a person's own data are made on first use
+    with own_data.opened(workdir, config.data.source, make=make, console=console):
+        return _evaluated(
+            workdir,
+            config,
+            state,
+            split,
+            source=source,
+            mesh_shape=mesh_shape,
+            baseline=baseline,
+            measures=measures,
+            shared_ground=shared_ground,
+            check=check,
+            tile=tile,
+            overlap=overlap,
+            console=console,
+        )
+
+
+def _evaluated(
+    workdir: Path,
+    config: Config,
+    state: TrainState,
+    split: str,
+    *,
+    source: Source | None,
+    mesh_shape: MeshShape,
+    baseline: bool,
+    measures: Iterable[Measure],
+    shared_ground: float,
+    check: bool,
+    tile: int,
+    overlap: float,
+    console: Console,
+) -> Assessment:
+    """What `evaluate` finds out, once the run is opened."""
     own = config = _of_source(config, config.data.source)
     trained = config.data.source
     mesh = sharding.make_mesh(mesh_shape)
@@ -226,8 +267,12 @@ def _of_run(
     Raises:
         UserError: It is not known, and the run's own data are evaluated.
     """
-    if elsewhere and (found := kept()) is not None:
-        return found
+    if elsewhere:
+        try:
+            if (found := kept()) is not None:
+                return found
+        except UserError as error:
+            notes.append(f"The {what} is measured again, because {error}")
     try:
         return measure()
     except UserError as error:
@@ -244,7 +289,13 @@ def _of_run(
 
 def _kept_classifiers(workdir: Path) -> Baselines | None:
     arrays = kept_pixels(workdir)
-    return None if arrays is None else Baselines.of(arrays)
+    try:
+        return None if arrays is None else Baselines.of(arrays)
+    except (LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"The {PIXELS} of {workdir} holds no classifiers ({side_files.reason(error)}): "
+            "evaluate the run again, or remove the file."
+        ) from error
 
 
 def _of_source(config: Config, source: Source) -> Config:

@@ -4,12 +4,13 @@ EVALUATION/tiles.npz     arrays KIND_NUMBER_FIELD, such as worst_0_label, reduce
 """
 
 import dataclasses
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from jaxseg import side_files
+from jaxseg.disk import whole
 from jaxseg.errors import UserError
 from jaxseg.pictures.tiles import Tile
 
@@ -36,7 +37,10 @@ def keep_tiles(folder: Path, tiles: Mapping[str, Sequence[Tile]], step: int = 0)
             arrays |= {f"{kind}_{number}_{name}": getattr(tile, name) for name in _ARRAYS}
         arrays[f"{kind}_names"] = np.array([tile.name for tile in small], str)
         arrays[f"{kind}_right"] = np.array([tile.right for tile in small], np.float64)
-    np.savez_compressed(folder / NAME, **arrays)  # type: ignore[arg-type]
+    if (folder / NAME).is_dir():
+        side_files.put_aside(folder / NAME)
+    with whole(folder / NAME) as aside, aside.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def kept_tiles(folder: Path) -> dict[str, list[Tile]]:
@@ -46,24 +50,25 @@ def kept_tiles(folder: Path) -> dict[str, list[Tile]]:
         UserError: The file is damaged.
     """
     file = folder / NAME
-    if not file.is_file():
+    if not file.exists():
         return {}
     try:
-        with np.load(file, allow_pickle=False) as content:
-            kinds = [name.removesuffix("_names") for name in content if name.endswith("_names")]
-            return {
-                kind: [
-                    Tile(
-                        name=str(name),
-                        **{part: content[f"{kind}_{number}_{part}"] for part in _ARRAYS},
-                        right=float(content[f"{kind}_right"][number]),
-                    )
-                    for number, name in enumerate(content[f"{kind}_names"])
-                ]
-                for kind in kinds
-            }
-    except (ValueError, KeyError, IndexError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{file} cannot be read ({error}): evaluate the run again.") from error
+        content = side_files.arrays(file)
+        kinds = [name.removesuffix("_names") for name in content if name.endswith("_names")]
+        return {
+            kind: [
+                Tile(
+                    name=str(name),
+                    **{part: content[f"{kind}_{number}_{part}"] for part in _ARRAYS},
+                    right=float(content[f"{kind}_right"][number]),
+                )
+                for number, name in enumerate(content[f"{kind}_names"])
+            ]
+            for kind in kinds
+        }
+    except (side_files.DamagedError, ValueError, LookupError, TypeError) as error:
+        why = side_files.reason(error)
+        raise UserError(f"{file} cannot be read ({why}): evaluate the run again.") from error
 
 
 def _reduced(tile: Tile) -> Tile:

@@ -1,7 +1,7 @@
 """The scores of a map as it was written: what is delivered is what is counted."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from jaxseg.metrics.intervals import blocks, bootstrap
 from jaxseg.metrics.measure import Measure, Setting, with_library
 from jaxseg.metrics.scene_shapes import SceneShapes
 from jaxseg.metrics.scores import scores_of
-from jaxseg.pipeline.windows import cover_of
+from jaxseg.pipeline.windows import cover_of, windows_of
 from jaxseg.run.evaluator import Evaluation
 from jaxseg.scenes.cover import Cover
 from jaxseg.scenes.scene import IGNORE, Sample, Scenes, Window, gsd_of
@@ -54,7 +54,7 @@ def evaluate_map(
     scenes = source.scenes("test")
     data = dataclasses.replace(config.data, evaluation_crop=tile or config.data.evaluation_crop)
     cover = cover_of(data, 0.0, 1)
-    windows = list(cover.windows(scenes))
+    windows = windows_of(cover, scenes)
     setting = Setting(len(source.classes), cover.side, source.sensor.gsd)
     started = [measure.start(setting) for measure in with_library(measures)]
     shapes = SceneShapes(
@@ -99,7 +99,7 @@ def evaluate_map(
     )
 
 
-def _read(scenes: Scenes, windows: list[tuple[int, Window]], cover: Cover) -> Iterator[Sample]:
+def _read(scenes: Scenes, windows: Sequence[tuple[int, Window]], cover: Cover) -> Iterator[Sample]:
     """The part of each window that lies in its scene."""
     for scene, window in windows:
         yield scenes.read(scene, cover.own(scenes.size(scene), window))

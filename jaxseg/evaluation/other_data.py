@@ -133,7 +133,7 @@ def folder_of(workdir: Path, name: str, source: Source, out: Path | None = None)
         if not folder.exists():
             with whole_folder(folder) as aside:
                 (aside / file.name).write_text(identity, encoding="utf-8")
-        if file.is_file() and file.read_text(encoding="utf-8") == identity:
+        if file.is_file() and file.read_bytes() == identity.encode():
             return folder
         number += 1
 

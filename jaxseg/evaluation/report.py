@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from jaxseg.disk import whole_folder
 from jaxseg.errors import UserError
 from jaxseg.evaluation.evaluate import Assessment
+from jaxseg.evaluation.kept_tiles import NAME as TILES
 from jaxseg.evaluation.kept_tiles import keep_tiles
 from jaxseg.metrics.calibration import BINS, Reliability
 from jaxseg.metrics.intervals import DRAWS
@@ -44,6 +45,7 @@ from jaxseg.pictures import charts
 from jaxseg.pictures import tiles as pictures
 from jaxseg.pictures.tiles import DPI
 from jaxseg.run.kept import keep_calibration, keep_pixels
+from jaxseg.side_files import put_aside
 
 ELSEWHERE = (
     "`jaxseg evaluate --out FOLDER` writes to another place, `jaxseg report --evaluation` reads it."
@@ -73,6 +75,9 @@ def write(
     refuse_other_files(folder)
     step = "" if found.of_map else str(found.step)
     with whole_folder(folder, _is_own, ELSEWHERE) as aside:
+        for old in (folder / "scores.json", folder / TILES):
+            if old.is_dir():
+                put_aside(old)
         content = json.dumps(_report(found) | {"split": split}, indent=2)
         (aside / "scores.json").write_text(content + "\n")
         for name, rows in tables(found).items():
@@ -256,10 +261,18 @@ def _figures(found: Assessment) -> dict[str, Figure]:
     return figures
 
 
+_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+"""What a formula begins with; spreadsheets take the wide forms of these signs for the same."""
+
+_BEGINS = re.compile("([;\t\r\n] *)([=+@\uff1d\uff0b\uff0d\uff20-])")
+
+
 def no_formula(cell: str) -> str:
     """A cell that no spreadsheet computes: the name of a class may begin with `=HYPERLINK`."""
-    formula = cell[:1] in ("=", "+", "-", "@", "\t", "\r") and not _NUMBER.fullmatch(cell)
-    return f"'{cell}" if formula else cell
+    # Where the separator is a semicolon, what follows one begins a cell, too.
+    inner = _BEGINS.sub(r"\1'\2", cell)
+    formula = cell[:1] in _FORMULA and not _NUMBER.fullmatch(cell)
+    return f"'{inner}" if formula else inner
 
 
 def _cell(number: float) -> str:

@@ -19,11 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import io
 
+from jaxseg import limits
 from jaxseg.errors import UserError
+from jaxseg.files.formats import refuse_endless
 from jaxseg.files.pool import ARRAYS
-
-MEMORY = 0.5
-"""Share of this machine's memory that an array which is read as a whole may take."""
 
 _MATLAB = {
     "double": 8, "single": 4, "int64": 8, "uint64": 8, "int32": 4, "uint32": 4, "int16": 2,
@@ -75,6 +74,7 @@ def contents(path: str) -> tuple[Stored, ...]:
     Raises:
         UserError: There is no such file, it is damaged, or of a format that is not read.
     """
+    refuse_endless(path)
     try:
         if path.lower().endswith(".mat"):
             return _of_matlab(path)
@@ -109,12 +109,9 @@ def read(path: str, name: str) -> NDArray[np.generic]:
     if not found.size:
         raise UserError(f"{path}: {found} does not hold numbers in a full array.")
     suffix = Path(path).suffix.lower()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if suffix != ".npy" and found.size > MEMORY * memory:
-        raise UserError(
-            f"{path}: {found} has {found.size / 2**30:.3g} GiB, and this machine has "
-            f"{memory / 2**30:.3g} GiB of memory. Save it as .npy, which is read by windows."
-        )
+    if suffix != ".npy":
+        instead = "Save it as .npy, which is read by windows."
+        limits.check_array(f"{path}: {found}", found.size, instead)
     try:
         if suffix == ".mat":
             return np.asarray(io.loadmat(path, variable_names=[name])[name])
@@ -208,16 +205,9 @@ def _of_member(archive: zipfile.ZipFile, name: str) -> Stored:
 
 
 def _header(file: IO[bytes], name: str) -> Stored:
-    version = np.lib.format.read_magic(file)
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    if version not in readers:
-        raise ValueError(f"version {version} of the format is for records with names")
-    shape, _, dtype = readers[version](file)
+    shape, dtype = limits.array_header(file)
     size = math.prod(shape) * dtype.itemsize if dtype.kind in "biufc" else 0
-    return Stored(name, tuple(shape), "Python objects" if dtype.hasobject else str(dtype), size)
+    return Stored(name, shape, "Python objects" if dtype.hasobject else str(dtype), size)
 
 
 def _unreadable(path: str, error: Exception) -> UserError:

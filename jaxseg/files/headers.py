@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 
+from jaxseg.console import make_console, say
 from jaxseg.files import raster
 from jaxseg.files.cache import cache_folder
 from jaxseg.files.raster import Header
@@ -119,7 +121,7 @@ def kept(paths: Sequence[str]) -> Iterator[Headers]:
         return
     # One file for each folder of data, so that what is loaded is what is asked for.
     place = os.path.commonpath([os.path.abspath(path) for path in paths])  # noqa: PTH100
-    made_by = f"2 {version('jaxseg')} {rasterio.__version__} {rasterio.__gdal_version__} {place}"
+    made_by = f"3 {version('jaxseg')} {rasterio.__version__} {rasterio.__gdal_version__} {place}"
     file = cache / "headers" / f"{hashlib.sha256(made_by.encode()).hexdigest()[:16]}.sqlite"
     headers = Headers(_load(file))
     yield headers
@@ -128,18 +130,31 @@ def kept(paths: Sequence[str]) -> Iterator[Headers]:
 
 
 def _load(file: Path) -> dict[str, tuple[str, str, str]]:
+    """What is kept, without what is damaged: SQLite has no checksums."""
     if not file.is_file():
         return {}
     try:
         with closing(sqlite3.connect(file)) as base:
             rows = base.execute(
-                "SELECT path, state, text, transform FROM files JOIN kinds ON kind = kinds.id"
-            )
-            return {path: (state, kind, transform) for path, state, kind, transform in rows}
-    except sqlite3.DatabaseError:  # damaged, or of another program
+                "SELECT path, state, text, transform, crc FROM files JOIN kinds ON kind = kinds.id"
+            ).fetchall()
+    except (sqlite3.Error, OverflowError, UnicodeDecodeError):  # damaged, or of another program
+        _say_damaged(file, "all")
         with suppress(OSError):
             file.unlink()
         return {}
+    good = {row[0]: row[1:4] for row in rows if row[4] == _checksum(row[:4])}
+    if len(good) < len(rows):
+        _say_damaged(file, f"{len(rows) - len(good)} of {len(rows)}")
+    return good
+
+
+def _say_damaged(file: Path, many: str) -> None:
+    say(make_console(), f"Note: {file}, a cache, is damaged: {many} headers are read again.")
+
+
+def _checksum(row: tuple[str, ...]) -> int:
+    return zlib.crc32("\n".join(map(str, row)).encode(errors="surrogatepass"))
 
 
 def _store(file: Path, new: dict[str, tuple[str, str, str]]) -> None:
@@ -148,13 +163,16 @@ def _store(file: Path, new: dict[str, tuple[str, str, str]]) -> None:
         with closing(sqlite3.connect(file)) as base, base:
             base.execute("CREATE TABLE IF NOT EXISTS kinds (id INTEGER PRIMARY KEY, text UNIQUE)")
             base.execute(
-                "CREATE TABLE IF NOT EXISTS files (path PRIMARY KEY, state, kind, transform)"
+                "CREATE TABLE IF NOT EXISTS files (path PRIMARY KEY, state, kind, transform, crc)"
             )
             kinds = {(kind,) for _, kind, _ in new.values()}
             base.executemany("INSERT OR IGNORE INTO kinds (text) VALUES (?)", kinds)
             base.executemany(
-                "INSERT OR REPLACE INTO files SELECT ?, ?, id, ? FROM kinds WHERE text = ?",
-                ((path, state, at, kind) for path, (state, kind, at) in new.items()),
+                "INSERT OR REPLACE INTO files SELECT ?, ?, id, ?, ? FROM kinds WHERE text = ?",
+                (
+                    (path, state, at, _checksum((path, state, kind, at)), kind)
+                    for path, (state, kind, at) in new.items()
+                ),
             )
 
 

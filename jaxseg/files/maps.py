@@ -9,6 +9,7 @@ import html
 import os
 import re
 import uuid
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -84,6 +85,8 @@ class MapFacts(NamedTuple):
 def write_block(path: Path, array: NDArray[np.generic]) -> None:
     """Writes (h, w, B) so that the file is there whole or not at all.
 
+    Behind the image stands a checksum of all that is before it, which other programs do not see.
+
     Raises:
         UserError: The disk is full, or the folder cannot be written to.
     """
@@ -97,7 +100,25 @@ def write_block(path: Path, array: NDArray[np.generic]) -> None:
         # GDAL does not say if the last bytes of a file find no room, as it closes it; Python does.
         with memory.open(**form) as file:
             file.write(np.moveaxis(array, -1, 0))
-        aside.write_bytes(memory.getbuffer())
+        content = bytes(memory.getbuffer())
+        aside.write_bytes(content + _checksum(content))
+
+
+def is_sound(path: Path) -> bool:
+    """Whether a block is as it was written."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    return content[-_LENGTH:] == _checksum(content[:-_LENGTH])
+
+
+def _checksum(content: bytes) -> bytes:
+    return b"crc%08x" % zlib.crc32(content)
+
+
+_LENGTH = 11
+"""Bytes of a checksum."""
 
 
 def assemble(blocks: Sequence[tuple[Path, Window]], facts: MapFacts, path: Path) -> None:

@@ -69,8 +69,7 @@ def lent(path: str) -> Iterator[rasterio.DatasetReader]:
 
 
 def _opened(path: str) -> rasterio.DatasetReader:
-    # `rasterio.open` takes one driver, its class several.
-    return rasterio.DatasetReader(path, driver=formats.drivers(path))
+    return formats.opened(path)
 
 
 def _advice(path: str, reason: str) -> str:

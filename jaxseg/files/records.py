@@ -2,6 +2,7 @@
 
     write(path, records)    a file that is there whole or not at all; equal records, equal bytes
     read(path, numbers)     some of its records
+    check(path)             all of them
     digest(path)            of the whole file, as `b2sum -l 128` prints it
 
 Every record is a chunk of its own, so that reading one decompresses no other. The format
@@ -61,6 +62,20 @@ def read(path: str, numbers: Sequence[int]) -> list[bytes]:
     except (OSError, RuntimeError, ValueError, IndexError) as error:
         raise UserError(_damage(path, numbers, error)) from error
     return found
+
+
+def check(path: str) -> None:
+    """Reads every record of a file once.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
+    try:
+        count = _opened(path, os.getpid()).num_records()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(_damage(path, (), error)) from error
+    for number in range(count):
+        read(path, [number])
 
 
 def digest(path: Path) -> str:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from jaxseg.disk import check_flushed, writing
 from jaxseg.errors import UserError
+from jaxseg.files.formats import refuse_endless
 from jaxseg.files.raster import is_remote
 
 Geometries = NDArray[np.object_]
@@ -29,6 +30,11 @@ _BEGIN = {
     **{".geojson": b"{", ".json": b"{"},
 }
 """What files begin with: a text of another format could name any file, or a service."""
+
+_HEAD = 2**20
+
+_COMMAND = b"gdal_streamed_alg"
+"""In JSON, a command line of GDAL, which reads any file or address."""
 
 READ = tuple(_BEGIN)
 """Endings of vector files that are read."""
@@ -313,10 +319,12 @@ def _reading(path: str) -> Iterator[None]:
 
     if not (is_remote(path) or path.startswith("/vsi") or Path(path).exists()):
         raise UserError(f"{path}: no such file. Check the path.")
+    refuse_endless(path)
     if Path(path).is_file():
         with open(path, "rb") as file:  # noqa: PTH123
-            begin = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
-        if not begin.startswith(_BEGIN.get(Path(path).suffix.lower(), b"")):
+            begin = file.read(_HEAD).removeprefix(b"\xef\xbb\xbf").lstrip()
+        fits = begin.startswith(_BEGIN.get(Path(path).suffix.lower(), b""))
+        if not fits or _COMMAND in begin:
             raise UserError(
                 f"Cannot read {path}: it is not what its ending says. Read are {', '.join(READ)}."
             )

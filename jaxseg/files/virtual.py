@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 import rasterio
@@ -25,6 +25,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
 from jaxseg.errors import UserError
+from jaxseg.files import formats
 from jaxseg.files.pool import gdal_settings
 from jaxseg.files.raster import Header, is_remote
 
@@ -102,7 +103,7 @@ def resampled(file: Header, frame: Frame) -> str:
     pixels = file.height * file.width / max(1, covered.height * covered.width)
     method = Resampling.average if pixels > 1 else Resampling.bilinear
     try:
-        with rasterio.Env(**gdal_settings()), rasterio.open(file.path) as opened:
+        with rasterio.Env(**gdal_settings()), formats.opened(file.path) as opened:
             shape = {"height": frame.height, "width": frame.width, "transform": frame.transform}
             with WarpedVRT(opened, crs=frame.crs, resampling=method, **shape, **options) as made:
                 path = f"/vsimem/{uuid.uuid4()}/{Path(file.path).stem}.vrt"
@@ -136,7 +137,7 @@ def time_of(path: str) -> int:
 def _on_grid(path: str, _: int, grid: Frame) -> str:
     shape = {"height": grid.height, "width": grid.width, "transform": grid.transform}
     try:
-        with rasterio.Env(**gdal_settings()), rasterio.open(path) as opened:
+        with rasterio.Env(**gdal_settings()), formats.opened(path) as opened:
             told = (
                 any(MaskFlags.all_valid not in flags for flags in opened.mask_flag_enums)
                 or ColorInterp.alpha in opened.colorinterp
@@ -178,7 +179,7 @@ def mosaic(files: Sequence[Header]) -> str:
     )
     lines.append("<Metadata>")
     lines += [
-        f'<MDI key="{escape(key)}">{escape(value)}</MDI>' for key, value in first.tags.items()
+        f"<MDI key={quoteattr(key)}>{escape(value)}</MDI>" for key, value in first.tags.items()
     ]
     lines.append("</Metadata>")
     for band, number in enumerate(_bands(first)):
@@ -201,11 +202,16 @@ def mosaic(files: Sequence[Header]) -> str:
     return str(file.name)
 
 
-def remote_sources(path: str) -> list[str]:
+def remote_sources(path: str, seen: set[str] | None = None) -> list[str]:
     """The remote files that a local virtual raster names, by itself or through others."""
     if is_remote(path) or path.startswith("/vsi") or not path.lower().endswith(".vrt"):
         return []
+    seen = set() if seen is None else seen
+    if (place := os.path.realpath(path)) in seen:
+        return []
+    seen.add(place)
     try:
+        formats.refuse_endless(path)
         text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []  # whoever reads the file reports it
@@ -216,7 +222,8 @@ def remote_sources(path: str) -> list[str]:
             found.append(inner)
         elif "://" not in inner:
             beside = 'relativeToVRT="1"' in relative
-            found += remote_sources(str(Path(path).parent / inner) if beside else inner)
+            named = str(Path(path).parent / inner) if beside else inner
+            found += remote_sources(named, seen)
     return found
 
 

@@ -3,8 +3,7 @@
 training split --windows--> labelled pixels of each class --> a small file for the next run
 """
 
-import json
-from collections.abc import Iterator
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -15,14 +14,19 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from jaxseg import side_files
 from jaxseg.console import say, track
-from jaxseg.disk import whole
+from jaxseg.disk import writing
 from jaxseg.errors import UserError
 from jaxseg.losses.class_weights import RULES, ClassCounts
-from jaxseg.scenes.scene import IGNORE, Scenes, Source, Window
+from jaxseg.scenes.cover import Cover
+from jaxseg.scenes.scene import IGNORE, Source, Window
 
 WINDOW = 1024
 """Rows and columns that are counted at a time; a scene may be larger than memory."""
+
+AHEAD = 1024
+"""Windows that wait to be read."""
 
 
 @runtime_checkable
@@ -79,8 +83,10 @@ def _counted(source: Source, threads: int, console: Console) -> ClassCounts:
     per_scene = np.zeros((len(scenes), classes), np.int64)
 
     def one(place: tuple[int, Window]) -> tuple[int, NDArray[np.int64]]:
-        scene, window = place
-        sample = scenes.read(scene, window)
+        scene, (y, x, *_) = place
+        height, width = scenes.size(scene)
+        inside = Window(y, x, min(WINDOW, height - y), min(WINDOW, width - x))
+        sample = scenes.read(scene, inside)
         labels = sample["label"][sample["valid"].astype(bool) & (sample["label"] != IGNORE)]
         counts = np.bincount(labels.astype(np.int64), minlength=classes)
         if len(counts) > classes:
@@ -91,9 +97,10 @@ def _counted(source: Source, threads: int, console: Console) -> ClassCounts:
             )
         return scene, counts
 
-    places = list(_windows(scenes))
+    places = Cover(WINDOW, WINDOW).windows(scenes)
     with ThreadPoolExecutor(threads) as executor:
-        done = executor.map(one, places)
+        parts = (places[start : start + AHEAD] for start in range(0, len(places), AHEAD))
+        done = itertools.chain.from_iterable(executor.map(one, part) for part in parts)
         for scene, counts in track(done, "class counts", total=len(places), console=console):
             per_scene[scene] += counts
     labelled = per_scene.sum(1)
@@ -107,32 +114,41 @@ def _counted(source: Source, threads: int, console: Console) -> ClassCounts:
     return ClassCounts(tuple(per_scene.sum(0).tolist()), tuple(around.tolist()))
 
 
-def _windows(scenes: Scenes) -> Iterator[tuple[int, Window]]:
-    for scene in range(len(scenes)):
-        height, width = scenes.size(scene)
-        for y in range(0, height, WINDOW):
-            for x in range(0, width, WINDOW):
-                yield scene, Window(y, x, min(WINDOW, height - y), min(WINDOW, width - x))
-
-
 def _kept(file: Path, classes: tuple[str, ...], console: Console) -> ClassCounts | None:
     if not file.exists():
         return None
     try:
-        stored = json.loads(file.read_text())
+        stored = side_files.read(file)
         if stored["classes"] == list(classes):
-            return ClassCounts(tuple(stored["pixels"]), tuple(stored["around"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        say(console, f"{file} is damaged ({error!r}): the classes are counted again.")
+            return _checked(ClassCounts(tuple(stored["pixels"]), tuple(stored["around"])))
+    except (side_files.DamagedError, ValueError, KeyError, TypeError) as error:
+        why = side_files.reason(error)
+        say(console, f"{file} is damaged ({why}): the classes are counted again.")
     return None
 
 
+def _checked(counts: ClassCounts) -> ClassCounts:
+    """Counts that can be such of a split.
+
+    Raises:
+        ValueError: They cannot.
+    """
+    numbers = (*counts.pixels, *counts.around)
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError("it holds other numbers than counts")
+    if not sum(counts.pixels) or any(
+        own > all_ for own, all_ in zip(counts.pixels, counts.around, strict=True)
+    ):
+        raise ValueError("its counts contradict each other")
+    return counts
+
+
 def _keep(file: Path, classes: tuple[str, ...], counts: ClassCounts, console: Console) -> None:
-    text = json.dumps({"classes": classes, "pixels": counts.pixels, "around": counts.around})
+    content = {"classes": classes, "pixels": counts.pixels, "around": counts.around}
     try:
-        with whole(file) as aside:
+        with writing(file):
             file.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_text(text + "\n")
+            side_files.write(file, content)
     except UserError as error:
         say(console, f"The class counts could not be stored. {error}")
     else:

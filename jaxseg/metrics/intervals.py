@@ -63,7 +63,7 @@ class Intervals:
 
 
 def blocks(
-    margins: NDArray[np.int32], windows: list[tuple[int, Window]], scenes: Scenes, cover: Cover
+    margins: NDArray[np.int32], windows: Sequence[tuple[int, Window]], scenes: Scenes, cover: Cover
 ) -> tuple[NDArray[np.int32], list[int]]:
     """Margins of blocks as large as a window, and the number of each one's scene, for `bootstrap`.
 

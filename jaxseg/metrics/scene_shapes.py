@@ -7,12 +7,13 @@ This takes about ten bytes per pixel of the largest scene. Every process counts 
 scenes, and `totals` adds the shares up, so the results do not depend on the number of processes.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg import limits
 from jaxseg.metrics.measure import Measure
 from jaxseg.scenes.cover import Cover
 from jaxseg.scenes.scene import IGNORE, Scenes, Window
@@ -24,7 +25,7 @@ class SceneShapes:
     def __init__(
         self,
         scenes: Scenes,
-        windows: list[tuple[int, Window]],
+        windows: Sequence[tuple[int, Window]],
         cover: Cover,
         measures: Iterable[Measure],
         gsd: Callable[[int], float | None] | None = None,
@@ -37,15 +38,22 @@ class SceneShapes:
             cover: Which pixels of a scene count from which window.
             measures: Started measures that the maps are added to.
             gsd: Ground sample distance of a scene in metres; None = that of the setting for all.
+
+        Raises:
+            UserError: The map of a scene would be larger than `limits.ARRAY`.
         """
         self._scenes, self._windows = scenes, windows
         self._measures = tuple(measures)
         self._cover, self._gsd = cover, gsd
         self._next = 0
+        if self._measures:
+            self._refuse_too_large()
         self._map: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
 
     def add(self, predictions: NDArray[np.uint8]) -> None:
         """Adds the class ids of the next windows, (B, H, W); those after the last are ignored."""
+        if not self._measures:
+            return
         for prediction in predictions[: len(self._windows) - self._next]:
             scene, window = self._windows[self._next]
             if self._next == 0 or self._windows[self._next - 1][0] != scene:
@@ -57,6 +65,17 @@ class SceneShapes:
             complete = self._next == len(self._windows) or self._windows[self._next][0] != scene
             if complete and scene % jax.process_count() == jax.process_index():
                 self._count(scene)
+
+    def _refuse_too_large(self) -> None:
+        """Measures need the map of a scene, its reference and what is counted in memory."""
+        for scene in range(len(self._scenes)):
+            height, width = self._scenes.size(scene)
+            limits.check_array(
+                f"The map of {self._scenes.name(scene)}, {height} x {width} pixels, with its "
+                "reference",
+                3 * height * width,
+                "Divide the scene, or evaluate without the measures of boundaries and objects.",
+            )
 
     def totals(self) -> tuple[Measure, ...]:
         """The measures with the sums over all processes; all of them must call it."""

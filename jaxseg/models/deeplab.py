@@ -29,12 +29,13 @@ from jax import Array
 
 from jaxseg.errors import COUNT, DROPOUT
 from jaxseg.models.parts.aux_head import AuxHead
+from jaxseg.models.parts.enlarged import EnlargedLogits
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
 from jaxseg.models.parts.resampling import resize
 from jaxseg.models.parts.resnet import Backbone, FirstRate, ResNet
 
 
-class DeepLabV3(nn.Module):
+class DeepLabV3(EnlargedLogits):
     """(B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
 
     Attributes:
@@ -71,8 +72,16 @@ class DeepLabV3(nn.Module):
     freeze_batch_norm: bool = False
     remat: bool = False
 
+    def coarse(self, image: Array, *, train: bool) -> Array:
+        """See the base."""
+        return self(image, train=train, enlarged=False)
+
+    def enlarge(self, coarse: Array, height: int, width: int) -> Array:
+        """See the base."""
+        return resize(coarse, (height, width), align_corners=self.align_corners)
+
     @nn.compact
-    def __call__(self, image: Array, *, train: bool) -> Array:
+    def __call__(self, image: Array, *, train: bool, enlarged: bool = True) -> Array:
         """Logits of each pixel; any H and W.
 
         The pyramid's image mean is over the whole input: logits of a tile and of the whole scene
@@ -81,6 +90,7 @@ class DeepLabV3(nn.Module):
         Args:
             image: (B, H, W, C) float32.
             train: Whether batch normalisation uses the batch's statistics and dropout is active.
+            enlarged: Whether logits are those of pixels; otherwise see `coarse`.
 
         Returns:
             (B, H, W, K) float32 logits.
@@ -88,9 +98,7 @@ class DeepLabV3(nn.Module):
         conv = functools.partial(Conv, dtype=self.dtype)
         measure = train and not self.freeze_batch_norm
         norm = functools.partial(BatchNorm, use_running_average=not measure, dtype=self.dtype)
-        size = image.shape[1], image.shape[2]
         rates = usual_rates(self.output_stride) if self.atrous_rates is None else self.atrous_rates
-        enlarge = functools.partial(resize, size=size, align_corners=self.align_corners)
         backbone = ResNet(
             self.backbone,
             self.output_stride,
@@ -109,13 +117,15 @@ class DeepLabV3(nn.Module):
         x = conv(self.features, name="head_conv")(x)
         x = nn.relu(norm(name="head_norm")(x))
         x = conv(self.num_classes, kernel_size=1, use_bias=True, name="head")(x)  # (B, H/8, W/8, K)
-        logits = enlarge(x.astype(jnp.float32))  # (B, H, W, K)
+        logits = x.astype(jnp.float32)
 
         if self.aux_head:
             x = AuxHead(self.num_classes, conv, norm, name="aux_head")(layer3, train=train)
             if not self.is_initializing():  # else `init` would return logits among the variables
-                self.sow("aux_logits", "layer3", enlarge(x.astype(jnp.float32)))
-        return logits
+                aux = x.astype(jnp.float32)
+                aux = self.enlarge(aux, *image.shape[1:3]) if enlarged else aux
+                self.sow("aux_logits", "layer3", aux)
+        return self.enlarge(logits, *image.shape[1:3]) if enlarged else logits  # (B, H, W, K)
 
 
 def usual_rates(output_stride: Literal[8, 16]) -> tuple[int, ...]:

@@ -35,12 +35,13 @@ from jax import Array
 
 from jaxseg.errors import COUNT, DROPOUT
 from jaxseg.models.deeplab import AtrousPyramid, usual_rates
+from jaxseg.models.parts.enlarged import EnlargedLogits
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, SeparableConv
 from jaxseg.models.parts.resampling import resize
 from jaxseg.models.parts.resnet import Backbone, FirstRate, ResNet
 
 
-class DeepLabV3Plus(nn.Module):
+class DeepLabV3Plus(EnlargedLogits):
     """(B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
 
     Attributes:
@@ -82,8 +83,16 @@ class DeepLabV3Plus(nn.Module):
     freeze_batch_norm: bool = False
     remat: bool = False
 
+    def coarse(self, image: Array, *, train: bool) -> Array:
+        """See the base."""
+        return self(image, train=train, enlarged=False)
+
+    def enlarge(self, coarse: Array, height: int, width: int) -> Array:
+        """See the base."""
+        return resize(coarse, (height, width), align_corners=self.align_corners)
+
     @nn.compact
-    def __call__(self, image: Array, *, train: bool) -> Array:
+    def __call__(self, image: Array, *, train: bool, enlarged: bool = True) -> Array:
         """Logits of each pixel; any H and W.
 
         The pyramid's image mean is over the whole input: logits of a tile and of the whole scene
@@ -92,6 +101,7 @@ class DeepLabV3Plus(nn.Module):
         Args:
             image: (B, H, W, C) float32.
             train: Whether batch normalisation uses the batch's statistics and dropout is active.
+            enlarged: Whether logits are those of pixels; otherwise see `coarse`.
 
         Returns:
             (B, H, W, K) float32 logits.
@@ -100,7 +110,6 @@ class DeepLabV3Plus(nn.Module):
         conv3x3 = functools.partial(SeparableConv, dtype=self.dtype) if self.separable else conv
         measure = train and not self.freeze_batch_norm
         norm = functools.partial(BatchNorm, use_running_average=not measure, dtype=self.dtype)
-        size = image.shape[1], image.shape[2]
         enlarge = functools.partial(resize, align_corners=self.align_corners)
         rates = usual_rates(self.output_stride) if self.atrous_rates is None else self.atrous_rates
         backbone = ResNet(
@@ -129,4 +138,5 @@ class DeepLabV3Plus(nn.Module):
             x = conv3x3(self.features, name=f"decoder{i}")(x)
             x = nn.relu(norm(name=f"decoder{i}_norm")(x))  # (B, H/4, W/4, 256)
         x = conv(self.num_classes, kernel_size=1, use_bias=True, name="head")(x)
-        return enlarge(x.astype(jnp.float32), size)  # (B, H, W, K)
+        logits = x.astype(jnp.float32)
+        return self.enlarge(logits, *image.shape[1:3]) if enlarged else logits  # (B, H, W, K)

@@ -30,13 +30,14 @@ from jax import Array
 
 from jaxseg.errors import COUNT, DROPOUT
 from jaxseg.models.parts.aux_head import AuxHead
+from jaxseg.models.parts.enlarged import EnlargedLogits
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
 from jaxseg.models.parts.pyramid_pooling import ConvOfPyramid, Pyramid
 from jaxseg.models.parts.resampling import largest, mean_pool, pad_to_multiple, resize
 from jaxseg.models.parts.resnet import Backbone, ResNet
 
 
-class PSPNet(nn.Module):
+class PSPNet(EnlargedLogits):
     """(B, H, W, C) standardised image -> (B, H, W, K) float32 logits.
 
     Attributes:
@@ -59,8 +60,17 @@ class PSPNet(nn.Module):
     dtype: Dtype = "float32"
     remat: bool = False
 
+    def coarse(self, image: Array, *, train: bool) -> Array:
+        """See the base."""
+        return self(image, train=train, enlarged=False)
+
+    def enlarge(self, coarse: Array, height: int, width: int) -> Array:
+        """See the base."""
+        size = height + -(height - 1) % 8, width + -(width - 1) % 8
+        return resize(coarse, size, align_corners=True)[:, :height, :width]
+
     @nn.compact
-    def __call__(self, image: Array, *, train: bool) -> Array:
+    def __call__(self, image: Array, *, train: bool, enlarged: bool = True) -> Array:
         """Logits of each pixel; any H and W, edge-padded internally to multiples of 8 plus 1.
 
         The pyramid covers the whole input: logits of a tile and of a whole scene differ by design.
@@ -68,6 +78,7 @@ class PSPNet(nn.Module):
         Args:
             image: (B, H, W, C) float32.
             train: Whether batch normalisation uses the batch's statistics and dropout is active.
+            enlarged: Whether logits are those of pixels; otherwise see `coarse`.
 
         Returns:
             (B, H, W, K) float32 logits.
@@ -86,22 +97,21 @@ class PSPNet(nn.Module):
         )
 
         image = padded_to_corners(image)
-        size = image.shape[1], image.shape[2]
         *_, layer3, layer4 = backbone(image, train=train)  # (B, H/8, W/8, 1024) and 2048
         levels = Pyramid(conv, norm, self.bins, name="pyramid")(layer4)  # (B, n, n, 512) each
         x = ConvOfPyramid(512, dtype=self.dtype, name="head_conv")(layer4, levels)
         x = nn.relu(norm(name="head_norm")(x))  # (B, H/8, W/8, 512)
         x = nn.Dropout(self.dropout, broadcast_dims=(1, 2), deterministic=not train)(x)
         x = conv(self.num_classes, kernel_size=1, use_bias=True, name="head")(x)  # (B, H/8, W/8, K)
-        logits = resize(x.astype(jnp.float32), size, align_corners=True)  # (B, H, W, K)
+        logits = x.astype(jnp.float32)
 
         if self.aux_head:
             head = AuxHead(self.num_classes, conv, norm, drop_channels=True, name="aux_head")
             x = head(layer3, train=train).astype(jnp.float32)
             if not self.is_initializing():  # else `init` would return logits among the variables
-                aux = resize(x, size, align_corners=True)
-                self.sow("aux_logits", "layer3", aux[:, :height, :width])
-        return logits[:, :height, :width]
+                aux = self.enlarge(x, height, width) if enlarged else x
+                self.sow("aux_logits", "layer3", aux)
+        return self.enlarge(logits, height, width) if enlarged else logits  # (B, H, W, K)
 
 
 def padded_to_corners(image: Array) -> Array:

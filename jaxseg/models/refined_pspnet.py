@@ -31,13 +31,14 @@ from jax import Array
 
 from jaxseg.errors import COUNT, DROPOUT
 from jaxseg.models.parts.aux_head import AuxHead
+from jaxseg.models.parts.enlarged import EnlargedLogits
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype, LayerOf
 from jaxseg.models.parts.pyramid_pooling import ConvOfPyramid, Pyramid
 from jaxseg.models.parts.resampling import largest, resize
 from jaxseg.models.parts.resnet import Backbone, ResNet
 
 
-class RefinedPSPNet(nn.Module):
+class RefinedPSPNet(EnlargedLogits):
     """(B, H, W, C) standardised polarimetric features -> (B, H, W, K) float32 logits.
 
     `jaxseg.transforms.polsar.CoherencyFeatures` computes such features from a coherency matrix.
@@ -63,8 +64,12 @@ class RefinedPSPNet(nn.Module):
     dtype: Dtype = "float32"
     remat: bool = False
 
+    def coarse(self, image: Array, *, train: bool) -> Array:
+        """See the base."""
+        return self(image, train=train, enlarged=False)
+
     @nn.compact
-    def __call__(self, image: Array, *, train: bool) -> Array:
+    def __call__(self, image: Array, *, train: bool, enlarged: bool = True) -> Array:
         """Logits of each pixel; any H and W.
 
         Gates and pyramid cover the whole input: logits of a tile and of a whole scene differ by
@@ -73,6 +78,7 @@ class RefinedPSPNet(nn.Module):
         Args:
             image: (B, H, W, C) float32.
             train: Whether batch normalisation uses the batch's statistics and dropout is active.
+            enlarged: Whether logits are those of pixels; otherwise see `coarse`.
 
         Returns:
             (B, H, W, K) float32 logits.
@@ -83,7 +89,6 @@ class RefinedPSPNet(nn.Module):
         backbone = ResNet(
             self.backbone, self.output_stride, dtype=self.dtype, remat=self.remat, name="backbone"
         )
-        size = image.shape[1], image.shape[2]
 
         x = ChannelAttention(conv, name="band_gate")(image)
         _, layer1, layer2, layer3, layer4 = backbone(x, train=train)  # /4, /8, /8, /8 by default
@@ -102,13 +107,15 @@ class RefinedPSPNet(nn.Module):
         x = nn.relu(norm(name="decoder2_norm")(conv(self.features, name="decoder2")(x)))
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         x = point(self.num_classes, use_bias=True, name="head")(x)  # (B, H/4, W/4, K)
-        logits = resize(x.astype(jnp.float32), size)  # (B, H, W, K)
+        logits = x.astype(jnp.float32)
 
         if self.aux_head:
             x = AuxHead(self.num_classes, conv, norm, name="aux_head")(layer3, train=train)
             if not self.is_initializing():  # else `init` would return logits among the variables
-                self.sow("aux_logits", "layer3", resize(x.astype(jnp.float32), size))
-        return logits
+                aux = x.astype(jnp.float32)
+                aux = self.enlarge(aux, *image.shape[1:3]) if enlarged else aux
+                self.sow("aux_logits", "layer3", aux)
+        return self.enlarge(logits, *image.shape[1:3]) if enlarged else logits  # (B, H, W, K)
 
 
 class ChannelAttention(nn.Module):

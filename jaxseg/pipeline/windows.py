@@ -6,15 +6,20 @@ and stacks raw sensor values; everything else happens in the step.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import grain
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg import limits
 from jaxseg.errors import UserError, check_ranges
-from jaxseg.scenes.cover import Cover
+from jaxseg.scenes.cover import Cover, Windows
 from jaxseg.scenes.scene import IGNORE, PixelInput, Sample, Scenes, Source, Window
+
+SIDE, BATCH, THREADS = 2**16, 2**20, 1024
+"""What no window, batch and process has more of: a stored config could say anything."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +39,13 @@ class Data:
     """
 
     source: Source
-    crop: int = dataclasses.field(default=256, metadata={"least": 1})
-    batch_size: int = dataclasses.field(default=16, metadata={"least": 1})
-    evaluation_crop: int = dataclasses.field(default=0, metadata={"least": 0})
+    crop: int = dataclasses.field(default=256, metadata={"least": 1, "most": SIDE})
+    batch_size: int = dataclasses.field(default=16, metadata={"least": 1, "most": BATCH})
+    evaluation_crop: int = dataclasses.field(default=0, metadata={"least": 0, "most": SIDE})
     pad: bool = False
-    threads: int = dataclasses.field(default=8, metadata={"least": 1, "free_on_resume": True})
+    threads: int = dataclasses.field(
+        default=8, metadata={"least": 1, "most": THREADS, "free_on_resume": True}
+    )
     shared_ground: float = dataclasses.field(
         default=0.0, metadata={"least": 0, "most": 1, "free_on_resume": True}
     )
@@ -77,6 +84,7 @@ def training_batches(
         UserError: The split is empty or has no labelled, valid pixel, a scene is smaller than the
             crop, or a file cannot be read.
     """
+    check_memory(len(positions), data.crop)
     scenes = data.source.scenes("train")
     place_of = _places(scenes, data, seed)
     refuse_blank(scenes, data, "train")
@@ -89,6 +97,23 @@ def training_batches(
     local = grain.MapDataset.range(first * len(positions), last * len(positions))
     options = grain.ReadOptions(num_threads=data.threads, prefetch_buffer_size=4 * data.batch_size)
     return iter(local.map(read).batch(len(positions)).to_iter_dataset(options))
+
+
+def check_memory(count: int, side: int) -> None:
+    """Rejects a batch that this machine cannot hold, before a window of it is read.
+
+    Args:
+        count: Windows of a batch that this process reads.
+        side: Rows and columns of a window.
+
+    Raises:
+        UserError: It is larger than `limits.ARRAY`.
+    """
+    limits.check_array(
+        f"A batch of {count} windows of {side} x {side} pixels, were they of one band,",
+        count * side**2 * 3,  # a byte for it, labels and validity
+        "Make --config.data.crop or --config.data.batch-size smaller.",
+    )
 
 
 def windows_of_step(
@@ -115,10 +140,10 @@ def windows_of_step(
 def _places(scenes: Scenes, data: Data, seed: int) -> Callable[[int], tuple[int, Window]]:
     """Number of a training window -> its scene and place."""
     cells = training_cells(scenes, data)
-    order = grain.MapDataset.range(len(cells)).seed(seed).shuffle().repeat()
+    order = grain.MapDataset.range(cells.total).seed(seed).shuffle().repeat()
 
     def place_of(number: int) -> tuple[int, Window]:
-        scene = int(cells[order[number]])
+        scene = cells.scene(order[number])
         random = np.random.default_rng((seed, number))
         height, width = scenes.size(scene)
         y = int(random.integers(max(0, height - data.crop) + 1))
@@ -154,14 +179,39 @@ def cover_of(data: Data, overlap: float = 0.0, stride: int = 1) -> Cover:
     return Cover(side, max(1, int(side * (1 - overlap)) // unit) * unit)
 
 
-def evaluation_windows(scenes: Scenes, data: Data) -> list[tuple[int, Window]]:
-    """Non-overlapping windows that cover every scene once; the last ones may extend beyond it."""
-    return list(cover_of(data).windows(scenes))
+def evaluation_windows(scenes: Scenes, data: Data) -> Windows:
+    """Non-overlapping windows that cover every scene once; the last ones may extend beyond it.
+
+    Raises:
+        UserError: They are more than `limits.WINDOWS`.
+    """
+    return windows_of(cover_of(data), scenes)
+
+
+def windows_of(cover: Cover, scenes: Scenes) -> Windows:
+    """The windows of an evaluation, of each of which some counts are kept.
+
+    Raises:
+        UserError: They are more than `limits.WINDOWS`.
+    """
+    windows = cover.windows(scenes)
+    if len(windows) > (limit := limits.WINDOWS.now()):
+        largest = max(
+            range(len(scenes)), key=lambda scene: np.prod(scenes.size(scene), dtype=float)
+        )
+        height, width = scenes.size(largest)
+        raise UserError(
+            f"{len(windows)} windows of {cover.side} x {cover.side} pixels are more than the limit "
+            f"of {limit:.0f}: the largest of {len(scenes)} scene(s), {scenes.name(largest)}, says "
+            f"that it has {height} x {width} pixels. If that is right, evaluate larger windows "
+            f"(--config.data.evaluation-crop), or give {limits.WINDOWS.variable}={len(windows)}."
+        )
+    return windows
 
 
 def evaluation_batches(
     scenes: Scenes,
-    windows: list[tuple[int, Window]],
+    windows: Sequence[tuple[int, Window]],
     data: Data,
     *,
     positions: list[int],
@@ -237,8 +287,27 @@ def read_window(
     }
 
 
-def training_cells(scenes: Scenes, data: Data) -> NDArray[np.int64]:
-    """The scene index of each training window of one epoch.
+class Cells(NamedTuple):
+    """The training windows of one epoch, numbered scene by scene; one number is kept of each scene.
+
+    Attributes:
+        ends: (N,) number of the windows of the scenes up to and including each.
+    """
+
+    ends: NDArray[np.int64]
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return int(self.ends[-1])
+
+    def scene(self, number: int) -> int:
+        """The index of the scene of a window."""
+        return int(np.searchsorted(self.ends, number, side="right"))
+
+
+def training_cells(scenes: Scenes, data: Data) -> Cells:
+    """The training windows of one epoch.
 
     Raises:
         UserError: There is no scene, or a scene is smaller than the crop.
@@ -256,7 +325,7 @@ def training_cells(scenes: Scenes, data: Data) -> NDArray[np.int64]:
                 "pad with no data."
             )
         counts[index] = -(-height // data.crop) * -(-width // data.crop)
-    return np.repeat(np.arange(len(scenes)), counts)
+    return Cells(np.cumsum(counts))
 
 
 def refuse_blank(scenes: Scenes, data: Data, split: str) -> None:

@@ -158,6 +158,7 @@ def _in_unfinished_map(file: str) -> bool:
 
 def _listed_in(path: str) -> Iterator[SceneFiles]:
     """The lines of a list; relative paths begin at the folder of the list."""
+    formats.refuse_endless(path)
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -188,17 +189,32 @@ def _beside(path: str, file: str) -> str:
 
 def _in_stac(path: str, bands: tuple[str, ...]) -> Iterator[SceneFiles]:
     """The items of a STAC file."""
+    formats.refuse_endless(path)
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         items = content["features"] if content.get("type") == "FeatureCollection" else [content]
         for item in items:
-            yield SceneFiles(str(item["id"]), _assets(path, item, bands))
+            yield SceneFiles(_named(path, str(item["id"])), _assets(path, item, bands))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(
             f"{path} is not a STAC item or a collection of items ({type(error).__name__}: {error})."
         ) from error
+
+
+def _named(path: str, name: str) -> str:
+    """The id of an item as the name of its map, which lies in the folder of the maps.
+
+    Raises:
+        UserError: It would lie elsewhere.
+    """
+    if not name or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise UserError(
+            f"{path}: an item is called {name!r}, and its map would not lie in the folder of the "
+            "maps. Name its files in a text list."
+        )
+    return name
 
 
 def _assets(path: str, item: dict[str, Any], bands: tuple[str, ...]) -> tuple[str, ...]:

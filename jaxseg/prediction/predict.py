@@ -167,6 +167,8 @@ class Mapper:
         if settings.finish and not Work.folder_of(out).is_dir():
             raise UserError(f"{out}: no process has begun it.")
         work = Work(out, plan, settings.layers, job, again=settings.overwrite)
+        if damaged := work.put_damaged_aside():
+            self._say("damaged", f"{damaged} files in {work.folder}, made again")
         try:
             complete = self._worked(work, files, scene, grid, tag, exact=exact)
         except UserError:

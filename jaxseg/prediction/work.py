@@ -10,6 +10,7 @@ loses the blocks it was working at and nothing else, and any number of processes
 blocks by arithmetic need no lock.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -22,9 +23,10 @@ from numpy.typing import NDArray
 
 from jaxseg.disk import whole, writing
 from jaxseg.errors import UserError
-from jaxseg.files.maps import BLOCK, write_block
+from jaxseg.files.maps import BLOCK, is_sound, write_block
 from jaxseg.prediction.layers import Layer
 from jaxseg.scenes.scene import Window
+from jaxseg.side_files import DamagedError, put_aside, read, sealed
 
 ELSEWHERE = "Give a map in a folder that can be written to."
 
@@ -93,14 +95,20 @@ class Work:
         self._job = hashlib.sha256(text.encode()).hexdigest()[:8]
         record = self.folder / "job.json"
         with writing(self.folder, advice=ELSEWHERE):
-            if again and record.exists() and record.read_text(encoding="utf-8") != text:
+            if again and record.exists() and record.read_bytes() != text.encode():
                 self.remove()
             self.folder.mkdir(exist_ok=True)
             if not record.exists():
                 _write(record, text)
-            begun = record.read_text(encoding="utf-8")
-        if begun != text:
-            old, new = json.loads(begun), json.loads(text)
+            begun = record.read_bytes()
+        if begun != text.encode():
+            try:
+                old, new = dict(json.loads(begun)), json.loads(text)
+            except (ValueError, TypeError):
+                raise UserError(
+                    f"{record} is damaged: which map was begun is not known. --overwrite begins it "
+                    "again."
+                ) from None
             changed = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
             raise UserError(
                 f"{self.folder} holds a map that was begun with other settings "
@@ -120,9 +128,15 @@ class Work:
         """
         path = self.folder / name
         with writing(path, advice=ELSEWHERE):
-            if not path.exists():
-                _write(path, found())
-            return path.read_text(encoding="utf-8")
+            if not path.is_file():
+                if path.exists():
+                    put_aside(path)
+                _write(path, json.dumps(sealed({name: found()})))
+            try:
+                return str(read(path)[name])
+            except (DamagedError, KeyError):
+                path.unlink()
+                return self.noted(name, found)
 
     def path(self, layer: str, row: int, column: int) -> Path:
         """The file of a layer of a block.
@@ -134,6 +148,20 @@ class Work:
     def done(self, row: int, column: int) -> bool:
         """Whether a block is finished."""
         return all(self.path(layer, row, column).exists() for layer in self.layers)
+
+    def put_damaged_aside(self) -> int:
+        """Puts aside what is not as it was written; returns how many files that were.
+
+        Raises:
+            UserError: One cannot be renamed.
+        """
+        there = (self.path(layer, *block) for block in self.plan.blocks() for layer in self.layers)
+        damaged = [path for path in there if path.exists() and not is_sound(path)]
+        with writing(self.folder, advice=ELSEWHERE):
+            for path in damaged:
+                with contextlib.suppress(FileNotFoundError):  # another process has finished the map
+                    put_aside(path)
+        return len(damaged)
 
     def missing(self) -> list[tuple[int, int]]:
         """The blocks that are not finished."""

@@ -13,9 +13,10 @@ from jaxseg.config_text import Code
 from jaxseg.datasets.leakage import copies
 from jaxseg.errors import UserError
 from jaxseg.pipeline import survey
-from jaxseg.run import checkpoint, normalisations
+from jaxseg.run import checkpoint, data_files, normalisations
+from jaxseg.run.processes import exchanged
 from jaxseg.run.step import TrainState, Tree, count_parameters, init_state
-from jaxseg.scenes.scene import in_files
+from jaxseg.scenes.scene import Source, in_files
 
 
 def refuse_changes(stored: Config | None, given: Config, workdir: Path) -> None:
@@ -36,6 +37,29 @@ def refuse_changes(stored: Config | None, given: Config, workdir: Path) -> None:
             + "\nGive the same config to continue the run, or another --workdir to start a new one."
             + hint
         )
+
+
+def changes_of_files(workdir: Path, source: Source, *, allowed: bool) -> list[str]:
+    """Compares the files of a run that continues; all processes call it together.
+
+    Args:
+        workdir: The run's folder.
+        source: The run's source, with absolute paths.
+        allowed: Whether files may have changed.
+
+    Returns:
+        What is odd, a line each, on the first process.
+
+    Raises:
+        UserError: Files changed, and that is not allowed.
+    """
+    lines, refused = [], ""
+    if jax.process_index() == 0:
+        lines = data_files.repaired(workdir) or data_files.changed(workdir, source)
+        refused = data_files.refusal(workdir, source) if lines and not allowed else ""
+    if refused := exchanged({"refused": refused})[0]["refused"]:
+        raise UserError(refused)
+    return lines
 
 
 def initialised(config: Config, mesh: Mesh, code: Code) -> tuple[TrainState, str]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jaxseg import sharding
+from jaxseg import config_text, sharding
 from jaxseg.config import Config
 from jaxseg.config_text import Code
 from jaxseg.errors import UserError
@@ -10,6 +10,7 @@ from jaxseg.run import digests, step
 from jaxseg.run.damaged import METRIC as METRIC
 from jaxseg.run.damaged import first_line
 from jaxseg.run.saving import Checkpoints as Checkpoints
+from jaxseg.scenes.scene import Source
 
 
 def has_older(workdir: Path, number: int) -> bool:
@@ -80,7 +81,7 @@ def reopen(
         number = checkpoints.choose(which)
         try:
             config = checkpoints.config(number)
-            bands = len(config.sensor.bands or config.data.source.sensor.bands)
+            bands = len(config.sensor.bands or _bands(config.data.source, number, workdir))
             abstract = step.abstract_state(config, bands, sharding.make_mesh(mesh_shape))
             state = checkpoints.restore(number, abstract)
             checkpoints.verify(number, state, digests.read(checkpoints.folder(number)))
@@ -89,6 +90,16 @@ def reopen(
             raise
         except Exception as error:
             raise _unreadable(number, workdir, error) from error
+
+
+def _bands(source: Source, number: int, workdir: Path) -> tuple[str, ...]:
+    """The bands of a source that has no files: to open a run reads none that its config names."""
+    if paths := config_text.paths_in(source):
+        raise UserError(
+            f"Checkpoint {number} in {workdir} does not say which bands its network reads; only "
+            f"the data would ({', '.join(paths)}), and to open a run reads none. Train it again."
+        )
+    return source.sensor.bands
 
 
 def _refuse_no_run(workdir: Path) -> None:

@@ -4,12 +4,12 @@ Another split of the run's own source is what it is: open sea or snow in the val
 said, never rejected. Of other data, what no scene explains is rejected.
 """
 
-import sys
 from collections.abc import Mapping
 from typing import Literal
 
 import jax
 
+from jaxseg.console import note
 from jaxseg.datasets.wrapped import refuse_other_sensor, title, unlike, unlike_files
 from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline.band_statistics import Look
@@ -133,4 +133,4 @@ def _say_some(lines: list[str], looked: int) -> None:
 
 def _say(text: str) -> None:
     if jax.process_index() == 0:
-        sys.stderr.write(f"{text}\n")
+        note(text)

@@ -6,7 +6,6 @@ A run that continues on another machine has a line for each of them.
 """
 
 import importlib.metadata
-import json
 import os
 import platform
 import time
@@ -15,7 +14,8 @@ from typing import Any
 
 import jax
 
-from jaxseg.run.logbook import json_lines
+from jaxseg import side_files
+from jaxseg.run.json_lines import json_lines, line
 
 NAME = "environment.jsonl"
 
@@ -36,11 +36,21 @@ def now() -> dict[str, str]:
     }
 
 
-def keep(workdir: Path, step: int) -> None:
-    """Adds a line for a training that starts after `step` steps."""
-    line = {"step": step, "time": round(time.time(), 3), **now()}
-    with (workdir / NAME).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+def keep(workdir: Path, step: int) -> str:
+    """Adds a line for a training that starts after `step` steps.
+
+    Returns:
+        What was put aside, because it is not a file; empty, as a rule. Lines stay as they are.
+    """
+    file, said = workdir / NAME, ""
+    if file.is_dir():
+        said = f"{file} is not a file and is put aside as {side_files.put_aside(file).name}."
+    before = file.read_bytes() if file.exists() else b""
+    with file.open("a", encoding="utf-8") as out:
+        if before and not before.endswith(b"\n"):  # cut off by a kill
+            out.write("\n")
+        out.write(line({"step": step, "time": round(time.time(), 3), **now()}))
+    return said
 
 
 def stored(workdir: Path) -> tuple[list[dict[str, Any]], int]:

@@ -5,7 +5,7 @@ Training uses it for validation, `jaxseg.evaluation` for everything it measures.
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -126,7 +126,7 @@ class Evaluator:
         self._scenes = self._source.scenes(split)
         stride = output_stride(config.model) if overlap else 1
         self.cover = pipeline.cover_of(self._data, overlap, stride)
-        self._windows = list(self.cover.windows(self._scenes))
+        self._windows = pipeline.windows_of(self.cover, self._scenes)
         if not self._windows:
             raise UserError(
                 f"The split {split} holds no scene. Check the source's paths and split."
@@ -134,8 +134,9 @@ class Evaluator:
         if config.sensor.bands:
             crop = config.data.crop
             check_split(config.sensor, self._source, self._scenes, split, crop, check)
-        pipeline.refuse_blank(self._scenes, self._data, split)
         height = config.data.evaluation_crop or config.data.crop
+        pipeline.check_memory(-(-size // jax.process_count()), height)
+        pipeline.refuse_blank(self._scenes, self._data, split)
         sharding.check_batch(mesh, size, height)
         self._positions = sharding.local_positions(mesh, size)
         self._step = jax.jit(make_eval_step(config, mesh))
@@ -303,7 +304,7 @@ class Evaluator:
     def _results(
         self,
         state: TrainState,
-        windows: list[tuple[int, Window]],
+        windows: Sequence[tuple[int, Window]],
         temperature: float = 1.0,
     ) -> Iterator[dict[str, jax.Array]]:
         """The step's results for each batch, yielded one batch late, so the device never waits."""

@@ -10,7 +10,6 @@ no second file, and prediction needs only the checkpoint.
 """
 
 import dataclasses
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +17,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg.console import note
 from jaxseg.errors import UserError
 from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline import windows as pipeline
@@ -121,7 +121,7 @@ def _training_windows(data: Data, steps: tuple[Preprocess, ...]) -> Iterator[Tra
             "as Standardize(mean=..., std=...)."
         )
     if blank:
-        sys.stderr.write(
+        note(
             f"No valid, labelled pixel in the sampled windows of {len(blank)} of {len(pixels)} "
-            f"training scenes, the first being {blank[0]}: they are left out of the radiometry.\n"
+            f"training scenes, the first being {blank[0]}: they are left out of the radiometry."
         )

@@ -7,16 +7,15 @@ Files beside the arrays of a checkpoint go where it goes and are removed with it
 versions hold WORKDIR/evaluation/calibration.json instead, which names its step.
 """
 
-import json
 import math
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg import side_files
 from jaxseg.disk import whole
 from jaxseg.errors import UserError
 from jaxseg.metrics.thresholds import Thresholds
@@ -51,8 +50,7 @@ def keep_calibration(workdir: Path, step: int, found: Calibration) -> None:
             "miou_by_thresholds": found.thresholds.after,
             "fitted_on": "validation",
         }
-        with whole(folder / CALIBRATION) as aside:
-            aside.write_text(json.dumps(content, indent=2) + "\n")
+        side_files.write(folder / CALIBRATION, content)
 
 
 def kept_calibration(workdir: Path, step: int) -> Calibration | None:
@@ -61,27 +59,36 @@ def kept_calibration(workdir: Path, step: int) -> Calibration | None:
     Raises:
         UserError: The file is damaged.
     """
-    for file in (_folder(workdir, step) / CALIBRATION, workdir / "evaluation" / CALIBRATION):
-        if not file.is_file():
+    beside, before = _folder(workdir, step) / CALIBRATION, workdir / "evaluation" / CALIBRATION
+    for file in (beside, before):
+        if not file.exists():
             continue
         try:
-            stored = json.loads(file.read_text())
-            if int(stored["step"]) != step:
-                continue
-            ends = (float(stored.get(f"miou_by_{n}", math.nan)) for n in ("argmax", "thresholds"))
-            values = tuple(float(value) for value in stored.get("thresholds", ()))
-            return Calibration(float(stored["temperature"]), Thresholds(values, *ends))
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{file} cannot be read ({error}): evaluate the run again, or remove the file."
-            ) from error
+            stored = side_files.read(file)
+            if stored["step"] == step:
+                return _calibration(stored)
+            if file == beside:
+                raise ValueError(f"it is of step {stored['step']}")
+        except (side_files.DamagedError, ValueError, KeyError, TypeError) as error:
+            raise _damaged(file, error) from error
     return None
+
+
+def _calibration(stored: Mapping[str, Any]) -> Calibration:
+    ends = (float(stored.get(f"miou_by_{n}", math.nan)) for n in ("argmax", "thresholds"))
+    values = tuple(side_files.number(value) for value in stored.get("thresholds", ()))
+    temperature = side_files.number(stored["temperature"])
+    if min((temperature, *values)) <= 0:
+        raise ValueError("a temperature and thresholds are above 0")
+    return Calibration(temperature, Thresholds(values, *ends))
 
 
 def keep_pixels(workdir: Path, step: int, arrays: Arrays) -> None:
     """Writes the numbers of classifiers beside the checkpoint, unless that has been removed."""
     folder = _folder(workdir, step)
     if folder.is_dir():
+        if (folder / PIXELS).is_dir():
+            side_files.put_aside(folder / PIXELS)
         with whole(folder / PIXELS) as aside, aside.open("wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
@@ -94,13 +101,15 @@ def kept_pixels(workdir: Path) -> dict[str, NDArray[np.float64]] | None:
     """
     for file in sorted(workdir.glob(f"checkpoints/*/{PIXELS}")):
         try:
-            with np.load(file, allow_pickle=False) as content:
-                return dict(content)
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
-            raise UserError(
-                f"{file} cannot be read ({error}): evaluate the run again, or remove the file."
-            ) from error
+            return side_files.arrays(file)
+        except side_files.DamagedError as error:
+            raise _damaged(file, error) from error
     return None
+
+
+def _damaged(file: Path, error: Exception) -> UserError:
+    why = side_files.reason(error)
+    return UserError(f"{file} cannot be read ({why}): evaluate the run again, or remove the file.")
 
 
 def _folder(workdir: Path, step: int) -> Path:

@@ -23,6 +23,7 @@ from typing import Any
 
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
+from jaxseg.side_files import kernel, put_aside
 
 BEAT = 10.0
 """Seconds between two signs of life."""
@@ -43,6 +44,9 @@ def locked(path: Path, *, take_over: bool = False) -> Iterator[None]:
         UserError: A training holds it, on this or another machine.
         OSError: The disk is full, or cannot be written to.
     """
+    if path.is_dir():
+        aside = put_aside(path).name
+        say(make_console(), f"Note: {path} is not a file and is put aside as {aside}.")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     with os.fdopen(descriptor, "r+", encoding="utf-8") as file:
         seen_here = True
@@ -53,7 +57,7 @@ def locked(path: Path, *, take_over: bool = False) -> Iterator[None]:
         except OSError:
             seen_here = False  # a file system without locks: only the signs of life are left
         holder = _holder(path)
-        if holder and not (seen_here and holder.get("kernel") == _kernel()):
+        if holder and not (seen_here and holder.get("kernel") == kernel()):
             _wait_for_signs(path, str(holder.get("host")))
             if not take_over and not (seen_here and _reach_other_machines(path)):
                 raise UserError(_unknown(path))
@@ -61,7 +65,7 @@ def locked(path: Path, *, take_over: bool = False) -> Iterator[None]:
             "host": socket.gethostname(),
             "process": os.getpid(),
             "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-            "kernel": _kernel(),
+            "kernel": kernel(),
         }
         file.truncate(0)
         file.write(json.dumps(me) + "\n")
@@ -156,11 +160,3 @@ def _reach_other_machines(path: Path) -> bool:
     if kind in ("nfs", "nfs4"):
         return "local_lock=none" in options
     return kind in ("ceph", "gpfs") or (kind == "lustre" and "flock" in options)
-
-
-def _kernel() -> str:
-    """What the processes that see each other's locks in any case have in common."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return socket.gethostname()

@@ -11,7 +11,6 @@ at step S first drops the lines after S, and a line cut off by a kill, so that t
 history of the run; TensorBoard drops the same steps.
 """
 
-import json
 import math
 import time
 from collections import deque
@@ -29,8 +28,9 @@ from rich.progress import TaskID
 from rich.table import Table
 from rich.text import Text
 
+from jaxseg import side_files
 from jaxseg.console import LogsAboveTheBar, clock, make_console, progress_bar, say, track
-from jaxseg.disk import whole
+from jaxseg.run import json_lines
 from jaxseg.run.event_file import event_writer
 from jaxseg.run.failed_saves import FailedSaves
 from jaxseg.run.trackers.watched import Kind, Send, Watched
@@ -103,9 +103,13 @@ class Logbook:
             return self
         self._workdir.mkdir(parents=True, exist_ok=True)
         path = self._workdir / "metrics.jsonl"
-        _drop_lines_after(path, self._step)
+        damaged = json_lines.cut_after(path, self._step)
         self._lines = self._open.enter_context(path.open("a", encoding="utf-8", buffering=1))
-        self._events, self._event_file = event_writer(self._workdir / "tensorboard", self._step + 1)
+        events = self._workdir / "tensorboard"
+        if events.exists() and not events.is_dir():
+            aside = side_files.put_aside(events).name
+            self.say(f"Note: {events} is not a folder and is put aside as {aside}.")
+        self._events, self._event_file = event_writer(events, self._step + 1)
         self._open.callback(self._events.close)
         if self._track:
             self._tracker = Watched(self._track, self._workdir, self._config, self.say)
@@ -116,6 +120,8 @@ class Logbook:
             self._bar = self._progress.add_task(
                 "train", total=self._total, completed=self._step, note="starting"
             )
+        if damaged:
+            self.say(f"Note: {damaged}")
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -209,7 +215,7 @@ class Logbook:
         finite = {name: v if math.isfinite(v) else None for name, v in numbers.items()}
         line = {"step": step, "time": round(time.time(), 3), "kind": kind, **finite}
         try:
-            self._lines.write(json.dumps(line, allow_nan=False) + "\n")
+            self._lines.write(json_lines.line(line))
             self._check_events()
         except OSError as error:
             self._fail(error)
@@ -269,43 +275,5 @@ def seconds_left(marks: Iterable[tuple[float, int]], step: int, total: int) -> f
     return max(0.0, (total - step) * pace)
 
 
-def json_lines(file: Path) -> tuple[list[dict[str, Any]], int]:
-    """The records of a file of one JSON object per line, and the number of lines that hold none.
-
-    A line is torn where a process was killed, or a disk was full, as it was written. A file that
-    is not there has no records.
-    """
-    found: list[dict[str, Any]] = []
-    torn = 0
-    if not file.is_file():
-        return found, torn
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if isinstance(record, dict) and isinstance(record.get("step"), int):
-            found.append(record)
-        else:
-            torn += bool(line.strip())
-    return found, torn
-
-
 def _shown(numbers: Mapping[str, float]) -> list[str]:
     return [show(numbers[name]) for name, show in _SHOWN.items() if name in numbers]
-
-
-def _drop_lines_after(path: Path, step: int) -> None:
-    """Keeps the complete lines of steps up to `step`; the file is replaced atomically."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # cut off by a kill
-        if record["step"] <= step:
-            kept.append(line + "\n")
-    with whole(path) as aside:
-        aside.write_text("".join(kept), encoding="utf-8")

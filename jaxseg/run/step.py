@@ -21,16 +21,17 @@ from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.losses import distillation
 from jaxseg.losses.distillation import Teacher
-from jaxseg.losses.loss import Capturing, InParts, OfTheWhole, order_matters, over, promises
+from jaxseg.losses.loss import Capturing, InParts, order_matters, promises
 from jaxseg.losses.pixels import MeanOfPixels
 from jaxseg.metrics import calibration, thresholds
 from jaxseg.metrics.scores import confusion_matrix
-from jaxseg.models.parts import blocks
+from jaxseg.models.parts import blocks, enlarged
 from jaxseg.models.parts.normalisation import normalised_by
 from jaxseg.models.parts.platforms import compiled_for
 from jaxseg.run import soundness
+from jaxseg.run.measured import counted_pixels, in_slices, measured, measured_by_image, shares_of
 from jaxseg.run.normalisations import with_group_size
-from jaxseg.scenes.scene import IGNORE, Batch
+from jaxseg.scenes.scene import Batch
 from jaxseg.transforms.transform import augment, preprocess
 
 Metrics = dict[str, jax.Array]
@@ -145,6 +146,11 @@ def make_train_step(
 
     # Captured layers are compared as the network is written.
     platform = "" if captures else sharding.platform_of(mesh)
+    blocks_fit = not any(map(order_matters, config.loss.values()))
+    means = all(
+        promises(loss, MeanOfPixels) and not isinstance(loss, InParts)
+        for loss in config.loss.values()
+    )
 
     def objective(
         progress: jax.Array,
@@ -165,33 +171,33 @@ def make_train_step(
         )
         # Of a window without any data, all pixels are 0: they would be in every statistic.
         counted = batch["valid"].any((1, 2))
-        with compiled_for(platform), normalised_by(config.norm, counted):
-            ordered = any(map(order_matters, config.loss.values()))
-            if not ordered and blocks.answers_in_blocks(config.model, batch["image"]):
+        with compiled_for(platform, mesh.shape["space"]), normalised_by(config.norm, counted):
+            if blocks_fit and blocks.answers_in_blocks(config.model, batch["image"]):
                 logits, updates = apply(method="in_blocks")
                 logits, batch = blocks.as_rows(logits), _in_blocks(batch)
+                enlarge = None
+            elif means and enlarged.answers_coarsely(config.model):
+                logits, updates = apply(method="coarse")
+                enlarge = config.model.enlarge
             else:
                 logits, updates = apply()
-        valid = _counted(batch)
+                enlarge = None
         batch = batch | {"progress": progress}
         for name in ("second_logits", "class_logits"):
             if sown := jax.tree.leaves(updates.get(name, {})):
                 batch[name] = sown[0]
         features = distillation.captured(updates, captures)
         batch |= {f"features/{layer}": feature for layer, feature in features.items()}
-
-        def value(name: str, logits: jax.Array) -> jax.Array:
-            found = config.loss[name](logits, batch, valid)
-            return found * shares[name] if name in shares else found
-
-        terms = {name: value(name, logits) for name in config.loss}
+        answers = [logits, *jax.tree.leaves(updates.get("aux_logits", {}))]
+        if enlarge is None:
+            terms, confusion = measured(config, answers, batch, shares)
+        else:
+            devices = mesh.shape["data"] * mesh.shape["fsdp"]
+            terms, confusion = measured_by_image(config, answers, batch, shares, enlarge, devices)
         total = sum(
-            (config.loss[name].weight * value for name, value in terms.items()), jnp.float32(0)
+            (loss.weight * terms[name] for name, loss in config.loss.items()), jnp.float32(0)
         )
-        of_pixels = [name for name in terms if not isinstance(config.loss[name], OfTheWhole)]
-        for number, aux in enumerate(jax.tree.leaves(updates.get("aux_logits", {}))):
-            values = [config.loss[name].weight * value(name, aux) for name in of_pixels]
-            terms[f"aux{number}"] = sum(values, jnp.float32(0))
+        for number in range(len(answers) - 1):
             total += config.aux_weight * terms[f"aux{number}"]
         # Scalars that a network sows as `regularizers`, already weighted.
         if regularizers := jax.tree.leaves(updates.get("regularizers", {})):
@@ -202,10 +208,7 @@ def make_train_step(
                 parts = loss.parts(logits, batch)
                 terms |= {f"{name}/{part}": value for part, value in parts.items()}
         metrics = {f"loss/{name}": value for name, value in terms.items()} | {"loss": total}
-        prediction = jnp.argmax(logits, -1)
-        metrics["confusion"] = confusion_matrix(
-            prediction, batch["label"], valid, num_classes=logits.shape[-1]
-        )
+        metrics["confusion"] = confusion
         return total, (updates.get("batch_stats", {}), metrics)
 
     def train_step(
@@ -279,11 +282,12 @@ def make_eval_step(config: Config, mesh: Mesh) -> Callable[..., Metrics]:
     def eval_step(variables: Tree, batch: Batch, temperature: jax.Array | None = None) -> Metrics:
         batch = _prepare(config, batch)
         variables = sharding.gathered(mesh, variables)
-        with compiled_for(sharding.platform_of(mesh)), normalised_by(config.norm):
+        placed = compiled_for(sharding.platform_of(mesh), mesh.shape["space"])
+        with placed, normalised_by(config.norm):
             logits: Any = config.model.apply(variables, batch["image"], train=False)
         chex.assert_shape(logits, (*batch["label"].shape, None))
         prediction = jnp.argmax(logits, -1)
-        label, counted = batch["label"], _counted(batch)
+        label, counted = batch["label"], counted_pixels(batch)
         each = jax.vmap(functools.partial(confusion_matrix, num_classes=logits.shape[-1]))
         confusions = each(prediction, label, counted)  # (B, K, K)
         margins = (jnp.diagonal(confusions, axis1=1, axis2=2), confusions.sum(2), confusions.sum(1))
@@ -334,10 +338,6 @@ def _in_blocks(batch: Batch) -> Batch:
     return rearranged
 
 
-def _counted(batch: Batch) -> jax.Array:
-    return batch["valid"] & (batch["label"] != IGNORE)
-
-
 def _accumulated(
     config: Config,
     gradient: Callable[..., tuple[Any, tuple[Any, Metrics]]],
@@ -350,10 +350,6 @@ def _accumulated(
     if parts == 1:
         return gradient(state.params, state.batch_stats, batch, key, {})
 
-    def split(array: jax.Array) -> jax.Array:
-        # The slice index is the inner part of the batch axis: devices keep their own samples.
-        return jnp.moveaxis(array.reshape(array.shape[0] // parts, parts, *array.shape[1:]), 1, 0)
-
     def one(
         carry: tuple[Any, Any], inputs: tuple[jax.Array, Batch, Metrics]
     ) -> tuple[Any, Metrics]:
@@ -365,21 +361,11 @@ def _accumulated(
         return (jax.tree.map(jnp.add, total, grads), batch_stats), metrics
 
     zeros = jax.tree.map(jnp.zeros_like, state.params)
-    pieces = jax.tree.map(split, batch)
-    shares = {
-        name: _shares(loss, pieces)
-        for name, loss in config.loss.items()
-        if promises(loss, MeanOfPixels)
-    }
+    pieces = in_slices(batch, parts)
+    shares = shares_of(config, pieces)
     (grads, batch_stats), metrics = jax.lax.scan(
         one, (zeros, state.batch_stats), (jnp.arange(parts), pieces, shares)
     )
     confusion = metrics.pop("confusion").sum(0)
     metrics = jax.tree.map(lambda values: values.mean(0), metrics) | {"confusion": confusion}
     return jax.tree.map(lambda leaf: leaf / parts, grads), (batch_stats, metrics)
-
-
-def _shares(loss: Any, pieces: Batch) -> jax.Array:  # noqa: ANN401  a loss of this base
-    """(parts,) the weight of each slice relative to the mean: a slice without pixels has none."""
-    weights = jax.vmap(lambda piece: loss.total_weight(piece, _counted(piece)))(pieces)
-    return over(weights, weights.mean())

@@ -9,9 +9,11 @@ step. A notice that comes then is for a step that has passed, and never seen.)
 """
 
 import collections
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import jax
@@ -19,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxseg import sharding
+from jaxseg import interrupts, sharding
 
 BEHIND = 2
 """Questions by which the answer of many processes is late."""
@@ -32,7 +34,7 @@ Asked = Callable[[], bool]
 def stop_requests(mesh: Mesh, failed: Asked = lambda: False) -> Iterator[Asked]:
     """Notes SIGTERM and Ctrl-C, and yields the question whether one came to any process.
 
-    A second Ctrl-C stops immediately.
+    A second Ctrl-C stops immediately; a second SIGTERM, of which schedulers send several, does not.
 
     Args:
         mesh: The devices of all processes.
@@ -42,7 +44,7 @@ def stop_requests(mesh: Mesh, failed: Asked = lambda: False) -> Iterator[Asked]:
 
     def note(number: int, frame: FrameType | None) -> None:
         if seen and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            interrupts.stop_now(number)
         seen.append(number)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -52,6 +54,26 @@ def stop_requests(mesh: Mesh, failed: Asked = lambda: False) -> Iterator[Asked]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def saved(workdir: Path) -> str:
+    """What of a run is on the disk, and how to go on, for those who stop it.
+
+    Args:
+        workdir: The run's folder.
+
+    Raises:
+        OSError: The folder cannot be read.
+    """
+    folder = workdir / "checkpoints"
+    names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208  (digits alone are saved)
+    steps = [int(name) for name in names if name.isdigit()]
+    if not steps:
+        return f"Nothing is saved in {workdir} yet; the same command begins the training again."
+    return (
+        f"The newest saved state in {workdir} is that of step {max(steps)}; the same command "
+        "continues from it."
+    )
 
 
 def _together(mesh: Mesh, own: Asked) -> Asked:

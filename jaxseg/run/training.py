@@ -49,6 +49,7 @@ def train(
     code: Code = (),
     profile: int = 0,
     track: Kind = "",
+    changed_files: bool = False,
     *,
     take_over: bool = False,
 ) -> TrainState:
@@ -61,6 +62,7 @@ def train(
             config itself are known.
         profile: Number of steps, after the first, that are recorded in `workdir`/profile.
         track: A tracker that gets what the logbook gets; its failures do not stop the run.
+        changed_files: Whether to continue although files of the data are not those of the start.
         take_over: Whether a person knows that the training that has left its name there has ended.
 
     Returns:
@@ -75,7 +77,9 @@ def train(
     suspect: dict[int, str] = {}
     while True:
         try:
-            return _attempt(config, workdir, code, profile, track, suspect, take_over=take_over)
+            return _attempt(
+                config, workdir, code, profile, track, changed_files, suspect, take_over=take_over
+            )
         except UnsoundError as error:
             if error.resumed is None or not checkpoint.has_older(workdir, error.resumed):
                 raise
@@ -88,6 +92,7 @@ def _attempt(
     code: Code,
     profile: int,
     track: Kind,
+    changed_files: bool,
     suspect: Mapping[int, str],
     *,
     take_over: bool,
@@ -131,6 +136,10 @@ def _attempt(
         if state is None:
             state, origin = beginning.initialised(config, mesh, code)
         first = int(state.step)
+        known = 0 < first < config.num_steps
+        changes = (
+            beginning.changes_of_files(workdir, source, allowed=changed_files) if known else []
+        )
         chief = jax.process_index() == 0
         with Logbook(
             workdir,
@@ -154,13 +163,13 @@ def _attempt(
             for line in config_text.pretty(config, short=True):
                 log.say(line)
             log.say("and the defaults of everything else")
-            changes = data_files.changed(workdir, source) if first else ()
             odd = beginning.looked_at(config)
             for line in (*changes, *odd, *normalisations.notes(config, state.params)):
                 log.say(f"Note: {line}")
             if chief:
-                data_files.keep(workdir, source)
-                environment.keep(workdir, first)
+                data_files.keep(workdir, source, anew=not first)
+                if said := environment.keep(workdir, first):
+                    log.say(f"Note: {said}")
             log.summary(beginning.summary(config, state, mesh, workdir, origin))
 
             # 6 compile
@@ -228,12 +237,12 @@ def _attempt(
                         steps.skip_clock()
                     if last or stop:
                         steps.write(log)
+                        checkpoints.wait()  # while a signal is still only noted
                     if stop and not last:
-                        checkpoints.wait()  # while a second SIGTERM is still only noted
                         raise Interrupted(
                             f"Stopped at step {number}; the state is saved in {workdir}. The same "
                             "command continues it."
                         )
-    # 8 leaving the `with` block of the checkpoints waited for the last save
+    # 8 the last save is written
     log.say(f"Trained and saved. Next: jaxseg evaluate {workdir}")
     return state

@@ -7,7 +7,7 @@ not grow with the scenes. Their images are read at the end, window by window, an
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,7 +45,7 @@ class Map(NamedTuple):
 class WholeScenes:
     """Receives the predictions of a split's windows one by one and keeps the worst scenes."""
 
-    def __init__(self, scenes: Scenes, windows: list[tuple[int, Window]], cover: Cover) -> None:
+    def __init__(self, scenes: Scenes, windows: Sequence[tuple[int, Window]], cover: Cover) -> None:
         """Starts before the first window.
 
         Args:

@@ -146,7 +146,7 @@ def check_writable(workdir: Path) -> None:
                         room = room[file.write(room) :]
                     os.fsync(file.fileno())
         place = workdir / "metrics.jsonl"
-        if place.exists():
+        if place.is_file():
             place.open("a").close()
     except OSError as error:
         raise UserError(_reason(place, error)) from None

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import sys
 from collections.abc import Iterable
 from typing import ClassVar, Self
 
@@ -10,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxseg.console import note
 from jaxseg.errors import FINITE, POSITIVE, UserError, check_ranges
 from jaxseg.physics import sar
 from jaxseg.scenes.scene import TrainingWindow
@@ -77,10 +77,10 @@ class Standardize:
         mean, std = np.where(constant, low, mean), np.sqrt(scatter / count)
         if constant.any():
             bands = ", ".join(str(number + 1) for number in np.flatnonzero(constant))
-            sys.stderr.write(
+            note(
                 f"Standardize: band(s) {bands} have one value in all training pixels, and teach "
                 "nothing; it is subtracted, and other values are left on their scale. (Powers "
-                "below the `floor` of a step before it have all become that.)\n"
+                "below the `floor` of a step before it have all become that.)"
             )
         std = np.where(constant, 1.0, std)
         step = np.spacing(np.maximum(np.abs(low), np.abs(high)).astype(np.float32))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg import limits
 from jaxseg.disk import whole
 from jaxseg.errors import UserError
 
@@ -53,9 +54,10 @@ def read_state_dict(path: str | Path) -> dict[str, NDArray[np.generic]]:
             return state
         case ".npz":
             try:
-                with np.load(file, allow_pickle=False) as content:
-                    return dict(content)
-            except (ValueError, OSError, zipfile.BadZipFile) as error:
+                return limits.load_arrays(file)
+            except UserError:
+                raise
+            except (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
                 raise UserError(f"{file} is damaged: {error}. Fetch it again.") from None
         case ".pth" | ".pt" | ".bin" | ".ckpt":
             return _read_torch(file)

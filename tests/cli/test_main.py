@@ -334,6 +334,9 @@ def test_a_training_is_given_the_config_with_its_flags_and_the_workdir(
     ]
     assert (expected.seed, expected.data.pad) == (3, True)
     assert [given[3] for given in trained] == [5, 0]
+    assert [given[5] for given in trained] == [False, False]
+    commands.train(["--config", path, "--changed-files"])
+    assert trained[-1][5] is True
     assert f"{path} -> runs/config" in " ".join(capsys.readouterr().out.split())
 
 
@@ -352,7 +355,7 @@ def test_a_training_without_a_config_is_refused(
     ("error", "said"),
     [
         (training.Interrupted("Stopped at step 3; the state is saved."), "Stopped at step 3"),
-        (KeyboardInterrupt(), "Interrupted; what was finished is kept"),
+        (KeyboardInterrupt(), "Stopped by Ctrl-C. Nothing is saved in runs/config yet; the same"),
     ],
 )
 def test_an_interrupted_training_exits_with_130(
@@ -419,6 +422,7 @@ def test_an_evaluation_is_given_its_flags(
         "shared_ground": 0.0,
         "tile": 0,
         "overlap": 0.0,
+        "make": False,
         "measures": (BoundaryTotal(Tolerance(2.0), Tolerance(0.02, "diagonal")), ObjectTotal()),
         "code": (),
     }
@@ -443,6 +447,7 @@ def test_an_evaluation_is_given_its_flags(
         "shared_ground": 0.25,
         "tile": 64,
         "overlap": 0.5,
+        "make": False,
         "measures": (BoundaryTotal(Tolerance(4.0), Tolerance(3.0, "pixels")), ObjectTotal()),
     }
     assert written == [None, Path("runs/a/evaluation") / tiny.name / "train"]

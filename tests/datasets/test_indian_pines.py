@@ -58,7 +58,7 @@ def test_it_is_a_source_of_200_bands_that_are_named(folder: str) -> None:
     assert sample["image"].shape == (20, 30, 200)
     assert source.rgb(sample["image"]).shape == (20, 30, 3)
     data = Data(source=source, crop=64, evaluation_crop=145)
-    assert evaluation_windows(source.scenes("test"), data) == [(0, WHOLE)]
+    assert list(evaluation_windows(source.scenes("test"), data)) == [(0, WHOLE)]
 
 
 def test_a_split_by_pixels_warns(folder: str, capsys: pytest.CaptureFixture[str]) -> None:

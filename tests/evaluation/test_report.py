@@ -14,6 +14,7 @@ from fixtures.recorded_tracker import Recorded
 from matplotlib.figure import Figure
 from PIL import Image
 
+from jaxseg import side_files
 from jaxseg.console import make_console
 from jaxseg.evaluation import report, terminal, tracked
 from jaxseg.evaluation.baseline import Baselines
@@ -147,6 +148,10 @@ def table(folder: Path, name: str) -> list[dict[str, str]]:
         ("-0.25", "-0.25"),
         ("", ""),
         ("a=b", "a=b"),
+        ("\n=1", "'\n'=1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("a;=1", "a;'=1"),
+        ("a; @SUM", "a; '@SUM"),
     ],
 )
 def test_no_cell_is_a_formula(cell: str, expected: str) -> None:
@@ -243,8 +248,7 @@ def test_a_split_has_its_folder_and_the_temperature_lies_beside_the_checkpoint(
 ) -> None:
     assert folder.parts[-2:] == ("evaluation", "validation")
     beside = folder.parent.parent / "checkpoints/70"
-    stored = json.loads((beside / "calibration.json").read_text())
-    assert stored == {
+    assert side_files.read(beside / "calibration.json") == {
         "step": 70,
         "temperature": 1.7,
         "thresholds": [0.2, 0.3, 0.5],

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import io, sparse
 
+from jaxseg import limits
 from jaxseg.errors import UserError
 from jaxseg.files import arrays
 
@@ -108,9 +109,9 @@ def test_a_header_that_claims_more_than_there_is_costs_no_memory(
 def test_an_array_above_the_memory_is_refused_by_its_header(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrays, "MEMORY", 1e-12)
+    monkeypatch.setenv(limits.ARRAY.variable, "1e-9")
     for ending in (".mat", ".npz"):
-        with pytest.raises(UserError, match=r"GiB of memory.*Save it as \.npy"):
+        with pytest.raises(UserError, match=r"JAXSEG_MAX_ARRAY_GIB.*Save it as \.npy"):
             arrays.read(write(tmp_path, ending), "cube")
     np.testing.assert_array_equal(arrays.read(write(tmp_path, ".npy"), "scene"), CUBE)
 

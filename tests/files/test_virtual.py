@@ -27,6 +27,12 @@ def numbers(height: int, width: int, seed: int) -> NDArray[np.uint8]:
     return np.asarray(found, np.uint8)
 
 
+def test_virtual_rasters_that_name_each_other_have_an_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.vrt"
+    path.write_text('<SourceFilename relativeToVRT="1">a.vrt</SourceFilename>' * 20)
+    assert virtual.remote_sources(str(path)) == []
+
+
 def test_the_last_scene_with_data_counts_where_two_overlap(tmp_path: Path) -> None:
     first, second = numbers(30, 40, 0), numbers(20, 20, 1)
     second[:, :, :10] = 0

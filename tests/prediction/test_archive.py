@@ -87,6 +87,14 @@ def test_an_item_whose_assets_do_not_tell_their_bands_is_refused(tmp_path: Path)
         found(tmp_path / "item.json")
 
 
+@pytest.mark.parametrize("name", ["../../out", "/tmp/out", "a/../../out", ""])
+def test_an_item_names_no_map_outside_of_the_folder_of_the_maps(tmp_path: Path, name: str) -> None:
+    one = item(name, data={"href": "all.tif", "roles": ["data"]})
+    (tmp_path / "item.json").write_text(json.dumps(one))
+    with pytest.raises(UserError, match="would not lie in the folder of the maps"):
+        found(tmp_path / "item.json")
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"type": "Feature"}', '{"features": 3}'])
 def test_what_is_not_stac_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "item.json").write_text(text)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 from fixtures import painted
+from fixtures.damages import damage
 
 from jaxseg.errors import UserError
 from jaxseg.models.receptive_field import Sight
@@ -73,6 +75,43 @@ def test_a_scene_that_was_written_again_is_another_scene(scene: Path) -> None:
     os.utime(scene, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
     with pytest.raises(UserError, match=r"begun with other settings \(scene\)"):
         mapped(run(), scene, 2)
+
+
+@pytest.mark.parametrize("kind", ["flip", "truncate", "folder"])
+def test_a_block_that_was_damaged_is_made_again(
+    scene: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert mapped(run(), scene, 2) == []
+    (block,) = scene.with_name("map.tif.part").glob("classes_*.tif")
+    damage(random.Random(kind), block, kind)
+    assert mapped(run(), scene, 1) == []  # the block of the other process is missing again
+    assert "damaged    1 files in" in capsys.readouterr().out
+    mapped(run(), scene, 2)
+    mapped(run(), scene, 1)
+    with rasterio.open(scene) as given, rasterio.open(scene.with_name("map.tif")) as made:
+        np.testing.assert_array_equal(made.read(1), given.read(1))
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"\xff\xfe", b'{"version": '])
+def test_a_map_that_nobody_can_name_is_begun_again(scene: Path, content: bytes) -> None:
+    assert mapped(run(), scene, 1) == []
+    (scene.with_name("map.tif.part") / "job.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"job\.json is damaged: .* --overwrite begins it again"):
+        mapped(run(), scene, 2)
+    assert mapped(run(), scene, 2, overwrite=True) == []
+
+
+def test_a_note_that_was_damaged_is_found_again(tmp_path: Path) -> None:
+    work = Work(tmp_path / "map.tif", Plan(Window(0, 0, 600, 40), 512), BOTH, {"version": "1"})
+    assert work.noted("seams.txt", lambda: "0.1") == "0.1"
+    assert work.noted("seams.txt", lambda: pytest.fail("it is known")) == "0.1"
+    file = work.folder / "seams.txt"
+    for content in (b"", b"\xff", file.read_bytes().replace(b"0.1", b"0.7")):
+        file.write_bytes(content)
+        assert work.noted("seams.txt", lambda: "0.1") == "0.1"
+    file.unlink()
+    file.mkdir()
+    assert work.noted("seams.txt", lambda: "0.1") == "0.1"
 
 
 def test_a_map_is_whole_when_its_last_part_is(scene: Path) -> None:

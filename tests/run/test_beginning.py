@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from fixtures import painted
 from fixtures.other_run import opened
+from PIL import Image
 
 from jaxseg import config as configs
 from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.errors import UserError
-from jaxseg.run import beginning
+from jaxseg.run import beginning, data_files
 
 
 @pytest.fixture
@@ -77,3 +79,24 @@ def test_copies_of_a_training_scene_are_said_at_the_start(tiny: Path, tmp_path: 
     (line,) = beginning.looked_at(config)
     assert "scene0.png and " in line
     assert "scene2.png of the train split hold the same picture; 1 of 4 scenes" in line
+
+
+def test_labels_that_changed_are_refused_unless_the_flag_is_given(
+    tiny: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny / "images", tmp_path / "images")
+    shutil.copytree(tiny / "masks", tmp_path / "masks")
+    source: Any = configs.load_config(str(tiny / "config.py")).data.source
+    paths = {name: str(tmp_path / name) for name in ("images", "masks")}
+    source = dataclasses.replace(source, **paths, instances="")
+    data_files.keep(tmp_path, source)
+    assert beginning.changes_of_files(tmp_path, source, allowed=False) == []
+    mask = tmp_path / "masks/scene1.png"
+    Image.fromarray(1 - np.minimum(np.asarray(Image.open(mask)), 1)).save(mask)
+    with pytest.raises(UserError, match=r"1 of other contents \(.*scene1\.png\).*--changed-files"):
+        beginning.changes_of_files(tmp_path, source, allowed=False)
+    (line,) = beginning.changes_of_files(tmp_path, source, allowed=True)
+    assert "scene1.png" in line
+    (tmp_path / data_files.NAME).write_bytes(b"damaged")
+    (line,) = beginning.changes_of_files(tmp_path, source, allowed=False)
+    assert "is put aside as data_files.txt.gz.damaged" in line

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from jaxseg.run import environment
-from jaxseg.run.logbook import json_lines
+from jaxseg.run.json_lines import json_lines
 
 
 def test_every_start_has_a_line_of_what_it_ran_on(tmp_path: Path) -> None:

@@ -81,6 +81,32 @@ def test_a_line_torn_before_the_resumed_step_does_not_stop_the_run(tmp_path: Pat
     assert [row["step"] for row in recorded(tmp_path)] == [1, 3]
 
 
+def test_damaged_lines_are_left_out_and_put_aside(tmp_path: Path) -> None:
+    console, text = plain_console()
+    with Logbook(tmp_path, total_steps=40, console=console) as log:
+        for step in (10, 20, 30):
+            log.training(step, {"loss": 1.0})
+    file = tmp_path / "metrics.jsonl"
+    damaged = file.read_bytes().replace(b'"loss": 1.0', b'"loss": 9.0', 1) + b"\xff\n[]\n"
+    file.write_bytes(damaged)
+    with Logbook(tmp_path, total_steps=40, start_step=30, console=console) as log:
+        log.training(40, {"loss": 2.0})
+    assert [(row["step"], row["loss"]) for row in recorded(tmp_path)] == [(20, 1), (30, 1), (40, 2)]
+    assert (tmp_path / "metrics.jsonl.damaged").read_bytes() == damaged
+    assert f"3 of the 5 lines of {file} are damaged and left out" in text.getvalue()
+
+
+def test_what_is_in_the_place_of_the_files_is_put_aside(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").mkdir()
+    (tmp_path / "tensorboard").write_text("a file")
+    console, text = plain_console()
+    with Logbook(tmp_path, total_steps=40, console=console) as log:
+        log.training(10, {"loss": 1.0})
+    assert [row["step"] for row in recorded(tmp_path)] == [10]
+    assert list((tmp_path / "tensorboard").iterdir())
+    assert text.getvalue().count("is put aside as") == 2
+
+
 def test_a_process_that_is_not_the_first_writes_nothing(tmp_path: Path) -> None:
     console, text = plain_console()
     with Logbook(tmp_path / "run", total_steps=10, active=False, console=console) as log:

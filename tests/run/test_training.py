@@ -57,8 +57,11 @@ class Kept:
         self.stored, self.state = config, state
         self.saved: dict[int, tuple[TrainState, float | None]] = {}
 
-    def __call__(self, workdir: Path, *, keep: int, repair: bool, code: object) -> "Kept":  # noqa: D102
+    def __call__(  # noqa: D102
+        self, workdir: Path, *, keep: int, repair: bool, code: object, failed: object
+    ) -> "Kept":
         assert (keep, repair) == (2, True)
+        (workdir / "checkpoints").mkdir(exist_ok=True)
         return self
 
     def __enter__(self) -> "Kept":  # noqa: D105
@@ -78,6 +81,9 @@ class Kept:
             return None, []
         place = jax.tree.map(lambda leaf: leaf.sharding, abstract)
         return jax.device_put(self.state, place), ["checkpoint 6 cannot be read"]
+
+    def failed(self) -> bool:  # noqa: D102
+        return False
 
     def wait(self) -> None:  # noqa: D102
         pass
@@ -229,7 +235,7 @@ def test_a_run_that_is_asked_to_stop_saves_logs_and_says_so(
     monkeypatch.setattr(training, "Checkpoints", kept)
 
     @contextmanager
-    def at_two(_: object) -> Iterator[Callable[[], bool]]:
+    def at_two(*_: object) -> Iterator[Callable[[], bool]]:
         asked = itertools.count(1)
         yield lambda: next(asked) >= 2
 
@@ -249,7 +255,7 @@ def test_a_run_that_is_asked_to_stop_while_it_validates_saves_at_once(
     small: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
-    def at_four(_: object) -> Iterator[Callable[[], bool]]:
+    def at_four(*_: object) -> Iterator[Callable[[], bool]]:
         asked = itertools.count(1)
         yield lambda: next(asked) >= 4
 

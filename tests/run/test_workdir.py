@@ -229,3 +229,16 @@ def test_what_orbax_logs_of_a_failed_save_is_left_out_while_a_training_runs(tmp_
         assert shown("/venv/orbax/checkpoint/save.py", failed=False)
         assert shown("/venv/other/orbax_like.py", failed=True)
     assert shown("/venv/orbax/checkpoint/save.py", failed=True)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe", b"[" * 9, b'{"host": ', b"\0" * 80])
+def test_a_damaged_lock_holds_nobody_up(
+    tmp_path: Path, content: bytes | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is None:
+        (tmp_path / workdir.LOCK).mkdir()
+    else:
+        (tmp_path / workdir.LOCK).write_bytes(content)
+    with workdir.training_in(tmp_path):
+        assert str(os.getpid()) in (tmp_path / workdir.LOCK).read_text()
+    assert ("is put aside as lock.damaged" in capsys.readouterr().out) == (content is None)

@@ -2,6 +2,7 @@
 
 import functools
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import tyro
@@ -9,7 +10,7 @@ import tyro
 from jaxseg import config as configs
 from jaxseg.cli import border_pictures, new_array_config, new_config, polsar_pictures
 from jaxseg.cli import data as data_tables
-from jaxseg.cli.commands.frame import Mistakes, code_of, divided, progress, start
+from jaxseg.cli.commands.frame import CONTINUES, Mistakes, code_of, divided, progress, start
 from jaxseg.cli.flags.datasets import (
     BorderFlags,
     ClassWeightsFlags,
@@ -25,6 +26,7 @@ from jaxseg.datasets.leakage import check_splits
 from jaxseg.datasets.packed import index as packed
 from jaxseg.datasets.packed import writer
 from jaxseg.errors import UserError
+from jaxseg.evaluation import own_data
 from jaxseg.losses import class_counts
 from jaxseg.pictures.written import write_figure
 from jaxseg.run import checkpoint
@@ -54,7 +56,7 @@ def data(arguments: list[str] | None = None) -> None:
 def pack(arguments: list[str] | None = None) -> None:
     """The command `jaxseg pack`."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    with Mistakes():
+    with Mistakes(CONTINUES):
         own, fields = divided(arguments)
         flags = tyro.cli(PackFlags, args=own, prog="jaxseg pack")
         console = make_console()
@@ -104,12 +106,18 @@ def border(arguments: list[str] | None = None) -> None:
                 "ends in .png."
             )
         start()
+        held: AbstractContextManager[None] = nullcontext()
         if flags.config.is_dir():
             config = checkpoint.config_of(flags.config, code_of(flags.code))
+            config = configs.override(config, fields, "jaxseg border")
+            source, console = config.data.source, make_console()
+            held = own_data.opened(flags.config, source, make=flags.make, console=console)
         else:
             config = configs.load_config(str(flags.config))
-        config = configs.override(config, fields, "jaxseg border")
-        write_figure(border_pictures.border_figure(config, flags.split, flags.count), flags.file)
+            config = configs.override(config, fields, "jaxseg border")
+        with held:
+            figure = border_pictures.border_figure(config, flags.split, flags.count)
+        write_figure(figure, flags.file)
         say(make_console(), f"Border weights of the {flags.split} split: {flags.file}")
 
 

@@ -1,25 +1,28 @@
 """What every command does around its work: its flags divided, its settings, its end.
 
-A user's mistake ends with one short message and exit code 2; SIGTERM and Ctrl-C end with a saved
-state and exit code 130.
+A user's mistake ends with one short message and exit code 2. SIGTERM and Ctrl-C end with one
+sentence that says what is saved: in the loop of a training with a saved state and exit code 130,
+elsewhere with 130 (Ctrl-C) or 143 (SIGTERM).
 """
 
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from types import ModuleType
+from typing import NoReturn
 
 import absl.logging
 import jax
 from rich.console import Console
 
 from jaxseg import config as configs
-from jaxseg import disk
+from jaxseg import disk, interrupts
 from jaxseg.cli.job import LAST, LOST, TOGETHER, JobFlags, end_alone, is_lost, join, lost
 from jaxseg.cli.memory import keep_freed_memory
-from jaxseg.console import make_console, track
+from jaxseg.console import make_console, say, track
 from jaxseg.errors import DiskError, UserError
 from jaxseg.files.cache import cache_folder
 from jaxseg.run.failed_saves import FailedSaveError
@@ -30,16 +33,37 @@ INTERRUPTED = 130
 MISTAKE = 2
 
 
+AGAIN = "What it was making is not complete; the same command makes it again."
+CONTINUES = "What is finished is kept; the same command makes the rest."
+"""What stays of a command that is stopped."""
+
+
 class Mistakes:
-    """Turns self-explanatory errors into a message and an exit code."""
+    """Turns self-explanatory errors, Ctrl-C and SIGTERM into a message and an exit code."""
+
+    def __init__(self, stays: str = AGAIN) -> None:
+        """Takes what is said of a command that is stopped, until `interrupts.leave` changes it."""
+        self._stays = stays
 
     def __enter__(self) -> None:
-        """Nothing: all is done at the end."""
+        """From now on a signal raises."""
+        interrupts.begin(self._stays)
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         """Says what was wrong, and ends the process."""
+        interrupts.over()
+        if isinstance(error, Interrupted):
+            make_console(sys.stderr).print(str(error), markup=False, soft_wrap=True)
+            interrupts.done()
+            sys.exit(INTERRUPTED)
+        # Libraries turn the exception of a signal into their own.
+        if isinstance(error, KeyboardInterrupt) or (
+            isinstance(error, Exception) and interrupts.asked()
+        ):
+            _stopped(interrupts.asked() or signal.SIGINT)
+        interrupts.done()
         console = make_console(sys.stderr)
-        known = isinstance(error, UserError | Interrupted)
+        known = isinstance(error, UserError)
         if isinstance(error, Exception) and not known and (told := disk.fault(error)):
             error = DiskError(told)
         if isinstance(error, UserError):
@@ -48,19 +72,20 @@ class Mistakes:
             if not isinstance(error, UnlikeError):
                 end_alone(MISTAKE, TOGETHER if isinstance(error, FailedSaveError) else LAST)
             sys.exit(MISTAKE)
-        if isinstance(error, Interrupted):
-            console.print(str(error), markup=False, soft_wrap=True)
-            sys.exit(INTERRUPTED)
-        if isinstance(error, KeyboardInterrupt):
-            console.print("Interrupted; what was finished is kept, the same command continues.")
-            end_alone(INTERRUPTED)
-            sys.exit(INTERRUPTED)
         if isinstance(error, Exception) and jax.distributed.is_initialized():
             if is_lost(error):
                 console.print(lost(error), markup=False, soft_wrap=True)
             else:
                 traceback.print_exception(error)
             end_alone(LOST)
+
+
+def _stopped(number: int) -> NoReturn:
+    if interrupts.watched() and not jax.distributed.is_initialized():
+        interrupts.end(number)
+    say(make_console(sys.stderr), interrupts.told(number))
+    end_alone(interrupts.code(number))
+    sys.exit(interrupts.code(number))
 
 
 def code_of(names: tuple[str, ...]) -> tuple[ModuleType, ...]:
@@ -78,6 +103,8 @@ def start(job: JobFlags | None = None) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     if job is not None:
         join(job)
+        if job.joined and jax.process_index() == 0:
+            interrupts.wait_for_others(LAST)
     if jax.default_backend() == "cpu":
         keep_freed_memory()
 

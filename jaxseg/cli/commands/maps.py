@@ -9,7 +9,7 @@ from jax.experimental import multihost_utils
 from rich.console import Console
 
 from jaxseg import sharding
-from jaxseg.cli.commands.frame import Mistakes, code_of, start
+from jaxseg.cli.commands.frame import CONTINUES, Mistakes, code_of, start
 from jaxseg.cli.flags.maps import PolygonsFlags, PredictFlags
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
@@ -24,7 +24,7 @@ from jaxseg.scenes.sensor import listed
 
 def predict(arguments: list[str] | None = None) -> None:
     """The command `jaxseg predict`."""
-    with Mistakes():
+    with Mistakes(CONTINUES):
         flags = tyro.cli(PredictFlags, args=arguments, prog="jaxseg predict")
         if len(flags.files) < 2:
             raise UserError("Give the files of a scene and, last, the map: scene.tif map.tif.")

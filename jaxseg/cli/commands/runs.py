@@ -21,8 +21,8 @@ from jaxseg.cli.flags.runs import (
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
+from jaxseg.evaluation import own_data, sample, terminal, tracked
 from jaxseg.evaluation import report as results
-from jaxseg.evaluation import sample, terminal, tracked
 from jaxseg.evaluation.map_data import Maps
 from jaxseg.evaluation.map_scores import evaluate_map
 from jaxseg.evaluation.page import write as page
@@ -68,6 +68,7 @@ def evaluate(arguments: list[str] | None = None) -> None:
             shared_ground=flags.shared_ground,
             tile=flags.tile,
             overlap=flags.overlap,
+            make=flags.make,
         )
         if jax.process_index() == 0:
             terminal.show(found, console, title=f"{flags.run}, {data.title()}")
@@ -83,14 +84,17 @@ def evaluate(arguments: list[str] | None = None) -> None:
 def _evaluate_map(flags: EvaluateFlags, data: Asked, source: Maps, console: Console) -> None:
     """What `jaxseg evaluate --map` counts and estimates."""
     if flags.labels:
-        found = evaluate_map(
-            checkpoint.config_of(flags.run, data.code),
-            source,
-            measures=flags.measures(),
-            shared_ground=flags.shared_ground,
-            tile=flags.tile,
-            console=console,
-        )
+        config = checkpoint.config_of(flags.run, data.code)
+        trained = config.data.source
+        with own_data.opened(flags.run, trained, make=flags.make, console=console):
+            found = evaluate_map(
+                config,
+                source,
+                measures=flags.measures(),
+                shared_ground=flags.shared_ground,
+                tile=flags.tile,
+                console=console,
+            )
     if jax.process_index() > 0:
         return
     if flags.labels:

@@ -8,6 +8,7 @@ import jax
 import tyro
 
 from jaxseg import config as configs
+from jaxseg import interrupts
 from jaxseg.cli import planned
 from jaxseg.cli.commands.frame import Mistakes, code_of, divided, progress, start, value_of
 from jaxseg.cli.flags.training import BenchFlags, PlanFlags, TrainFlags
@@ -18,6 +19,7 @@ from jaxseg.planning.plan import check
 from jaxseg.planning.topology import topology
 from jaxseg.run import bench as benches
 from jaxseg.run import training
+from jaxseg.run.stopping import saved
 
 
 def train(arguments: list[str] | None = None) -> None:
@@ -25,7 +27,7 @@ def train(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     # Flags that begin with --config. are fields of the config file, known only after it is read.
     path = value_of(arguments, "--config")
-    with Mistakes():
+    with Mistakes("The training has not begun; the same command begins it."):
         if path is None or not {"-h", "--help"}.isdisjoint(arguments):
             if path is None:
                 tyro.cli(TrainFlags, args=arguments, prog="train.py")
@@ -40,12 +42,21 @@ def train(arguments: list[str] | None = None) -> None:
         given = configs.override(of_file, fields, "train.py")
         config, shorter = configs.shortened(of_file, given, fields)
         workdir = flags.workdir or Path("runs") / Path(flags.config).stem
+        interrupts.leave(functools.partial(saved, workdir))
         if jax.process_index() == 0:
             say(make_console(), f"jaxseg: {flags.config} -> {workdir}")
             if shorter:
                 say(make_console(), f"Shortened with the run: {', '.join(shorter)}.")
         code = (module, *code_of(flags.code))
-        training.train(config, workdir, code, flags.profile, flags.track, take_over=flags.take_over)
+        training.train(
+            config,
+            workdir,
+            code,
+            flags.profile,
+            flags.track,
+            flags.changed_files,
+            take_over=flags.take_over,
+        )
 
 
 def bench(arguments: list[str] | None = None) -> None:

@@ -85,6 +85,8 @@ class BorderFlags:
         file: File of the picture, a name that ends in .png.
         split: The split to draw.
         count: Number of windows.
+        make: Whether data that a run's config names may be fetched from other machines, drawn or
+            downloaded where they are missing.
         code: Files (.py) or packages that define classes of the run from outside jaxseg.
     """
 
@@ -92,6 +94,7 @@ class BorderFlags:
     file: Annotated[Path, tyro.conf.Positional] = Path("border.png")
     split: Literal["test", "validation", "train"] = "train"
     count: int = 4
+    make: bool = False
     code: tuple[str, ...] = ()
 
 

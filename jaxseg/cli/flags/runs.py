@@ -42,6 +42,8 @@ class EvaluateFlags(JobFlags):
         out: Folder in which that of the results is made, called like the split, such as OUT/test;
             RUN/evaluation if left out. With it, nothing is written into the run, which may be
             read-only: jaxseg predict does not know the temperature and thresholds then.
+        make: Whether data that the run's config names may be fetched from other machines, drawn or
+            downloaded where they are missing; a training does so without being asked.
         mesh: Devices along each axis.
         code: Files (.py) or packages that define classes of the run from outside jaxseg, or
             further measures.
@@ -66,6 +68,7 @@ class EvaluateFlags(JobFlags):
     tile: int = 0
     overlap: float = 0.0
     out: Path | None = None
+    make: bool = False
     mesh: MeshShape = MeshShape()
     code: tuple[str, ...] = ()
     track: Literal["", "wandb", "mlflow", "trackio"] = ""

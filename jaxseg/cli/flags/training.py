@@ -22,6 +22,8 @@ class TrainFlags(JobFlags):
         code: Files (.py) or packages that define classes of other runs that this one starts from.
         profile: Number of steps that are recorded in WORKDIR/profile, for Perfetto and TensorBoard.
         track: wandb, mlflow or trackio get config, numbers, pictures and tables as well.
+        changed_files: Whether a run continues although files of its data, such as labels, have
+            changed since it began.
         take_over: Continue a run that another machine has left without a word, where you know that
             it has ended.
     """
@@ -31,6 +33,7 @@ class TrainFlags(JobFlags):
     code: tuple[str, ...] = ()
     profile: int = 0
     track: Literal["", "wandb", "mlflow", "trackio"] = ""
+    changed_files: bool = False
     take_over: bool = False
 
 

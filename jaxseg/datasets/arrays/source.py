@@ -9,12 +9,12 @@ it may be larger than memory; the others are read at once.
 
 import dataclasses
 import functools
-import sys
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg.console import note
 from jaxseg.datasets import label_file
 from jaxseg.datasets.arrays import axes
 from jaxseg.datasets.arrays.axes import ImageAxes, LabelAxes, by
@@ -261,7 +261,7 @@ def _opened(source: ArrayScene) -> _Opened:
     label = label_file.classes_of(values, source._ids, source.ignore_ids, path)
     draws = min(DRAWS, max(FEWEST, SEARCHED // label.size))
     if label.size > SLOW and source.split.kind == "blocks":
-        sys.stderr.write(f"{source.image}: dividing {label.size / 1e6:.3g} million pixels ...\n")
+        note(f"{source.image}: dividing {label.size / 1e6:.3g} million pixels ...")
     return _Opened(image, label, source.split.of(label, source.image, draws=draws))
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg import limits
 from jaxseg.datasets.folder.pairing import FLAG, SPLITS
 from jaxseg.errors import MissingSplit, UserError
 from jaxseg.scenes.scene import Window
@@ -57,6 +58,14 @@ class Division:
             ]
         grids = [tuple(max(1, round(side / self.block)) for side in size) for size in sizes]
         counts = [rows * columns for rows, columns in grids]
+        if sum(counts) > (limit := limits.PARTS.now()):
+            largest = counts.index(max(counts))
+            raise UserError(
+                f"{sum(counts)} blocks of about {self.block} x {self.block} pixels are more than "
+                f"the limit of {limit:.0f}: {names[largest]} says that it has "
+                f"{' x '.join(map(str, sizes[largest]))} pixels. Give a larger {FLAG}.block, or "
+                f"{limits.PARTS.variable}={sum(counts)}."
+            )
         splits = self._assigned(sum(counts))
         parts = []
         for size, grid, own in zip(

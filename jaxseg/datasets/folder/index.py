@@ -6,14 +6,13 @@ of a run.
 
 import functools
 import itertools
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from affine import Affine
 
-from jaxseg.console import visible
+from jaxseg.console import note
 from jaxseg.datasets.folder import numbers as folder_numbers
 from jaxseg.datasets.folder.division import Division
 from jaxseg.datasets.folder.doubts import clipped, pixel_sizes
@@ -130,9 +129,7 @@ def indexed(
 
     if len(files) > _TELL_FROM:
         folder = Path(files[0][0]).parent
-        sys.stderr.write(
-            f"Reading the headers of {len(files)} scenes in {visible(str(folder))} ...\n"
-        )
+        note(f"Reading the headers of {len(files)} scenes in {folder} ...")
     if shared := {paths[1] for paths in files if is_vector(paths[1])}:
         check_vectors(sorted(shared), vectors, classes)
     of_rasters = [tuple("" if is_vector(path) else path for path in paths) for paths in files]
@@ -148,10 +145,10 @@ def indexed(
         entries = list(itertools.chain.from_iterable(parts))
     brighter = sum(any(entry.image_facts.added) for entry in entries)
     if brighter and added is None:
-        sys.stderr.write(
+        note(
             f"{brighter} of {len(entries)} scenes are Sentinel-2 of processing baseline 04.00 or "
             f"later:\nthe {sentinel2.ADDED} that it added to their values is subtracted, so that "
-            "all dates agree.\n"
+            "all dates agree."
         )
     scenes = FolderScenes(
         entries,
@@ -165,14 +162,14 @@ def indexed(
         vectors,
     )
     for line in (*pixel_sizes(entries, reference), *clipped(scenes, added)):
-        _say_once(line)
+        say_once(line)
     return scenes
 
 
 @functools.cache
-def _say_once(line: str) -> None:
-    """Splits of the same files have the same to say."""
-    sys.stderr.write(f"{visible(line)}\n")
+def say_once(line: str) -> None:
+    """Says a line on stderr, once: splits of the same files have the same to say."""
+    note(line)
 
 
 def _check_image(image: raster.Header, reference: raster.Header, numbers: tuple[int, ...]) -> None:

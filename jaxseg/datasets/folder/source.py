@@ -25,7 +25,8 @@ from jaxseg.datasets.folder import numbers as folder_numbers
 from jaxseg.datasets.folder import pairing
 from jaxseg.datasets.folder.class_fields import check_classes, check_colors, hues
 from jaxseg.datasets.folder.division import Division
-from jaxseg.datasets.folder.index import indexed
+from jaxseg.datasets.folder.index import indexed, say_once
+from jaxseg.datasets.folder.links import out_of, root_of
 from jaxseg.datasets.folder.numbers import Convert, Reading
 from jaxseg.datasets.folder.pairing import FLAG, Place
 from jaxseg.datasets.folder.scenes import FolderScenes, MaskNodata
@@ -34,6 +35,7 @@ from jaxseg.datasets.label_table import LabelTable, packed
 from jaxseg.errors import COUNT, NOT_NEGATIVE, UserError, check_ranges
 from jaxseg.files import raster
 from jaxseg.files.cache import cache_folder
+from jaxseg.files.raster import is_remote
 from jaxseg.scenes.scene import Origin
 from jaxseg.scenes.sensor import Sensor, Unit, visible
 
@@ -314,6 +316,11 @@ class Folder:
             masks, objects = found.get("masks", ""), found.get("instances", "")
             return found["images"], masks, objects, found.get("validity", "")
 
+        for place in places:
+            if not (is_remote(place.path) or place.path.startswith("/vsi")):
+                number = given.index(place.field)
+                if said := out_of(root_of(place.path), (files[stem][number] for stem in stems)):
+                    say_once(said)
         return indexed(
             [of_kinds(stem) for stem in stems],
             reference=self._first,

@@ -1,7 +1,6 @@
 """Labels of a `Folder` as vectors: polygons, lines or points, each with its class."""
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -9,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg.console import note
 from jaxseg.datasets.folder.pairing import FLAG
 from jaxseg.errors import NOT_NEGATIVE, UserError, check_ranges
 from jaxseg.files import drawing, vectors
@@ -160,9 +160,9 @@ def check_vectors(files: Sequence[str], how: Vectors, classes: Sequence[str]) ->
             )
         size = Path(path).stat().st_size
         if size > SLOW and not path.lower().endswith(vectors.INDEXED):
-            sys.stderr.write(
+            note(
                 f"{path} ({size / 2**20:.0f} MiB) has no spatial index: each window reads all of "
-                "it. A GeoPackage or FlatGeobuf is faster (ogr2ogr labels.gpkg FILE).\n"
+                "it. A GeoPackage or FlatGeobuf is faster (ogr2ogr labels.gpkg FILE)."
             )
     if how.area:
         vectors.crs_of(how.area)

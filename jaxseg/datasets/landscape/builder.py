@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from jaxseg.datasets.landscape.map import SPLITS, Ground, draw
 from jaxseg.datasets.landscape.sensors import HYPERSPECTRAL_SIZE, WAVELENGTHS, render
 from jaxseg.datasets.landscape.shapes import SIZE
 from jaxseg.datasets.landscape.surfaces import Modality
-from jaxseg.errors import UserError
+from jaxseg.datasets.written_once import cannot_write, opened, written
 
 CITATION = "landscape, jaxseg's own synthetic data: drawn by code from a seed; no place exists."
 
@@ -138,9 +139,13 @@ def built(settings: Settings, data_dir: str) -> LandscapeBuilder:
         UserError: The files cannot be written.
     """
     tfds.disable_progress_bar()
-    builder = _builder(settings, data_dir)
-    if builder.data_path.exists():
-        return builder
+    builder = _opened(settings, data_dir)
+    written(builder.data_path, lambda: _write(builder, settings), "landscape")
+    # Another process may have been faster; its files are the same.
+    return builder if builder.info.splits else _opened(settings, data_dir)
+
+
+def _write(builder: LandscapeBuilder, settings: Settings) -> None:
     sys.stderr.write(
         f"landscape: drawing {sum(settings.tiles)} {settings.modality} tiles once, to "
         f"{builder.data_path}\n"
@@ -150,12 +155,18 @@ def built(settings: Settings, data_dir: str) -> LandscapeBuilder:
             builder.download_and_prepare(file_format="array_record")
     except OSError as error:
         if not builder.data_path.exists():
-            raise UserError(
-                f"landscape cannot be written to {builder.data_path}: {error}. Free some space, or "
-                "choose another folder by --config.data.source.data_dir or TFDS_DATA_DIR."
-            ) from error
-        return _builder(settings, data_dir)  # another process was faster; its files are the same
-    return builder
+            raise cannot_write(builder.data_path, error) from error
+
+
+def _opened(settings: Settings, data_dir: str) -> LandscapeBuilder:
+    """The builder; files that are there are read.
+
+    Raises:
+        UserError: They are damaged.
+    """
+    above = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+    folder = above / LandscapeBuilder.name / settings.name() / str(LandscapeBuilder.VERSION)
+    return opened(folder, lambda: _builder(settings, data_dir))
 
 
 def _builder(settings: Settings, data_dir: str) -> LandscapeBuilder:

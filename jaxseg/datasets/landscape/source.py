@@ -56,6 +56,7 @@ from jaxseg.datasets.landscape.map import CLASSES, GSD, INCONSPICUOUS, PAIRS, SP
 from jaxseg.datasets.landscape.sensors import WAVELENGTHS
 from jaxseg.datasets.landscape.surfaces import Modality
 from jaxseg.datasets.tiles import TileScenes
+from jaxseg.datasets.written_once import Checked, opened
 from jaxseg.errors import COUNT, NOT_NEGATIVE, UserError
 from jaxseg.scenes.scene import Sample, Scenes
 from jaxseg.scenes.sensor import Sensor, Unit
@@ -178,7 +179,9 @@ class Landscape:
         """
         if split not in SPLITS:
             raise UserError(f"Split {split!r} of landscape: choose one of {', '.join(SPLITS)}.")
-        records = self._builder().as_data_source(split=split)
+        builder = self._builder()
+        folder = Path(builder.data_path)
+        records = Checked(opened(folder, lambda: builder.as_data_source(split=split)), folder)
         sizes = (SHAPES[self.modality][:2],) * len(records)
         names = tuple(f"{split}-{index:05d}" for index in range(len(records)))
         return TileScenes(records, _sample, sizes, names)

@@ -14,7 +14,6 @@ import functools
 import itertools
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg.config_text import from_json, to_json
+from jaxseg.console import note
 from jaxseg.errors import UserError
 from jaxseg.files import records
 from jaxseg.scenes.scene import Extent, Ground, Source, Window
@@ -32,6 +32,9 @@ from jaxseg.scenes.sensor import Sensor
 INDEX, DIGESTS = "index.json", "digests.txt"
 THREADS = 32
 """Threads that look at files, each of which may be on a disk that answers late."""
+
+LARGEST = 2**20
+"""Of the numbers of an index, which compute what is read."""
 
 FORMAT = 1
 """Version of what the files hold."""
@@ -140,6 +143,9 @@ def parsed(text: str) -> Index:
         splits[name] = Split(split["names"], sizes, extents, split["gsds"])
     source, sensor = from_json(told.pop("source")), from_json(told.pop("sensor"))
     files = {path: tuple(state) if state else None for path, state in told.pop("files").items()}
+    for name in ("tile", "tiles_per_file"):
+        if not (type(told[name]) is int and 1 <= told[name] <= LARGEST):
+            raise ValueError(f"{name} is {told[name]!r}, which is not 1 to {LARGEST}")
     rgb = tuple(told.pop("rgb"))
     return Index(source=source, sensor=sensor, rgb=rgb, splits=splits, files=files, **told)
 
@@ -172,12 +178,12 @@ def _opened(file: Path, *_: int) -> Index:
         raise UserError(f"{file} is damaged: it is not what {DIGESTS} says. Pack again.")
     try:
         index = parsed(file.read_text(encoding="utf-8"))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{file} cannot be read: {error}.") from error
     if told := changes(index):
-        sys.stderr.write(
+        note(
             f"{file.parent}: {told}. It shows what they held;\n"
-            "pack them into another folder to use what they hold now.\n"
+            "pack them into another folder to use what they hold now."
         )
     return index
 
@@ -185,10 +191,10 @@ def _opened(file: Path, *_: int) -> Index:
 def kept_digests(folder: Path) -> dict[str, str]:
     """File name -> digest, of what was finished; a line that was begun is left out."""
     try:
-        lines = (folder / DIGESTS).read_text(encoding="utf-8").split("\n")[:-1]
+        text = (folder / DIGESTS).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return {}
-    pairs = (line.split("  ", 1) for line in lines)
+    pairs = (line.split("  ", 1) for line in text.split("\n")[:-1])
     return {pair[1]: pair[0] for pair in pairs if len(pair) == 2}
 
 

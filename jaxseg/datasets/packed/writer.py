@@ -30,6 +30,7 @@ from jaxseg.disk import whole, writing
 from jaxseg.errors import MissingSplit, UserError
 from jaxseg.files import records
 from jaxseg.scenes.scene import Around, FromFiles, OfFiles, Sample, Scenes, Source, Window, gsd_of
+from jaxseg.side_files import put_aside
 
 TILE = 128
 """Rows and columns of a tile by default: of 64, 128 and 256, those of which random windows of 256
@@ -243,12 +244,15 @@ def _refuse_other(planned: Index, file: Path) -> None:
     Raises:
         UserError: It does.
     """
-    text = file.read_text(encoding="utf-8")
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}. Give another folder.") from None
     if text == planned.text():
         return
     try:
         stored = parsed(text)
-    except (ValueError, KeyError, TypeError, UserError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{file} cannot be read: {error}. Give another folder.") from error
     if told := changes(stored):
         raise UserError(f"{file.parent} was begun with other files: {told}. Give another folder.")
@@ -264,6 +268,8 @@ def _refuse_other(planned: Index, file: Path) -> None:
 def _keep(folder: Path, digests: dict[str, str]) -> None:
     """Writes the digests in the order of names."""
     lines = (f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
+    if (folder / DIGESTS).is_dir():
+        put_aside(folder / DIGESTS)
     with whole(folder / DIGESTS) as aside:
         aside.write_text("".join(lines), encoding="utf-8")
 

@@ -20,7 +20,8 @@ from jaxseg.evaluation.kept_tiles import kept_tiles
 from jaxseg.metrics.intervals import FEWEST
 from jaxseg.metrics.scores import Scores, scores_of
 from jaxseg.pictures.tiles import Tile
-from jaxseg.run import environment, logbook
+from jaxseg.run import environment
+from jaxseg.run.json_lines import json_lines
 
 Record = dict[str, Any]
 Table = list[list[str]]
@@ -96,7 +97,7 @@ class Evaluated(NamedTuple):
 def training(workdir: Path) -> tuple[Training, list[str]]:
     """The history of a training, and what is not known of it."""
     notes = []
-    lines, torn = logbook.json_lines(workdir / "metrics.jsonl")
+    lines, torn = json_lines(workdir / "metrics.jsonl")
     if torn:
         notes.append(f"{torn} line(s) of metrics.jsonl cannot be read and are left out.")
     if not lines:

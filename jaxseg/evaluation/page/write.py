@@ -14,7 +14,7 @@ from jaxseg.datasets.paired import without_side
 from jaxseg.disk import whole
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
-from jaxseg.evaluation import report
+from jaxseg.evaluation import own_data, report
 from jaxseg.evaluation.page import origin, scores, stored, views
 from jaxseg.evaluation.page.markup import Html, document, joined, tag
 from jaxseg.evaluation.page.stored import Evaluated
@@ -108,14 +108,15 @@ def _surveyed(config: Config, workdir: Path, console: Console) -> tuple[list[Sur
     """A look at each split, and what is odd."""
     source, surveys = without_side(config.data.source), []
     try:
-        for split in SPLITS:
-            shown = functools.partial(track, what=split, console=console)
-            part = survey(source, split, shown)
-            if part is not None:
-                surveys.append(part)
+        with own_data.opened(workdir, source, make=False, console=console):
+            for split in SPLITS:
+                shown = functools.partial(track, what=split, console=console)
+                part = survey(source, split, shown)
+                if part is not None:
+                    surveys.append(part)
+            return surveys, data_files.changed(workdir, source)
     except (UserError, OSError) as error:
         return [], [f"Splits and their classes are not shown: the data cannot be read ({error})"]
-    return surveys, data_files.changed(workdir, source)
 
 
 def _head(name: str, config: Config, step: int, found: Evaluated | None, workdir: Path) -> Html:

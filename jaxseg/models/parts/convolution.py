@@ -19,8 +19,9 @@ from jax import Array, lax
 from jax.export import is_symbolic_dim
 from numpy.typing import NDArray
 
+from jaxseg.models.parts import cells
 from jaxseg.models.parts.kernel_gradient import Padding, kernel_gradient
-from jaxseg.models.parts.platforms import LANES, by_platform
+from jaxseg.models.parts.platforms import LANES, by_platform, rows_of_a_device
 
 
 def conv2d(
@@ -43,6 +44,9 @@ def conv2d(
     kernel, around = kernel[rows, columns], ((top, bottom), (left, right))
     if kernel.shape[:2] == (1, 1) and around == ((0, 0), (0, 0)):
         return _pointwise(_every(x, stride), kernel[0, 0])
+    same_rows = stride == 1 and top + bottom == dilation * (kernel.shape[0] - 1)
+    if same_rows and not is_symbolic_dim(x.shape[1]) and dilation > rows_of_a_device(x.shape[1]):
+        return _row_by_row(x, kernel, dilation, around)
     return _conv(x, kernel, stride, dilation, around)
 
 
@@ -223,12 +227,43 @@ def _conv(x: Array, kernel: Array, stride: int, dilation: int, padding: Padding)
     def tap_by_tap(x: Array, kernel: Array) -> Array:
         return _tap_by_tap(x, kernel, dilation, padding)
 
+    if cells.pay(x.shape, kernel.shape, stride, dilation):
+        in_cells = functools.partial(cells.conv2d, stride=stride, padding=padding)
+        found: Array = by_platform(x, kernel, cpu=native, others=in_cells, cuda=native)
+        return found
     if not _mostly_padding(x.shape, kernel.shape, stride, dilation, padding):
         return native(x, kernel)
     if x.shape[1] <= FEW_ROWS:
         return tap_by_tap(x, kernel)
     y: Array = by_platform(x, kernel, cpu=tap_by_tap, others=native)
     return y
+
+
+def _row_by_row(x: Array, kernel: Array, dilation: int, padding: Padding) -> Array:
+    """Stride 1, as many rows as before: each row of the kernel on its own, then the sum of three.
+
+    Where a tap reaches beyond the rows of a device and its neighbours, XLA's partitioner gathers
+    the whole input on every device. Here each device needs its own rows alone, and what travels are
+    sums of few channels, by as many rows as they are moved.
+    """
+    taps, wide, channels, features = kernel.shape
+    rows = kernel.transpose(1, 2, 0, 3).reshape(1, wide, channels, taps * features)
+    sums = jnp.split(_conv(x, rows, 1, dilation, ((0, 0), padding[1])), taps, axis=-1)
+    moved = [_moved_up(y, tap * dilation - padding[0][0]) for tap, y in enumerate(sums)]
+    return functools.reduce(jnp.add, moved)
+
+
+def _moved_up(x: Array, rows: int) -> Array:
+    """Row r of the result is row r + `rows`, and 0 beyond the edges.
+
+    No step is longer than the rows of a device, so that each is an exchange between neighbours.
+    """
+    longest = rows_of_a_device(x.shape[1])
+    while rows:
+        step = max(-longest, min(rows, longest))
+        around = ((0, 0, 0), (-step, step, 0), (0, 0, 0), (0, 0, 0))
+        x, rows = lax.pad(x, jnp.zeros((), x.dtype), around), rows - step
+    return x
 
 
 def _conv_forward(
@@ -256,9 +291,15 @@ def _conv_backward(
             x, g, (kernel.shape[0], kernel.shape[1]), stride, dilation, padding
         ).astype(kernel.dtype)
 
+    def in_cells(x: Array, kernel: Array, g: Array) -> tuple[Array, Array]:
+        form = functools.partial(cells.conv2d, stride=stride, padding=padding)
+        dx, dkernel = jax.vjp(form, x, kernel)[1](g)
+        return dx, dkernel
+
     if saved[0].shape[1] <= FEW_ROWS:
         return quick(*saved, g)
-    gradients: tuple[Array, Array] = by_platform(*saved, g, cpu=quick, others=native)
+    others = in_cells if cells.pay(saved[0].shape, saved[1].shape, stride, dilation) else native
+    gradients: tuple[Array, Array] = by_platform(*saved, g, cpu=quick, others=others, cuda=native)
     return gradients
 
 

@@ -22,6 +22,7 @@ LANES = 128
 T = TypeVar("T")
 
 _platform = contextvars.ContextVar("platform", default="")
+_row_shards = contextvars.ContextVar("row_shards", default=1)
 
 
 def by_platform(
@@ -52,8 +53,8 @@ def by_platform(
 
 
 @contextlib.contextmanager
-def compiled_for(platform: str) -> Iterator[None]:
-    """Says for which platform the networks called inside are traced.
+def compiled_for(platform: str, row_shards: int = 1) -> Iterator[None]:
+    """Says for which platform and mesh the networks called inside are traced.
 
     A form that spans several layers has to be chosen before the compiler knows the platform, which
     is why those who call a network state it. Where nobody does, no such form is used: results and
@@ -61,12 +62,19 @@ def compiled_for(platform: str) -> Iterator[None]:
 
     Args:
         platform: As in `jax.Device.platform`; empty = not known.
+        row_shards: Devices that share the rows of an image.
     """
-    token = _platform.set(platform)
+    tokens = _platform.set(platform), _row_shards.set(row_shards)
     try:
         yield
     finally:
-        _platform.reset(token)
+        _platform.reset(tokens[0])
+        _row_shards.reset(tokens[1])
+
+
+def rows_of_a_device(rows: int) -> int:
+    """How many rows of so many a device holds, at most."""
+    return -(-rows // _row_shards.get())
 
 
 def blocks_pay(features: int) -> bool:
@@ -78,6 +86,12 @@ def blocks_pay(features: int) -> bool:
     """
     platform = _platform.get() and (_forced() or _platform.get())
     return platform == "tpu" and 4 * features <= LANES
+
+
+def images_pay() -> bool:
+    """Whether losses of enlarged logits should be computed one image after the other: on TPUs."""
+    platform = _platform.get() and (_forced() or _platform.get())
+    return platform == "tpu"
 
 
 def _forced() -> str:

@@ -7,14 +7,13 @@ time, one warning is shown, and nothing more is sent.
 """
 
 import importlib.util
-import json
 import queue
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxseg.disk import whole
+from jaxseg import side_files
 from jaxseg.errors import UserError
 from jaxseg.run.trackers.mlflow_run import MlflowRun
 from jaxseg.run.trackers.tracker import Start, Tracker
@@ -102,12 +101,11 @@ class Watched:
 
     def _work(self) -> None:
         try:
-            ids = _ids(self._workdir)
+            ids = _ids(self._workdir, self._warn)
             start = Start(self._workdir, self._config, ids.get(self._kind, ""))
             tracker = KINDS[self._kind](start)
             if tracker.id != start.known:
-                with whole(self._workdir / FILE) as aside:
-                    aside.write_text(json.dumps(ids | {self._kind: tracker.id}) + "\n")
+                side_files.write(self._workdir / FILE, ids | {self._kind: tracker.id})
             while not self.lost:
                 message = self._waiting.get()
                 if message is _last:
@@ -131,10 +129,20 @@ def _last(tracker: Tracker) -> None:
     """The last message."""
 
 
-def _ids(workdir: Path) -> dict[str, str]:
-    """The ids by tracker; none if the file is missing or damaged: a new run is begun then."""
-    try:
-        found = json.loads((workdir / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+def _ids(workdir: Path, warn: Callable[[str], None]) -> dict[str, str]:
+    """The ids by tracker; of a file that is damaged, none: a new run is begun then, and said."""
+    file = workdir / FILE
+    if not file.exists():
         return {}
-    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+    try:
+        found = side_files.read(file)
+        if not all(isinstance(value, str) for value in found.values()):
+            raise side_files.DamagedError("an id is a text")
+    except side_files.DamagedError as error:
+        aside = side_files.put_aside(file).name
+        warn(
+            f"Warning: {file} cannot be read ({error}) and is put aside as {aside}: the tracker "
+            "begins another run."
+        )
+        return {}
+    return found

@@ -65,3 +65,9 @@ def test_a_split_without_a_part_is_said() -> None:
         Division("blocks", (0.5, 0.0, 0.5), 10, 0, 0).parts([(100, 100)], ["a"], "validation")
     with pytest.raises(UserError, match="a: 4 columns leave none to this split"):
         Division("columns", (0.9, 0.02, 0.08), 1, 0, 0).parts([(9, 4)], ["a"], "validation")
+
+
+def test_blocks_of_a_scene_that_claims_any_size_are_counted_before_they_are_made() -> None:
+    division = Division("blocks", (0.7, 0.15, 0.15), block=1, guard=0, seed=0)
+    with pytest.raises(UserError, match=r"b says that it has .*JAXSEG_MAX_BLOCKS=1000000000064"):
+        division.parts([(8, 8), (1_000_000, 1_000_000)], ["a", "b"], "train")

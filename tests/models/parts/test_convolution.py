@@ -12,6 +12,8 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxseg.models.parts import convolution
+from jaxseg.models.parts.platforms import compiled_for
+from jaxseg.sharding import MeshShape, make_mesh
 
 CONVOLUTIONS = [  # taps, stride, dilation, padding, rows, columns
     (1, 1, 1, 0, 5, 6),
@@ -60,12 +62,15 @@ def test_a_convolution_and_its_gradients_are_xlas_own(case: tuple[int, ...], fea
     assert_same(ours, theirs)
 
 
+@pytest.mark.parametrize("accelerated", [False, True])
 @pytest.mark.parametrize(
     "case", [(3, 1, 1), (3, 1, 2), (3, 1, 12), (3, 2, 1), (7, 2, 1), (1, 2, 1)]
 )
 def test_a_convolution_over_sharded_samples_and_rows_equals_one_device(
-    mesh: Mesh, case: tuple[int, ...]
+    mesh: Mesh, case: tuple[int, ...], request: pytest.FixtureRequest, *, accelerated: bool
 ) -> None:
+    if accelerated:
+        request.getfixturevalue("accelerator")
     taps, stride, dilation = case
     padding = dilation * (taps - 1) // 2
     x, kernel = normal(0, 4, 16, 12, 3), normal(1, taps, taps, 3, 4)
@@ -81,6 +86,30 @@ def test_a_convolution_over_sharded_samples_and_rows_equals_one_device(
         in_shardings=(placed, NamedSharding(mesh, P())),
     )
     assert_same(on_mesh(x, kernel), expected)
+
+
+@pytest.mark.usefixtures("accelerator")
+@pytest.mark.parametrize("rate", [9, 12])
+def test_a_rate_beyond_the_rows_of_a_device_gathers_no_image(rate: int) -> None:
+    mesh = make_mesh(MeshShape(data=2, fsdp=1, space=4))  # 4 rows a device
+    x, kernel = normal(0, 4, 16, 12, 6), normal(1, 3, 3, 6, 4)
+    placed = NamedSharding(mesh, P(("data", "fsdp"), "space"))
+
+    def loss(convolve: Any, x: Array, kernel: Array) -> Array:
+        y = convolve(x, kernel, stride=1, dilation=rate, padding=rate)
+        return (jnp.sin(y) * y).sum()
+
+    def compiled(row_shards: int) -> Any:
+        ours = jax.grad(partial(loss, convolution.conv2d), (0, 1))
+        with compiled_for("cpu", row_shards):
+            return jax.jit(ours, in_shardings=(placed, None)).lower(x, kernel).compile()
+
+    aware = compiled(4)
+    assert "all-gather" not in aware.as_text()
+    assert "all-gather" in compiled(1).as_text()
+    expected = jax.grad(partial(loss, textbook), (0, 1))(x, kernel)
+    arguments = jax.device_put((x, kernel), aware.input_shardings[0])
+    assert_same(aware(*arguments), expected)
 
 
 def test_bfloat16_convolves_and_sums_its_gradient_in_float32() -> None:
@@ -109,7 +138,13 @@ def answers(function: Any, x: Array, kernel: Array) -> tuple[Array, tuple[Array,
 
 
 @pytest.mark.usefixtures("accelerator")
-@pytest.mark.parametrize("case", [(1, 2, 1, 0, 5, 6), (3, 1, 6, 6, 9, 7), (3, 3, 2, 5, 14, 9)])
+@pytest.mark.parametrize(
+    "case",
+    [
+        *((1, 2, 1, 0, 5, 6), (3, 1, 6, 6, 9, 7), (3, 3, 2, 5, 14, 9)),
+        *((7, 2, 1, 3, 17, 12), (3, 2, 1, 1, 8, 9), (4, 2, 1, 1, 7, 6), (3, 3, 1, 0, 9, 11)),
+    ],
+)
 def test_what_accelerators_run_is_xlas_own_too(case: tuple[int, ...]) -> None:
     taps, stride, dilation, padding, rows, columns = case
     x, kernel = normal(0, 2, rows, columns, 5), normal(1, taps, taps, 5, 4)

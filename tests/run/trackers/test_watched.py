@@ -1,6 +1,5 @@
 """Whatever a tracker does, a run goes on, with one warning; one that continues finds its own."""
 
-import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 from fixtures.recorded_tracker import Recorded
 
+from jaxseg import side_files
 from jaxseg.console import make_console
 from jaxseg.errors import UserError
 from jaxseg.run.logbook import Logbook
@@ -56,7 +56,7 @@ def test_a_tracker_gets_what_the_logbook_gets(tmp_path: Path, recorded: type[Rec
         ("checkpoint", 3, tmp_path / "checkpoints" / "3"),
         ("finish",),
     ]
-    assert json.loads((tmp_path / watched.FILE).read_text()) == {"mlflow": "new"}
+    assert side_files.read(tmp_path / watched.FILE) == {"mlflow": "new"}
 
 
 def test_a_run_that_continues_finds_its_own_and_keeps_those_of_others(
@@ -67,7 +67,7 @@ def test_a_run_that_continues_finds_its_own_and_keeps_those_of_others(
     recorded.calls.clear()
     run(tmp_path, step=4)
     assert recorded.calls[0] == ("start", "new", {"a": 1})
-    assert json.loads((tmp_path / watched.FILE).read_text()) == {"wandb": "abc", "mlflow": "new"}
+    assert side_files.read(tmp_path / watched.FILE) == {"wandb": "abc", "mlflow": "new"}
 
 
 @pytest.mark.parametrize("where", ["start", "numbers", "picture", "finish"])
