@@ -9,6 +9,7 @@ Checkpoints damaged on disk later are reported and skipped; Orbax reads the metr
 checkpoints before any state, so one with damaged metrics is renamed to STEP.damaged.
 """
 
+import dataclasses
 import json
 import math
 import shutil
@@ -32,7 +33,7 @@ from jaxseg.config import Config
 from jaxseg.config_text import Code
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
-from jaxseg.run import digests, step
+from jaxseg.run import digests, failed_reads, step
 from jaxseg.run.workdir import check_room, everywhere
 from jaxseg.scenes.scene import Source
 
@@ -41,6 +42,19 @@ PATIENCE = 1.0
 
 METRIC = "miou"
 """The validation metric that determines the best checkpoint."""
+
+
+class _DigestsHandler(ocp.JsonCheckpointHandler):  # type: ignore[misc]
+    """Waits for digests in the thread that writes: the devices go on with the next steps."""
+
+    async def _save_fn(self, x: digests.Digests, directory: Path) -> None:
+        await super()._save_fn(digests.fetched(x), directory)
+
+
+@ocp.args.register_with_handler(_DigestsHandler, for_save=True, for_restore=True)
+@dataclasses.dataclass
+class _DigestsSave(ocp.args.JsonSave):  # type: ignore[misc]
+    """The result of `digests.begun`."""
 
 
 class Checkpoints:
@@ -118,7 +132,7 @@ class Checkpoints:
             args=ocp.args.Composite(
                 state=ocp.args.PyTreeSave(state),
                 config=ocp.args.JsonSave(text),
-                digests=ocp.args.JsonSave(digests.digests_of(state, number, text, metrics)),
+                digests=_DigestsSave(digests.begun(state, number, text, metrics)),
             ),
             metrics=metrics,
             force=True,
@@ -230,6 +244,7 @@ class Checkpoints:
         return config
 
     def _restore(self, number: int, abstract_state: step.TrainState) -> step.TrainState:
+        failed_reads.leave_out()
         how = ocp.checkpoint_utils.construct_restore_args(abstract_state)
         args = ocp.args.Composite(state=ocp.args.PyTreeRestore(abstract_state, restore_args=how))
         state = self._manager.restore(number, args=args)["state"]
@@ -402,5 +417,6 @@ def _score(metrics: dict[str, float]) -> float:
 def _first_line(error: Exception) -> str:
     if isinstance(error, digests.DamagedError):
         return str(error)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = str(error).partition(". See full TensorStore details")[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:160] if lines else ''}"
