@@ -9,7 +9,6 @@ signal is compared with what is on the disk.
 """
 
 import dataclasses
-import json
 import random
 import re
 import signal
@@ -26,6 +25,7 @@ from chaos_parts.tiny import Setting, begun, trained, training
 
 from jaxseg.config import load_code
 from jaxseg.run.checkpoint import reopen
+from jaxseg.run.json_lines import json_lines
 from jaxseg.sharding import MeshShape
 
 MOMENTS = ("start", "compile", "loop", "save", "validation", "end")
@@ -168,8 +168,9 @@ def state_of(workdir: Path, config: Path) -> dict[str, bytes]:
 
 def rows_of(workdir: Path) -> list[dict[str, Any]]:
     """The rows of metrics.jsonl without the times of day."""
-    lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
+    rows, torn = json_lines(workdir / "metrics.jsonl")
+    if torn:
+        raise RuntimeError(f"{workdir}: {torn} lines of metrics.jsonl are damaged")
     return [{name: row[name] for name in row if name not in TIMES} for row in rows]
 
 

@@ -184,7 +184,9 @@ class Logbook:
 
     def lacks(self, kind: str, step: int) -> bool:
         """Whether no line of this kind and step is there; True if the logbook is not active."""
-        rows, _ = json_lines(self._workdir / "metrics.jsonl") if self._active else ([], 0)
+        if not self._active:
+            return True
+        rows, _ = json_lines.json_lines(self._workdir / "metrics.jsonl")
         return all((row.get("kind"), row["step"]) != (kind, step) for row in rows)
 
     def image(self, step: int, tag: str, image: NDArray[np.uint8]) -> None:
