@@ -69,5 +69,6 @@ def first_line(error: BaseException) -> str:
     """An error in one line."""
     if isinstance(error, digests.DamagedError):
         return str(error)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = str(error).partition(". See full TensorStore details")[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:160] if lines else ''}"

@@ -191,6 +191,13 @@ class Logbook:
         self._events.flush()
         self.say("  ".join([f"step {step}/{self._total}", "validation", *_shown(numbers)]))
 
+    def lacks(self, kind: str, step: int) -> bool:
+        """Whether no line of this kind and step is there; True if the logbook is not active."""
+        if not self._active:
+            return True
+        rows, _ = json_lines.json_lines(self._workdir / "metrics.jsonl")
+        return all((row.get("kind"), row["step"]) != (kind, step) for row in rows)
+
     def image(self, step: int, tag: str, image: NDArray[np.uint8]) -> None:
         """Sends one (H, W, 3) uint8 picture to TensorBoard and the tracker."""
         if self._active:

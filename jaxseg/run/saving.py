@@ -9,6 +9,7 @@ Checkpoints damaged on disk later are reported and skipped.
 """
 
 import contextlib
+import dataclasses
 import errno
 import math
 import time
@@ -30,7 +31,7 @@ from jaxseg.config import Config
 from jaxseg.config_text import Code
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
-from jaxseg.run import digests, step
+from jaxseg.run import digests, failed_reads, step
 from jaxseg.run.damaged import METRIC, first_line, put_aside, score
 from jaxseg.run.failed_saves import FailedSaveError, FailedSaves
 from jaxseg.run.processes import exchanged
@@ -41,6 +42,19 @@ LOOK = 1.0
 
 PAUSE = 0.1
 """Seconds between two questions to the other processes whether they have saved."""
+
+
+class _DigestsHandler(ocp.JsonCheckpointHandler):  # type: ignore[misc]
+    """Waits for digests in the thread that writes: the devices go on with the next steps."""
+
+    async def _save_fn(self, x: digests.Digests, directory: Path) -> None:
+        await super()._save_fn(digests.fetched(x), directory)
+
+
+@ocp.args.register_with_handler(_DigestsHandler, for_save=True, for_restore=True)
+@dataclasses.dataclass
+class _DigestsSave(ocp.args.JsonSave):  # type: ignore[misc]
+    """The result of `digests.begun`."""
 
 
 class Checkpoints:
@@ -144,7 +158,7 @@ class Checkpoints:
             args=ocp.args.Composite(
                 state=ocp.args.PyTreeSave(state),
                 config=ocp.args.JsonSave(text),
-                digests=ocp.args.JsonSave(digests.digests_of(state, number, text, metrics)),
+                digests=_DigestsSave(digests.begun(state, number, text, metrics)),
             ),
             metrics=metrics,
             force=True,
@@ -301,6 +315,7 @@ class Checkpoints:
             number: Its step.
             abstract_state: Shapes, dtypes and placements to restore to.
         """
+        failed_reads.leave_out()
         how = ocp.checkpoint_utils.construct_restore_args(abstract_state)
         args = ocp.args.Composite(state=ocp.args.PyTreeRestore(abstract_state, restore_args=how))
         state = self._manager.restore(number, args=args)["state"]

@@ -34,9 +34,9 @@ from jaxseg.run.program import compiled, on_devices
 from jaxseg.run.recent_steps import RecentSteps
 from jaxseg.run.soundness import UnsoundError
 from jaxseg.run.step import TrainState, abstract_state
-from jaxseg.run.stopping import stop_requests
+from jaxseg.run.stopping import Asked, stop_requests
 from jaxseg.run.trackers.watched import Kind, check_installed
-from jaxseg.run.workdir import check_room, training_in
+from jaxseg.run.workdir import check_room, everywhere, training_in
 
 
 class Interrupted(Exception):  # noqa: N818  not an error: the state is saved
@@ -203,6 +203,18 @@ def _attempt(
                 stop_requests(mesh, checkpoints.failed) as stop_requested,
                 profiling.recording(workdir, first, profile, log) as recording,
             ):
+                if (
+                    resumed
+                    and first % config.eval_every == 0
+                    and everywhere(log.lacks("validation", first))
+                ):  # the run was stopped at this step, before it was validated
+                    if (
+                        _validated(validate, state, first, log, stop_requested, anyway=False)
+                        is None
+                    ):
+                        checkpoints.wait()  # raises what a save would, where the folder is gone
+                        raise Interrupted(_stopped(first, workdir))
+                    steps.skip_clock()
                 for number in range(first + 1, config.num_steps + 1):
                     with recording.step(number):
                         state, metrics = train_step(state, batch)
@@ -219,15 +231,10 @@ def _attempt(
                     result = None
                     if last or (number % config.eval_every == 0 and not stop):
                         steps.check()
-                        log.doing("validating")
-                        # A long validation does not delay the save of a run that has to stop.
-                        result = validate.unless(stop_requested, state, anyway=last)
+                        result = _validated(
+                            validate, state, number, log, stop_requested, anyway=last
+                        )
                         stop = result is None
-                        if result is not None:
-                            log.validation(number, result.scores.summary())
-                            log.table(number, "validation/classes", result.scores.csv_rows())
-                            for name, picture in validate.snapshots(state).items():
-                                log.image(number, name, picture)
                         steps.skip_clock()
                     if number % config.save_every == 0 or last or stop:
                         steps.check()
@@ -239,10 +246,33 @@ def _attempt(
                         steps.write(log)
                         checkpoints.wait()  # while a signal is still only noted
                     if stop and not last:
-                        raise Interrupted(
-                            f"Stopped at step {number}; the state is saved in {workdir}. The same "
-                            "command continues it."
-                        )
+                        raise Interrupted(_stopped(number, workdir))
     # 8 the last save is written
     log.say(f"Trained and saved. Next: jaxseg evaluate {workdir}")
     return state
+
+
+def _validated(
+    validate: evaluation.Evaluator,
+    state: TrainState,
+    number: int,
+    log: Logbook,
+    stop: Asked,
+    *,
+    anyway: bool = False,
+) -> evaluation.Evaluation | None:
+    """Validates and logs it; None if the run has to stop first, because its save may not wait."""
+    log.doing("validating")
+    result = validate.unless(stop, state, anyway=anyway)
+    if result is not None:
+        log.validation(number, result.scores.summary())
+        log.table(number, "validation/classes", result.scores.csv_rows())
+        for name, picture in validate.snapshots(state).items():
+            log.image(number, name, picture)
+    return result
+
+
+def _stopped(number: int, workdir: Path) -> str:
+    return (
+        f"Stopped at step {number}; the state is saved in {workdir}. The same command continues it."
+    )

@@ -262,10 +262,19 @@ def test_a_run_that_is_asked_to_stop_while_it_validates_saves_at_once(
     kept = Kept()
     monkeypatch.setattr(training, "Checkpoints", kept)
     monkeypatch.setattr(training, "stop_requests", at_four)
+    small = dataclasses.replace(small, eval_every=2, num_steps=3)
     with pytest.raises(training.Interrupted, match="Stopped at step 2; the state is saved"):
-        training.train(dataclasses.replace(small, eval_every=2), tmp_path)  # 3, 4: its batches
+        training.train(small, tmp_path)  # 3, 4: its batches
     assert {step: miou for step, (_, miou) in kept.saved.items()} == {2: None}
     assert metric_lines(tmp_path, "validation") == {}
+
+    # It is validated when the run goes on, however often it does.
+    monkeypatch.setattr(training, "stop_requests", stop_requests)
+    for _ in range(2):
+        monkeypatch.setattr(training, "Checkpoints", Kept(kept.stored, kept.saved[2][0]))
+        training.train(small, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    assert [row["step"] for row in rows if row["kind"] == "validation"] == [2, 3]
 
 
 def test_signals_ask_to_stop_and_their_handlers_come_back() -> None:
