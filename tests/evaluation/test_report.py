@@ -280,6 +280,17 @@ def test_other_data_have_a_folder_of_their_own(found: Assessment, tmp_path: Path
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_a_folder_in_the_place_of_a_file_is_put_aside(found: Assessment, tmp_path: Path) -> None:
+    folder = report.write(found, tmp_path)
+    (folder / "tiles.npz").unlink()
+    (folder / "tiles.npz").mkdir()
+    (folder / "tiles.npz/mine.txt").write_text("mine")
+    assert report.write(found, tmp_path) == folder
+    assert (folder / "tiles.npz").is_file()
+    assert (folder / "tiles.npz.damaged/mine.txt").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_results_of_windows_that_overlap_lie_beside_those_of_others(
     found: Assessment, tmp_path: Path
 ) -> None:
