@@ -19,7 +19,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.errors import UserError
-from jaxseg.run import checkpoint, digests, failed_reads, step
+from jaxseg.run import digests, failed_reads, step
 from jaxseg.run.checkpoint import Checkpoints, chosen, reopen
 from jaxseg.run.loaded import load_run
 from jaxseg.run.step import TrainState
@@ -169,7 +169,7 @@ def test_arrays_that_are_cut_are_one_message_and_nothing_beside_it(
 ) -> None:
     shown: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", shown.append)
-    monkeypatch.setattr(checkpoint.failed_reads, "leave_out", failed_reads.leave_out.__wrapped__)
+    monkeypatch.setattr(failed_reads, "leave_out", failed_reads.leave_out.__wrapped__)
     files = (copy / "checkpoints/3/state").rglob("d/*")
     os.truncate(max(files, key=lambda file: file.stat().st_size), 1000)
     with pytest.raises(UserError, match=r"Checkpoint 3 in .*[^.]\. Choose another") as refused:
