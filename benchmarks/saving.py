@@ -30,6 +30,7 @@ from jaxseg.cli.memory import keep_freed_memory
 from jaxseg.config import Config
 from jaxseg.models import UNet
 from jaxseg.optimizer import Optimizer
+from jaxseg.run import digests
 from jaxseg.run.checkpoint import Checkpoints
 from jaxseg.run.program import Step, compiled
 from jaxseg.run.step import TrainState, abstract_state, count_parameters, init_state
@@ -58,6 +59,7 @@ class Times:
         written: The same saves until they were on the disk, in seconds.
         beside: For each of these saves, the seconds of the steps that ran until then.
         undisturbed: Each save until it was on the disk, while no step ran.
+        digests: The digests of a state, computed for themselves.
     """
 
     alone: list[Took]
@@ -65,6 +67,7 @@ class Times:
     written: list[float]
     beside: list[list[float]]
     undisturbed: list[Took]
+    digests: list[Took]
 
     @property
     def step(self) -> float:
@@ -117,7 +120,7 @@ def measured(
         rounds: Saves that are measured, after one that is not.
         few: Steps alone before each save.
     """
-    times = Times([], [], [], [], [])
+    times = Times([], [], [], [], [], [])
     with Checkpoints(folder) as checkpoints:
         for number in range(rounds + 1):
             alone = []
@@ -134,12 +137,14 @@ def measured(
             state, _ = step(state, batch)  # a checkpoint of another number
             jax.block_until_ready(state)
             _, undisturbed = _timed(_written, checkpoints, state, config)
+            _, hashed = _timed(digests.digests_of, state, number, None, None)
             if number:  # the first save and the first steps pay for what later ones find ready
                 times.alone.extend(alone)
                 times.blocked.append(blocked)
                 times.written.append(written)
                 times.beside.append(beside)
                 times.undisturbed.append(undisturbed)
+                times.digests.append(hashed)
     return times
 
 
@@ -159,9 +164,9 @@ def lines(times: Times, state_bytes: float) -> list[str]:
     """The result within 80 columns."""
     middle, step = statistics.median, times.step
     lost, every = middle(times.lost()), [one for steps in times.beside for one in steps]
-    of_step, of_save, of_block = (
+    of_step, of_save, of_block, of_digests = (
         middle(took.cores for took in every)
-        for every in (times.alone, times.undisturbed, times.blocked)
+        for every in (times.alone, times.undisturbed, times.blocked, times.digests)
     )
     blocked = [took.wall for took in times.blocked]
     told = [
@@ -181,7 +186,14 @@ def lines(times: Times, state_bytes: float) -> list[str]:
             f"{100 * (middle(every) / step - 1):+.0f} %; slowest {max(every):.3f} s"
         )
     told.append(f"a save costs in all      {lost:.2f} s, {lost / step:.2f} steps: of a training,")
-    return told + [f"  if every {n:<5}         {_share(lost, n * step, 2)}" for n in SHIPPED]
+    told += [f"  if every {n:<5}         {_share(lost, n * step, 2)}" for n in SHIPPED]
+    told.append(
+        f"digests of the state     {middle(took.wall for took in times.digests):.3f} s, "
+        f"{of_digests:.2f} CPU seconds: of a training,"
+    )
+    return told + [
+        f"  if every {n:<5}         {_share(of_digests, n * of_step, 2)}" for n in SHIPPED
+    ]
 
 
 def _share(part: float, whole: float, digits: int = 1) -> str:

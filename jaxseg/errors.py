@@ -11,6 +11,10 @@ class UserError(ValueError):
     """A mistake that its message explains; the command line prints it without a traceback."""
 
 
+class DiskError(UserError):
+    """A disk that has no room, is read-only or gone: what comes next would fail as well."""
+
+
 class MissingSplit(UserError):  # noqa: N818  (a kind of mistake, as its base class)
     """The data have no such split at all: no folder, no list."""
 

@@ -93,7 +93,9 @@ def load_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
             EOFError, NotImplementedError, zlib.error and zipfile.BadZipFile.
     """
     with zipfile.ZipFile(path) as archive:
-        members = [each for each in archive.infolist() if each.filename.endswith(".npy")]
+        members = archive.infolist()
+        if not members or any(not each.filename.endswith(".npy") for each in members):
+            raise ValueError("its list of arrays is not one of NumPy")
         size = sum(_size(archive, each) for each in members)
         check_array(f"{path}, uncompressed,", size, "If it is not yours, do not use it.")
         return {each.filename.removesuffix(".npy"): _array(archive, each) for each in members}

@@ -11,7 +11,6 @@ import math
 import shutil
 import socket
 import tokenize
-import uuid
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from jaxseg import limits
+from jaxseg.disk import whole
 
 CHECKED = "crc32"
 """Key of the checksum; files of earlier versions have none."""
@@ -44,17 +44,13 @@ def write(file: Path, content: Mapping[str, Any]) -> None:
         content: Name -> anything that JSON holds.
 
     Raises:
-        OSError: It cannot be written.
+        DiskError: It cannot be written.
     """
     text = json.dumps(sealed(content), indent=2)
-    part = file.with_name(f"{file.name}.{uuid.uuid4().hex[:12]}")
-    try:
-        part.write_text(f"{text}\n", encoding="utf-8")
+    with whole(file) as aside:
+        aside.write_text(f"{text}\n", encoding="utf-8")
         if file.is_dir():
             put_aside(file)
-        part.replace(file)  # atomic, even if several processes write
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read(file: Path) -> dict[str, Any]:

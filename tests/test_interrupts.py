@@ -160,7 +160,7 @@ def test_an_error_that_a_library_made_of_a_signal_is_not_shown(
     tmp_path: Path,
     told: None,
 ) -> None:
-    def swallowed(*_: object) -> None:
+    def swallowed(*_: object, **__: object) -> None:
         try:
             interrupts._note(signal.SIGTERM, None)
         except KeyboardInterrupt:

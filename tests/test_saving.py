@@ -22,6 +22,7 @@ def test_stalls_are_shares_of_a_step() -> None:
         written=[5.0, 5.0, 5.0],
         beside=[[2.5, 2.5], [2.0, 2.2], [2.0]],
         undisturbed=[took(1.0, 0.4), took(1.0, 0.6), took(1.0, 0.5)],
+        digests=[took(0.3, 0.2)],
     )
     assert times.step == 2.0
     assert times.lost() == pytest.approx([1.1, 0.22, 0.04])
@@ -32,6 +33,8 @@ def test_stalls_are_shares_of_a_step() -> None:
         "while it blocks        0.10, 2.5 %",
         "0.22 s, 0.11 steps",
         "if every 100           0.11 %",
+        "digests of the state     0.300 s, 0.20 CPU seconds",
+        "if every 100           0.05 %",
     ):
         assert part in said
 

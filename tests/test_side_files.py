@@ -275,6 +275,16 @@ def test_what_is_in_the_way_is_put_aside(tmp_path: Path) -> None:
     assert side_files.put_aside(tmp_path / "b").read_text() == "other"
 
 
+def test_an_archive_with_a_damaged_name_or_without_arrays_is_damaged(tmp_path: Path) -> None:
+    file = tmp_path / "a.npz"
+    for arrays in ({}, {"one": np.ones(3), "two": np.ones(3)}):
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+        content = file.read_bytes()
+        file.write_bytes(content[::-1].replace(b"ypn.owt", b"xpn.owt", 1)[::-1])
+        with pytest.raises(DamagedError, match="list of arrays"):
+            side_files.arrays(file)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), True, "1", None, [1]])
 def test_a_number_is_finite(value: object) -> None:
     with pytest.raises(ValueError, match="no number"):

@@ -21,6 +21,7 @@ from jaxseg.datasets.paired import Stacked
 from jaxseg.errors import MissingSplit, UserError
 from jaxseg.pictures.samples import LabelledImage, samples_figure
 from jaxseg.pictures.tiles import stretch
+from jaxseg.pictures.written import write_figure
 from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline import survey as surveys
 from jaxseg.pipeline.band_statistics import spread_windows
@@ -130,16 +131,16 @@ def write_pictures(source: Source, folder: Path) -> list[Path]:
     """Writes a picture of samples of each split with their masks.
 
     Raises:
-        UserError: A file cannot be read.
+        UserError: A file cannot be read or written.
     """
     written = []
     for split in SPLITS:
         images = list(_samples(source, split))
         if images:
-            folder.mkdir(parents=True, exist_ok=True)
             title = f"{split}: images and their labels"
             written.append(folder / f"{split}.png")
-            samples_figure(images, source.colors, source.classes, title).savefig(written[-1])
+            figure = samples_figure(images, source.colors, source.classes, title)
+            write_figure(figure, written[-1])
     return written
 
 

@@ -40,11 +40,19 @@ class Asked:
             return f"all of {self.name}"
         return f"{self.called} split" + (f" of {self.name}" if self.name else "")
 
-    def folder(self, workdir: Path) -> Path | None:
-        """Where the results are put; None = where those of the run's own data are."""
+    def folder(self, workdir: Path, out: Path | None = None) -> Path | None:
+        """Where the results are put; None = where those of the run's own data are.
+
+        Args:
+            workdir: The run's folder.
+            out: Another folder than `workdir`/evaluation.
+
+        Raises:
+            UserError: It cannot be written.
+        """
         if self.described is None:
-            return None
-        return other_data.folder_of(workdir, self.name, self.described) / self.called
+            return None if out is None else out / self.called
+        return other_data.folder_of(workdir, self.name, self.described, out) / self.called
 
 
 def asked(flags: EvaluateFlags, fields: list[str], code: tuple[ModuleType, ...]) -> Asked:

@@ -19,6 +19,9 @@ LAST = 10.0
 """Seconds by which the first process ends later than it could, because it is the one that connects
 the others: without it, JAX aborts them before they have said what is wrong."""
 
+TOGETHER = 2.0
+"""The same where all processes end for one reason that all of them know."""
+
 CONNECTIONS = ("Gloo", "NCCL", "UNAVAILABLE", "coordination service", "closed by peer")
 """In the text of an error that came over a connection."""
 
@@ -84,17 +87,21 @@ def _place(flags: JobFlags) -> tuple[int, int]:
     return int(number), int(count)
 
 
-def end_alone(code: int) -> None:
+def end_alone(code: int, last: float = LAST) -> None:
     """Ends a process that has joined others, at once.
 
     To leave in order, it would wait for the others, and they for it. They find that it is gone:
     at their next exchange, or after `HEARTBEAT` seconds.
+
+    Args:
+        code: The exit code.
+        last: Seconds that the first process leaves the others to say what is wrong.
     """
     if jax.distributed.is_initialized():
         sys.stdout.flush()
         sys.stderr.flush()
         if jax.process_index() == 0:
-            time.sleep(LAST)
+            time.sleep(last)
         os._exit(code)
 
 

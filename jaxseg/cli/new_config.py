@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jaxseg.datasets.folder.guess import Guess
+from jaxseg.disk import whole
 from jaxseg.errors import UserError
 
 FEATURES = 16
@@ -110,14 +111,15 @@ def write(content: str, file: Path, *, overwrite: bool) -> None:
     """Writes a config.
 
     Raises:
-        UserError: The file exists, or is not a Python file.
+        UserError: The file exists, is not a Python file, or cannot be written.
     """
     if file.suffix != ".py":
         raise UserError(f"{file}: a config ends in .py. Give a name such as my.py.")
     if file.exists() and not overwrite:
         raise UserError(f"{file} exists. Give another name, or --overwrite.")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(content, encoding="utf-8", errors="backslashreplace")
+    with whole(file) as aside:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(content, encoding="utf-8", errors="backslashreplace")
 
 
 def _stacked(guess: Guess) -> str:

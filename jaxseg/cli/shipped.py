@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 from jaxseg import shipped_configs
+from jaxseg.disk import whole
+from jaxseg.errors import DiskError
 
 MISTAKE = 2
 
@@ -35,7 +37,12 @@ def configs(arguments: list[str]) -> None:
         )
         sys.exit(MISTAKE)
     else:
-        flags.copy.write_text(files[flags.name].read_text())
+        try:
+            with whole(flags.copy) as aside:
+                aside.write_text(files[flags.name].read_text())
+        except DiskError as error:
+            sys.stderr.write(f"Error: {error}\n")
+            sys.exit(MISTAKE)
         sys.stdout.write(f"{flags.copy}: edit it, then jaxseg train --config {flags.copy}\n")
 
 

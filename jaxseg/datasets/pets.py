@@ -22,7 +22,6 @@ from tensorflow_datasets.datasets.oxford_iiit_pet import (
     oxford_iiit_pet_dataset_builder as original,
 )
 
-from jaxseg.datasets.making import check_making
 from jaxseg.datasets.tiles import TileScenes, picture
 from jaxseg.datasets.written_once import Checked, opened, written
 from jaxseg.errors import UserError
@@ -131,7 +130,6 @@ def _built(data_dir: str) -> PetsBuilder:
     builder = PetsBuilder(data_dir=data_dir or None)
 
     def write() -> None:
-        check_making("oxford_iiit_pet", builder.data_path)
         sys.stderr.write(f"oxford_iiit_pet: downloading 800 MB to {builder.data_path} ...\n")
         try:
             builder.download_and_prepare(file_format="array_record")
@@ -141,7 +139,7 @@ def _built(data_dir: str) -> PetsBuilder:
                 f"{builder.data_path} from one where it was built."
             ) from error
 
-    written(Path(builder.data_path), write)
+    written(Path(builder.data_path), write, "oxford_iiit_pet")
     if builder.info.file_format.value != "array_record":
         raise UserError(
             f"{builder.data_path} was built as {builder.info.file_format.value}, which has no "

@@ -25,7 +25,6 @@ import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from jaxseg.datasets.making import check_making
 from jaxseg.datasets.tiles import TileScenes, picture
 from jaxseg.datasets.written_once import Checked, opened, written
 from jaxseg.errors import UserError
@@ -269,13 +268,12 @@ def _built(settings: VOC, plan: _Plan) -> VOCBuilder:
     builder = VOCBuilder(config=config, data_dir=settings.data_dir or None)
 
     def write() -> None:
-        check_making("VOC", builder.data_path)
         count = sum(len(pairs) for pairs in plan.files.values())
         sys.stderr.write(f"VOC: storing {count} images in {builder.data_path} ...\n")
         tfds.disable_progress_bar()
         builder.download_and_prepare(file_format="array_record")
 
-    written(Path(builder.data_path), write)
+    written(Path(builder.data_path), write, "VOC")
     if not builder.info.splits:  # another process was faster
         builder = VOCBuilder(config=config, data_dir=settings.data_dir or None)
     return builder

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jaxseg.datasets.making import check_making
 from jaxseg.datasets.tiles import Records
 from jaxseg.errors import UserError
 from jaxseg.files import records as array_records
@@ -31,18 +32,21 @@ IDLE = 600.0
 """Seconds without a change, after which what another machine began counts as left."""
 
 
-def written(folder: Path, write: Callable[[], None]) -> None:
+def written(folder: Path, write: Callable[[], None], what: str = "The dataset") -> None:
     """Writes a dataset, unless it is there.
 
     Args:
         folder: Of the dataset.
         write: Writes it; not called if another process has done so meanwhile.
+        what: What a message calls it.
 
     Raises:
-        UserError: The folder above cannot be made.
+        UserError: The folder above cannot be made, or nothing may be made.
     """
     if folder.exists() and not any(_begun(folder)):
         return
+    if not folder.exists():
+        check_making(what, folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

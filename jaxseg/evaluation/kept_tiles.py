@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxseg import side_files
+from jaxseg.disk import whole
 from jaxseg.errors import UserError
-from jaxseg.files.whole import whole
 from jaxseg.pictures.tiles import Tile
 
 NAME = "tiles.npz"
@@ -22,14 +22,15 @@ SIDE = 512
 _ARRAYS = ("rgb", "label", "prediction", "valid")
 
 
-def keep_tiles(folder: Path, tiles: Mapping[str, Sequence[Tile]]) -> None:
+def keep_tiles(folder: Path, tiles: Mapping[str, Sequence[Tile]], step: int = 0) -> None:
     """Writes them into the folder of an evaluation.
 
     Args:
         folder: The folder.
         tiles: Kind (`best`, `worst`) -> windows.
+        step: Of the checkpoint.
     """
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {"step": np.array(step)}
     for kind, of_kind in tiles.items():
         small = [_reduced(tile) for tile in of_kind]
         for number, tile in enumerate(small):

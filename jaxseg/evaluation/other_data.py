@@ -10,6 +10,7 @@ from jaxseg.datasets.folder.pairing import MARK, SPLITS
 from jaxseg.datasets.packed.source import originals
 from jaxseg.datasets.paired import without_side
 from jaxseg.datasets.wrapped import leaves
+from jaxseg.disk import whole_folder
 from jaxseg.errors import UserError
 from jaxseg.scenes.scene import Source, parts, with_parts
 
@@ -109,19 +110,29 @@ def name_of(source: Source, otherwise: str) -> str:
     return otherwise or type(source).__name__
 
 
-def folder_of(workdir: Path, name: str, source: Source) -> Path:
+def folder_of(workdir: Path, name: str, source: Source, out: Path | None = None) -> Path:
     """The folder of the results: evaluation/NAME, or NAME-2, ... if other data are called so.
 
     The file data.txt in it says which data they are.
+
+    Args:
+        workdir: The run's folder.
+        name: What the data are called.
+        source: The data.
+        out: Another folder than `workdir`/evaluation.
+
+    Raises:
+        UserError: It cannot be written.
     """
     identity = repr(_of_folders(source, _absolute)) + "\n"
     number = 1
     while True:
-        folder = workdir / "evaluation" / (name if number == 1 else f"{name}-{number}")
+        results = out or workdir / "evaluation"
+        folder = results / (name if number == 1 else f"{name}-{number}")
         file = folder / "data.txt"
         if not folder.exists():
-            folder.mkdir(parents=True)
-            file.write_text(identity, encoding="utf-8")
+            with whole_folder(folder) as aside:
+                (aside / file.name).write_text(identity, encoding="utf-8")
         if file.is_file() and file.read_bytes() == identity.encode():
             return folder
         number += 1

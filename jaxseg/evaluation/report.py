@@ -14,6 +14,10 @@ The files that `write` creates:
         tiles.npz         worst and best windows, for `jaxseg report`
         scenes/           whole scenes, from the worst: 1_NAME.png, 2_NAME.png, ...
 
+Each of them names the step of the checkpoint: in a column of a table, in the metadata of a picture.
+All are written into a new folder, which takes the place of the old one in the end, so that files of
+two steps never lie side by side.
+
 What belongs to the run is kept beside its checkpoint (`jaxseg.run.kept`).
 """
 
@@ -29,7 +33,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from jaxseg.disk import whole_folder
+from jaxseg.errors import UserError
 from jaxseg.evaluation.evaluate import Assessment
+from jaxseg.evaluation.kept_tiles import NAME as TILES
 from jaxseg.evaluation.kept_tiles import keep_tiles
 from jaxseg.metrics.calibration import BINS, Reliability
 from jaxseg.metrics.intervals import DRAWS
@@ -38,47 +45,89 @@ from jaxseg.pictures import charts
 from jaxseg.pictures import tiles as pictures
 from jaxseg.pictures.tiles import DPI
 from jaxseg.run.kept import keep_calibration, keep_pixels
+from jaxseg.side_files import put_aside
+
+ELSEWHERE = (
+    "`jaxseg evaluate --out FOLDER` writes to another place, `jaxseg report --evaluation` reads it."
+)
 
 _NUMBER = re.compile(r"-?[0-9.]+")
 
 
-def write(found: Assessment, workdir: Path, folder: Path | None = None) -> Path:
-    """Writes the files listed above; returns their folder.
+def write(
+    found: Assessment, workdir: Path, folder: Path | None = None, *, keep: bool = True
+) -> Path:
+    """Writes the files listed above; returns their folder, which appears when it is complete.
 
     Args:
         found: What to write.
         workdir: The run's folder.
         folder: Folder of the files, called like the split; None = WORKDIR/evaluation/SPLIT. If
             windows lay in another way than the run says, that is added to its name.
+        keep: Whether what belongs to the run is kept in it; else nothing is written there.
+
+    Raises:
+        UserError: The folder cannot be written, or holds something else than an evaluation.
     """
     folder = folder or workdir / "evaluation" / found.split
     split = folder.name
     folder = folder.with_name(split + found.variant)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / "scores.json", _report(found) | {"split": split})
-    if found.calibration is not None:
+    refuse_other_files(folder)
+    step = "" if found.of_map else str(found.step)
+    with whole_folder(folder, _is_own, ELSEWHERE) as aside:
+        for old in (folder / "scores.json", folder / TILES):
+            if old.is_dir():
+                put_aside(old)
+        content = json.dumps(_report(found) | {"split": split}, indent=2)
+        (aside / "scores.json").write_text(content + "\n")
+        for name, rows in tables(found).items():
+            with (aside / f"{name}.csv").open("w", newline="") as file:
+                csv.writer(file).writerows([*map(no_formula, row)] for row in of_step(rows, step))
+        figures = _figures(found)
+        (aside / "scenes").mkdir()
+        for number, tile in enumerate(found.scenes, 1):
+            name = _file_name(tile.name.partition(", every ")[0])
+            figure = pictures.scene_figure(tile, found.source.colors, found.source.classes)
+            figures[f"scenes/{number}_{name}"] = figure
+        for name, figure in figures.items():
+            figure.savefig(aside / f"{name}.png", dpi=DPI, metadata={"Step": step})
+        keep_tiles(aside, found.halves, found.step)
+    if keep and found.calibration is not None:
         keep_calibration(workdir, found.step, found.calibration)
-    if found.classifiers is not None:
+    if keep and found.classifiers is not None:
         keep_pixels(workdir, found.step, found.classifiers.arrays())
-    for name, rows in tables(found).items():
-        with (folder / f"{name}.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([*map(no_formula, row)] for row in rows)
-    for name, figure in _figures(found).items():
-        figure.savefig(folder / f"{name}.png", dpi=DPI)
-    _draw_scenes(found, folder / "scenes")
-    keep_tiles(folder, found.halves)
     return folder
 
 
-def _draw_scenes(found: Assessment, folder: Path) -> None:
-    """Replaces the pictures of whole scenes."""
-    folder.mkdir(exist_ok=True)
-    for old in folder.glob("[0-9]*_*.png"):
-        old.unlink()
-    for number, tile in enumerate(found.scenes, 1):
-        name = _file_name(tile.name.partition(", every ")[0])
-        figure = pictures.scene_figure(tile, found.source.colors, found.source.classes)
-        figure.savefig(folder / f"{number}_{name}.png", dpi=DPI)
+def refuse_other_files(folder: Path) -> None:
+    """Rejects a folder with other files than those of an evaluation: it would be replaced.
+
+    Raises:
+        UserError: It has.
+    """
+    known = ("scores.json", "areas.json")
+    is_other = not folder.is_dir() or any(folder.iterdir())
+    if folder.exists() and is_other and not any((folder / name).exists() for name in known):
+        raise UserError(
+            f"{folder} is there and is not the folder of an evaluation: give another --out, or "
+            "move it away."
+        )
+
+
+def _is_own(file: Path) -> bool:
+    """Whether a file within the folder is an evaluation's; those of a sample (areas) are not."""
+    if len(file.parts) > 1:
+        return file.match("scenes/[0-9]*_*.png")
+    of_a_kind = file.suffix in (".csv", ".png") and file.stem != "areas"
+    return of_a_kind or file.name in ("scores.json", "tiles.npz")
+
+
+def of_step(rows: list[list[str]], step: str) -> list[list[str]]:
+    """A table with the step of the checkpoint in a last column; a map's has none."""
+    if not rows or not step:
+        return rows
+    header, *rest = rows
+    return [[*header, "step"], *([*row, step] for row in rest)]
 
 
 def _file_name(scene: str) -> str:
@@ -242,7 +291,3 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  (what json can write)
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _write_json(path: Path, content: Any) -> None:  # noqa: ANN401  (whatever json can write)
-    path.write_text(json.dumps(content, indent=2) + "\n")

@@ -18,9 +18,10 @@ from rich.text import Text
 
 from jaxseg.console import say
 from jaxseg.datasets.folder import Vectors
+from jaxseg.disk import whole_folder
 from jaxseg.errors import UserError
 from jaxseg.evaluation.map_data import Maps
-from jaxseg.evaluation.report import no_formula
+from jaxseg.evaluation.report import ELSEWHERE, no_formula, refuse_other_files
 from jaxseg.files import drawing, raster
 from jaxseg.files.areas import Areas
 from jaxseg.files.maps import BLOCK
@@ -157,17 +158,8 @@ def show(found: Sampled, console: Console) -> None:
 
 def write(found: Sampled, folder: Path) -> Path:
     """Writes `areas.csv` and `areas.json`; returns their folder."""
-    folder.mkdir(parents=True, exist_ok=True)
     names = ("mapped", "area", "area_error", "users", "users_error", "producers", "producers_error")
     columns = {name: getattr(found.estimates, name).tolist() for name in names}
-    with (folder / "areas.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["class", *names])
-        for k, name in enumerate(found.classes):
-            cells = (columns[column][k] for column in names)
-            rows.writerow(
-                [no_formula(name), *("" if np.isnan(cell) else f"{cell:.6g}" for cell in cells)]
-            )
     content: dict[str, Any] = {
         "unit": found.unit,
         "places": found.places,
@@ -180,5 +172,15 @@ def write(found: Sampled, folder: Path) -> Path:
             for k, name in enumerate(found.classes)
         },
     }
-    (folder / "areas.json").write_text(json.dumps(content, indent=2) + "\n")
+    refuse_other_files(folder)
+    with whole_folder(folder, lambda file: file.stem == "areas", ELSEWHERE) as aside:
+        with (aside / "areas.csv").open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["class", *names])
+            for k, name in enumerate(found.classes):
+                cells = (columns[column][k] for column in names)
+                rows.writerow(
+                    [no_formula(name), *("" if np.isnan(cell) else f"{cell:.6g}" for cell in cells)]
+                )
+        (aside / "areas.json").write_text(json.dumps(content, indent=2) + "\n")
     return folder

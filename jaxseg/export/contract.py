@@ -13,9 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from jaxseg.errors import UserError
+from jaxseg.disk import whole
 from jaxseg.export.inference import Inference
-from jaxseg.files.whole import whole
 from jaxseg.scenes.scene import IGNORE
 
 FORMAT = 1
@@ -97,16 +96,12 @@ def write(folder: Path, name: str, content: bytes, facts: dict[str, Any]) -> tup
     model, beside = folder / name, folder / f"{name}.json"
     facts = facts | {"file": name, "bytes": len(content)}
     facts["sha256"] = hashlib.sha256(content).hexdigest()
-    try:
+    text = json.dumps(facts, indent=2, allow_nan=False) + "\n"
+    with whole(model, len(content) + len(text)) as aside:
         folder.mkdir(parents=True, exist_ok=True)
-        with whole(model) as aside:
-            aside.write_bytes(content)
-        with whole(beside) as aside:
-            aside.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(
-            f"{folder} cannot be written to: {error.strerror or error}. Give another folder."
-        ) from error
+        aside.write_bytes(content)
+    with whole(beside) as aside:
+        aside.write_text(text, encoding="utf-8")
     return model, beside
 
 

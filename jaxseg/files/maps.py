@@ -21,11 +21,11 @@ import rasterio.shutil
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
 
+from jaxseg.disk import check_flushed, whole, writing
 from jaxseg.errors import UserError
 from jaxseg.files.raster import Header
-from jaxseg.files.whole import whole
 from jaxseg.scenes.scene import Window
 
 BLOCK = 512
@@ -96,14 +96,12 @@ def write_block(path: Path, array: NDArray[np.generic]) -> None:
         **{"dtype": str(array.dtype), "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK},
         **{"compress": "zstd", "zstd_level": 1, "interleave": "band"},
     }
-    try:
-        with whole(path) as aside:
-            with rasterio.open(aside, "w", **form) as file:
-                file.write(np.moveaxis(array, -1, 0))
-            with aside.open("r+b") as content:
-                content.write(_checksum(content.read()))
-    except (RasterioError, OSError) as error:
-        raise UserError(f"Cannot write {path}: {_reason(error)}. {_room(path.parent)}") from error
+    with whole(path) as aside, MemoryFile() as memory:
+        # GDAL does not say if the last bytes of a file find no room, as it closes it; Python does.
+        with memory.open(**form) as file:
+            file.write(np.moveaxis(array, -1, 0))
+        content = bytes(memory.getbuffer())
+        aside.write_bytes(content + _checksum(content))
 
 
 def is_sound(path: Path) -> bool:
@@ -143,15 +141,19 @@ def assemble(blocks: Sequence[tuple[Path, Window]], facts: MapFacts, path: Path)
         **{"OVERVIEW_RESAMPLING": "MODE" if facts.classes else "AVERAGE", "BIGTIFF": "IF_SAFER"},
     }
     try:
-        virtual.write_text(_virtual_raster(blocks, facts), encoding="utf-8")
-        with rasterio.open(virtual) as file:
-            rasterio.shutil.copy(file, aside, **form)
+        with writing(path):
+            virtual.write_text(_virtual_raster(blocks, facts), encoding="utf-8")
+            with rasterio.open(virtual) as file:
+                rasterio.shutil.copy(file, aside, **form)
+        check_flushed(path)
         # What the file itself has no place for, such as the names of classes, lies beside it.
         if beside(aside).exists():
             os.replace(beside(aside), beside(path))  # noqa: PTH105
         else:
             beside(path).unlink(missing_ok=True)
         os.replace(aside, path)  # noqa: PTH105
+    except UserError:
+        raise
     except Exception as error:
         # Rasterio's errors of a copy have no common base: its own, GDAL's, and SystemError where
         # GDAL says nothing.

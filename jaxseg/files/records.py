@@ -17,6 +17,7 @@ from pathlib import Path
 
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
+from jaxseg.disk import whole
 from jaxseg.errors import UserError
 
 OPEN_FILES = 256
@@ -29,20 +30,19 @@ def write(path: Path, records: Iterable[bytes], compression: str) -> None:
     """Writes a file.
 
     Args:
-        path: The file; one of this name with `.tmp` behind it is replaced.
+        path: The file; it is replaced.
         records: Its records.
         compression: `zstd:LEVEL`, where negative levels are the fastest, or `uncompressed`.
 
     Raises:
         UserError: The file cannot be written.
     """
-    aside = path.with_name(f"{path.name}.tmp")
     try:
-        writer = ArrayRecordWriter(str(aside), f"group_size:1,{compression}")
-        for record in records:
-            writer.write(record)
-        writer.close()
-        aside.replace(path)
+        with whole(path) as aside:
+            writer = ArrayRecordWriter(str(aside), f"group_size:1,{compression}")
+            for record in records:
+                writer.write(record)
+            writer.close()
     except (OSError, RuntimeError) as error:
         raise UserError(f"{path} cannot be written: {error}.") from error
 

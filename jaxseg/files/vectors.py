@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg.disk import check_flushed, writing
 from jaxseg.errors import UserError
 from jaxseg.files.formats import refuse_endless
 from jaxseg.files.raster import is_remote
@@ -160,15 +161,19 @@ def write(
 
     aside = path.with_name(f"{path.stem}.{uuid.uuid4().hex[:12]}.tmp{path.suffix}")
     try:
-        if path.suffix.lower() == ".parquet":
-            _write_parquet(aside, records(), schema, crs, facts)
-        else:
-            _write_by_gdal(aside, path, records(), schema, crs, facts)
+        with writing(path):
+            if path.suffix.lower() == ".parquet":
+                _write_parquet(aside, records(), schema, crs, facts)
+            else:
+                _write_by_gdal(aside, path, records(), schema, crs, facts)
+        check_flushed(path)
         os.replace(aside, path)  # noqa: PTH105
     except Exception as error:
         # Errors of the two libraries have no common base.
         if failed:
             raise failed[0] from None
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"Cannot write {path}: {str(error).rstrip('.')}.") from error
     finally:
         aside.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from jaxseg import side_files
 from jaxseg.console import say, track
+from jaxseg.disk import writing
 from jaxseg.errors import UserError
 from jaxseg.losses.class_weights import RULES, ClassCounts
 from jaxseg.scenes.cover import Cover
@@ -143,11 +144,12 @@ def _checked(counts: ClassCounts) -> ClassCounts:
 
 
 def _keep(file: Path, classes: tuple[str, ...], counts: ClassCounts, console: Console) -> None:
+    content = {"classes": classes, "pixels": counts.pixels, "around": counts.around}
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        content = {"classes": classes, "pixels": counts.pixels, "around": counts.around}
-        side_files.write(file, content)
-    except OSError as error:
-        say(console, f"The class counts could not be stored in {file}: {error}.")
+        with writing(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            side_files.write(file, content)
+    except UserError as error:
+        say(console, f"The class counts could not be stored. {error}")
     else:
         say(console, f"Class counts stored in {file}.")

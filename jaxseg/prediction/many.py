@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxseg.console import make_console, say
-from jaxseg.errors import UserError
+from jaxseg.disk import writing
+from jaxseg.errors import DiskError, UserError
 from jaxseg.prediction.archive import SceneFiles
 from jaxseg.prediction.predict import Mapper
 
@@ -44,12 +45,12 @@ def map_each(
         say(console, f"[{number}/{len(places)}] {scene.name}")
         picture = None if previews is None else previews / f"{scene.name}.png"
         for file in (out, picture or out):
-            try:
+            with writing(file.parent):
                 file.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UserError(f"Cannot make {file.parent}: {error.strerror}.") from error
         try:
             written += own.map([scene], out, picture)
+        except DiskError:
+            raise  # the others would fail alike, each after it is computed
         except UserError as error:
             failed[scene.name] = str(error)
             say(console, f"  failed: {error}")

@@ -13,10 +13,10 @@ from rich.console import Console
 
 from jaxseg.console import track
 from jaxseg.errors import UserError
-from jaxseg.files.whole import whole
 from jaxseg.pictures.map_sheet import map_figure
 from jaxseg.pictures.map_view import read_classes, read_map
 from jaxseg.pictures.tiles import DPI, stretch
+from jaxseg.pictures.written import write_figure
 from jaxseg.prediction.image import Scene
 from jaxseg.prediction.layers import STEPS, Layer
 from jaxseg.run.whole_scenes import means
@@ -87,11 +87,7 @@ def write_preview(
         confidence = read_map(files["confidence"], SIDE).ids.astype(np.float32) / STEPS
     picture = scene_picture(scene, window, source, found.ids.shape, console)
     figure = map_figure(picture, found, confidence, source.colors, source.classes, title)
-    try:
-        with whole(path) as aside:
-            figure.savefig(aside, dpi=DPI, format="png")
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}.") from error
+    write_figure(figure, path, dpi=DPI)
 
 
 def scene_picture(

@@ -21,12 +21,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg.disk import whole, writing
 from jaxseg.errors import UserError
 from jaxseg.files.maps import BLOCK, is_sound, write_block
-from jaxseg.files.whole import whole
 from jaxseg.prediction.layers import Layer
 from jaxseg.scenes.scene import Window
 from jaxseg.side_files import DamagedError, put_aside, read, sealed
+
+ELSEWHERE = "Give a map in a folder that can be written to."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,15 +94,13 @@ class Work:
         text = json.dumps(job, indent=1, sort_keys=True)
         self._job = hashlib.sha256(text.encode()).hexdigest()[:8]
         record = self.folder / "job.json"
-        try:
+        with writing(self.folder, advice=ELSEWHERE):
             if again and record.exists() and record.read_bytes() != text.encode():
                 self.remove()
             self.folder.mkdir(exist_ok=True)
             if not record.exists():
                 _write(record, text)
             begun = record.read_bytes()
-        except OSError as error:
-            raise _cannot_write(self.folder, error) from error
         if begun != text.encode():
             try:
                 old, new = dict(json.loads(begun)), json.loads(text)
@@ -127,17 +127,16 @@ class Work:
             UserError: It cannot be written.
         """
         path = self.folder / name
-        try:
+        with writing(path, advice=ELSEWHERE):
             if not path.is_file():
                 if path.exists():
                     put_aside(path)
                 _write(path, json.dumps(sealed({name: found()})))
-            return str(read(path)[name])
-        except (DamagedError, KeyError):
-            path.unlink()
-            return self.noted(name, found)
-        except OSError as error:
-            raise _cannot_write(self.folder, error) from error
+            try:
+                return str(read(path)[name])
+            except (DamagedError, KeyError):
+                path.unlink()
+                return self.noted(name, found)
 
     def path(self, layer: str, row: int, column: int) -> Path:
         """The file of a layer of a block.
@@ -158,12 +157,10 @@ class Work:
         """
         there = (self.path(layer, *block) for block in self.plan.blocks() for layer in self.layers)
         damaged = [path for path in there if path.exists() and not is_sound(path)]
-        try:
+        with writing(self.folder, advice=ELSEWHERE):
             for path in damaged:
                 with contextlib.suppress(FileNotFoundError):  # another process has finished the map
                     put_aside(path)
-        except OSError as error:
-            raise _cannot_write(self.folder, error) from error
         return len(damaged)
 
     def missing(self) -> list[tuple[int, int]]:
@@ -187,13 +184,6 @@ class Work:
     def remove(self) -> None:
         """Removes the folder, the map being made."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _cannot_write(folder: Path, error: OSError) -> UserError:
-    return UserError(
-        f"Cannot write to {folder}: {error.strerror}. Give a map in a folder that can be written "
-        "to."
-    )
 
 
 def _write(path: Path, text: str) -> None:

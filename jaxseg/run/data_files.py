@@ -21,6 +21,7 @@ from typing import NamedTuple
 from jaxseg import side_files
 from jaxseg.datasets.paired import without_side
 from jaxseg.datasets.wrapped import leaves
+from jaxseg.disk import whole
 from jaxseg.errors import MissingSplit, UserError
 from jaxseg.files import raster
 from jaxseg.scenes.scene import FromFiles, Located, Source
@@ -89,10 +90,11 @@ def keep(workdir: Path, source: Source, *, anew: bool = False) -> None:
         f"{size} {time} {digests.get(path, UNKNOWN)} {path}\n"
         for path, (size, time) in sorted(now.items())
     )
-    part = file.with_name(f"{NAME}.{os.getpid()}")
-    with gzip.open(part, "wt", encoding="utf-8", errors="surrogateescape") as out:
+    with (
+        whole(file) as aside,
+        gzip.open(aside, "wt", encoding="utf-8", errors="surrogateescape") as out,
+    ):
         out.writelines(lines)
-    part.replace(file)
 
 
 def changed(workdir: Path, source: Source) -> list[str]:

@@ -41,12 +41,31 @@ def digests_of(state: Any, step: int, config: Any, metrics: Any) -> Digests:  # 
         config: The config as JSON.
         metrics: The metrics as JSON, or None.
     """
+    return fetched(begun(state, step, config, metrics))
+
+
+def begun(state: Any, step: int, config: Any, metrics: Any) -> Digests:  # noqa: ANN401
+    """Like `digests_of`, but nothing waits: digests of leaves are arrays () that devices compute.
+
+    They come before everything that is asked of the devices later, a step that takes the memory of
+    the state included.
+    """
     texts = {"config": config, "metrics": metrics}
     return {
         "step": step,
         "state": _of_leaves(state),
         **{name: _of_json(content) for name, content in texts.items() if content is not None},
     }
+
+
+def fetched(started: Digests) -> Digests:
+    """The digests as text, when the devices have computed them.
+
+    Args:
+        started: The result of `begun`.
+    """
+    values = jax.device_get(started["state"])
+    return started | {"state": {name: f"{int(value):08x}" for name, value in values.items()}}
 
 
 def read(folder: Path) -> Digests | None:
@@ -92,7 +111,7 @@ def check(state: Any, stored: Digests) -> None:  # noqa: ANN401  (any tree of ar
     Raises:
         DamagedError: A leaf is not as it was saved.
     """
-    found, saved = _of_leaves(state), stored["state"]
+    found, saved = fetched({"state": _of_leaves(state)})["state"], stored["state"]
     for name in (*found, *saved):
         if found.get(name) != saved.get(name):
             raise DamagedError(f"{name} is not as it was saved")
@@ -120,12 +139,12 @@ def _compare(folder: Path, name: str, stored: Digests) -> None:
         raise DamagedError(f"{folder / TEXTS[name]} is not as it was saved")
 
 
-def _of_leaves(state: Any) -> dict[str, str]:  # noqa: ANN401
+def _of_leaves(state: Any) -> dict[str, jax.Array]:  # noqa: ANN401
     # One small program for each shape: a program of all leaves takes twice as long to compile.
-    sums = [(path, _of_leaf(leaf)) for path, leaf in jax.tree.leaves_with_path(state)]
-    names = [keystr(path, simple=True, separator="/") for path, _ in sums]
-    values = jax.device_get([value for _, value in sums])
-    return {name: f"{int(value):08x}" for name, value in zip(names, values, strict=True)}
+    return {
+        keystr(path, simple=True, separator="/"): _of_leaf(leaf)
+        for path, leaf in jax.tree.leaves_with_path(state)
+    }
 
 
 @jax.jit

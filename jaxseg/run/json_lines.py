@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxseg import side_files
+from jaxseg.disk import whole
 from jaxseg.side_files import DamagedError
 
 
@@ -68,9 +69,8 @@ def cut_after(path: Path, step: int) -> str:
             f"{damaged} of the {len(lines)} lines of {path} are damaged and left out; as it was it "
             f"is put aside as {aside}."
         )
-    new = path.with_name(f"{path.name}.new")
-    new.write_bytes(b"".join(text.rstrip(b"\r\n") + b"\n" for text in kept))
-    new.replace(path)
+    with whole(path) as new:
+        new.write_bytes(b"".join(text.rstrip(b"\r\n") + b"\n" for text in kept))
     return said
 
 

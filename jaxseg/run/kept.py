@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg import side_files
+from jaxseg.disk import whole
 from jaxseg.errors import UserError
-from jaxseg.files.whole import whole
 from jaxseg.metrics.thresholds import Thresholds
 
 Arrays = Mapping[str, NDArray[np.float64]]

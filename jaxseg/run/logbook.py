@@ -27,11 +27,12 @@ from rich.panel import Panel
 from rich.progress import TaskID
 from rich.table import Table
 from rich.text import Text
-from tensorboardX import SummaryWriter
 
 from jaxseg import side_files
 from jaxseg.console import LogsAboveTheBar, clock, make_console, progress_bar, say, track
 from jaxseg.run import json_lines
+from jaxseg.run.event_file import event_writer
+from jaxseg.run.failed_saves import FailedSaves
 from jaxseg.run.trackers.watched import Kind, Send, Watched
 
 T = TypeVar("T")
@@ -66,6 +67,7 @@ class Logbook:
         console: Console | None = None,
         track: Kind = "",
         config: Mapping[str, Any] | None = None,
+        failed: FailedSaves | None = None,
     ) -> None:
         """Prepares a logbook; nothing is written before `with`.
 
@@ -77,7 +79,9 @@ class Logbook:
             console: Where to write; None = `make_console()`.
             track: A tracker that gets everything as well.
             config: What it gets as the run's config.
+            failed: Where it is noted that a file cannot be written; None = that is raised.
         """
+        self._failed = failed
         self.console = console or make_console()
         self.console.quiet = self.console.quiet or not active
         self._workdir = workdir
@@ -105,7 +109,7 @@ class Logbook:
         if events.exists() and not events.is_dir():
             aside = side_files.put_aside(events).name
             self.say(f"Note: {events} is not a folder and is put aside as {aside}.")
-        self._events = SummaryWriter(str(events), purge_step=self._step + 1, flush_secs=10)
+        self._events, self._event_file = event_writer(events, self._step + 1)
         self._open.callback(self._events.close)
         if self._track:
             self._tracker = Watched(self._track, self._workdir, self._config, self.say)
@@ -120,9 +124,14 @@ class Logbook:
             self.say(f"Note: {damaged}")
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Leaves the bar as it is and closes the files, even after an error."""
-        self._open.close()
+        try:
+            self._open.close()
+            self._check_events()
+        except OSError as fault:
+            if error is None:  # else that says more
+                self._fail(fault)
 
     def say(self, text: str) -> None:
         """Shows one line."""
@@ -182,6 +191,13 @@ class Logbook:
         self._events.flush()
         self.say("  ".join([f"step {step}/{self._total}", "validation", *_shown(numbers)]))
 
+    def lacks(self, kind: str, step: int) -> bool:
+        """Whether no line of this kind and step is there; True if the logbook is not active."""
+        if not self._active:
+            return True
+        rows, _ = json_lines.json_lines(self._workdir / "metrics.jsonl")
+        return all((row.get("kind"), row["step"]) != (kind, step) for row in rows)
+
     def image(self, step: int, tag: str, image: NDArray[np.uint8]) -> None:
         """Sends one (H, W, 3) uint8 picture to TensorBoard and the tracker."""
         if self._active:
@@ -205,13 +221,28 @@ class Logbook:
         numbers = {name: float(value) for name, value in values.items()}
         finite = {name: v if math.isfinite(v) else None for name, v in numbers.items()}
         line = {"step": step, "time": round(time.time(), 3), "kind": kind, **finite}
-        self._lines.write(json_lines.line(line))
+        try:
+            self._lines.write(json_lines.line(line))
+            self._check_events()
+        except OSError as error:
+            self._fail(error)
         for name, number in finite.items():
             if number is not None:
                 self._events.add_scalar(f"{kind}/{name}", number, step)
         known = {f"{kind}/{name}": v for name, v in finite.items() if v is not None}
         self._send(lambda tracker: tracker.numbers(step, known))
         return numbers
+
+    def _check_events(self) -> None:
+        """Raises what has kept TensorBoard's file from being written."""
+        if self._active and self._event_file.fault is not None:
+            raise self._event_file.fault
+
+    def _fail(self, error: OSError) -> None:
+        """Raises an error, or notes it for all processes."""
+        if self._failed is None:
+            raise error
+        self._failed.first = self._failed.first or error
 
     def _send(self, message: Send) -> None:
         if self._tracker is not None:

@@ -31,13 +31,14 @@ Asked = Callable[[], bool]
 
 
 @contextmanager
-def stop_requests(mesh: Mesh) -> Iterator[Asked]:
+def stop_requests(mesh: Mesh, failed: Asked = lambda: False) -> Iterator[Asked]:
     """Notes SIGTERM and Ctrl-C, and yields the question whether one came to any process.
 
     A second Ctrl-C stops immediately; a second SIGTERM, of which schedulers send several, does not.
 
     Args:
         mesh: The devices of all processes.
+        failed: Whether this process has to stop for another reason.
     """
     seen: list[int] = []
 
@@ -48,7 +49,8 @@ def stop_requests(mesh: Mesh) -> Iterator[Asked]:
 
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield (lambda: bool(seen)) if jax.process_count() == 1 else _together(mesh, seen)
+        own = lambda: bool(seen) or failed()  # noqa: E731
+        yield own if jax.process_count() == 1 else _together(mesh, own)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -74,7 +76,7 @@ def saved(workdir: Path) -> str:
     )
 
 
-def _together(mesh: Mesh, seen: list[int]) -> Asked:
+def _together(mesh: Mesh, own: Asked) -> Asked:
     """The question to all processes."""
     any_of = jax.jit(jnp.any, out_shardings=sharding.replicated(mesh))
     answers: collections.deque[jax.Array] = collections.deque()
@@ -83,7 +85,7 @@ def _together(mesh: Mesh, seen: list[int]) -> Asked:
     def asked() -> bool:
         nonlocal stopped
         if not stopped:
-            answers.append(any_of(sharding.of_each_device(mesh, np.bool(bool(seen)))))
+            answers.append(any_of(sharding.of_each_device(mesh, np.bool(own()))))
             if len(answers) > BEHIND:
                 stopped = bool(answers.popleft())
         return stopped

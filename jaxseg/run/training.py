@@ -34,9 +34,9 @@ from jaxseg.run.program import compiled, on_devices
 from jaxseg.run.recent_steps import RecentSteps
 from jaxseg.run.soundness import UnsoundError
 from jaxseg.run.step import TrainState, abstract_state
-from jaxseg.run.stopping import stop_requests
+from jaxseg.run.stopping import Asked, stop_requests
 from jaxseg.run.trackers.watched import Kind, check_installed
-from jaxseg.run.workdir import check_room, training_in
+from jaxseg.run.workdir import check_room, everywhere, training_in
 
 
 class Interrupted(Exception):  # noqa: N818  not an error: the state is saved
@@ -50,6 +50,8 @@ def train(
     profile: int = 0,
     track: Kind = "",
     changed_files: bool = False,
+    *,
+    take_over: bool = False,
 ) -> TrainState:
     """Trains to the end of `config`, continuing the run in `workdir` if there is one.
 
@@ -61,6 +63,7 @@ def train(
         profile: Number of steps, after the first, that are recorded in `workdir`/profile.
         track: A tracker that gets what the logbook gets; its failures do not stop the run.
         changed_files: Whether to continue although files of the data are not those of the start.
+        take_over: Whether a person knows that the training that has left its name there has ended.
 
     Returns:
         The final state.
@@ -74,7 +77,9 @@ def train(
     suspect: dict[int, str] = {}
     while True:
         try:
-            return _attempt(config, workdir, code, profile, track, changed_files, suspect)
+            return _attempt(
+                config, workdir, code, profile, track, changed_files, suspect, take_over=take_over
+            )
         except UnsoundError as error:
             if error.resumed is None or not checkpoint.has_older(workdir, error.resumed):
                 raise
@@ -89,6 +94,8 @@ def _attempt(
     track: Kind,
     changed_files: bool,
     suspect: Mapping[int, str],
+    *,
+    take_over: bool,
 ) -> TrainState:
     """Trains from the newest checkpoint that is not suspect; see `train`.
 
@@ -107,8 +114,10 @@ def _attempt(
     positions = sharding.local_positions(mesh, config.data.batch_size)
 
     with (
-        training_in(workdir),
-        Checkpoints(workdir, keep=config.keep, repair=True, code=code) as checkpoints,
+        training_in(workdir, take_over=take_over) as failed,
+        Checkpoints(
+            workdir, keep=config.keep, repair=True, code=code, failed=failed
+        ) as checkpoints,
     ):
         # 2 sources, and what the config leaves open
         stored = checkpoints.stored_config()
@@ -139,6 +148,7 @@ def _attempt(
             active=chief,
             track=track,
             config=config_text.to_json(config),
+            failed=failed,
         ) as log:
             for line in skipped:
                 log.say(f"Skipped: {line}.")
@@ -190,9 +200,21 @@ def _attempt(
                 resumed,
             )
             with (
-                stop_requests(mesh) as stop_requested,
+                stop_requests(mesh, checkpoints.failed) as stop_requested,
                 profiling.recording(workdir, first, profile, log) as recording,
             ):
+                if (
+                    resumed
+                    and first % config.eval_every == 0
+                    and everywhere(log.lacks("validation", first))
+                ):  # the run was stopped at this step, before it was validated
+                    if (
+                        _validated(validate, state, first, log, stop_requested, anyway=False)
+                        is None
+                    ):
+                        checkpoints.wait()  # raises what a save would, where the folder is gone
+                        raise Interrupted(_stopped(first, workdir))
+                    steps.skip_clock()
                 for number in range(first + 1, config.num_steps + 1):
                     with recording.step(number):
                         state, metrics = train_step(state, batch)
@@ -209,15 +231,10 @@ def _attempt(
                     result = None
                     if last or (number % config.eval_every == 0 and not stop):
                         steps.check()
-                        log.doing("validating")
-                        # A long validation does not delay the save of a run that has to stop.
-                        result = validate.unless(stop_requested, state, anyway=last)
+                        result = _validated(
+                            validate, state, number, log, stop_requested, anyway=last
+                        )
                         stop = result is None
-                        if result is not None:
-                            log.validation(number, result.scores.summary())
-                            log.table(number, "validation/classes", result.scores.csv_rows())
-                            for name, picture in validate.snapshots(state).items():
-                                log.image(number, name, picture)
                         steps.skip_clock()
                     if number % config.save_every == 0 or last or stop:
                         steps.check()
@@ -227,13 +244,35 @@ def _attempt(
                         steps.skip_clock()
                     if last or stop:
                         steps.write(log)
-                    if last or stop:
                         checkpoints.wait()  # while a signal is still only noted
                     if stop and not last:
-                        raise Interrupted(
-                            f"Stopped at step {number}; the state is saved in {workdir}. The same "
-                            "command continues it."
-                        )
+                        raise Interrupted(_stopped(number, workdir))
     # 8 the last save is written
     log.say(f"Trained and saved. Next: jaxseg evaluate {workdir}")
     return state
+
+
+def _validated(
+    validate: evaluation.Evaluator,
+    state: TrainState,
+    number: int,
+    log: Logbook,
+    stop: Asked,
+    *,
+    anyway: bool = False,
+) -> evaluation.Evaluation | None:
+    """Validates and logs it; None if the run has to stop first, because its save may not wait."""
+    log.doing("validating")
+    result = validate.unless(stop, state, anyway=anyway)
+    if result is not None:
+        log.validation(number, result.scores.summary())
+        log.table(number, "validation/classes", result.scores.csv_rows())
+        for name, picture in validate.snapshots(state).items():
+            log.image(number, name, picture)
+    return result
+
+
+def _stopped(number: int, workdir: Path) -> str:
+    return (
+        f"Stopped at step {number}; the state is saved in {workdir}. The same command continues it."
+    )

@@ -1,98 +1,131 @@
-"""The folder of a run while a training writes to it: of one training at a time, and writable.
-
-    WORKDIR/lock    locked while a training runs here; says who that is
-
-The kernel takes the lock away from a process that ends, however it ends, so that a killed run is
-continued at once. Machines that share a file system do not always see each other's locks. There
-the process that trains touches the file every few seconds: a training that finds the name of
-another machine in it waits for a few of these signs before it begins.
-"""
+"""The folder of a run while a training writes to it: writable, with room, and locked."""
 
 import contextlib
 import errno
-import fcntl
-import json
 import logging
 import os
 import shutil
-import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
 
-from jaxseg.console import make_console, say
-from jaxseg.errors import UserError
+from jaxseg import disk
+from jaxseg.disk import is_full as is_full
+from jaxseg.errors import DiskError, UserError
+from jaxseg.run.failed_saves import FailedSaves, noted
+from jaxseg.run.lock import locked
 from jaxseg.run.processes import exchanged
-from jaxseg.side_files import kernel, put_aside
 
 LOCK = "lock"
 
-BEAT = 10.0
-"""Seconds between two signs of life."""
+BEGUN = "*.orbax-checkpoint-tmp*"
+"""What a save is written under until it is complete."""
 
-PATIENCE = 3
-"""Signs of life that are waited for, if another machine may be training."""
+LINGER = 3.0
+"""Seconds that the threads of a failed save have to end."""
 
 ROOM = 2**20
 """Bytes that are written to find out whether a disk is full."""
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FULL_TEXTS = tuple(os.strerror(number) for number in FULL)  # RESOURCE_EXHAUSTED may be memory
-
 
 @contextlib.contextmanager
-def training_in(workdir: Path) -> Iterator[None]:
+def training_in(workdir: Path, *, take_over: bool = False) -> Iterator[FailedSaves]:
     """Keeps other trainings out of a folder, which is made if it is missing.
 
     Of several processes of one training, the first one does this for all.
 
     Args:
         workdir: The run's folder.
+        take_over: Whether a person knows that the training that has left its name there has ended.
+
+    Yields:
+        The saves that have failed.
 
     Raises:
         UserError: Another training runs there, or the folder cannot be written to; or its disk
-            became full meanwhile.
+            became full, read-only or was taken away meanwhile.
     """
     fault, lock = "", contextlib.ExitStack()
     with lock:
         if jax.process_index() == 0:
             try:
                 check_writable(workdir)
-                lock.enter_context(_locked(workdir / LOCK))
+                lock.enter_context(locked(workdir / LOCK, take_over=take_over))
             except UserError as error:
                 fault = str(error)
+            except OSError as error:  # of the lock
+                fault = _reason(workdir / LOCK, error)
         if fault := exchanged({"fault": fault})[0]["fault"]:
             raise UserError(fault)
-        try:
-            with _failed_saves_said_once():
-                yield
-        except Exception as error:
-            if isinstance(error, UserError) or not is_full(error):
-                raise
-            # What Orbax had begun to write fails as well, one message for each array.
-            logging.getLogger("asyncio").disabled = True
-            raise UserError(_full(workdir)) from error
+        before = set(threading.enumerate())
+        with noted() as failed:
+            try:
+                yield failed
+            except Exception as error:
+                told = "" if isinstance(error, UserError) else fault_of(workdir, error)
+                if told or isinstance(error, DiskError):
+                    # What Orbax had begun to write fails as well, one message for each array.
+                    logging.getLogger("asyncio").disabled = True
+                    _wait_for(set(threading.enumerate()) - before)
+                    _remove_begun(workdir)
+                if not told:
+                    raise
+                raise DiskError(told) from error
 
 
-@contextlib.contextmanager
-def _failed_saves_said_once() -> Iterator[None]:
-    """Leaves out what Orbax logs of a save that fails: the training raises the same error."""
-    log = logging.getLogger("absl")
-    log.addFilter(_is_not_of_a_save)
-    try:
-        yield
-    finally:
-        log.removeFilter(_is_not_of_a_save)
+def fault_of(workdir: Path, error: BaseException) -> str:
+    """What an error says of the disk of a run that is being trained; empty if it says nothing.
+
+    Args:
+        workdir: The run's folder.
+        error: Any error.
+    """
+    if disk.is_full(error):
+        return _full(workdir)
+    told = disk.fault(error)
+    if told and is_gone(workdir):
+        return _gone(workdir)
+    return told
 
 
-def _is_not_of_a_save(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and "orbax" in Path(record.pathname).parts)
+def is_gone(workdir: Path) -> bool:
+    """Whether a training has lost the folder of its checkpoints."""
+    return not (workdir / LOCK).exists() or not (workdir / "checkpoints").is_dir()
+
+
+def _gone(workdir: Path) -> str:
+    return (
+        f"{workdir} is gone: it was removed, or its disk was taken away, while the training wrote "
+        "to it. Where the folder comes back, the same command continues the run; else it begins "
+        "again."
+    )
+
+
+def _wait_for(threads: Iterable[threading.Thread]) -> None:
+    """Lets the threads of a failed save end; of several processes, they would wait for long."""
+    end = time.monotonic() + (LINGER if jax.process_count() == 1 else 0.0)
+    for thread in threads:
+        if type(thread).__module__.startswith("orbax") or thread.name == "async_save":
+            with contextlib.suppress(Exception):  # Orbax raises the error of the thread again
+                thread.join(max(0.0, end - time.monotonic()))
+
+
+def _remove_begun(workdir: Path) -> None:
+    """Removes what a failed save has written, and empty folders of a run that is gone."""
+    if jax.process_index() == 0:
+        gone = is_gone(workdir)
+        for begun in (workdir / "checkpoints").glob(BEGUN):
+            shutil.rmtree(begun, ignore_errors=True)
+        if gone:
+            for folder in (workdir / "checkpoints", workdir):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()  # only if it is empty
 
 
 def check_writable(workdir: Path) -> None:
@@ -127,11 +160,13 @@ def check_room(workdir: Path, state: Any) -> None:  # noqa: ANN401  (any tree of
         state: Arrays of a checkpoint, or their shapes.
 
     Raises:
-        UserError: A checkpoint has no room.
+        UserError: A checkpoint has no room, or the folder is gone.
     """
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    if not everywhere((workdir / "checkpoints").is_dir()):
+        raise DiskError(_gone(workdir))
     if not everywhere(shutil.disk_usage(workdir).free > size + ROOM):
-        raise UserError(f"{_full(workdir)} A checkpoint needs {_bytes(size)}.")
+        raise DiskError(f"{_full(workdir)} A checkpoint needs {disk.in_bytes(size)}.")
 
 
 def everywhere(condition: bool) -> bool:
@@ -141,22 +176,10 @@ def everywhere(condition: bool) -> bool:
     return bool(multihost_utils.process_allgather(condition).all())
 
 
-def is_full(error: BaseException) -> bool:
-    """Whether an error, or one that caused it, says that a disk is full."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in FULL:
-            return True
-        if any(text in str(seen) for text in _FULL_TEXTS):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
-
-
 def _reason(place: Path, error: OSError) -> str:
     """What is wrong with a folder that cannot be used, and what to do."""
     other = "Give another --workdir."
-    if error.errno in FULL:
+    if error.errno in disk.FULL:
         return _full(place)
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"{place}: you may not write there. {other}"
@@ -182,113 +205,6 @@ def _full(place: Path) -> str:
         if kept
         else " Free some space, or give another --workdir."
     )
-    return f"{place}: the disk is full ({_bytes(shutil.disk_usage(there).free)} free).{newest}"
-
-
-def _bytes(number: float) -> str:
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:.3g} TB"
-
-
-# -- the lock --------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds the lock; see the top of this file.
-
-    Raises:
-        UserError: A training holds it, on this or another machine.
-    """
-    try:
-        if path.is_dir():
-            aside = put_aside(path).name
-            say(make_console(), f"Note: {path} is not a file and is put aside as {aside}.")
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise UserError(_reason(path, error)) from None
-    with os.fdopen(descriptor, "r+", encoding="utf-8") as file:
-        seen_here = True
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(_taken(path)) from None
-        except OSError:
-            seen_here = False  # a file system without locks: only the signs of life are left
-        holder = _holder(path)
-        if holder and not (seen_here and holder.get("kernel") == kernel()):
-            _wait_for_signs(path, str(holder.get("host")))
-        me = {
-            "host": socket.gethostname(),
-            "process": os.getpid(),
-            "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-            "kernel": kernel(),
-        }
-        file.truncate(0)
-        file.write(json.dumps(me) + "\n")
-        file.flush()
-        done = threading.Event()
-        beats = threading.Thread(target=_give_signs, args=(path, done), daemon=True)
-        beats.start()
-        try:
-            yield
-        finally:
-            done.set()
-            beats.join()
-            file.truncate(0)  # nobody trains here; a name that is left is that of a killed process
-
-
-def _give_signs(path: Path, done: threading.Event) -> None:
-    while not done.wait(BEAT):
-        with contextlib.suppress(OSError):  # the folder may be gone; saving says so
-            os.utime(path)
-
-
-def _wait_for_signs(path: Path, host: str) -> None:
-    """Waits for a few signs of life.
-
-    Raises:
-        UserError: There was one.
-    """
-    seconds = PATIENCE * BEAT
-    say(
-        make_console(),
-        f"{path}: a training on {host} has not said that it ended. Waiting "
-        f"{seconds:.0f} s for a sign of life ...",
-    )
-    first, end = _touched(path), time.monotonic() + seconds
-    while time.monotonic() < end:
-        time.sleep(min(1.0, seconds / 10))
-        if _touched(path) != first:
-            raise UserError(_taken(path))
-
-
-def _touched(path: Path) -> int:
-    """When the file was touched last; opening it makes network file systems ask the server."""
-    with path.open("rb") as file:
-        return os.fstat(file.fileno()).st_mtime_ns
-
-
-def _holder(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _taken(path: Path) -> str:
-    holder = _holder(path)
-    who = (
-        f" (host {holder.get('host')}, process {holder.get('process')}, since "
-        f"{holder.get('since')})"
-        if holder
-        else ""
-    )
     return (
-        f"{path.parent} is in use: another training runs there{who}. Wait until it has ended, or "
-        "give another --workdir."
+        f"{place}: the disk is full ({disk.in_bytes(shutil.disk_usage(there).free)} free).{newest}"
     )

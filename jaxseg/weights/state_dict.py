@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg.disk import whole
 from jaxseg.errors import UserError
 from jaxseg.weights import numpy_file, onnx_initialisers, safetensors_file, torch_file
 
@@ -92,7 +93,7 @@ def write_state_dict(state: StateDict, path: str | Path) -> None:
     The head of the file has a checksum of each tensor, which `read_state_dict` compares.
 
     Raises:
-        UserError: The name has another extension, or there is no such folder.
+        UserError: The name has another extension, there is no such folder, or it cannot be written.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -104,7 +105,8 @@ def write_state_dict(state: StateDict, path: str | Path) -> None:
     # The format stores the bytes in memory order: a transposed view would be written untransposed.
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in state.items()}
     head = {CHECKED: json.dumps({name: _checksum(tensor) for name, tensor in tensors.items()})}
-    safetensors.numpy.save_file(tensors, path, metadata=head)
+    with whole(path, sum(tensor.nbytes for tensor in tensors.values())) as aside:
+        safetensors.numpy.save_file(tensors, aside, metadata=head)
 
 
 def _read(file: Path, form: str) -> dict[str, NDArray[np.generic]]:

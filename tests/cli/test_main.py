@@ -241,7 +241,9 @@ def test_the_bins_of_confidence_hold_every_pixel_in_both_reliabilities(
 def test_the_tables_of_an_evaluation_have_their_columns(evaluated: Evaluated) -> None:
     classes = (evaluated.written / "classes.csv").read_text().splitlines()
     assert classes[0].startswith("class,iou,")
-    assert {line.count(",") for line in classes} == {11}
+    assert {line.count(",") for line in classes} == {12}
+    assert classes[0].endswith(",step")
+    assert all(line.endswith(",4") for line in classes[1:])
     objects = (evaluated.written / "objects.csv").read_text()
     assert objects.startswith("class,true,predicted,")
 
@@ -314,7 +316,7 @@ def test_the_border_weights_are_drawn(
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Config, workdir, code and recorded steps of the trainings that a command starts."""
     started: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(training, "train", lambda *given: started.append(given))
+    monkeypatch.setattr(training, "train", lambda *given, **_: started.append(given))
     return started
 
 
@@ -363,7 +365,7 @@ def test_an_interrupted_training_exits_with_130(
     error: BaseException,
     said: str,
 ) -> None:
-    def stopping(*_: object) -> None:
+    def stopping(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(training, "train", stopping)
@@ -376,7 +378,7 @@ def test_an_interrupted_training_exits_with_130(
 def test_an_error_that_explains_nothing_keeps_its_traceback(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(*_: object) -> None:
+    def failing(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(training, "train", failing)
@@ -397,7 +399,8 @@ def test_an_evaluation_is_given_its_flags(
         asked.append({"run": run, "split": split} | given)
         return "found"
 
-    def write(found: str, run: Path, folder: Path | None) -> Path:
+    def write(found: str, run: Path, folder: Path | None, *, keep: bool) -> Path:
+        assert keep
         written.append(folder)
         return Path("folder")
 

@@ -176,6 +176,7 @@ def test_the_table_of_classes_has_the_numbers_of_the_json(
             "boundary_iou": borders["iou"][name],
             "ece": calibration["before"]["per_class"][name],
             "ece_at_temperature": calibration["after"]["per_class"][name],
+            "step": stored["step"],
         }
         assert row.keys() == {"class", *expected}
         for column, number in expected.items():
@@ -276,6 +277,17 @@ def test_other_data_have_a_folder_of_their_own(found: Assessment, tmp_path: Path
     stored = json.loads((folder / "scores.json").read_text())
     assert "per_pixel_baseline" not in stored
     assert stored["network"]["objects"] == {}
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_folder_in_the_place_of_a_file_is_put_aside(found: Assessment, tmp_path: Path) -> None:
+    folder = report.write(found, tmp_path)
+    (folder / "tiles.npz").unlink()
+    (folder / "tiles.npz").mkdir()
+    (folder / "tiles.npz/mine.txt").write_text("mine")
+    assert report.write(found, tmp_path) == folder
+    assert (folder / "tiles.npz").is_file()
+    assert (folder / "tiles.npz.damaged/mine.txt").read_text() == "mine"
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -158,16 +158,15 @@ def test_a_full_disk_is_an_error_and_the_same_command_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "a.tif", answers(1500, 300))
-    opened, calls = rasterio.open, []
+    written, calls = Path.write_bytes, []
 
-    def full(name: Any, mode: str = "r", **form: Any) -> Any:
-        if mode == "w":
-            calls.append(name)
-            if len(calls) == 2:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return opened(name, mode, **form)
+    def full(path: Path, content: bytes) -> int:
+        calls.append(path)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return written(path, content)
 
-    monkeypatch.setattr(maps.rasterio, "open", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     refused(tmp_path, r"Cannot write .*No space left.*MiB are free", path)
     assert not list(tmp_path.rglob("*.tmp"))
     mapper(answering_run()).map(scene(path), tmp_path / "map.tif")

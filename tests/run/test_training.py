@@ -57,8 +57,11 @@ class Kept:
         self.stored, self.state = config, state
         self.saved: dict[int, tuple[TrainState, float | None]] = {}
 
-    def __call__(self, workdir: Path, *, keep: int, repair: bool, code: object) -> "Kept":  # noqa: D102
+    def __call__(  # noqa: D102
+        self, workdir: Path, *, keep: int, repair: bool, code: object, failed: object
+    ) -> "Kept":
         assert (keep, repair) == (2, True)
+        (workdir / "checkpoints").mkdir(exist_ok=True)
         return self
 
     def __enter__(self) -> "Kept":  # noqa: D105
@@ -78,6 +81,9 @@ class Kept:
             return None, []
         place = jax.tree.map(lambda leaf: leaf.sharding, abstract)
         return jax.device_put(self.state, place), ["checkpoint 6 cannot be read"]
+
+    def failed(self) -> bool:  # noqa: D102
+        return False
 
     def wait(self) -> None:  # noqa: D102
         pass
@@ -229,7 +235,7 @@ def test_a_run_that_is_asked_to_stop_saves_logs_and_says_so(
     monkeypatch.setattr(training, "Checkpoints", kept)
 
     @contextmanager
-    def at_two(_: object) -> Iterator[Callable[[], bool]]:
+    def at_two(*_: object) -> Iterator[Callable[[], bool]]:
         asked = itertools.count(1)
         yield lambda: next(asked) >= 2
 
@@ -249,17 +255,26 @@ def test_a_run_that_is_asked_to_stop_while_it_validates_saves_at_once(
     small: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
-    def at_four(_: object) -> Iterator[Callable[[], bool]]:
+    def at_four(*_: object) -> Iterator[Callable[[], bool]]:
         asked = itertools.count(1)
         yield lambda: next(asked) >= 4
 
     kept = Kept()
     monkeypatch.setattr(training, "Checkpoints", kept)
     monkeypatch.setattr(training, "stop_requests", at_four)
+    small = dataclasses.replace(small, eval_every=2, num_steps=3)
     with pytest.raises(training.Interrupted, match="Stopped at step 2; the state is saved"):
-        training.train(dataclasses.replace(small, eval_every=2), tmp_path)  # 3, 4: its batches
+        training.train(small, tmp_path)  # 3, 4: its batches
     assert {step: miou for step, (_, miou) in kept.saved.items()} == {2: None}
     assert metric_lines(tmp_path, "validation") == {}
+
+    # It is validated when the run goes on, however often it does.
+    monkeypatch.setattr(training, "stop_requests", stop_requests)
+    for _ in range(2):
+        monkeypatch.setattr(training, "Checkpoints", Kept(kept.stored, kept.saved[2][0]))
+        training.train(small, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    assert [row["step"] for row in rows if row["kind"] == "validation"] == [2, 3]
 
 
 def test_signals_ask_to_stop_and_their_handlers_come_back() -> None:

@@ -18,7 +18,7 @@ from fixtures.places import ROOT
 
 from jaxseg import config as configs
 from jaxseg.errors import UserError
-from jaxseg.run import training, workdir
+from jaxseg.run import lock, training, workdir
 from jaxseg.run.checkpoint import Checkpoints
 from jaxseg.run.workdir import check_room, is_full, training_in
 
@@ -72,19 +72,55 @@ class Elsewhere(NamedTuple):
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
-    monkeypatch.setattr(workdir, "BEAT", 0.1)
+    monkeypatch.setattr(lock, "BEAT", 0.1)
     found = Elsewhere(tmp_path / "lock")
     holder = {"host": "node7", "process": 7, "since": "yesterday", "kernel": "another"}
     found.file.write_text(json.dumps(holder))
     return found
 
 
-def test_another_machine_that_gives_no_sign_of_life_is_waited_for_and_forgotten(
+def test_another_machine_whose_end_is_not_proven_is_waited_for_and_kept(
     elsewhere: Elsewhere, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with training_in(elsewhere.file.parent):
+    told = "process 7 on host node7 has not said that it ended.*--take-over continues the run"
+    with pytest.raises(UserError, match=told), training_in(elsewhere.file.parent):
         pass
     assert "node7 has not said that it ended. Waiting 0 s" in capsys.readouterr().out
+    assert "node7" in elsewhere.file.read_text()
+    with training_in(elsewhere.file.parent, take_over=True):
+        assert json.loads(elsewhere.file.read_text())["process"] == os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "proven"),
+    [
+        ("nfs4", "rw,vers=4.2,local_lock=none,addr=10.0.0.1", True),
+        ("nfs", "rw,vers=3,local_lock=all", False),
+        ("nfs", "rw,nolock", False),
+        ("lustre", "rw,flock", True),
+        ("lustre", "rw,localflock", False),
+        ("ext4", "rw", False),
+        ("fuse.sshfs", "rw", False),
+    ],
+)
+def test_an_end_is_proven_where_locks_reach_all_machines(
+    elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch, kind: str, options: str, proven: bool
+) -> None:
+    read = Path.read_text
+
+    def mounts(path: Path, **how: str) -> str:
+        if path == Path("/proc/self/mounts"):
+            folder = elsewhere.file.parent
+            return f"/dev/sda / ext4 rw 0 0\nserver:/x {folder} {kind} {options} 0 0\n"
+        return read(path, **how)
+
+    monkeypatch.setattr(Path, "read_text", mounts)
+    if proven:
+        with training_in(elsewhere.file.parent):
+            pass
+    else:
+        with pytest.raises(UserError, match="--take-over"), training_in(elsewhere.file.parent):
+            pass
 
 
 def test_another_machine_that_is_alive_keeps_the_folder(
@@ -93,7 +129,7 @@ def test_another_machine_that_is_alive_keeps_the_folder(
     def touched(seconds: float) -> None:
         os.utime(elsewhere.file, (0, 1))
 
-    monkeypatch.setattr(workdir.time, "sleep", touched)
+    monkeypatch.setattr(lock.time, "sleep", touched)
     told = "host node7, process 7, since yesterday"
     with pytest.raises(UserError, match=told), training_in(elsewhere.file.parent):
         pass
@@ -106,9 +142,9 @@ def test_without_locks_of_the_file_system_signs_of_life_keep_others_out(
     def unsupported(*_: object) -> None:
         raise OSError(errno.ENOTSUP, "not supported")
 
-    monkeypatch.setattr(workdir.fcntl, "flock", unsupported)
-    monkeypatch.setattr(workdir, "BEAT", 0.05)
-    monkeypatch.setattr(workdir, "PATIENCE", 100)
+    monkeypatch.setattr(lock.fcntl, "flock", unsupported)
+    monkeypatch.setattr(lock, "BEAT", 0.05)
+    monkeypatch.setattr(lock, "PATIENCE", 100)
     with training_in(tmp_path), pytest.raises(UserError, match="is in use"), training_in(tmp_path):
         pass
 

@@ -28,6 +28,7 @@ from jaxseg.datasets.packed import writer
 from jaxseg.errors import UserError
 from jaxseg.evaluation import own_data
 from jaxseg.losses import class_counts
+from jaxseg.pictures.written import write_figure
 from jaxseg.run import checkpoint
 
 
@@ -115,7 +116,8 @@ def border(arguments: list[str] | None = None) -> None:
             config = configs.load_config(str(flags.config))
             config = configs.override(config, fields, "jaxseg border")
         with held:
-            border_pictures.border_figure(config, flags.split, flags.count).savefig(flags.file)
+            figure = border_pictures.border_figure(config, flags.split, flags.count)
+        write_figure(figure, flags.file)
         say(make_console(), f"Border weights of the {flags.split} split: {flags.file}")
 
 
@@ -154,7 +156,6 @@ def polsar(arguments: list[str] | None = None) -> None:
         found = polsar_pictures.survey(flags.path, console)
         polsar_pictures.show(found, console)
         pictures = polsar_pictures.figures(found, average=flags.average, looks=flags.looks)
-        flags.out.mkdir(parents=True, exist_ok=True)
         for name, figure in pictures.items():
-            figure.savefig(flags.out / f"{name}.png", bbox_inches="tight")
+            write_figure(figure, flags.out / f"{name}.png", tight=True)
         say(console, f"Pictures: {flags.out}/ {', '.join(pictures)}")

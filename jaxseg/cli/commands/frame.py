@@ -19,12 +19,13 @@ import jax
 from rich.console import Console
 
 from jaxseg import config as configs
-from jaxseg import interrupts
-from jaxseg.cli.job import LAST, LOST, JobFlags, end_alone, is_lost, join, lost
+from jaxseg import disk, interrupts
+from jaxseg.cli.job import LAST, LOST, TOGETHER, JobFlags, end_alone, is_lost, join, lost
 from jaxseg.cli.memory import keep_freed_memory
 from jaxseg.console import make_console, say, track
-from jaxseg.errors import UserError
+from jaxseg.errors import DiskError, UserError
 from jaxseg.files.cache import cache_folder
+from jaxseg.run.failed_saves import FailedSaveError
 from jaxseg.run.processes import UnlikeError
 from jaxseg.run.training import Interrupted
 
@@ -62,11 +63,14 @@ class Mistakes:
             _stopped(interrupts.asked() or signal.SIGINT)
         interrupts.done()
         console = make_console(sys.stderr)
+        known = isinstance(error, UserError)
+        if isinstance(error, Exception) and not known and (told := disk.fault(error)):
+            error = DiskError(told)
         if isinstance(error, UserError):
             console.print("Error:", style="bold red", end=" ")
             console.print(str(error), markup=False, soft_wrap=True)
             if not isinstance(error, UnlikeError):
-                end_alone(MISTAKE)
+                end_alone(MISTAKE, TOGETHER if isinstance(error, FailedSaveError) else LAST)
             sys.exit(MISTAKE)
         if isinstance(error, Exception) and jax.distributed.is_initialized():
             if is_lost(error):

@@ -71,8 +71,9 @@ def evaluate(arguments: list[str] | None = None) -> None:
             make=flags.make,
         )
         if jax.process_index() == 0:
-            folder = results.write(found, flags.run, data.folder(flags.run))
             terminal.show(found, console, title=f"{flags.run}, {data.title()}")
+            folder = data.folder(flags.run, flags.out)
+            folder = results.write(found, flags.run, folder, keep=flags.out is None)
             say(console, f"Tables and pictures: {folder}")
             if flags.track:
                 told = config_text.to_json(checkpoint.config_of(flags.run, code))
@@ -82,7 +83,6 @@ def evaluate(arguments: list[str] | None = None) -> None:
 
 def _evaluate_map(flags: EvaluateFlags, data: Asked, source: Maps, console: Console) -> None:
     """What `jaxseg evaluate --map` counts and estimates."""
-    folder = data.folder(flags.run) or flags.run
     if flags.labels:
         config = checkpoint.config_of(flags.run, data.code)
         trained = config.data.source
@@ -95,13 +95,18 @@ def _evaluate_map(flags: EvaluateFlags, data: Asked, source: Maps, console: Cons
                 tile=flags.tile,
                 console=console,
             )
-        if jax.process_index() == 0:
-            folder = results.write(found, flags.run, folder)
-            terminal.show(found, console, title=f"{flags.run}, {data.title()}")
-    if flags.sample and jax.process_index() == 0:
+    if jax.process_index() > 0:
+        return
+    if flags.labels:
+        terminal.show(found, console, title=f"{flags.run}, {data.title()}")
+    if flags.sample:
         estimates = sample.sampled(source, flags.sample)
-        sample.write(estimates, folder)
         sample.show(estimates, console)
+    folder = data.folder(flags.run, flags.out) or flags.run
+    if flags.labels:
+        folder = results.write(found, flags.run, folder, keep=flags.out is None)
+    if flags.sample:
+        sample.write(estimates, folder)
     say(console, f"Tables and pictures: {folder}")
 
 

@@ -48,7 +48,15 @@ def train(arguments: list[str] | None = None) -> None:
             if shorter:
                 say(make_console(), f"Shortened with the run: {', '.join(shorter)}.")
         code = (module, *code_of(flags.code))
-        training.train(config, workdir, code, flags.profile, flags.track, flags.changed_files)
+        training.train(
+            config,
+            workdir,
+            code,
+            flags.profile,
+            flags.track,
+            flags.changed_files,
+            take_over=flags.take_over,
+        )
 
 
 def bench(arguments: list[str] | None = None) -> None:

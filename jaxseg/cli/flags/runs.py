@@ -39,6 +39,9 @@ class EvaluateFlags(JobFlags):
         tile: Rows and columns of the windows that scenes are cut into; those of the run if 0.
         overlap: Share of a window's side that two neighbours have in common, from 0 to less than 1;
             each pixel counts once, from the window in whose middle it lies.
+        out: Folder in which that of the results is made, called like the split, such as OUT/test;
+            RUN/evaluation if left out. With it, nothing is written into the run, which may be
+            read-only: jaxseg predict does not know the temperature and thresholds then.
         make: Whether data that the run's config names may be fetched from other machines, drawn or
             downloaded where they are missing; a training does so without being asked.
         mesh: Devices along each axis.
@@ -64,6 +67,7 @@ class EvaluateFlags(JobFlags):
     check: bool = True
     tile: int = 0
     overlap: float = 0.0
+    out: Path | None = None
     make: bool = False
     mesh: MeshShape = MeshShape()
     code: tuple[str, ...] = ()

@@ -24,6 +24,8 @@ class TrainFlags(JobFlags):
         track: wandb, mlflow or trackio get config, numbers, pictures and tables as well.
         changed_files: Whether a run continues although files of its data, such as labels, have
             changed since it began.
+        take_over: Continue a run that another machine has left without a word, where you know that
+            it has ended.
     """
 
     config: str
@@ -32,6 +34,7 @@ class TrainFlags(JobFlags):
     profile: int = 0
     track: Literal["", "wandb", "mlflow", "trackio"] = ""
     changed_files: bool = False
+    take_over: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,6 @@ from jaxseg.datasets.landscape.map import SPLITS, Ground, draw
 from jaxseg.datasets.landscape.sensors import HYPERSPECTRAL_SIZE, WAVELENGTHS, render
 from jaxseg.datasets.landscape.shapes import SIZE
 from jaxseg.datasets.landscape.surfaces import Modality
-from jaxseg.datasets.making import check_making
 from jaxseg.datasets.written_once import cannot_write, opened, written
 
 CITATION = "landscape, jaxseg's own synthetic data: drawn by code from a seed; no place exists."
@@ -141,13 +140,12 @@ def built(settings: Settings, data_dir: str) -> LandscapeBuilder:
     """
     tfds.disable_progress_bar()
     builder = _opened(settings, data_dir)
-    written(builder.data_path, lambda: _write(builder, settings))
+    written(builder.data_path, lambda: _write(builder, settings), "landscape")
     # Another process may have been faster; its files are the same.
     return builder if builder.info.splits else _opened(settings, data_dir)
 
 
 def _write(builder: LandscapeBuilder, settings: Settings) -> None:
-    check_making("landscape", builder.data_path)
     sys.stderr.write(
         f"landscape: drawing {sum(settings.tiles)} {settings.modality} tiles once, to "
         f"{builder.data_path}\n"

@@ -26,9 +26,9 @@ from jaxseg.datasets.packed.index import (
 )
 from jaxseg.datasets.packed.source import encoded
 from jaxseg.datasets.wrapped import Wrapped, leaves
+from jaxseg.disk import whole, writing
 from jaxseg.errors import MissingSplit, UserError
 from jaxseg.files import records
-from jaxseg.files.whole import whole
 from jaxseg.scenes.scene import Around, FromFiles, OfFiles, Sample, Scenes, Source, Window, gsd_of
 from jaxseg.side_files import put_aside
 
@@ -82,7 +82,7 @@ def pack(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder} cannot be made: {error.strerror}. Give another one.") from None
-    with _alone(folder):
+    with writing(folder), _alone(folder):
         file = folder / INDEX
         if file.exists():
             _refuse_other(planned, file)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg.disk import ASIDE
 from jaxseg.errors import UserError
 from jaxseg.evaluation.kept_tiles import kept_tiles
 from jaxseg.metrics.intervals import FEWEST
@@ -132,7 +133,8 @@ def last_evaluation(
             f"{workdir}/evaluation/test, or leave --evaluation out."
         )
     pattern = "evaluation/**/scores.json"
-    files = [folder / "scores.json"] if folder is not None else list(workdir.glob(pattern))
+    found = (file for file in workdir.glob(pattern) if file.parent.suffix not in ASIDE)
+    files = list(found) if folder is None else [folder / "scores.json"]
     for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
         try:
             report = json.loads(file.read_text(encoding="utf-8"))
@@ -165,7 +167,7 @@ def _opened(folder: Path, report: Record, classes: tuple[str, ...], notes: list[
     intervals, calibration = network.get("intervals", {}), network.get("calibration", {})
     baseline = report.get("per_pixel_baseline")
     told = [str(note) for note in report.get("notes", ())]
-    tables, damaged = _tables(folder)
+    tables, damaged = _tables(folder, str(report["step"]))
     found = Evaluated(
         folder=folder,
         step=int(report["step"]),
@@ -215,8 +217,8 @@ def _told(report: Record) -> list[str]:
     return lines
 
 
-def _tables(folder: Path) -> tuple[dict[str, Table], list[str]]:
-    """The tables of a folder that are whole, and what is said of the others."""
+def _tables(folder: Path, step: str) -> tuple[dict[str, Table], list[str]]:
+    """The tables of a folder that are whole and of its step, and what is said of the others."""
     tables: dict[str, Table] = {}
     notes = []
     for file in sorted(folder.glob("*.csv")):
@@ -227,6 +229,11 @@ def _tables(folder: Path) -> tuple[dict[str, Table], list[str]]:
             rows = [[""], []]
         if any(len(row) != len(rows[0]) for row in rows):
             notes.append(f"{file} is damaged and was left out.")
+        elif rows and rows[0][-1:] == ["step"]:  # those of earlier versions do not say it
+            if any(row[-1] != step for row in rows[1:]):
+                notes.append(f"{file} is of another step and was left out.")
+            else:
+                tables[file.stem] = [row[:-1] for row in rows]
         elif rows:
             tables[file.stem] = rows
     return tables, notes

@@ -11,13 +11,13 @@ from jaxseg.config import Config
 from jaxseg.config_text import Code
 from jaxseg.console import track
 from jaxseg.datasets.paired import without_side
+from jaxseg.disk import whole
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import own_data, report
 from jaxseg.evaluation.page import origin, scores, stored, views
 from jaxseg.evaluation.page.markup import Html, document, joined, tag
 from jaxseg.evaluation.page.stored import Evaluated
-from jaxseg.files.whole import whole
 from jaxseg.pictures.map_view import read_classes
 from jaxseg.pipeline.survey import Survey, survey
 from jaxseg.run import checkpoint, data_files
@@ -89,11 +89,8 @@ def write(
     parts["environment"] = origin.environment(training.starts)
     name = workdir.resolve().name
     body = joined(_head(name, config, step, found, workdir), _notes(notes), *_body(found, parts))
-    try:
-        with whole(out) as aside:
-            aside.write_text(document(f"{name}: report", body), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"Cannot write {out}: {error.strerror}. Give another --out.") from error
+    with whole(out, advice="Give another --out.") as aside:
+        aside.write_text(document(f"{name}: report", body), encoding="utf-8")
     return notes
 
 
