@@ -94,7 +94,9 @@ def load_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
     """
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
-        if not members or any(not each.filename.endswith(".npy") for each in members):
+        if not members:
+            raise ValueError("it holds no arrays")
+        if any(not each.filename.endswith(".npy") for each in members):
             raise ValueError("its list of arrays is not one of NumPy")
         size = sum(_size(archive, each) for each in members)
         check_array(f"{path}, uncompressed,", size, "If it is not yours, do not use it.")

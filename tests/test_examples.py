@@ -65,7 +65,7 @@ def _trainings() -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("name", ["slurm.sbatch", "tpu_queued.sh", "gke.yaml"])
 def test_the_training_of_a_recipe_is_accepted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def reached(*_: object) -> None:
+    def reached(*_: object, **__: object) -> None:
         raise Reached
 
     monkeypatch.chdir(ROOT)

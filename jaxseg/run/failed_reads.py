@@ -1,8 +1,8 @@
-"""Reads of a checkpoint that fail are named once, by whom they are reported to.
+"""Reads and writes of a checkpoint that fail are named once, by whom they are reported to.
 
 Orbax reads all arrays of a checkpoint at once. When one of them cannot be read, it reports that one
 and leaves the others behind; Python then shows a traceback for each of these when it removes them,
-and TensorStore one for each read that ends when nobody waits for it any more.
+and TensorStore one for each read or write that ends when nobody waits for it any more.
 """
 
 import functools
@@ -34,7 +34,7 @@ def is_of_a_read(found: Any) -> bool:  # noqa: ANN401
     code = getattr(found.object, "cr_code", None)
     if code is not None:
         return isinstance(found.exc_value, Exception) and "orbax" in Path(code.co_filename).parts
-    return found.object is None and str(found.exc_value) == "Event loop is closed"
+    return str(found.exc_value) == "Event loop is closed"
 
 
 def is_logged_of_a_read(record: logging.LogRecord) -> bool:

@@ -5,14 +5,12 @@ before that for the one whose save has failed, for ten minutes. Its log says it 
 """
 
 import contextlib
-import functools
 import logging
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from jaxseg.errors import DiskError
+from jaxseg.run import failed_reads
 
 FILES = ("async_checkpointer.py", "future.py")
 """Of Orbax, whose errors end a save."""
@@ -47,24 +45,9 @@ class FailedSaves(logging.Filter):
 def noted() -> Iterator[FailedSaves]:
     """Notes saves that fail, and shows no log of them: the training raises the same error."""
     found, log = FailedSaves(), logging.getLogger("absl")
-    _leave_out_closed_loops()
+    failed_reads.leave_out()
     log.addFilter(found)
     try:
         yield found
     finally:
         log.removeFilter(found)
-
-
-@functools.cache
-def _leave_out_closed_loops() -> None:
-    """Hides what TensorStore prints for each array that it still writes after the first error.
-
-    Its threads do that until the process ends.
-    """
-    hook = sys.unraisablehook
-
-    def shown(found: Any) -> None:  # noqa: ANN401  (of a type that has no name at run time)
-        if str(found.exc_value) != "Event loop is closed":
-            hook(found)
-
-    sys.unraisablehook = shown

@@ -195,7 +195,7 @@ def test_a_measure_of_ones_own_is_shown_and_written(written: Written) -> None:
         pixels, real = int(confusion[:, k].sum()), 2.0 * confusion[k].sum()
         numbers = {"pixels": pixels, "found": 2.0 * pixels, "real": real}
         assert written.network["areas"][row["class"]] == numbers | {"none": None}
-        cells = (str(pixels), f"{2 * pixels:.6f}", f"{real:.6f}", "")
+        cells = (str(pixels), f"{2 * pixels:.6f}", f"{real:.6f}", "", "0")
         assert tuple(row.values()) == (("ground", "disc", "square")[k], *cells)
         shown = " +".join(re.escape(f"{number:.4g}") for number in (2 * pixels, real))
         assert re.search(rf"{row['class']} +{pixels} +{shown} +- *\n", written.said)
@@ -205,7 +205,8 @@ def test_a_measure_beside_the_scores_shares_their_table_and_may_draw(written: Wr
     confusion = np.array(written.network["confusion"])
     found, real = confusion.sum(0), confusion.sum(1)
     for k, row in enumerate(written.table("classes")):
-        assert list(row)[-5:] == ["boundary_iou", "share", "missing", "ece", "ece_at_temperature"]
+        others = ["boundary_iou", "share", "missing", "ece", "ece_at_temperature", "step"]
+        assert list(row)[-6:] == others
         assert row["share"] == f"{found[k] / real.sum():.6f}"
         assert row["missing"] == str(real[k] - found[k])
     assert re.search(r"boundary IoU % share % ECE %", written.said)

@@ -25,13 +25,13 @@ def test_what_is_not_of_a_read_is_shown_as_before(monkeypatch: pytest.MonkeyPatc
     others = [
         raised(ValueError("Encountered error"), of_file("/lib/mine/read.py")),
         raised(KeyboardInterrupt(), orbax),
-        raised(RuntimeError("Event loop is closed"), object()),
         raised(RuntimeError("another")),
     ]
     for found in (
         *others,
         raised(Exception("Encountered error while reading array index: ()"), orbax),
         raised(RuntimeError("Event loop is closed")),
+        raised(RuntimeError("Event loop is closed"), object()),  # of a write
     ):
         sys.unraisablehook(found)
     assert shown == others

@@ -182,7 +182,7 @@ def test_empty_and_misnamed_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="one of zip, around other files: fetch"):
         read_state_dict(page)
     np.savez(tmp_path / "none.npz")
-    with pytest.raises(UserError, match=r"none\.npz holds no tensors"):
+    with pytest.raises(UserError, match=r"none\.npz is damaged: it holds no arrays"):
         read_state_dict(tmp_path / "none.npz")
 
 
