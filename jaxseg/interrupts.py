@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
     from typing import Any, NoReturn
 
-NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
-"""Signals that ask a command to stop."""
+NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGUSR1: "SIGUSR1"}
+"""Signals that ask a command to stop; schedulers can be told to send the last one as a notice."""
 
 BEGIN = "Nothing was begun; give the same command again."
 END = "The command had ended; nothing is lost."

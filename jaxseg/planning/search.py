@@ -1,10 +1,11 @@
 """The best mesh for a config on a machine, and the largest batch that fits it.
 
-Every candidate is compiled, so that nothing is guessed about memory. First all meshes of `data` and
-`space`, each without `fsdp` and with `fsdp` in place of `data`, at one batch that all can divide;
-the best is the fastest of those that fit, with nothing on the links hidden. Then the batch of the
-best mesh: memory is nearly a straight line in the batch, so that two programs tell where the limit
-is, and the next ones check.
+Every candidate is compiled, so that nothing is guessed about memory. First the meshes of `data`,
+`fsdp` and `space`, at one batch that all can divide: on one host all there are, on more those whose
+rows stay in a host and whose parameters are gathered in a host or over all of them. The best is the
+fastest of those that fit, with nothing on the links hidden. Then the batch of the best mesh: memory
+is nearly a straight line in the batch, so that two programs tell where the limit is, and the next
+ones check.
 """
 
 import dataclasses
@@ -46,13 +47,17 @@ class Found(NamedTuple):
 def shapes(machine: Topology, crop: int) -> list[MeshShape]:
     """The meshes that are tried: rows stay within one host, and divide the crop."""
     found: dict[MeshShape, None] = {}
-    for space in range(1, machine.local + 1):
-        if machine.local % space or crop % space:
+    for space in _divisors(machine.local):
+        if crop % space:
             continue
         rest = machine.devices // space
-        found[MeshShape(rest, 1, space)] = None
-        found[MeshShape(1, rest, space)] = None
+        for fsdp in (*_divisors(machine.local // space), rest):
+            found[MeshShape(rest // fsdp, fsdp, space)] = None
     return list(found)
+
+
+def _divisors(number: int) -> list[int]:
+    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]
 
 
 def shared_batch(config: Config, machine: Topology) -> int:

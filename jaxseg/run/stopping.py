@@ -1,11 +1,12 @@
-"""Whether a run is asked to stop: by SIGTERM or Ctrl-C at any process, answered alike by all.
+"""Whether a run is asked to stop: by a signal or Ctrl-C at any process, answered alike by all.
 
-Schedulers say by SIGTERM that the time is over or a machine will be taken away, often to one
-process of many. All have to save the same step, and none may wait for an answer in every step. So
-each question is a tiny reduction over all devices, and its result is read two questions later.
-(JAX's `reached_preemption_sync_point` does not serve here: it agrees on the step after the one that
-was asked about last, and Orbax asks, too, from a thread that finishes a save, about an earlier
-step. A notice that comes then is for a step that has passed, and never seen.)
+Schedulers say by SIGTERM, or by SIGUSR1 where they are told to, that the time is over or a machine
+will be taken away, often to one process of many. All have to save the same step, and none may wait
+for an answer in every step. So each question is a tiny reduction over all devices, and its result
+is read two questions later. (JAX's `reached_preemption_sync_point` does not serve here: it agrees
+on the step after the one that was asked about last, and Orbax asks, too, from a thread that
+finishes a save, about an earlier step. A notice that comes then is for a step that has passed, and
+never seen.)
 """
 
 import collections
@@ -32,7 +33,7 @@ Asked = Callable[[], bool]
 
 @contextmanager
 def stop_requests(mesh: Mesh, failed: Asked = lambda: False) -> Iterator[Asked]:
-    """Notes SIGTERM and Ctrl-C, and yields the question whether one came to any process.
+    """Notes SIGTERM, SIGUSR1 and Ctrl-C, and yields the question whether one came to any process.
 
     A second Ctrl-C stops immediately; a second SIGTERM, of which schedulers send several, does not.
 
@@ -47,7 +48,8 @@ def stop_requests(mesh: Mesh, failed: Asked = lambda: False) -> Iterator[Asked]:
             interrupts.stop_now(number)
         seen.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         own = lambda: bool(seen) or failed()  # noqa: E731
         yield own if jax.process_count() == 1 else _together(mesh, own)

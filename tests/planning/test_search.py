@@ -45,14 +45,14 @@ def formula(
 
 def test_all_meshes_whose_rows_stay_in_a_host_are_tried() -> None:
     assert shapes(GRID, 96) == [
-        MeshShape(8, 1, 1),
-        MeshShape(1, 8, 1),
-        MeshShape(4, 1, 2),
-        MeshShape(1, 4, 2),
-        MeshShape(2, 1, 4),
-        MeshShape(1, 2, 4),
-        MeshShape(1, 1, 8),
+        MeshShape(data, fsdp, 8 // (data * fsdp))
+        for data, fsdp in (
+            *((8, 1), (4, 2), (2, 4), (1, 8)),  # whole images, then in 2, 4 and 8 parts
+            *((4, 1), (2, 2), (1, 4), (2, 1), (1, 2), (1, 1)),
+        )
     ]
+    pod = topology("v5e:16x16")
+    assert {shape.fsdp for shape in shapes(pod, 513)} == {1, 2, 4, 256}  # in a host, or over all
     assert {shape.space for shape in shapes(GRID, 513)} == {1}  # an odd number of rows
     assert {shape.space for shape in shapes(topology("v5e:16x16"), 512)} == {1, 2, 4}
 
@@ -63,7 +63,7 @@ def test_all_meshes_are_compared_at_a_batch_that_all_divide() -> None:
     attempt, _ = formula(lambda windows, mesh: 1e9)
     found = search(CONFIG, GRID, attempt)
     assert {plan.batch for plan in found.meshes} == {16}
-    assert len(found.meshes) == 7
+    assert len(found.meshes) == 10
     assert found.best.mesh == {"data": 8, "fsdp": 1, "space": 1}  # the fastest one
 
 
@@ -75,11 +75,11 @@ def test_the_largest_batch_lies_right_below_the_smallest_that_does_not_fit(each:
     assert found.largest is not None
     assert found.largest.batch == 8 * limit
     assert found.too_large == 8 * (limit + 1)
-    assert len(asked) <= 7 + TRIES
+    assert len(asked) <= 10 + TRIES
 
 
 def test_a_mesh_that_fits_is_preferred_to_a_faster_one_that_does_not() -> None:
-    attempt, _ = formula(lambda windows, mesh: 20e9 / mesh["fsdp"] + 1e9 * windows)
+    attempt, _ = formula(lambda windows, mesh: 100e9 / mesh["fsdp"] + 1e9 * windows)
     found = search(CONFIG, GRID, attempt)
     assert found.best.mesh == {"data": 1, "fsdp": 8, "space": 1}
     assert found.largest is not None
@@ -98,7 +98,7 @@ def test_a_limit_that_memory_creeps_up_to_ends_the_search() -> None:
     """XLA computes values twice near the limit, so that memory is no straight line there."""
     attempt, asked = formula(lambda windows, mesh: min(2e9 * windows, 16e9 + 0.02e9 * windows))
     found = search(CONFIG, GRID, attempt)
-    assert len(asked) <= 7 + TRIES
+    assert len(asked) <= 10 + TRIES
     assert found.largest is not None
     assert found.too_large is not None
     assert found.largest.batch < found.too_large
@@ -111,4 +111,4 @@ def test_memory_that_grows_late_needs_few_programs() -> None:
     assert found.largest is not None
     assert found.too_large is not None
     assert found.too_large / found.largest.batch < 1.25
-    assert len(asked) <= 7 + TRIES
+    assert len(asked) <= 10 + TRIES

@@ -278,13 +278,15 @@ def test_a_run_that_is_asked_to_stop_while_it_validates_saves_at_once(
 
 
 def test_signals_ask_to_stop_and_their_handlers_come_back() -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    for number in (signal.SIGTERM, signal.SIGINT):
+    asking = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+    before = [signal.getsignal(number) for number in asking]
+    for number in asking:
         with stop_requests(make_mesh(MeshShape())) as requested:
             assert not requested()
             signal.raise_signal(number)
             assert requested()
             signal.raise_signal(signal.SIGTERM)  # again: it is stopping already
+            signal.raise_signal(signal.SIGUSR1)
             with pytest.raises(KeyboardInterrupt):
                 signal.raise_signal(signal.SIGINT)
-    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == before
+    assert [signal.getsignal(number) for number in asking] == before
