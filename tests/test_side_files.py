@@ -281,7 +281,7 @@ def test_an_archive_with_a_damaged_name_or_without_arrays_is_damaged(tmp_path: P
         np.savez(file, **arrays)  # type: ignore[arg-type]
         content = file.read_bytes()
         file.write_bytes(content[::-1].replace(b"ypn.owt", b"xpn.owt", 1)[::-1])
-        with pytest.raises(DamagedError, match="list of arrays|holds no arrays"):
+        with pytest.raises(DamagedError, match=r"list of arrays|holds no arrays"):
             side_files.arrays(file)
 
 
