@@ -1,6 +1,5 @@
 """The packages themselves, without a network: what a run sends is found in their own files."""
 
-import json
 import os
 import subprocess
 import sys
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from jaxseg import side_files
 from jaxseg.run.trackers.watched import FILE, KINDS
 
 RUN = """
@@ -61,7 +61,7 @@ def test_a_run_and_its_continuation_are_one_without_a_network(tmp_path: Path, ki
     assert done.returncode == 0, done.stderr
     said = done.stdout + done.stderr
     assert "goes on without its tracker" not in said, said
-    ids = json.loads((workdir / FILE).read_text())
+    ids = side_files.read(workdir / FILE)
     assert set(ids) == {kind}
     text = found(workdir, kind)
     for part in ("train/loss", "validation/miou", "map", "land", ids[kind]):
