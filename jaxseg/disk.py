@@ -185,7 +185,7 @@ def check_flushed(path: Path) -> None:
         path: The file that was written and closed.
 
     Raises:
-        DiskError: There is none.
+        DiskError: There is no room.
     """
     probe = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     with writing(path):

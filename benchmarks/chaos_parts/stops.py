@@ -303,7 +303,7 @@ def _approached(
         "validation": lambda: "validating" in job.said(),
         "end": lambda: f"step {STEPS}/{STEPS}" in job.said(),
     }
-    if stop.moment == "save":  # leftovers of a save that was killed are no save
+    if stop.moment == "save":  # what a killed save leaves is not a save
         job.wait_for(lambda: "step " in job.said().partition("Compiled")[2])
     if not job.wait_for(conditions[stop.moment]):
         return False

@@ -128,7 +128,7 @@ def _check_beside(path: str) -> None:
             if not _head(beside).startswith(_TIFF):
                 raise UserError(
                     f"{beside} is not a TIFF, as reduced images and masks beside a file are. "
-                    "Remove it, or make it anew with gdaladdo."
+                    "Remove it, or make it again with gdaladdo."
                 )
             _check_beside(beside)
             with suppress(rasterio.errors.RasterioIOError):  # damaged, which GDAL says later

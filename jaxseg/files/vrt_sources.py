@@ -54,7 +54,7 @@ _PREFIXED = re.compile(r"[A-Za-z][A-Za-z0-9_]*:")
 
 _REMOTE = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)[^:]|(https?|s3|gs|az)://")
 
-_REMEDY = "Make it anew with gdalbuildvrt, or convert it to GeoTIFF."
+_REMEDY = "Make it again with gdalbuildvrt, or convert it to GeoTIFF."
 
 
 class Named(NamedTuple):

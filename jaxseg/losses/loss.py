@@ -50,7 +50,7 @@ def order_matters(loss: object) -> bool:
 
 
 def promises(loss: object, base: type) -> bool:
-    """Whether a loss is of a base; one with a `__call__` of its own has to state the base anew."""
+    """Whether a loss is of a base; one with a `__call__` of its own has to state the base again."""
     called = next((kind for kind in type(loss).__mro__ if "__call__" in vars(kind)), object)
     return base in called.__bases__
 

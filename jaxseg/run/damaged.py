@@ -17,6 +17,9 @@ from jaxseg.run import digests
 PATIENCE = 1.0
 """Seconds that a training has to finish removing a checkpoint that looks damaged."""
 
+ASIDE = "damaged"
+"""End of the name of a checkpoint that is put aside."""
+
 METRIC = "miou"
 """The validation metric that determines the best checkpoint."""
 
@@ -47,7 +50,7 @@ def put_aside(folder: Path, *, repair: bool) -> list[str]:
                         f"again: it puts checkpoint {step_folder.name} aside and continues from "
                         "the one before."
                     ) from error
-                aside = step_folder.with_name(f"{step_folder.name}.damaged")
+                aside = step_folder.with_name(f"{step_folder.name}.{ASIDE}")
                 if aside.exists():
                     shutil.rmtree(aside)
                 step_folder.rename(aside)

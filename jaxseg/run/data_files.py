@@ -63,7 +63,7 @@ class Changes(NamedTuple):
 
     Attributes:
         total: Files at the first start.
-        kinds: `gone`, `new`, `of other contents` -> paths, without those of which there are none.
+        kinds: `gone`, `new`, `of other contents` -> paths; a kind without paths is left out.
         unsure: Files of the same size and another time whose contents at the first start are not
             known.
     """
@@ -73,16 +73,16 @@ class Changes(NamedTuple):
     unsure: list[str]
 
 
-def keep(workdir: Path, source: Source, *, anew: bool = False) -> None:
+def keep(workdir: Path, source: Source, *, again: bool = False) -> None:
     """Writes the files of all splits.
 
     Args:
         workdir: The run's folder.
         source: The run's own source.
-        anew: Whether to write them again, if an earlier start has.
+        again: Whether to write them again, if an earlier start has.
     """
     file = workdir / NAME
-    if file.exists() and not anew:
+    if file.exists() and not again:
         return
     now = _now(source)
     digests = _digests(_small(now))

@@ -76,10 +76,9 @@ def measured_by_image(
         devices: Over how many the images are distributed.
     """
     size = batch["label"].shape
-    maps = {name: array for name, array in batch.items() if array.shape[:3] == size}
     images = size[0] // devices
-    pieces = in_slices(maps, images)
-    rest = {name: array for name, array in batch.items() if array.ndim == 0}
+    pieces = in_slices({name: array for name, array in batch.items() if array.ndim}, images)
+    rest = {name: array for name, array in batch.items() if not array.ndim}
 
     @jax.checkpoint
     def one(answers: list[jax.Array], piece: Batch, counts: Terms) -> tuple[Terms, jax.Array]:

@@ -32,7 +32,7 @@ from jaxseg.config_text import Code
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.run import digests, failed_reads, step
-from jaxseg.run.damaged import METRIC, first_line, put_aside, score
+from jaxseg.run.damaged import ASIDE, METRIC, first_line, put_aside, score
 from jaxseg.run.failed_saves import FailedSaveError, FailedSaves
 from jaxseg.run.processes import exchanged
 from jaxseg.run.workdir import check_room, everywhere, fault_of, is_gone
@@ -219,7 +219,8 @@ class Checkpoints:
             suspect: Checkpoints that are not tried -> why.
 
         Raises:
-            UserError: There are checkpoints, but none of them can be read.
+            UserError: There are checkpoints, or were before they were put aside, but none of them
+                can be read.
         """
         skipped = list(self._aside)
         steps = sorted(self._manager.all_steps(), reverse=True)
@@ -251,6 +252,13 @@ class Checkpoints:
                 f"None of the checkpoints {steps} in {self._manager.directory} can be read: "
                 + "; ".join(skipped)
                 + ". Remove the folder to start again, or give another --workdir."
+            )
+        folder = Path(self._manager.directory)
+        if damaged := sorted(path.name for path in folder.glob(f"*.{ASIDE}")):
+            raise UserError(
+                f"All checkpoints in {folder} are damaged and put aside: "
+                f"{'; '.join(skipped) or ', '.join(damaged)}. Nothing is left to continue from. "
+                "Remove the folder to start again, or give another --workdir."
             )
         return None, skipped
 

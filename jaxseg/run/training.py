@@ -167,7 +167,7 @@ def _attempt(
             for line in (*changes, *odd, *normalisations.notes(config, state.params)):
                 log.say(f"Note: {line}")
             if chief:
-                data_files.keep(workdir, source, anew=not first)
+                data_files.keep(workdir, source, again=not first)
                 if said := environment.keep(workdir, first):
                     log.say(f"Note: {said}")
             log.summary(beginning.summary(config, state, mesh, workdir, origin))

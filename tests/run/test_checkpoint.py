@@ -108,6 +108,24 @@ def test_a_directory_without_content_is_skipped(
     assert "checkpoint 9 cannot be read" in skipped[0]
 
 
+def test_where_all_checkpoints_are_put_aside_no_training_begins_again_in_silence(
+    tmp_path: Path, small: tuple[Config, TrainState]
+) -> None:
+    config, _ = small
+    save(tmp_path, small, {2: 0.5, 3: 0.6})
+    one, other = (tmp_path / "checkpoints" / step / "metrics" / "metrics" for step in "23")
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+    abstract = step.abstract_state(config, 2, sharding.make_mesh(config.mesh))
+    for named in ("checkpoint 2 is put aside as .*; checkpoint 3 is", "2.damaged, 3.damaged"):
+        with (
+            Checkpoints(tmp_path, repair=True, code=(painted,)) as checkpoints,
+            pytest.raises(UserError, match=rf"damaged and put aside: {named}.*Nothing is left"),
+        ):
+            checkpoints.restore_newest(abstract)
+
+
 def test_a_checkpoint_with_damaged_metrics_is_put_aside(
     tmp_path: Path, small: tuple[Config, TrainState]
 ) -> None:

@@ -96,7 +96,7 @@ def test_a_dataset_that_was_copied_is_the_same(
     path.write_bytes(content)
     # Of files that are too large to be read for this, it is said that nobody knows.
     monkeypatch.setattr(data_files, "READ", 0)
-    data_files.keep(tmp_path, source(), anew=True)
+    data_files.keep(tmp_path, source(), again=True)
     assert data_files.changed(tmp_path, source()) == []
     os.utime(path, ns=(7, 7))
     (line,) = data_files.changed(tmp_path, source())

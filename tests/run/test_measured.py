@@ -14,6 +14,7 @@ from jax import Array
 
 from jaxseg.config import Config
 from jaxseg.losses import CrossEntropy, Dice, Focal
+from jaxseg.losses.pixels import MeanOfPixels
 from jaxseg.models import DeepLabV3, DeepLabV3Plus, PSPNet, RefinedPSPNet, UNet
 from jaxseg.models.parts import enlarged
 from jaxseg.models.parts.enlarged import EnlargedLogits
@@ -21,7 +22,7 @@ from jaxseg.models.parts.layers import Conv
 from jaxseg.models.parts.platforms import FORCED, compiled_for
 from jaxseg.run import measured, step
 from jaxseg.run.step import abstract_state, init_state
-from jaxseg.scenes.scene import IGNORE
+from jaxseg.scenes.scene import IGNORE, Batch
 from jaxseg.sharding import MeshShape, batch_sharding, make_mesh
 
 SMALL: dict[str, Any] = {"num_classes": 3, "backbone": "resnet18"}
@@ -97,6 +98,23 @@ def test_losses_image_by_image_are_those_of_the_batch(model: Any) -> None:
             for form in (one_by_one, at_once)
         )
         assert_same(found, expected)
+
+
+def test_what_a_loss_reads_of_each_image_is_that_of_the_image() -> None:
+    class Sure(CrossEntropy, MeanOfPixels):
+        """Also reads what a network says of each image."""
+
+        def __call__(self, logits: Array, batch: Batch, valid: Array) -> Array:
+            return super().__call__(logits * batch["class_logits"][:, None, None], batch, valid)
+
+    config = dataclasses.replace(config_of(NETWORKS[0]), loss={"sure": Sure()})
+    batch, answers = batch_of(17) | {"class_logits": normal(2, 8, 3)}, [normal(0, 8, 5, 5, 3)]
+    enlarge = NETWORKS[0].enlarge
+    large = [enlarge(answer, 17, 17) for answer in answers]
+    assert_same(
+        jax.jit(lambda: measured.measured_by_image(config, answers, batch, {}, enlarge, 2))(),
+        jax.jit(lambda: measured.measured(config, large, batch, {}))(),
+    )
 
 
 @pytest.mark.parametrize(

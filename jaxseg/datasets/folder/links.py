@@ -20,7 +20,7 @@ def root_of(path: str) -> str:
 
 
 def out_of(root: str, files: Iterable[str]) -> str:
-    """A sentence about the files that are links out of a folder; empty if there is none.
+    """A sentence about the files that are links out of a folder; empty without such files.
 
     Args:
         root: The folder that a person gave; it may be a link itself.
