@@ -43,6 +43,7 @@ class _State:
         watched: Whether this process is a command of jaxseg.
         working: Whether the first signal may raise.
         asked: The signal that has raised; 0 = none.
+        told: Whether the sentence has been said.
         patience: Seconds between the sentence and the end.
         stays: What is saved, and how to go on; asked for when it is said.
     """
@@ -50,6 +51,7 @@ class _State:
     watched = False
     working = False
     asked = 0
+    told = False
     patience = 0.0
     stays: Callable[[], str] = staticmethod(lambda: BEGIN)
 
@@ -91,7 +93,7 @@ def begin(stays: str) -> None:
     Args:
         stays: What is saved if one comes, and how to go on.
     """
-    _now.asked = 0
+    _now.asked, _now.told = 0, False
     leave(lambda: stays)
     _now.working = True
 
@@ -117,6 +119,11 @@ def over() -> None:
 def done() -> None:
     """The command has said all that it had to say."""
     leave(lambda: END)
+
+
+def said() -> None:
+    """The command has said its sentence itself: a further signal adds none."""
+    _now.told = True
 
 
 def asked() -> int:
@@ -153,7 +160,7 @@ def stop_now(number: int) -> None:
 def end(number: int) -> NoReturn:
     """Says what stays, and ends the process: no other code runs, which could say anything else."""
     _ignore()
-    line = told(number) + "\n"
+    line = "" if _now.told else told(number) + "\n"
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, RuntimeError, ValueError):  # closed, or at work itself
             stream.flush()

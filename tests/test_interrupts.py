@@ -126,6 +126,15 @@ def test_before_and_behind_the_work_one_signal_is_enough() -> None:
         assert stopped(process, signal.SIGINT) == (130, f"Stopped by Ctrl-C. {said}\n")
 
 
+def test_a_sentence_that_the_command_has_said_is_not_said_again() -> None:
+    process = command(
+        "interrupts.watch()\ninterrupts.begin('All is kept.')\ninterrupts.said()\n"
+        "import time\nprint('ready', flush=True)\n"
+        "try: time.sleep(60)\nexcept BaseException: time.sleep(60)"
+    )
+    assert stopped(process, signal.SIGINT, signal.SIGINT) == (130, "")
+
+
 def test_what_is_saved_is_looked_up_when_it_is_said(tmp_path: Path, told: None) -> None:
     interrupts.leave(lambda: saved(tmp_path))
     assert "Nothing is saved" in interrupts.told(signal.SIGINT)
@@ -133,8 +142,11 @@ def test_what_is_saved_is_looked_up_when_it_is_said(tmp_path: Path, told: None) 
         (tmp_path / "checkpoints" / name).mkdir(parents=True)
     assert interrupts.told(signal.SIGTERM) == (
         f"Stopped by SIGTERM. The newest saved state in {tmp_path} is that of step 10; the same "
-        "command continues from it."
+        "command continues from it. Step 15 was being saved: it continues from there if that is "
+        "complete."
     )
+    (tmp_path / "checkpoints" / "25").mkdir()
+    assert "being saved" not in interrupts.told(signal.SIGTERM)  # 15 was left by a killed save
 
     def gone() -> str:
         raise OSError("no disk")

@@ -368,6 +368,9 @@ def untrue(said: str, saved: int | None) -> str:
     if len(last) != 1:
         return f"{len(last)} sentences about the stop"
     number = re.search(r"(?:Stopped at|that of) step (\d+)", last[0])
+    begun = re.search(r"Step (\d+) was being saved", last[0])
+    if begun is not None and saved == int(begun[1]):
+        return ""
     if number is not None and saved != int(number[1]):
         return f"false text (step {saved} is saved)"
     if number is not None:

@@ -74,7 +74,8 @@ class Checkpoints:
         Args:
             workdir: The run's folder.
             keep: Number of newest checkpoints that are kept.
-            repair: Whether checkpoints with damaged metrics are renamed; an error otherwise.
+            repair: Whether checkpoints with damaged metrics are renamed, an error otherwise, and
+                what killed saves have left is removed.
             code: Where classes from outside jaxseg may be taken from.
             failed: Where failed saves are noted, in a training.
 
@@ -96,6 +97,8 @@ class Checkpoints:
                 async_options=ocp.AsyncOptions(
                     create_directories_asynchronously=jax.process_count() > 1
                 ),
+                # What a killed save has left: this training alone writes here.
+                cleanup_tmp_directories=repair,
                 best_fn=score,
                 preservation_policy=AnyPreservationPolicy(
                     [

@@ -27,6 +27,9 @@ from jaxseg import interrupts, sharding
 BEHIND = 2
 """Questions by which the answer of many processes is late."""
 
+TMP = "orbax-checkpoint-tmp"
+"""End of the name of a checkpoint that is being written."""
+
 Asked = Callable[[], bool]
 """Whether to stop; the same in all processes, which ask equally often."""
 
@@ -70,12 +73,17 @@ def saved(workdir: Path) -> str:
     folder = workdir / "checkpoints"
     names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208  (digits alone are saved)
     steps = [int(name) for name in names if name.isdigit()]
-    if not steps:
-        return f"Nothing is saved in {workdir} yet; the same command begins the training again."
-    return (
-        f"The newest saved state in {workdir} is that of step {max(steps)}; the same command "
-        "continues from it."
-    )
+    begun = [int(step) for step, _, end in (name.partition(".") for name in names) if end == TMP]
+    if steps:
+        told = (
+            f"The newest saved state in {workdir} is that of step {max(steps)}; the same command "
+            "continues from it."
+        )
+    else:
+        told = f"Nothing is saved in {workdir} yet; the same command begins the training again."
+    if begun and max(begun) > max(steps, default=0):  # its threads may end before the process does
+        told += f" Step {max(begun)} was being saved: it continues from there if that is complete."
+    return told
 
 
 def _together(mesh: Mesh, own: Asked) -> Asked:

@@ -108,6 +108,20 @@ def test_a_directory_without_content_is_skipped(
     assert "checkpoint 9 cannot be read" in skipped[0]
 
 
+def test_what_a_killed_save_has_left_is_removed_by_a_training_alone(
+    tmp_path: Path, small: tuple[Config, TrainState]
+) -> None:
+    save(tmp_path, small, {2: None})
+    left = tmp_path / "checkpoints" / "13.orbax-checkpoint-tmp"
+    (left / "state").mkdir(parents=True)
+    with Checkpoints(tmp_path) as checkpoints:  # as an evaluation does, beside a training
+        assert checkpoints.choose("latest") == 2
+    assert left.exists()
+    with Checkpoints(tmp_path, repair=True, code=(painted,)) as checkpoints:
+        checkpoints.save(at(small[1], 3), small[0], None)
+    assert not left.exists()
+
+
 def test_where_all_checkpoints_are_put_aside_no_training_begins_again_in_silence(
     tmp_path: Path, small: tuple[Config, TrainState]
 ) -> None:

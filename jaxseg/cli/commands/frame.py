@@ -84,6 +84,7 @@ def _stopped(number: int) -> NoReturn:
     if interrupts.watched() and not jax.distributed.is_initialized():
         interrupts.end(number)
     say(make_console(sys.stderr), interrupts.told(number))
+    interrupts.said()
     end_alone(interrupts.code(number))
     sys.exit(interrupts.code(number))
 
