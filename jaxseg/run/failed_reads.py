@@ -12,6 +12,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+TENSORSTORE = ("tensorstore_spec", "OCDBT database")
+"""In every error that TensorStore raises in a thread of its own, where it has no trace."""
+
 
 @functools.cache
 def leave_out() -> None:
@@ -42,6 +45,6 @@ def is_logged_of_a_read(record: logging.LogRecord) -> bool:
     if not record.exc_info:
         return False
     _, error, trace = record.exc_info
-    if "tensorstore_spec" in str(error):  # raised in a thread of TensorStore: it has no trace
+    if any(mark in str(error) for mark in TENSORSTORE):
         return True
     return any("orbax" in Path(frame.filename).parts for frame in traceback.extract_tb(trace))
