@@ -32,11 +32,12 @@ def _show_list(console: Console, found: list[Card]) -> None:
     """One line for each, within 80 columns."""
     table = Table(box=SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("name", no_wrap=True)
-    table.add_column("encoder", no_wrap=True)
+    table.add_column("holds", no_wrap=True)
     table.add_column("bands", justify="right", no_wrap=True)
-    table.add_column("licence", no_wrap=True, max_width=19)
+    table.add_column("licence", no_wrap=True)
     for card in found:
-        table.add_row(card.name, card.backbone, str(len(card.bands)), card.licence)
+        holds = "network" if card.network else "encoder"
+        table.add_row(card.name, holds, str(len(card.bands)), card.licence)
     console.print(table)
     say(console, "`jaxseg weights NAME` shows a card; --config.pretrained.name NAME uses it.")
 
