@@ -190,10 +190,9 @@ def _scores(found: Evaluated | None) -> str:
 
 
 def _with_interval(value: float, ends: Ends, *, share: bool) -> tuple[str, str]:
-    def form(number: float) -> str:
-        return f"{percent(number)} %" if share else f"{number:.3f}"
-
-    return form(value), "not known" if ends is None else f"{form(ends[0])} to {form(ends[1])}"
+    form, unit = (percent, " %") if share else ("{:.3f}".format, "")
+    interval = "not known" if ends is None else f"{form(ends[0])} to {form(ends[1])}{unit}"
+    return f"{form(value)}{unit}", interval
 
 
 def _training(config: Config, training: Training, step: int) -> str:
