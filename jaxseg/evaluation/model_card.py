@@ -8,6 +8,7 @@ what is not known is said to be, and what only the author knows is left to be fi
 import html
 import json
 import math
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -192,7 +193,7 @@ def _scores(found: Evaluated | None) -> str:
 def _with_interval(value: float, ends: Ends, *, share: bool) -> tuple[str, str]:
     form, unit = (percent, " %") if share else ("{:.3f}".format, "")
     interval = "not known" if ends is None else f"{form(ends[0])} to {form(ends[1])}{unit}"
-    return f"{form(value)}{unit}", interval
+    return "-" if math.isnan(value) else f"{form(value)}{unit}", interval
 
 
 def _training(config: Config, training: Training, step: int) -> str:
@@ -205,7 +206,7 @@ def _training(config: Config, training: Training, step: int) -> str:
         weights = f"{Path(config.pretrained.path).name} ({config.pretrained.part})"
     rows = [
         ("network", config_text.shown_briefly(config.model)),
-        ("radiometry", ", ".join(config_text.shown_briefly(each) for each in config.preprocess)),
+        ("radiometry", ", ".join(map(config_text.shown_briefly, config.preprocess)) or "none"),
         ("augmentation", ", ".join(type(each).__name__ for each in config.augment) or "none"),
         ("loss", ", ".join(f"{type(loss).__name__}" for loss in config.loss.values())),
         ("optimizer", config_text.shown_briefly(config.optimizer)),
@@ -241,7 +242,7 @@ def _licence(config: Config, licence: str) -> str:
     return f"## Licence\n\n{own}"
 
 
-def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [headings, ("---",) * len(headings), *(tuple(map(_text, row)) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

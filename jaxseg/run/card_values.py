@@ -90,15 +90,16 @@ def _adapted(
     part: Part,
 ) -> tuple[tuple[Preprocess, ...], str]:
     """The steps, and what to say of them."""
-    at = next((n for n, step in enumerate(steps) if isinstance(step, Standardize)), None)
-    if at is None:
+    found = [(n, step) for n, step in enumerate(steps) if isinstance(step, Standardize)]
+    if not found:
         return steps, _or_refused(
             card, part, f"the config has no Standardize; {card.name} was trained with one"
         )
+    at, given = found[0]
     values = _before(steps[:at], sensor)
     places = card_fit.partners(card, sensor.bands, wavelengths)
     if why := _unlike(card, sensor, values, places):
-        own = "measured on the data" if not steps[at].fitted else "the config's"
+        own = "the config's" if given.fitted else "measured on the data"
         return steps, _or_refused(card, part, f"{why}: mean and deviation are {own}")
     order = [place for place in places if place is not None]
     mean, std = (np.array(numbers)[order] for numbers in (card.mean, card.std))
@@ -106,7 +107,6 @@ def _adapted(
     wanted = Standardize(
         mean=_rounded((mean - values.offset) / values.scale), std=_rounded(std / abs(values.scale))
     )
-    given = steps[at]
     if not given.fitted:
         line = f"mean and deviation are those of {card.name}, not of the data"
         return (*steps[:at], wanted, *steps[at + 1 :]), line

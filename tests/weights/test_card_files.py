@@ -128,7 +128,7 @@ def test_prithvis_encoder_comes_out_of_its_autoencoder(tmp_path: Path) -> None:
     state = {f"encoder.{n}": whole[f"encoder.{n}"] for n in inner}
     state |= {"decoder.mask_token": np.zeros((1, 1, 512), np.float32)}
     weights = saved(name, state, tmp_path)
-    bands = ("swir 2", "swir 1", "nir narrow", "red", "green", "blue")
+    bands = ("swir 2", "swir 1", "nir", "red", "green", "blue")
     found = weights.into(model, shapes(model, 6), bands)["params"]["backbone"]
     expected = trained["params"]["backbone"]
     np.testing.assert_array_equal(
