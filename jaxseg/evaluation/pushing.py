@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from jaxseg.errors import UserError
+from jaxseg.weights.fetching import first_line, hub_errors
 
 
 def check(repository: str, licence: str) -> None:
@@ -44,7 +45,6 @@ def push(repository: str, workdir: Path, step: int, card: Path) -> str:
         UserError: The hub refuses it or cannot be reached.
     """
     import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError
 
     hub = huggingface_hub.HfApi()
     try:
@@ -52,10 +52,9 @@ def push(repository: str, workdir: Path, step: int, card: Path) -> str:
         place = f"checkpoints/{step}"
         hub.upload_folder(repo_id=repository, folder_path=workdir / place, path_in_repo=place)
         hub.upload_file(repo_id=repository, path_or_fileobj=card, path_in_repo="README.md")
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    except hub_errors() as error:
         raise UserError(
-            f"{repository} cannot be pushed: {first}\nLog in with `hf auth login`, and check the "
-            "name and the network; the same command continues."
+            f"{repository} cannot be pushed: {first_line(error)}.\nLog in with `hf auth login`, and "
+            "check the name and the network; the same command continues."
         ) from None
     return str(address)

@@ -83,8 +83,14 @@ def shares(
         part: What is read of the weights.
 
     Raises:
-        UserError: The data have none of the trained bands, or not all of a whole network's.
+        UserError: The data have none of the trained bands, not all of a whole network's, or another
+            number of centres than of bands.
     """
+    if wavelengths and len(wavelengths) != len(bands):
+        raise UserError(
+            f"--config.pretrained.wavelengths has {len(wavelengths)} entries for {len(bands)} "
+            f"band(s) ({listed(list(bands))}): give one per band, in their order."
+        )
     found = partners(card, bands, wavelengths)
     known = [place for place in found if place is not None]
     of_card = f"{card.name} was trained on {listed(card.bands)}"

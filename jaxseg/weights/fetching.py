@@ -96,7 +96,6 @@ def from_hub(repository: str, file: str, revision: str | None, advice: str) -> P
     """
     try:
         import huggingface_hub
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ImportError:
         raise UserError(
             f"{repository}/{file} is on the Hugging Face hub: `pip install 'jaxseg[hub]'` first. "
@@ -106,18 +105,32 @@ def from_hub(repository: str, file: str, revision: str | None, advice: str) -> P
     def download() -> Path:
         return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision))
 
-    def final(error: Exception) -> bool:
-        status = getattr(getattr(error, "response", None), "status_code", 0)
-        return 400 <= status < 500
+    def final(error: Exception) -> bool:  # an unreachable hub was asked several times already
+        return getattr(getattr(error, "response", None), "status_code", 0) < 500
 
-    # An unreachable hub is a LocalEntryNotFoundError: the file is not in the cache either.
     try:
-        return _patiently(download, (HfHubHTTPError, LocalEntryNotFoundError, OSError), final)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        return _patiently(download, hub_errors(), final)
+    except hub_errors() as error:
         raise UserError(
-            f"{repository}/{file} cannot be had from the Hugging Face hub: {_first(error)}. "
+            f"{repository}/{file} cannot be had from the Hugging Face hub: {first_line(error)}. "
             f"{advice}"
         ) from None
+
+
+def hub_errors() -> tuple[type[Exception], ...]:
+    """What calls of huggingface_hub raise: its own errors, and those of its HTTP library.
+
+    That library is requests, httpx or another, by version; the hub's errors derive from its base.
+    """
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    bases = (kind for kind in HfHubHTTPError.__mro__ if kind.__module__ != "builtins")
+    return (*bases, LocalEntryNotFoundError, HFValidationError, OSError)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 # -- private ---------------------------------------------------------------------------------------
@@ -152,7 +165,7 @@ def _downloaded(card: Card) -> Path:
         _patiently(download, (OSError, http.client.HTTPException), final)
     except (OSError, http.client.HTTPException) as error:
         raise UserError(
-            f"{card.name} cannot be downloaded from {card.address}: {_first(error)}. "
+            f"{card.name} cannot be downloaded from {card.address}: {first_line(error)}. "
             f"{_by_hand(card)}"
         ) from None
     return target
@@ -216,8 +229,3 @@ def _by_hand(card: Card) -> str:
         f"Without a network, take {card.file} from {where} on another machine, and give it by "
         f"--config.pretrained.path beside the name, or its folder by {VARIABLE}=FOLDER."
     )
-
-
-def _first(error: Exception) -> str:
-    """The first line of what an error says."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -149,6 +149,7 @@ def test_what_the_hub_answers_is_one_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub = fake_hub.installed(monkeypatch, tmp_path / "hub")
-    hub.failures = [fake_hub.HubError("401 Unauthorized\nlong", 401)]
-    with pytest.raises(UserError, match=r"me/old cannot be pushed: 401 Unauthorized\nLog in"):
-        pushing.push("me/old", OLD, 3, tmp_path / "README.md")
+    for error in (fake_hub.HubError("401 No\nlong", 401), fake_hub.TransportError("401 No")):
+        hub.failures = [error]
+        with pytest.raises(UserError, match=r"me/old cannot be pushed: 401 No\.\nLog in"):
+            pushing.push("me/old", OLD, 3, tmp_path / "README.md")

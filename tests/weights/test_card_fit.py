@@ -63,6 +63,8 @@ def test_data_without_any_trained_band_are_refused() -> None:
         with pytest.raises(UserError, match="none of the data's bands") as error:
             card_fit.shares(card, bands, (), "encoder")
         assert "band-names" in str(error.value)
+    with pytest.raises(UserError, match=r"wavelengths has 2 entries for 3 band\(s\)"):
+        card_fit.shares(RGB, ["R", "G", "B"], (490, 560), "encoder")
 
 
 def test_another_network_is_refused_before_anything_is_fetched() -> None:
