@@ -8,10 +8,10 @@ what is not known is said to be, and what only the author knows is left to be fi
 import html
 import json
 import math
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
 
 from jaxseg import config_text
 from jaxseg.config import Config
@@ -25,20 +25,11 @@ from jaxseg.run import checkpoint
 from jaxseg.scenes.scene import Source
 from jaxseg.scenes.sensor import Sensor
 
+UNKNOWN = "unknown"
+"""The hub's identifier of a licence that is not known."""
+
 FILL_IN = "**To be filled in:**"
 """Before what only the author knows."""
-
-
-class Written(NamedTuple):
-    """What was written.
-
-    Attributes:
-        step: Of the checkpoint that the card is about.
-        notes: What is not in it, and why, as sentences.
-    """
-
-    step: int
-    notes: list[str]
 
 
 def write(
@@ -50,7 +41,7 @@ def write(
     which: str = "best",
     repository: str = "",
     code: Code = (),
-) -> Written:
+) -> list[str]:
     """Writes the card of a checkpoint of a run.
 
     Args:
@@ -61,6 +52,9 @@ def write(
         which: `best`, `latest` or a step.
         repository: OWNER/NAME on the hub; "" = to be filled in.
         code: Where the run's classes from outside jaxseg may be taken from.
+
+    Returns:
+        What is not in it, and why, as sentences.
 
     Raises:
         UserError: There is no such run or checkpoint, the given evaluation is not one of it, or the
@@ -88,7 +82,13 @@ def write(
     ]
     with whole(out, advice="Give another --out.") as aside:
         aside.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    return Written(step, notes)
+    return notes
+
+
+def licence_of(card: Path) -> str:
+    """The identifier of the licence in the head of a card; empty if it is to be filled in."""
+    found = re.search(r'^license: *"?([^"\n]+)"?$', card.read_text(encoding="utf-8"), re.MULTILINE)
+    return "" if found is None or found[1] == UNKNOWN else found[1]
 
 
 # -- private ---------------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ def write(
 def _head(config: Config, source: Source, found: Evaluated | None, licence: str, name: str) -> str:
     """The hub's metadata; JSON's strings and lists are YAML."""
     lines = [
-        f"license: {json.dumps(licence or 'unknown')}",
+        f"license: {json.dumps(licence or UNKNOWN)}",
         "library_name: jaxseg",
         "pipeline_tag: image-segmentation",
         f"tags: {json.dumps(['jax', 'flax', 'earth-observation', 'semantic-segmentation'])}",

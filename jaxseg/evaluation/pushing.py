@@ -18,8 +18,9 @@ def check(repository: str, licence: str) -> None:
         raise UserError(f"--push {repository}: give OWNER/NAME of a model on the hub.")
     if not licence:
         raise UserError(
-            "--push without --licence: others need to know what they may do with the weights. Give "
-            "an identifier of the hub, such as apache-2.0, cc-by-4.0 or other."
+            "--push without a licence: others need to know what they may do with the weights. Give "
+            "--licence with an identifier of the hub, such as apache-2.0, cc-by-4.0 or other, or "
+            "fill it in at the head of the card that is there."
         )
     try:
         import huggingface_hub  # noqa: F401  whether it is there
@@ -54,7 +55,7 @@ def push(repository: str, workdir: Path, step: int, card: Path) -> str:
         hub.upload_file(repo_id=repository, path_or_fileobj=card, path_in_repo="README.md")
     except hub_errors() as error:
         raise UserError(
-            f"{repository} cannot be pushed: {first_line(error)}.\nLog in with `hf auth login`, and "
+            f"{repository} cannot be pushed: {first_line(error)}.\nLog in with `hf auth login`, "
             "check the name and the network; the same command continues."
         ) from None
     return str(address)

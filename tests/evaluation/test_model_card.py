@@ -51,8 +51,7 @@ def test_the_card_has_data_sensor_scores_with_intervals_training_and_licence(
     whole: Path, tmp_path: Path, opened: dict[str, Any]
 ) -> None:
     out = tmp_path / "README.md"
-    written = model_card.write(whole, out, licence="cc-by-4.0", repository="me/fields")
-    assert written == (STEP, [])
+    assert not model_card.write(whole, out, licence="cc-by-4.0", repository="me/fields")
     head, text = head_and_text(out)
     scores = json.loads((whole / "evaluation/test/scores.json").read_text())["network"]
     assert head["license"] == "cc-by-4.0"
@@ -91,8 +90,8 @@ def test_a_run_without_an_evaluation_has_a_card_that_says_so(
     whole: Path, tmp_path: Path, opened: dict[str, Any]
 ) -> None:
     opened["step"] = STEP + 1
-    written = model_card.write(whole, tmp_path / "card.md")
-    assert any("First: jaxseg evaluate" in note for note in written.notes)
+    notes = model_card.write(whole, tmp_path / "card.md")
+    assert any("First: jaxseg evaluate" in note for note in notes)
     head, text = head_and_text(tmp_path / "card.md")
     assert "model-index" not in head
     assert "## Scores\n\nNot evaluated." in text
@@ -128,13 +127,31 @@ def test_a_pushed_run_is_opened_from_the_hub_and_predicts_the_same(
     np.testing.assert_array_equal(mine.logits(image), theirs.logits(image))
 
 
+def test_what_was_filled_in_is_pushed_and_never_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_hub.installed(monkeypatch, tmp_path / "hub")
+    run = Path(shutil.copytree(OLD, tmp_path / "old"))
+    runs.card([str(run)])
+    card = run / "README.md"
+    assert model_card.licence_of(card) == ""
+    with pytest.raises(SystemExit):
+        runs.card([str(run), "--push", "me/old"])
+    card.write_text(card.read_text().replace('license: "unknown"', "license: mit") + "My words.\n")
+    with pytest.raises(SystemExit):
+        runs.card([str(run)])
+    assert "is there, perhaps with text that was filled in" in capsys.readouterr().err
+    runs.card([str(run), "--push", "me/old"])
+    assert (tmp_path / "hub/me/old/README.md").read_text().endswith("My words.\n")
+
+
 def test_a_push_that_would_fail_is_refused_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = Path(shutil.copytree(OLD, tmp_path / "old"))
     for flags, said in (
         (["--push", "name", "--licence", "mit"], "give OWNER/NAME"),
-        (["--push", "me/old"], "--push without --licence"),
+        (["--push", "me/old"], "--push without a licence"),
     ):
         with pytest.raises(SystemExit):
             runs.card([str(run), *flags])

@@ -11,7 +11,7 @@ from fixtures import painted
 from jaxseg.config import Config
 from jaxseg.errors import UserError
 from jaxseg.models import ResNetUNet
-from jaxseg.run import card_values
+from jaxseg.run import card_values, completion
 from jaxseg.scenes.sensor import Sensor
 from jaxseg.transforms import LogIntensity, Standardize
 from jaxseg.transforms.radiometry import OnBands
@@ -167,3 +167,28 @@ def test_a_run_that_starts_from_another_run_has_its_values() -> None:
     other = config(CLOUDS, OPEN, init_from="runs/other")
     assert card_values.adapted(other, sensor("VV")) == (OPEN,)
     assert card_values.adapted(painted.config(), sensor("VV")) == ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Coloured(painted.Painted):
+    """The painted scenes, called two bands of Sentinel-2 in reflectance."""
+
+    @property
+    def sensor(self) -> Sensor:
+        """Values are 0, 1 and 2."""
+        return Sensor(("B3", "B4"), unit="reflectance", scale=0.1, gsd=10.0)
+
+
+def test_a_run_is_completed_with_the_cards_values_and_continues_with_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain = config(S2, OPEN)
+    with pytest.raises(UserError, match="none of the data's bands"):
+        completion.completed(plain)
+    data = dataclasses.replace(plain.data, source=Coloured())
+    started = completion.completed(dataclasses.replace(plain, data=data))
+    assert started.preprocess == (Standardize(mean=(0.0, 0.0), std=(10.0, 10.0)),)
+    assert "Weights: mean and deviation" in capsys.readouterr().out
+    again = completion.completed(dataclasses.replace(plain, data=data), started)
+    assert again == started
+    assert "Weights:" not in capsys.readouterr().out

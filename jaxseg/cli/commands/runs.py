@@ -138,24 +138,33 @@ def card(arguments: list[str] | None = None) -> None:
     with Mistakes():
         flags = tyro.cli(CardFlags, args=arguments, prog="jaxseg card")
         start()
-        if flags.push:
-            pushing.check(flags.push, flags.licence)
+        console, code = make_console(), code_of(flags.code)
         out = flags.out or flags.run / "README.md"
-        written = model_card.write(
-            flags.run,
-            out,
-            licence=flags.licence,
-            evaluation=flags.evaluation,
-            which=flags.step,
-            repository=flags.push,
-            code=code_of(flags.code),
-        )
-        console = make_console()
-        for note in written.notes:
-            say(console, f"Note: {note}")
+        there = out.exists()
+        if flags.push:
+            licence = flags.licence or (model_card.licence_of(out) if there else "")
+            pushing.check(flags.push, licence)
+        elif there:
+            raise UserError(
+                f"{out} is there, perhaps with text that was filled in. Remove it or give another "
+                "--out; --push OWNER/NAME pushes it as it is."
+            )
+        if not there:
+            notes = model_card.write(
+                flags.run,
+                out,
+                licence=flags.licence,
+                evaluation=flags.evaluation,
+                which=flags.step,
+                repository=flags.push,
+                code=code,
+            )
+            for note in notes:
+                say(console, f"Note: {note}")
         say(console, f"Model card: {out}")
         if flags.push:
-            say(console, f"Pushed: {pushing.push(flags.push, flags.run, written.step, out)}")
+            _, step = checkpoint.chosen(flags.run, flags.step, code)
+            say(console, f"Pushed: {pushing.push(flags.push, flags.run, step, out)}")
 
 
 def weights(arguments: list[str] | None = None) -> None:

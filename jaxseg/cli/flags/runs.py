@@ -128,7 +128,8 @@ class CardFlags:
     """Write the model card of a run: jaxseg card runs/unet --licence apache-2.0.
 
     A README.md as the Hugging Face hub reads it: data, sensor, scores with intervals, training and
-    licence. With --push, card and checkpoint are uploaded, from where load_run opens them.
+    licence. With --push, card and checkpoint are uploaded, from where load_run opens them; a card
+    that is there, with what was filled in, is pushed as it is.
 
     Attributes:
         run: The workdir of the training.
