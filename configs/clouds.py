@@ -5,11 +5,11 @@ r"""Clouds and their shadows: a published network for them, trained further on a
 
 The network is one of the four of the German Aerospace Center (DLR) in the package ukis-csmask
 (Apache-2.0): smp's U-Net on EfficientNet-B4 for six bands of Sentinel-2 or Landsat as reflectance
-at the top of the atmosphere, at about 30 m. `model_6b_l2a` is that for reflectance of the ground;
-`model_4b_l1c` and `model_4b_l2a` see the first four bands. Their means and deviations stand in the
-.json beside them. Where the package is not installed, the file is ukis_csmask/model_6b_l1c.onnx of
-its wheel in the folder of the command, or that of `--config.pretrained.path`; None trains from
-scratch.
+at the top of the atmosphere, at about 30 m. `ukis-csmask-6b-l2a` is that for reflectance of the
+ground; `ukis-csmask-4b-l1c` and `ukis-csmask-4b-l2a` see the first four bands. `jaxseg weights`
+shows their cards, from which `Standardize()` takes mean and deviation. Without the package, its
+file model_6b_l1c.onnx is given by `--config.pretrained.path`; `--config.pretrained.name ""` trains
+from scratch.
 
 The scene is an .npz of `img` (H, W, 6) and `msk` (H, W, 1): 0 = cloud shadow, 1 = water, 2 = snow
 or ice, 3 = land, 4 = cloud, as in the test files of ukis-csmask. Blocks of 64 x 64 pixels of it
@@ -18,9 +18,6 @@ train, validate and test. Normalisations keep the statistics that they were publ
 **Source:** Wieland, Li, Martinis, Multi-sensor cloud and cloud shadow segmentation with a
 convolutional neural network, Remote Sensing of Environment 230, 2019.
 """
-
-import importlib.util
-from pathlib import Path
 
 from jaxseg.config import Config
 from jaxseg.datasets import ArrayScene
@@ -32,17 +29,6 @@ from jaxseg.optimizer import Optimizer
 from jaxseg.pipeline import Data
 from jaxseg.transforms import Dihedral, Standardize
 from jaxseg.weights import Pretrained
-
-# of the published network's training, from model_6b_l1c.json
-MEAN = (0.27552253, 0.25566444, 0.26980153, 0.33431220, 0.20851292, 0.15826508)
-STD = (0.24488002, 0.22757471, 0.25371522, 0.23213787, 0.14873883, 0.12604216)
-
-
-def published(file: str) -> str:
-    """Path of a file of the package ukis-csmask, which is not imported."""
-    package = importlib.util.find_spec("ukis_csmask")
-    folder = Path(package.origin).parent if package and package.origin else Path("ukis_csmask")
-    return str(folder / file)
 
 
 def get_config() -> Config:
@@ -68,12 +54,12 @@ def get_config() -> Config:
             batch_size=8,
             evaluation_crop=256,
         ),
-        preprocess=(Standardize(mean=MEAN, std=STD),),
+        preprocess=(Standardize(),),
         augment=(Dihedral(),),
         loss={"ce": CrossEntropy()},
         optimizer=Optimizer(learning_rate=1e-4, schedule="cosine", warmup=10, clip=1.0),
         norm=Normalisation("frozen"),
-        pretrained=Pretrained(path=published("model_6b_l1c.onnx")),
+        pretrained=Pretrained(name="ukis-csmask-6b-l1c"),
         num_steps=60,
         eval_every=20,
         save_every=20,

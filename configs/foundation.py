@@ -2,13 +2,14 @@ r"""U-Net on Prithvi-EO-2.0's smallest encoder, on the embedded optical landscap
 
     python train.py --config configs/foundation.py
     python train.py --config configs/foundation.py --workdir runs/prithvi \
-        --config.pretrained.path Prithvi_EO_V2_tiny_TL.pt
+        --config.pretrained.name prithvi-eo-v2-tiny-tl
 
 The first command trains from scratch and reaches 0.353 mIoU on the test split (one seed), where no
 classifier of single pixels can exceed 0.299 and `resnet_unet.py` reaches 0.601 with as many steps.
-The second one starts with the published encoder, whose file was not available to us. Its six bands
-are matched by wavelength if the sensor of the data states any, else by the names below. The
-landscape has no short-wave infrared, so these kernels are shared among its four bands.
+The second one starts with the published encoder, which it downloads (`pip install 'jaxseg[hub]'`);
+without a network, give the file by `--config.pretrained.path` beside the name. It was not available
+to us. Its six bands are matched by wavelength if the sensor of the data states any, else by name.
+The landscape has no short-wave infrared, so these kernels are shared among its four bands.
 """
 
 from jaxseg.config import Config
@@ -18,7 +19,6 @@ from jaxseg.models import PrithviUNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.pipeline import Data
 from jaxseg.transforms import Brightness, Dihedral, Standardize
-from jaxseg.weights import Pretrained
 
 
 def get_config() -> Config:
@@ -33,11 +33,6 @@ def get_config() -> Config:
         augment=(Dihedral(), Brightness(gain=0.05, offset=0.05)),
         loss={"ce": CrossEntropy()},
         optimizer=Optimizer(learning_rate=1e-3, schedule="cosine", warmup=20, clip=1.0),
-        pretrained=Pretrained(
-            part="encoder",
-            trained_bands=("B", "G", "R", "NIR", "SWIR1", "SWIR2"),
-            trained_wavelengths=(490, 560, 665, 865, 1610, 2190),
-        ),
         num_steps=150,
         eval_every=150,
         save_every=150,

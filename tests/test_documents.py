@@ -23,7 +23,14 @@ from scipy.io import savemat
 
 import jaxseg
 from jaxseg import config as configs
-from jaxseg.cli import border_pictures, catalogue, data, planned, polsar_pictures
+from jaxseg.cli import (
+    border_pictures,
+    catalogue,
+    data,
+    planned,
+    polsar_pictures,
+    weight_cards,
+)
 from jaxseg.cli import main as cli
 from jaxseg.cli.commands import datasets, maps, runs
 from jaxseg.datasets.arrays import guess as array_guess
@@ -31,6 +38,7 @@ from jaxseg.datasets.folder import guess
 from jaxseg.datasets.landscape import Landscape
 from jaxseg.datasets.packed import writer
 from jaxseg.evaluation import evaluate as assessment
+from jaxseg.evaluation import model_card, pushing
 from jaxseg.evaluation.page import write as page
 from jaxseg.losses import class_counts
 from jaxseg.run import bench as benches
@@ -40,6 +48,9 @@ WORK = (
     (training, "train"),
     (assessment, "evaluate"),
     (page, "write"),
+    (model_card, "write"),
+    (weight_cards, "show"),
+    (pushing, "check"),
     (checkpoint, "reopen"),
     (checkpoint, "config_of"),
     (catalogue, "print_catalogue"),
@@ -96,6 +107,8 @@ NOT_RUN = {
     "configs/indian_pines.py": "needs a scene that another package carries",
     "configs/salinas_a.py": "needs a scene to be downloaded",
     "resnet18.pth": "needs weights to be downloaded",
+    "--config.pretrained.name": "likewise; tests/weights/test_card_files.py makes some",
+    "--push": "needs a hub; tests/evaluation/test_model_card.py pretends one",
     "strzegom": "shows a refusal; test_sensor_files has it",
 }
 """Commands that are read but not run, by a part of them, and why. All others are run."""

@@ -25,9 +25,9 @@ import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 
+from jaxseg.cache import cache_folder
 from jaxseg.console import make_console, say
 from jaxseg.files import raster
-from jaxseg.files.cache import cache_folder
 from jaxseg.files.raster import Header
 
 KEPT_FROM = 200

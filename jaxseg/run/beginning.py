@@ -77,14 +77,14 @@ def initialised(config: Config, mesh: Mesh, code: Code) -> tuple[TrainState, str
         weights = (other.params if other.ema is None else other.ema, other.batch_stats)
         origin = f"from the run {config.init_from}"
         there = f"{config_text.shown_briefly(other_config.model)} there, "
-    elif config.pretrained.path is not None:
+    elif config.pretrained.given:
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         sensor = config.data.source.sensor
         variables = config.pretrained.into(
             config.model, jax.device_get(variables), sensor.bands, sensor.wavelengths
         )
         weights = (variables["params"], variables["batch_stats"])
-        origin, there = f"from {config.pretrained.path} ({config.pretrained.part})", ""
+        origin, there = f"from {config.pretrained.told}", ""
     else:
         return state, f"from scratch, seed {config.seed}"
     ours = (state.params, state.batch_stats)

@@ -13,7 +13,7 @@ from jaxseg.losses.class_counts import class_counts
 from jaxseg.losses.loss import Loss, needs_of
 from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline.windows import Data
-from jaxseg.run import fitting
+from jaxseg.run import card_values, fitting
 from jaxseg.run.contract import say_unlike
 from jaxseg.scenes.scene import PixelInput
 from jaxseg.scenes.sensor import Sensor
@@ -37,10 +37,10 @@ def completed(config: Config, stored: Config | None = None) -> Config:
         model = config.model.clone(num_classes=len(config.data.source.classes))
         config = dataclasses.replace(config, model=model)
     known = () if stored is None else stored.preprocess
+    sensor = _measured(config.data) if stored is None else stored.sensor
+    steps = card_values.adapted(config, sensor, quiet=stored is not None)
     return dataclasses.replace(
-        _weighted(config),
-        preprocess=fitting.fitted(config.preprocess, config.data, known),
-        sensor=_measured(config.data) if stored is None else stored.sensor,
+        _weighted(config), preprocess=fitting.fitted(steps, config.data, known), sensor=sensor
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from jaxseg.disk import whole
 from jaxseg.errors import UserError
 from jaxseg.weights import numpy_file, onnx_initialisers, safetensors_file, torch_file
+from jaxseg.weights.fetching import from_hub
 
 StateDict = Mapping[str, NDArray[np.generic]]
 """Tensors by dotted names."""
@@ -194,21 +195,5 @@ def _downloaded(name: str) -> Path:
     repository, _, file = rest.partition("/")
     if not (owner and repository and file):
         raise UserError(f"{name}: names on the hub are hf://owner/name/file.")
-    try:
-        import huggingface_hub  # type: ignore[import-not-found, unused-ignore]
-        from huggingface_hub.errors import (  # type: ignore[import-not-found, unused-ignore]
-            HfHubHTTPError,
-            LocalEntryNotFoundError,
-        )
-    except ImportError:
-        raise UserError(
-            f"{name} is on the Hugging Face hub: `pip install huggingface_hub` first, or "
-            "download the file and give its path."
-        ) from None
-    try:
-        return Path(huggingface_hub.hf_hub_download(f"{owner}/{repository}", file))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise UserError(
-            f"{name} cannot be read: {error}\nCheck the name and the network, or download the file "
-            "and give its path."
-        ) from None
+    advice = "Check the name and the network, or download the file and give its path."
+    return from_hub(f"{owner}/{repository}", file, None, advice)

@@ -57,7 +57,7 @@ def test_weights_come_from_another_run_or_framework_or_from_scratch(
     class Elsewhere:
         """Weights of another framework."""
 
-        path, part = "unet.npz", "all"
+        given, told = True, "unet.npz (all)"
 
         def into(self, model: Any, variables: Any, bands: Any, wavelengths: Any) -> Any:
             assert bands == ("answer", "class")

@@ -4,12 +4,12 @@ import json
 import random
 import sys
 import tracemalloc
-import types
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fixtures import fake_hub
 from fixtures.torch_files import View, save
 
 from jaxseg.errors import UserError
@@ -209,26 +209,11 @@ def test_every_tensor_is_read_in_its_own_type(tmp_path: Path, ending: str) -> No
 
 
 def test_a_name_on_the_hub_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = fake_hub.installed(monkeypatch, tmp_path / "hub")
     np.savez(tmp_path / "w.npz", a=np.ones(2))
-    asked = []
-
-    def download(repository: str, file: str) -> str:
-        asked.append((repository, file))
-        if file == "absent.npz":
-            raise OSError("404")
-        return str(tmp_path / "w.npz")
-
-    class Hub(types.ModuleType):
-        hf_hub_download = staticmethod(download)
-
-    class Errors(types.ModuleType):
-        HfHubHTTPError = LocalEntryNotFoundError = OSError
-
-    monkeypatch.setitem(sys.modules, "huggingface_hub", Hub("huggingface_hub"))
-    monkeypatch.setitem(sys.modules, "huggingface_hub.errors", Errors("errors"))
+    hub.add("https://huggingface.co/owner/name/resolve/main/folder/w.npz", tmp_path / "w.npz")
     assert read_state_dict("hf://owner/name/folder/w.npz").keys() == {"a"}
-    assert asked == [("owner/name", "folder/w.npz")]
-    with pytest.raises(UserError, match="cannot be read: 404"):
+    with pytest.raises(UserError, match="cannot be had from the Hugging Face hub: 404"):
         read_state_dict("hf://owner/name/absent.npz")
     for name in ("hf://owner/name", "hf://owner", "hf:///name/file", "hf://owner//file"):
         with pytest.raises(UserError, match="hf://owner/name/file"):
@@ -239,7 +224,7 @@ def test_a_name_on_the_hub_is_downloaded(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_without_the_hubs_library_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(UserError, match="pip install huggingface_hub"):
+    with pytest.raises(UserError, match=r"pip install 'jaxseg\[hub\]'"):
         read_state_dict("hf://owner/name/file.safetensors")
 
 

@@ -1,5 +1,6 @@
 """The four published networks for clouds answer as onnxruntime on a real scene: `clouds` extra."""
 
+import dataclasses
 import importlib.util
 import json
 from pathlib import Path
@@ -7,11 +8,14 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from fixtures.places import SHARED
+from fixtures.networks import shapes
+from fixtures.places import ROOT, SHARED
 from numpy.typing import NDArray
 
+from jaxseg.config import load_config
 from jaxseg.models import ResNetUNet
-from jaxseg.weights import load
+from jaxseg.run import completion
+from jaxseg.weights import fetching, load
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_data]
 
@@ -83,3 +87,25 @@ def test_a_published_network_answers_as_in_onnxruntime(folder: Path, name: str) 
     np.testing.assert_array_equal(found, expected.argmax(-1))
     if name in ACCURACY:
         assert (found == tiles(label)[..., 0]).mean() == pytest.approx(ACCURACY[name], abs=1e-3)
+
+
+def test_a_config_with_its_card_finds_file_kernels_and_values(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(fetching.VARIABLE, raising=False)
+    plain = load_config(str(ROOT / "configs/clouds.py"))
+    source = dataclasses.replace(plain.data.source, image=str(SCENE))  # type: ignore[type-var]
+    config = dataclasses.replace(plain, data=dataclasses.replace(plain.data, source=source))
+    facts = json.loads((folder / "model_6b_l1c.json").read_text())["data"]
+    (step,) = completion.completed(config).preprocess
+    mean, std = facts["dataset_statistics"]["img"]
+    np.testing.assert_allclose((step.mean, step.std), (mean, std), rtol=1e-6)  # type: ignore[attr-defined]
+    sensor = config.data.source.sensor
+    found = config.pretrained.into(config.model, shapes(config.model, 6), sensor.bands)
+    jax.tree.map(
+        np.testing.assert_array_equal, found, load(config.model, folder / "model_6b_l1c.onnx")
+    )
+    turned = config.pretrained.into(config.model, shapes(config.model, 6), sensor.bands[::-1])
+    first = found["params"]["backbone"]["stem"]["kernel"]
+    again = turned["params"]["backbone"]["stem"]["kernel"]
+    np.testing.assert_array_equal(again, first[:, :, ::-1])

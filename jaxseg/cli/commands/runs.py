@@ -1,4 +1,4 @@
-"""The commands about a finished run: `evaluate`, `report`, `export`; and `models`."""
+"""The commands about a run: `evaluate`, `report`, `card`, `export`; and `models` and `weights`."""
 
 import functools
 import sys
@@ -8,20 +8,22 @@ import tyro
 from rich.console import Console
 
 from jaxseg import config_text
-from jaxseg.cli import catalogue
+from jaxseg.cli import catalogue, weight_cards
 from jaxseg.cli.commands.frame import Mistakes, code_of, divided, start
 from jaxseg.cli.evaluated_data import Asked, asked
 from jaxseg.cli.flags.runs import (
+    CardFlags,
     EvaluateFlags,
     ExportFlags,
     ModelsFlags,
     ReportFlags,
+    WeightsFlags,
     evaluate_flags,
 )
 from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
-from jaxseg.evaluation import own_data, sample, terminal, tracked
+from jaxseg.evaluation import model_card, own_data, pushing, sample, terminal, tracked
 from jaxseg.evaluation import report as results
 from jaxseg.evaluation.map_data import Maps
 from jaxseg.evaluation.map_scores import evaluate_map
@@ -131,6 +133,47 @@ def report(arguments: list[str] | None = None) -> None:
         say(console, f"Page: {out} ({out.stat().st_size / 2**20:.2g} MiB)")
 
 
+def card(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg card`."""
+    with Mistakes():
+        flags = tyro.cli(CardFlags, args=arguments, prog="jaxseg card")
+        start()
+        console, code = make_console(), code_of(flags.code)
+        out = flags.out or flags.run / "README.md"
+        there = out.exists()
+        if flags.push:
+            licence = flags.licence or (model_card.licence_of(out) if there else "")
+            pushing.check(flags.push, licence)
+        elif there:
+            raise UserError(
+                f"{out} is there, perhaps with text that was filled in. Remove it or give another "
+                "--out; --push OWNER/NAME pushes it as it is."
+            )
+        if not there:
+            notes = model_card.write(
+                flags.run,
+                out,
+                licence=flags.licence,
+                evaluation=flags.evaluation,
+                which=flags.step,
+                repository=flags.push,
+                code=code,
+            )
+            for note in notes:
+                say(console, f"Note: {note}")
+        say(console, f"Model card: {out}")
+        if flags.push:
+            _, step = checkpoint.chosen(flags.run, flags.step, code)
+            say(console, f"Pushed: {pushing.push(flags.push, flags.run, step, out)}")
+
+
+def weights(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg weights`."""
+    with Mistakes():
+        flags = tyro.cli(WeightsFlags, args=arguments, prog="jaxseg weights")
+        weight_cards.show(make_console(), flags.name)
+
+
 def export(arguments: list[str] | None = None) -> None:
     """The command `jaxseg export`."""
     with Mistakes():
@@ -141,9 +184,9 @@ def export(arguments: list[str] | None = None) -> None:
             return
         config, state = checkpoint.reopen(flags.run, MeshShape(), flags.step, code_of(flags.code))
         variables = jax.device_get(inference_variables(state))
-        weights = pretrained.exported(config.model, variables, reference=flags.reference)
-        write_state_dict(weights, flags.file)
-        say(make_console(), f"{len(weights)} tensors of step {int(state.step)}: {flags.file}")
+        tensors = pretrained.exported(config.model, variables, reference=flags.reference)
+        write_state_dict(tensors, flags.file)
+        say(make_console(), f"{len(tensors)} tensors of step {int(state.step)}: {flags.file}")
 
 
 def _export_network(flags: ExportFlags) -> None:

@@ -124,6 +124,45 @@ class ReportFlags:
 
 
 @dataclasses.dataclass(frozen=True)
+class CardFlags:
+    """Write the model card of a run: jaxseg card runs/unet --licence apache-2.0.
+
+    A README.md as the Hugging Face hub reads it: data, sensor, scores with intervals, training and
+    licence. With --push, card and checkpoint are uploaded, from where load_run opens them; a card
+    that is there, with what was filled in, is pushed as it is.
+
+    Attributes:
+        run: The workdir of the training.
+        out: The card; RUN/README.md if left out.
+        licence: Identifier of the licence of the weights on the hub, such as apache-2.0 or
+            cc-by-4.0; to be filled in by hand if left out, and needed for --push.
+        push: OWNER/NAME of a model on the hub, which is made if there is none, private.
+        evaluation: Folder of the evaluation, RUN/evaluation/test; the last one if left out.
+        step: best, latest, or the step of a checkpoint.
+        code: Files (.py) or packages that define classes of the run from outside jaxseg.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    out: Path | None = None
+    licence: str = ""
+    push: str = ""
+    evaluation: Path | None = None
+    step: str = "best"
+    code: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightsFlags:
+    """List published weights, or show the card of one: jaxseg weights [prithvi-eo-v2-tiny-tl].
+
+    Attributes:
+        name: Name of a card, or a part of names; all if left out.
+    """
+
+    name: Annotated[str, tyro.conf.Positional] = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class ExportFlags:
     """Write a run for other programs: jaxseg export runs/unet unet.safetensors.
 

@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxseg.cache import cache_folder
 from jaxseg.datasets.folder import numbers as folder_numbers
 from jaxseg.datasets.folder import pairing
 from jaxseg.datasets.folder.class_fields import check_classes, check_colors, hues
@@ -34,7 +35,6 @@ from jaxseg.datasets.folder.vector_labels import Vectors
 from jaxseg.datasets.label_table import LabelTable, packed
 from jaxseg.errors import COUNT, NOT_NEGATIVE, UserError, check_ranges
 from jaxseg.files import raster
-from jaxseg.files.cache import cache_folder
 from jaxseg.files.raster import is_remote
 from jaxseg.scenes.scene import Origin
 from jaxseg.scenes.sensor import Sensor, Unit, visible

@@ -16,12 +16,12 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from jaxseg.cache import cache_folder
 from jaxseg.datasets.packed import index as indices
 from jaxseg.datasets.packed.index import Index, Split
 from jaxseg.datasets.wrapped import leaves
 from jaxseg.errors import MissingSplit, UserError
 from jaxseg.files import records
-from jaxseg.files.cache import cache_folder
 from jaxseg.scenes.scene import (
     COPIED,
     Extent,
