@@ -2,7 +2,11 @@
 
 import multiprocessing
 import os
+import threading
+import time
 import warnings
+import zipfile
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -121,6 +125,7 @@ def test_as_many_files_stay_open_as_allowed_and_the_oldest_is_closed(
 ) -> None:
     monkeypatch.setattr(pool, "_POOL", pool._Pool())
     monkeypatch.setattr(pool, "OPEN_FILES", 3)
+    monkeypatch.setattr(pool, "CORES", 2)
     paths = []
     for name in "abcd":
         paths.append(str(tmp_path / f"{name}.png"))
@@ -147,7 +152,10 @@ def test_as_many_files_stay_open_as_allowed_and_the_oldest_is_closed(
         assert sum(name in paths for name in held) == 3
 
 
-def test_two_threads_have_two_files_of_one_path(tmp_path: Path, opened: list[str]) -> None:
+def test_two_threads_have_two_files_of_one_path(
+    tmp_path: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "CORES", 2)
     path = str(tmp_path / "a.png")
     Image.fromarray(numbers("uint8", 3)).save(path)
     with pool.lent(path) as one, pool.lent(path) as other:
@@ -169,3 +177,61 @@ def test_a_damaged_file_is_opened_afresh_by_the_next_reader(
             raster.read(str(path), Window(0, 0, H, W))
     path.write_bytes(whole)
     np.testing.assert_array_equal(raster.read(str(path), Window(0, 0, H, W)), noise)
+
+
+def test_no_more_threads_read_a_file_at_a_time_than_there_are_cores(
+    tmp_path: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "CORES", 2)
+    paths = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    for path in paths:
+        Image.fromarray(numbers("uint8", 3)).save(path)
+    together, most, lock = Counter[str](), Counter[str](), threading.Lock()
+
+    def read(path: str) -> None:
+        with pool.lent(path):
+            with lock:
+                together[path] += 1
+                most[path] = max(most[path], together[path])
+            time.sleep(0.005)
+            with lock:
+                together[path] -= 1
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(read, paths * 20))
+    assert dict(most) == dict.fromkeys(paths, 2)
+    assert sorted(opened) == ["a.png"] * 2 + ["b.png"] * 2
+
+
+def test_a_file_that_all_cores_read_keeps_no_reader_of_another_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "CORES", 1)
+    paths = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    for path in paths:
+        Image.fromarray(numbers("uint8", 3)).save(path)
+    with pool.lent(paths[0]), ThreadPoolExecutor(1) as threads:
+        assert threads.submit(raster.header, paths[1]).result(timeout=60).bands == 3
+
+
+def test_files_that_gdal_alone_finds_are_read_by_all_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "CORES", 1)  # their servers answer late, and many at a time
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        Image.fromarray(numbers("uint8", 3)).save(tmp_path / "a.png")
+        archive.write(tmp_path / "a.png", "a.png")
+    path = f"/vsizip/{tmp_path}/a.zip/a.png"
+    with pool.lent(path), ThreadPoolExecutor(1) as threads:
+        assert threads.submit(raster.header, path).result(timeout=60).bands == 3
+
+
+def test_an_error_while_reading_ends_the_turn_of_its_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "CORES", 1)
+    (tmp_path / "a.png").write_bytes(b"not a picture")
+    with ThreadPoolExecutor(1) as threads:
+        for _ in range(2):
+            told = threads.submit(raster.header, str(tmp_path / "a.png")).exception(timeout=60)
+            assert isinstance(told, UserError)
