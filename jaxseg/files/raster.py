@@ -353,7 +353,7 @@ def _opacity(file: rasterio.DatasetReader) -> int | None:
         return None
     if _has_mask(file):  # GDAL's own: one beside the bands, or else the last of two or four
         return file.count if MaskFlags.alpha in file.mask_flag_enums[0] else None
-    return file.colorinterp.index(ColorInterp.alpha) + 1
+    return int(file.colorinterp.index(ColorInterp.alpha)) + 1
 
 
 def _has_mask(file: rasterio.DatasetReader) -> bool:
