@@ -1,13 +1,18 @@
 """Open image files: kept in one pool and lent to one thread at a time.
 
 So reading a second window does not open the file again, and every reader is thread-safe.
+
+GDAL keeps decoded blocks, whole rows in a file of strips, for each opening of a file apart. So no
+more threads read one local file at a time than there are cores: more openings of it would each keep
+fewer rows and decode more of them again. Other files, and those of other machines, do not wait.
 """
 
 import os
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import rasterio
@@ -28,6 +33,9 @@ OF_ARRAYS = (
 
 OPEN_FILES = 256
 """How many files stay open for their next window; systems commonly allow a process 1024."""
+
+CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+"""Threads that read one local file at a time; others wait."""
 
 _GDAL = {
     # A truncated JPEG or PNG is an error; by default GDAL reads the missing part as gray or black.
@@ -50,22 +58,26 @@ def gdal_settings() -> dict[str, str]:
 
 @contextmanager
 def lent(path: str) -> Iterator[rasterio.DatasetReader]:
-    """The open file, for one thread alone; GDAL's errors become errors that a user understands."""
+    """The open file, for one thread alone; GDAL's errors become errors that a user understands.
+
+    A thread does not borrow a file that it holds: it might wait for itself.
+    """
     with rasterio.Env(**gdal_settings()):
         try:
             key = _key(path)
-            file = _POOL.take(key) or _opened(path)
-            yield file
+            with _POOL.turn(key) if _is_local(path) else nullcontext():
+                file = _POOL.take(key) or _opened(path)
+                yield file
+                _POOL.give_back(key, file)
         except FileNotFoundError:
             raise UserError(f"{path}: no such file. Check the path.") from None
         except (RasterioIOError, OSError) as error:
-            # The file is not returned to the pool: the next reader opens it again.
+            # The file has not returned to the pool: the next reader opens it again.
             with suppress(RasterioIOError, OSError, UserError):
                 # Or GDAL reports this error for the next file, too.
                 _opened(path).close()
             reason = str(error.__cause__ or error).replace(path, Path(path).name).rstrip(".")
             raise UserError(f"Cannot read {path}: {reason}. {_advice(path, reason)}") from error
-        _POOL.give_back(key, file)
 
 
 def _opened(path: str) -> rasterio.DatasetReader:
@@ -87,10 +99,14 @@ def _advice(path: str, reason: str) -> str:
 
 def _key(path: str) -> "_Key":
     """What tells apart two states of a file; GDAL alone knows what is not a local file."""
-    if path.startswith("/vsi") or "://" in path:
+    if not _is_local(path):
         return path, 0, 0
     status = os.stat(path)  # noqa: PTH116  (a Path costs more than the call)
     return path, status.st_mtime_ns, status.st_size
+
+
+def _is_local(path: str) -> bool:
+    return not path.startswith("/vsi") and "://" not in path
 
 
 _Key = tuple[str, int, int]
@@ -103,6 +119,22 @@ class _Pool:
         self._lock = threading.Lock()
         self._idle: OrderedDict[_Key, list[rasterio.DatasetReader]] = OrderedDict()
         self._count = 0
+        self._turns: dict[_Key, tuple[threading.Semaphore, int]] = {}
+
+    @contextmanager
+    def turn(self, key: _Key) -> Iterator[None]:
+        """Waits until fewer than `CORES` threads are in the turn of this file."""
+        with self._lock:
+            turns, threads = self._turns.get(key, (threading.Semaphore(CORES), 0))
+            self._turns[key] = turns, threads + 1
+        try:
+            with turns:
+                yield
+        finally:
+            with self._lock:
+                turns, threads = self._turns.pop(key)
+                if threads > 1:
+                    self._turns[key] = turns, threads - 1
 
     def take(self, key: _Key) -> rasterio.DatasetReader | None:
         with self._lock:

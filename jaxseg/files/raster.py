@@ -267,9 +267,48 @@ def read_planes(
     """
     with lent(path) as file:
         _check_inside(file, window)
-        numbers = list(range(1, file.count + 1) if bands is None else bands)
-        reduced = {} if shape is None else {"out_shape": (len(numbers), *shape)}
-        planes: NDArray[np.generic] = file.read(numbers, window=_rectangle(window), **reduced)
+        return _planes(file, window, _numbers(file, bands), shape)
+
+
+def read_with_mask(
+    path: str,
+    window: Window,
+    *,
+    bands: Sequence[int] | None = None,
+    shape: tuple[int, int] | None = None,
+) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+    """`read_planes` and `read_mask` at once: opacity among the bands is not decoded again.
+
+    Args:
+        path: The file.
+        window: Which pixels; must lie inside the file.
+        bands: Which bands, counted from 1; None = all.
+        shape: Rows and columns to read instead of all, see `read_planes`.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    with lent(path) as file:
+        _check_inside(file, window)
+        numbers, opacity = _numbers(file, bands), _opacity(file)
+        if opacity is None or len({file.dtypes[number - 1] for number in [*numbers, opacity]}) > 1:
+            return _planes(file, window, numbers, shape), _mask(file, window, opacity, shape)
+        planes = _planes(file, window, [*numbers, opacity], shape)
+        return planes[:-1], np.asarray(planes[-1] > 0)
+
+
+def _numbers(file: rasterio.DatasetReader, bands: Sequence[int] | None) -> list[int]:
+    return list(range(1, file.count + 1) if bands is None else bands)
+
+
+def _planes(
+    file: rasterio.DatasetReader,
+    window: Window,
+    numbers: list[int],
+    shape: tuple[int, int] | None,
+) -> NDArray[np.generic]:
+    reduced = {} if shape is None else {"out_shape": (len(numbers), *shape)}
+    planes: NDArray[np.generic] = file.read(numbers, window=_rectangle(window), **reduced)
     return planes
 
 
@@ -291,16 +330,30 @@ def read_mask(
     Raises:
         UserError: The file cannot be read.
     """
-    reduced = {} if shape is None else {"out_shape": shape}
     with lent(path) as file:
         _check_inside(file, window)
-        if not _has_mask(file) and ColorInterp.alpha in file.colorinterp:
-            # GDAL takes opacity for a mask in files of two and four bands alone.
-            alpha = file.colorinterp.index(ColorInterp.alpha) + 1
-            mask: NDArray[np.uint8] = file.read(alpha, window=_rectangle(window), **reduced)
-        else:
-            mask = file.read_masks(1, window=_rectangle(window), **reduced)
-    return np.asarray(mask > 0)
+        return _mask(file, window, _opacity(file), shape)
+
+
+def _mask(
+    file: rasterio.DatasetReader,
+    window: Window,
+    opacity: int | None,
+    shape: tuple[int, int] | None,
+) -> NDArray[np.bool_]:
+    if opacity is not None:
+        return np.asarray(_planes(file, window, [opacity], shape)[0] > 0)
+    reduced = {} if shape is None else {"out_shape": shape}
+    return np.asarray(file.read_masks(1, window=_rectangle(window), **reduced) > 0)
+
+
+def _opacity(file: rasterio.DatasetReader) -> int | None:
+    """Number of the band that is the mask of the file; None = none is."""
+    if ColorInterp.alpha not in file.colorinterp:
+        return None
+    if _has_mask(file):  # GDAL's own: one beside the bands, or else the last of two or four
+        return file.count if MaskFlags.alpha in file.mask_flag_enums[0] else None
+    return int(file.colorinterp.index(ColorInterp.alpha)) + 1
 
 
 def _has_mask(file: rasterio.DatasetReader) -> bool:

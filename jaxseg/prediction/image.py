@@ -108,7 +108,13 @@ class Scene:
         images, valid = [], np.ones(shape or (window.height, window.width), bool)
         missing: NDArray[np.bool_] | None = None
         for part in self._parts:
-            planes = raster.read_planes(part.path, window, bands=part.numbers, shape=shape)
+            if part.masked:
+                planes, known = raster.read_with_mask(
+                    part.path, window, bands=part.numbers, shape=shape
+                )
+                valid &= known
+            else:
+                planes = raster.read_planes(part.path, window, bands=part.numbers, shape=shape)
             for plane, number in zip(planes, part.nodata, strict=True):
                 if planes.dtype.kind in "fc":
                     valid &= np.isfinite(plane)
@@ -121,8 +127,6 @@ class Scene:
                     missing &= here
                 else:
                     missing |= here
-            if part.masked:
-                valid &= raster.read_mask(part.path, window, shape=shape)
             images.append(self._reading(raster.pixel_by_pixel(planes), part.added))
         if missing is not None:
             valid &= ~missing

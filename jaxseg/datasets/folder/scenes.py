@@ -149,11 +149,11 @@ class FolderScenes:
         """
         scene = self.entries[index]
         place = window._replace(y=window.y + scene.area.y, x=window.x + scene.area.x)
-        pixels = raster.read(scene.image, place, bands=scene.image_facts.numbers)
-        valid = self._valid(scene.image, scene.image_facts, place, pixels)
+        planes, valid = self._planes(scene.image, scene.image_facts, place)
         if scene.validity:
-            valid &= raster.read(scene.validity, place, bands=(1,))[..., 0] != 0
-        sample: Sample = {"image": self.reading(pixels, scene.image_facts.added), "valid": valid}
+            valid &= raster.read_planes(scene.validity, place, bands=(1,))[0] != 0
+        image = self.reading(raster.pixel_by_pixel(planes), scene.image_facts.added)
+        sample: Sample = {"image": image, "valid": valid}
         touch = np.zeros(valid.shape, bool)
         if scene.object_facts is not None:
             around = _one_around(place, scene.area)
@@ -171,19 +171,17 @@ class FolderScenes:
         sample["label"][touch & (sample["label"] != IGNORE)] = 0
         return sample
 
-    def _valid(
-        self, path: str, facts: Facts, window: Window, pixels: NDArray[np.generic]
-    ) -> NDArray[np.bool_]:
-        if pixels.dtype.kind in "fc":
-            valid: NDArray[np.bool_] = np.isfinite(pixels).all(-1)
-        else:
-            valid = np.ones(pixels.shape[:2], bool)
-        missing = _is_nodata(pixels, facts.nodata)
+    def _planes(
+        self, path: str, facts: Facts, window: Window
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        """(C, h, w) values of an image, and (h, w) where they are data."""
+        planes, valid = _read(path, facts, window)
+        if planes.dtype.kind in "fc":
+            valid &= np.isfinite(planes).all(0)
+        missing = _is_nodata(planes, facts.nodata)
         if missing is not None:
-            valid &= ~(missing.all(-1) if self.nodata_in_all else missing.any(-1))
-        if facts.masked:
-            valid &= raster.read_mask(path, window)
-        return valid
+            valid &= ~(missing.all(0) if self.nodata_in_all else missing.any(0))
+        return planes, valid
 
     def _labels(
         self, scene: Scene, facts: Facts, window: Window, valid: NDArray[np.bool_]
@@ -191,18 +189,18 @@ class FolderScenes:
         path = read_from = scene.mask
         if scene.grid is not None:
             read_from = on_grid(path, scene.grid)
-        values = raster.read(read_from, window, bands=facts.numbers)
-        known = np.ones(values.shape[:2], bool)
-        missing = _is_nodata(values, facts.nodata)
+        planes, opaque = _read(read_from, facts, window)
+        known = np.ones(opaque.shape, bool)
+        missing = _is_nodata(planes, facts.nodata)
         if missing is not None:
-            known &= ~missing.all(-1)
-        opaque = raster.read_mask(read_from, window) if facts.masked else known
-        numbers: NDArray[np.generic] = values[..., 0]
+            known &= ~missing.all(0)
+        numbers: NDArray[np.generic] = planes[0]
         if self.by_color and facts.palette:
             palette = packed(np.frombuffer(facts.palette, np.uint8).reshape(-1, 3))
-            numbers = palette[values[..., 0].astype(np.intp)]
+            numbers = palette[numbers.astype(np.intp)]
         elif self.by_color:
-            numbers = packed(values if values.shape[-1] == 3 else values.repeat(3, axis=-1))
+            colors = planes if len(planes) == 3 else planes.repeat(3, axis=0)
+            numbers = packed(np.moveaxis(colors, 0, -1))
         if self.mask_nodata == "ignore" and scene.grid is None:  # beside a mask all is transparent
             # Where the image has no data, as where both were cut out, there is nothing to lose.
             self._refuse_hidden(path, numbers, known & ~opaque & valid, window)
@@ -272,13 +270,12 @@ class FolderScenes:
 
 
 def _objects(path: str, facts: Facts, window: Window) -> NDArray[np.int32]:
-    pixels = raster.read(path, window, bands=facts.numbers)  # (h, w, 1)
-    missing, values = _is_nodata(pixels, facts.nodata), pixels[..., 0]
-    blank = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
+    planes, known = _read(path, facts, window)  # (1, h, w)
+    missing, values, blank = _is_nodata(planes, facts.nodata), planes[0], ~known
+    if values.dtype.kind == "f":
+        blank |= np.isnan(values)
     if missing is not None:
-        blank |= missing[..., 0]
-    if facts.masked:
-        blank |= ~raster.read_mask(path, window)
+        blank |= missing[0]
     ids = np.where(blank, 0, values)
     wrong = (ids != np.rint(ids)) | (ids < 0) | (ids > np.iinfo(np.int32).max)
     if wrong.any():
@@ -300,14 +297,22 @@ def _one_around(window: Window, area: Window) -> Window:
     return Window(top, left, bottom - top, right - left)
 
 
+def _read(path: str, facts: Facts, window: Window) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+    """(C, h, w) values of a file, and (h, w) False where its own mask hides them."""
+    if facts.masked:
+        return raster.read_with_mask(path, window, bands=facts.numbers)
+    planes = raster.read_planes(path, window, bands=facts.numbers)
+    return planes, np.ones(planes.shape[1:], bool)
+
+
 def _is_nodata(
-    values: NDArray[np.generic], nodata: tuple[float | None, ...]
+    planes: NDArray[np.generic], nodata: tuple[float | None, ...]
 ) -> NDArray[np.bool_] | None:
-    """(h, w, C), True where a band holds its nodata value; None if no band has one."""
+    """(C, h, w), True where a band holds its nodata value; None if no band has one."""
     if all(number is None for number in nodata):
         return None
-    missing = np.zeros(values.shape, bool)
+    missing = np.zeros(planes.shape, bool)
     for band, number in enumerate(nodata):
         if number is not None:
-            missing[..., band] = values[..., band] == number
+            missing[band] = planes[band] == number
     return missing
