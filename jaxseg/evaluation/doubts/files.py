@@ -1,0 +1,313 @@
+"""What `jaxseg doubts` writes: something a labelling campaign can act on.
+
+    FOLDER/                    RUN/doubts/SPLIT
+        doubts.csv             one row per region, the most doubted first
+        doubts.json            thresholds, estimated errors, the map of each scene
+        doubts.png             the first regions: image, label, suggested class, doubt
+        maps/NAME.tif          suggested class of each doubted pixel, 255 elsewhere
+        maps/NAME_doubt.tif    doubt of each labelled pixel, 0..1
+
+Maps lie where their scenes do, if these state their place. The folder appears when it is complete.
+"""
+
+import csv
+import importlib.metadata
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from jaxseg.datasets.without_doubts import INDEX
+from jaxseg.disk import whole_folder
+from jaxseg.errors import UserError
+from jaxseg.evaluation.doubts.passes import NO_LABEL, STEPS, Doubts, Region, SceneDoubts, regions_of
+from jaxseg.evaluation.report import no_formula
+from jaxseg.files import raster
+from jaxseg.files.maps import BLOCK, CLASSES, MapBand, MapFacts, assemble, write_block
+from jaxseg.metrics.confident_learning import UNDOUBTED
+from jaxseg.pictures.doubts import View, doubts_figure
+from jaxseg.pictures.tiles import DPI, stretch
+from jaxseg.scenes.scene import Around, OfFiles, Scenes, Source, Window
+
+MAPS = "maps"
+SHOWN = 6
+"""Regions in the picture."""
+
+MARGIN = 24
+"""Pixels around a region in the picture, at least."""
+
+SIDE = 256
+"""Rows and columns of what is shown of a region, at most."""
+
+
+class Found(NamedTuple):
+    """What was found, without the maps.
+
+    Attributes:
+        source: The data.
+        split: Name of the split.
+        step: Of the checkpoint.
+        scenes: Names of its scenes.
+        regions: The most doubted first.
+        doubts: Thresholds and the estimated joint.
+        doubted: Number of doubted pixels.
+        notes: What has to be said about them.
+    """
+
+    source: Source
+    split: str
+    step: int
+    scenes: tuple[str, ...]
+    regions: tuple[Region, ...]
+    doubts: Doubts
+    doubted: int
+    notes: tuple[str, ...] = ()
+
+
+class Place(NamedTuple):
+    """Where the pixels of a scene lie: in a file, and on the ground.
+
+    Attributes:
+        file: The image; empty if the scene is not a file.
+        row: First row of the scene in the file.
+        column: First column.
+        header: Of the file, or None.
+    """
+
+    file: str
+    row: int
+    column: int
+    header: raster.Header | None
+
+    @property
+    def transform(self) -> Affine:
+        """(column, row) of the scene -> (x, y)."""
+        if self.header is None:
+            return Affine.identity()
+        return self.header.transform @ Affine.translation(self.column, self.row)
+
+
+def write(
+    doubts: Doubts,
+    scenes: Scenes,
+    source: Source,
+    folder: Path,
+    *,
+    split: str,
+    step: int,
+    run: str = "",
+    smallest: int = 1,
+) -> Found:
+    """Makes the second pass and writes the files listed above.
+
+    Args:
+        doubts: After the first pass.
+        scenes: The split.
+        source: What the scenes belong to.
+        folder: Folder of the files; what is there of an earlier command is replaced.
+        split: Name of the split.
+        step: Of the checkpoint.
+        run: Name of the run, for the maps.
+        smallest: Pixels that a region needs to be listed; maps hold all.
+
+    Raises:
+        UserError: The folder cannot be written, or holds something else.
+    """
+    refuse_other_files(folder)
+    regions: list[Region] = []
+    doubted = 0
+    with whole_folder(folder, _is_own) as aside:
+        files = _file_names(scenes)
+        (aside / MAPS).mkdir()
+        tags = {
+            "SOFTWARE": f"jaxseg {importlib.metadata.version('jaxseg')}",
+            "JAXSEG_RUN": run or "not known",
+            "JAXSEG_STEP": str(step),
+            CLASSES: ", ".join(source.classes),
+        }
+        for found in doubts.scenes():
+            regions += regions_of(found, smallest)
+            doubted += int((found.suggested != UNDOUBTED).sum())
+            _write_maps(
+                found, place_of(scenes, found.scene), aside / files[found.scene], source, tags
+            )
+        regions.sort(key=lambda region: (-region.doubt, -region.pixels))
+        names = tuple(map(scenes.name, range(len(scenes))))
+        result = Found(source, split, step, names, tuple(regions), doubts, doubted)
+        _write_table(aside / "doubts.csv", result, scenes, files)
+        (aside / INDEX).write_text(json.dumps(_report(result, files), indent=2) + "\n")
+        if regions:
+            shown = [
+                _view(rank, region, scenes, source, aside / files[region.scene])
+                for rank, region in enumerate(regions[:SHOWN], 1)
+            ]
+            figure = doubts_figure(shown, source.colors, source.classes)
+            figure.savefig(aside / "doubts.png", dpi=DPI, metadata={"Step": str(step)})
+    return result
+
+
+def place_of(scenes: Scenes, index: int) -> Place:
+    """Where the pixels of a scene lie."""
+    while isinstance(scenes, Around):
+        scenes = scenes.inner
+    if not isinstance(scenes, OfFiles):
+        return Place("", 0, 0, None)
+    extent = scenes.extent(index)
+    return Place(extent.file, extent.area.y, extent.area.x, raster.header(extent.file))
+
+
+def refuse_other_files(folder: Path) -> None:
+    """Rejects a folder with other files than those of doubts: it would be replaced.
+
+    Raises:
+        UserError: It has.
+    """
+    is_other = not folder.is_dir() or any(folder.iterdir())
+    if folder.exists() and is_other and not (folder / INDEX).is_file():
+        raise UserError(
+            f"{folder} is there and is not a folder of doubts: give another --out, or move it away."
+        )
+
+
+def _is_own(file: Path) -> bool:
+    """Whether a file within the folder is one of an earlier command."""
+    return file.parts[0] == MAPS or file.name in ("doubts.csv", "doubts.png", INDEX)
+
+
+def doubt_file(path: Path) -> Path:
+    """The map of doubts beside that of suggested classes."""
+    return path.with_name(f"{path.stem}_doubt.tif")
+
+
+def _file_names(scenes: Scenes) -> list[str]:
+    """A file for each scene, within the folder, called like it; equal names are numbered."""
+    taken: set[str] = set()
+    found = []
+    for index in range(len(scenes)):
+        stem = re.sub(r"\.[A-Za-z]\w{1,4}$", "", scenes.name(index).rpartition("/")[2])
+        stem = re.sub(r"[^\w.-]+", "_", stem)[-60:].lstrip(".") or "scene"
+        name, number = stem, 1
+        while {name, f"{name}_doubt"} & taken:
+            number += 1
+            name = f"{stem}_{number}"
+        taken |= {name, f"{name}_doubt"}
+        found.append(f"{MAPS}/{name}.tif")
+    return found
+
+
+def _write_maps(
+    found: SceneDoubts, place: Place, path: Path, source: Source, tags: dict[str, str]
+) -> None:
+    """The two maps of a scene."""
+    height, width = found.label.shape
+    facts = MapFacts(
+        height=height,
+        width=width,
+        dtype="uint8",
+        bands=(MapBand("class"),),
+        nodata=UNDOUBTED,
+        crs=None if place.header is None else place.header.crs,
+        transform=place.transform,
+        classes=source.classes,
+        colors=source.colors,
+        tags=tags,
+    )
+    _write_map(found.suggested, facts, path)
+    doubt = facts._replace(
+        bands=(MapBand("doubt", 1 / STEPS),), nodata=NO_LABEL, classes=(), colors=()
+    )
+    _write_map(found.doubt, doubt, doubt_file(path))
+
+
+def _write_map(values: NDArray[np.uint8], facts: MapFacts, path: Path) -> None:
+    blocks = []
+    try:
+        for y in range(0, facts.height, BLOCK):
+            for x in range(0, facts.width, BLOCK):
+                window = Window(y, x, min(BLOCK, facts.height - y), min(BLOCK, facts.width - x))
+                part = values[y : y + BLOCK, x : x + BLOCK, None]
+                block = path.with_name(f"{path.stem}.{y}.{x}.block.tif")
+                blocks.append((block, window))
+                write_block(block, part)
+        assemble(blocks, facts, path)
+    finally:
+        for block, _ in blocks:
+            block.unlink(missing_ok=True)
+
+
+def _write_table(path: Path, found: Found, scenes: Scenes, files: Sequence[str]) -> None:
+    """One row per region; x and y are those of the scene's CRS, empty without one."""
+    classes = found.source.classes
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(
+            [
+                *("rank", "scene", "row", "column", "x", "y", "crs", "pixels", "label"),
+                *("suggested", "doubt", "map", "step"),
+            ]
+        )
+        places = {n: place_of(scenes, n) for n in {region.scene for region in found.regions}}
+        for rank, region in enumerate(found.regions, 1):
+            place = places[region.scene]
+            x = y = crs = ""
+            if place.header is not None and place.header.crs is not None:
+                point = place.transform @ (region.column + 0.5, region.row + 0.5)
+                x, y = (f"{part:.10g}" for part in point)
+                crs = place.header.crs.to_string()
+            cells: Iterable[object] = (
+                *(rank, found.scenes[region.scene], place.row + region.row),
+                *(place.column + region.column, x, y, crs, region.pixels),
+                *(classes[region.label], classes[region.suggested], f"{region.doubt:.4f}"),
+                *(files[region.scene], found.step),
+            )
+            rows.writerow([no_formula(str(cell)) for cell in cells])
+
+
+def _report(found: Found, files: Sequence[str]) -> dict[str, object]:
+    """The content of doubts.json; a threshold is None where no pixel has the label."""
+    thresholds = [float(t) if np.isfinite(t) else None for t in found.doubts.thresholds]
+    return {
+        "split": found.split,
+        "step": found.step,
+        "classes": list(found.source.classes),
+        "pixels": found.doubts.count.tolist(),
+        "thresholds": thresholds,
+        "joint": found.doubts.joint.tolist(),
+        "scenes": dict(zip(found.scenes, files, strict=True)),
+    }
+
+
+def _view(rank: int, region: Region, scenes: Scenes, source: Source, path: Path) -> View:
+    """What the picture shows of a region."""
+    size, box, classes = scenes.size(region.scene), region.box, source.classes
+    y, height = _around(box.y, box.height, size[0], region.row)
+    x, width = _around(box.x, box.width, size[1], region.column)
+    window = Window(y, x, height, width)
+    sample = scenes.read(region.scene, window)
+    valid = sample["valid"].astype(bool)
+    doubt = raster.read(str(doubt_file(path)), window)[..., 0]
+    return View(
+        title=(
+            f"{rank}. {classes[region.label]}: {classes[region.suggested]}?  "
+            f"{scenes.name(region.scene)}, row {region.row}, column {region.column}, "
+            f"{region.pixels} pixels, doubt {region.doubt:.2f}"
+        ),
+        at=(region.row - y, region.column - x),
+        rgb=stretch(source.rgb(sample["image"]), valid),
+        label=sample["label"].astype(np.uint8),
+        suggested=raster.read(str(path), window)[..., 0].astype(np.uint8),
+        doubt=np.where(doubt == NO_LABEL, np.nan, doubt / np.float32(STEPS)),
+    )
+
+
+def _around(start: int, length: int, of: int, middle: int) -> tuple[int, int]:
+    """First pixel and number of pixels along rows or columns: the region and what is around it."""
+    wanted = min(SIDE, of, max(length + 2 * MARGIN, 4 * MARGIN))
+    centre = start + length // 2 if length + 2 * MARGIN <= SIDE else middle
+    first = min(max(0, centre - wanted // 2), of - wanted)
+    return first, wanted
