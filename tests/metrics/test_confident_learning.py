@@ -70,7 +70,7 @@ def test_a_class_without_labels_is_never_suggested() -> None:
     chances = np.array([[0.2, 0.1, 0.7], [0.6, 0.2, 0.2], [0.3, 0.6, 0.1]], np.float32)
     thresholds, count, found = of_pixels(chances, np.array([0, 0, 1]), np.ones(3, bool))
     assert np.isinf(thresholds[2])
-    assert UNDOUBTED == found.suggested.ravel()[0]
+    assert found.suggested.ravel()[0] == UNDOUBTED
     shares = estimated_joint(np.asarray(found.joint), count)
     assert shares.sum() == pytest.approx(1)
     assert shares[2].sum() == 0
