@@ -141,6 +141,7 @@ def doubts(arguments: list[str] | None = None) -> None:
             tile=flags.tile,
             overlap=flags.overlap,
             make=flags.make,
+            polygons=flags.polygons,
             console=console,
         )
         title = f"{flags.run}, {data.title()}"

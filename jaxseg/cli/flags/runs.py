@@ -120,6 +120,7 @@ class DoubtsFlags:
         step: best, latest, or the step of a checkpoint.
         smallest: Pixels that a region of doubted labels needs to be listed; maps hold all.
         top: Regions that the terminal shows.
+        polygons: Whether the regions of each scene are written as polygons (GeoPackage), too.
         shared_ground: Share of the ground of the split, 0..1, that the training may have shown.
         check: Whether other data are compared with the images of the training.
         tile: Rows and columns of the windows that scenes are cut into; those of the run if 0.
@@ -141,6 +142,7 @@ class DoubtsFlags:
     step: str = "best"
     smallest: int = SMALLEST
     top: int = 10
+    polygons: bool = False
     shared_ground: float = 0.0
     check: bool = True
     tile: int = 0

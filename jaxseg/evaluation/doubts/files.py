@@ -6,6 +6,7 @@
         doubts.png             the first regions: image, label, suggested class, doubt
         maps/NAME.tif          suggested class of each doubted pixel, 255 elsewhere
         maps/NAME_doubt.tif    doubt of each labelled pixel, 0..1
+        maps/NAME.gpkg         polygons of the regions, if they are asked for
 
 Maps lie where their scenes do, if these state their place. The folder appears when it is complete.
 """
@@ -26,6 +27,7 @@ from jaxseg.datasets.without_doubts import INDEX
 from jaxseg.disk import whole_folder
 from jaxseg.errors import UserError
 from jaxseg.evaluation.doubts.passes import NO_LABEL, STEPS, Doubts, Region, SceneDoubts, regions_of
+from jaxseg.evaluation.doubts.polygons import write_polygons
 from jaxseg.evaluation.report import no_formula
 from jaxseg.files import raster
 from jaxseg.files.maps import BLOCK, CLASSES, MapBand, MapFacts, assemble, write_block
@@ -102,6 +104,7 @@ def write(
     step: int,
     run: str = "",
     smallest: int = 1,
+    polygons: bool = False,
 ) -> Found:
     """Makes the second pass and writes the files listed above.
 
@@ -114,6 +117,7 @@ def write(
         step: Of the checkpoint.
         run: Name of the run, for the maps.
         smallest: Pixels that a region needs to be listed; maps hold all.
+        polygons: Whether regions are written as polygons, too.
 
     Raises:
         UserError: The folder cannot be written, or holds something else.
@@ -131,11 +135,14 @@ def write(
             CLASSES: ", ".join(source.classes),
         }
         for found in doubts.scenes():
-            regions += regions_of(found, smallest)
+            own = regions_of(found, smallest)
+            path = aside / files[found.scene]
+            facts = _facts(found, place_of(scenes, found.scene), source, tags)
+            _write_maps(found, facts, path)
+            if polygons and own:
+                write_polygons(path.with_suffix(".gpkg"), found, own, facts, source.classes)
+            regions += own
             doubted += int((found.suggested != UNDOUBTED).sum())
-            _write_maps(
-                found, place_of(scenes, found.scene), aside / files[found.scene], source, tags
-            )
         regions.sort(key=lambda region: (-region.doubt, -region.pixels))
         names = tuple(map(scenes.name, range(len(scenes))))
         result = Found(source, split, step, names, tuple(regions), doubts, doubted)
@@ -200,12 +207,10 @@ def _file_names(scenes: Scenes) -> list[str]:
     return found
 
 
-def _write_maps(
-    found: SceneDoubts, place: Place, path: Path, source: Source, tags: dict[str, str]
-) -> None:
-    """The two maps of a scene."""
+def _facts(found: SceneDoubts, place: Place, source: Source, tags: dict[str, str]) -> MapFacts:
+    """What the map of suggested classes is."""
     height, width = found.label.shape
-    facts = MapFacts(
+    return MapFacts(
         height=height,
         width=width,
         dtype="uint8",
@@ -217,6 +222,10 @@ def _write_maps(
         colors=source.colors,
         tags=tags,
     )
+
+
+def _write_maps(found: SceneDoubts, facts: MapFacts, path: Path) -> None:
+    """The two maps of a scene."""
     _write_map(found.suggested, facts, path)
     doubt = facts._replace(
         bands=(MapBand("doubt", 1 / STEPS),), nodata=NO_LABEL, classes=(), colors=()

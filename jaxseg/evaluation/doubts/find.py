@@ -14,6 +14,7 @@ from jaxseg.evaluation import own_data
 from jaxseg.evaluation.doubts.files import Found, refuse_other_files, write
 from jaxseg.evaluation.doubts.passes import Doubts
 from jaxseg.evaluation.evaluate import check_classes, of_source, of_tiles
+from jaxseg.files.vectors import check_extra
 from jaxseg.run import checkpoint
 from jaxseg.run.contract import Check
 from jaxseg.run.evaluator import Evaluator
@@ -44,6 +45,7 @@ def find(
     tile: int = 0,
     overlap: float = 0.0,
     make: bool = False,
+    polygons: bool = False,
     console: Console | None = None,
 ) -> Found:
     """Finds the labels that are probably wrong and writes maps, a table and a picture of them.
@@ -61,6 +63,7 @@ def find(
         tile: Rows and columns of the windows; 0 = the evaluation crop of the run.
         overlap: Share of a window's side that two neighbours have in common, at least.
         make: Whether data that the run's config names may be fetched, drawn or downloaded.
+        polygons: Whether regions are written as polygons (GeoPackage), too.
         console: Where to show how far it is; None = nowhere.
 
     Raises:
@@ -70,6 +73,8 @@ def find(
     """
     if smallest < 1:
         raise UserError(f"--smallest {smallest}: give the pixels of a region, at least 1.")
+    if polygons:
+        check_extra()
     refuse_other_files(folder)
     console = console or Console(quiet=True)
     config, state = checkpoint.reopen(workdir, MeshShape(), which, code)
@@ -101,5 +106,6 @@ def find(
             step=int(state.step),
             run=workdir.resolve().name,
             smallest=smallest,
+            polygons=polygons,
         )
     return found._replace(notes=(SEEN,)) if split == "train" and is_own else found

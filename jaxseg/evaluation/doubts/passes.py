@@ -60,6 +60,7 @@ class Region(NamedTuple):
 
     Attributes:
         scene: Number of its scene.
+        number: Its number in the scene, see `numbered`.
         row: Of its pixel that is nearest to its middle.
         column: Of the same.
         pixels: Their number.
@@ -70,6 +71,7 @@ class Region(NamedTuple):
     """
 
     scene: int
+    number: int
     row: int
     column: int
     pixels: int
@@ -123,6 +125,13 @@ class Doubts:
         self.joint = estimated_joint(joint.value(), self.count)
 
 
+def numbered(found: SceneDoubts) -> NDArray[np.int32]:
+    """(H, W) number of the region of each pixel; that of a pixel that is not doubted is -1."""
+    wrong = found.suggested != UNDOUBTED
+    _, of_pixel = components(np.where(wrong, found.label.astype(np.int32), -1))
+    return np.where(wrong, of_pixel, np.int32(-1))
+
+
 def regions_of(found: SceneDoubts, smallest: int = 1) -> list[Region]:
     """The regions of doubted pixels of a scene.
 
@@ -133,9 +142,10 @@ def regions_of(found: SceneDoubts, smallest: int = 1) -> list[Region]:
     wrong = found.suggested != UNDOUBTED
     if not wrong.any():
         return []
-    _, of_pixel = components(np.where(wrong, found.label.astype(np.int32), -1))
     rows, columns = np.nonzero(wrong)
-    _, number, pixels = np.unique(of_pixel[wrong], return_inverse=True, return_counts=True)
+    numbers, number, pixels = np.unique(
+        numbered(found)[wrong], return_inverse=True, return_counts=True
+    )
     middle = [np.bincount(number, axis) / pixels for axis in (rows, columns)]
     away = (rows - middle[0][number]) ** 2 + (columns - middle[1][number]) ** 2
     doubt = np.bincount(number, found.doubt[wrong] / STEPS) / pixels
@@ -148,6 +158,7 @@ def regions_of(found: SceneDoubts, smallest: int = 1) -> list[Region]:
     return [
         Region(
             scene=found.scene,
+            number=int(numbers[n]),
             row=int(rows[order[at]]),
             column=int(columns[order[at]]),
             pixels=int(pixels[n]),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import rasterio
 from fixtures import painted
-from fixtures.vector_files import UTM
+from fixtures.vector_files import UTM, features
 from numpy.typing import NDArray
 
 from jaxseg import sharding
@@ -20,7 +20,7 @@ from jaxseg.datasets import Folder, HeldOut, WithoutDoubts
 from jaxseg.errors import UserError
 from jaxseg.evaluation.doubts.files import place_of
 from jaxseg.evaluation.doubts.find import find
-from jaxseg.evaluation.doubts.passes import Doubts, Region, SceneDoubts, regions_of
+from jaxseg.evaluation.doubts.passes import Doubts, Region, SceneDoubts, numbered, regions_of
 from jaxseg.metrics.confident_learning import UNDOUBTED
 from jaxseg.run import checkpoint
 from jaxseg.run.evaluator import Evaluator
@@ -75,10 +75,12 @@ def test_a_region_is_connected_pixels_of_one_label() -> None:
     doubt[2, 0] = 127
     found = regions_of(SceneDoubts(5, label, suggested, doubt))
     first, second, third = sorted(found, key=lambda region: region.label)
-    assert first == Region(5, 1, 0, 4, 0, 1, 3.5 / 4, Window(0, 0, 3, 2))
+    assert first == Region(5, first.number, 1, 0, 4, 0, 1, 3.5 / 4, Window(0, 0, 3, 2))
     assert (second.label, second.suggested, second.box) == (1, 0, Window(0, 3, 1, 1))
     assert (third.label, third.suggested, third.pixels) == (2, 0, 1)
-    assert regions_of(SceneDoubts(5, label, suggested, doubt), smallest=2) == [first]
+    whole = SceneDoubts(5, label, suggested, doubt)
+    assert regions_of(whole, smallest=2) == [first]
+    np.testing.assert_array_equal(numbered(whole) == first.number, (label == 0) & (suggested < 9))
     nothing = np.full_like(suggested, UNDOUBTED)
     assert regions_of(SceneDoubts(5, label, nothing, doubt)) == []
 
@@ -116,6 +118,7 @@ def test_maps_and_table_say_where_on_the_ground_to_look(
         assert (file.crs, file.transform) == (rasterio.CRS.from_epsg(32632), UTM["transform"])
         assert file.nodata == UNDOUBTED
         suggested = file.read(1)
+    assert (band(out / "maps" / "s0_doubt.tif") == 255).sum() == (scene["label"] == IGNORE).sum()
     with rasterio.open(out / "maps" / "s0_doubt.tif") as file:
         assert file.scales == pytest.approx((1 / 254,))
     counted = scene["label"] != IGNORE  # the files have no nodata
@@ -135,6 +138,24 @@ def test_maps_and_table_say_where_on_the_ground_to_look(
     assert (out / "doubts.png").stat().st_size > 10_000
     stored = json.loads((out / "doubts.json").read_text())
     assert sorted(stored["scenes"].values()) == ["maps/s0.tif", "maps/s1.tif"]
+
+
+def test_polygons_of_the_regions_lie_on_the_scene(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(monkeypatch, folder_of_files(tmp_path))
+    out = tmp_path / "out"
+    found = find(RUN, "test", out, smallest=3, polygons=True)
+    own = sorted((r.pixels for r in found.regions if r.scene == 0), reverse=True)
+    shapes, fields = features(out / "maps" / "s0.gpkg")
+    assert sorted(fields["pixels"], reverse=True) == own
+    assert fields["area_m2"] == pytest.approx([100 * pixels for pixels in fields["pixels"]])
+    suggested = band(out / "maps" / "s0.tif")
+    for shape, name in zip(shapes, fields["suggested"], strict=True):
+        inside = shape.representative_point()
+        row, column = int((5_300_000 - inside.y) // 10), int((inside.x - 600_000) // 10)
+        assert suggested[row, column] != UNDOUBTED
+        assert name in painted.CLASSES
 
 
 def test_a_scene_that_is_a_part_of_a_file_lies_where_that_part_does(tmp_path: Path) -> None:
