@@ -172,7 +172,7 @@ def planned(
         optimizer=Optimizer(
             learning_rate=asked.learning_rate,
             schedule="constant",
-            warmup=10,
+            warmup=min(10, steps // 4),
             clip=1.0,
             ema=0.95,
         ),

@@ -14,29 +14,34 @@ Maps lie where their scenes do, if these state their place. The folder appears w
 import csv
 import importlib.metadata
 import json
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
 
 from jaxseg.datasets.without_doubts import INDEX
 from jaxseg.disk import whole_folder
 from jaxseg.errors import UserError
-from jaxseg.evaluation.doubts.passes import NO_LABEL, STEPS, Doubts, Region, SceneDoubts, regions_of
+from jaxseg.evaluation.doubts.maps import (
+    MAPS,
+    doubt_file,
+    facts_of,
+    file_names,
+    place_of,
+    write_maps,
+)
+from jaxseg.evaluation.doubts.passes import NO_LABEL, STEPS, Doubts, Region, regions_of
 from jaxseg.evaluation.doubts.polygons import write_polygons
 from jaxseg.evaluation.report import no_formula
 from jaxseg.files import raster
-from jaxseg.files.maps import BLOCK, CLASSES, MapBand, MapFacts, assemble, write_block
+from jaxseg.files.maps import CLASSES
 from jaxseg.metrics.confident_learning import UNDOUBTED
 from jaxseg.pictures.doubts import View, doubts_figure
 from jaxseg.pictures.tiles import DPI, stretch
-from jaxseg.scenes.scene import Around, OfFiles, Scenes, Source, Window
+from jaxseg.scenes.scene import Scenes, Source, Window
 
-MAPS = "maps"
 SHOWN = 6
 """Regions in the picture."""
 
@@ -55,9 +60,10 @@ class Found(NamedTuple):
         split: Name of the split.
         step: Of the checkpoint.
         scenes: Names of its scenes.
+        origins: Row and column of the first pixel of each scene in its file.
         regions: The most doubted first.
         doubts: Thresholds and the estimated joint.
-        doubted: Number of doubted pixels.
+        doubted: (K, K) doubted pixels, rows = label, columns = suggested class.
         notes: What has to be said about them.
     """
 
@@ -65,33 +71,11 @@ class Found(NamedTuple):
     split: str
     step: int
     scenes: tuple[str, ...]
+    origins: tuple[tuple[int, int], ...]
     regions: tuple[Region, ...]
     doubts: Doubts
-    doubted: int
+    doubted: NDArray[np.int64]
     notes: tuple[str, ...] = ()
-
-
-class Place(NamedTuple):
-    """Where the pixels of a scene lie: in a file, and on the ground.
-
-    Attributes:
-        file: The image; empty if the scene is not a file.
-        row: First row of the scene in the file.
-        column: First column.
-        header: Of the file, or None.
-    """
-
-    file: str
-    row: int
-    column: int
-    header: raster.Header | None
-
-    @property
-    def transform(self) -> Affine:
-        """(column, row) of the scene -> (x, y)."""
-        if self.header is None:
-            return Affine.identity()
-        return self.header.transform @ Affine.translation(self.column, self.row)
 
 
 def write(
@@ -124,9 +108,10 @@ def write(
     """
     refuse_other_files(folder)
     regions: list[Region] = []
-    doubted = 0
+    origins: list[tuple[int, int]] = []
+    pairs = np.zeros(256 * 256, np.int64)
     with whole_folder(folder, _is_own) as aside:
-        files = _file_names(scenes)
+        files = file_names(scenes)
         (aside / MAPS).mkdir()
         tags = {
             "SOFTWARE": f"jaxseg {importlib.metadata.version('jaxseg')}",
@@ -137,35 +122,30 @@ def write(
         for found in doubts.scenes():
             own = regions_of(found, smallest)
             path = aside / files[found.scene]
-            facts = _facts(found, place_of(scenes, found.scene), source, tags)
-            _write_maps(found, facts, path)
+            place = place_of(scenes, found.scene)
+            origins.append((place.row, place.column))
+            facts = facts_of(found, place, source, tags)
+            write_maps(found, facts, path)
             if polygons and own:
                 write_polygons(path.with_suffix(".gpkg"), found, own, facts, source.classes)
             regions += own
-            doubted += int((found.suggested != UNDOUBTED).sum())
+            wrong = found.suggested != UNDOUBTED
+            both = found.label[wrong].astype(np.int64) * 256 + found.suggested[wrong]
+            pairs += np.bincount(both, minlength=len(pairs))
         regions.sort(key=lambda region: (-region.doubt, -region.pixels))
         names = tuple(map(scenes.name, range(len(scenes))))
-        result = Found(source, split, step, names, tuple(regions), doubts, doubted)
+        doubted = pairs.reshape(256, 256)[: len(source.classes), : len(source.classes)]
+        result = Found(source, split, step, names, tuple(origins), tuple(regions), doubts, doubted)
         _write_table(aside / "doubts.csv", result, scenes, files)
         (aside / INDEX).write_text(json.dumps(_report(result, files), indent=2) + "\n")
         if regions:
             shown = [
-                _view(rank, region, scenes, source, aside / files[region.scene])
+                _view(rank, region, result, scenes, aside / files[region.scene])
                 for rank, region in enumerate(regions[:SHOWN], 1)
             ]
             figure = doubts_figure(shown, source.colors, source.classes)
             figure.savefig(aside / "doubts.png", dpi=DPI, metadata={"Step": str(step)})
     return result
-
-
-def place_of(scenes: Scenes, index: int) -> Place:
-    """Where the pixels of a scene lie."""
-    while isinstance(scenes, Around):
-        scenes = scenes.inner
-    if not isinstance(scenes, OfFiles):
-        return Place("", 0, 0, None)
-    extent = scenes.extent(index)
-    return Place(extent.file, extent.area.y, extent.area.x, raster.header(extent.file))
 
 
 def refuse_other_files(folder: Path) -> None:
@@ -184,69 +164,6 @@ def refuse_other_files(folder: Path) -> None:
 def _is_own(file: Path) -> bool:
     """Whether a file within the folder is one of an earlier command."""
     return file.parts[0] == MAPS or file.name in ("doubts.csv", "doubts.png", INDEX)
-
-
-def doubt_file(path: Path) -> Path:
-    """The map of doubts beside that of suggested classes."""
-    return path.with_name(f"{path.stem}_doubt.tif")
-
-
-def _file_names(scenes: Scenes) -> list[str]:
-    """A file for each scene, within the folder, called like it; equal names are numbered."""
-    taken: set[str] = set()
-    found = []
-    for index in range(len(scenes)):
-        stem = re.sub(r"\.[A-Za-z]\w{1,4}$", "", scenes.name(index).rpartition("/")[2])
-        stem = re.sub(r"[^\w.-]+", "_", stem)[-60:].lstrip(".") or "scene"
-        name, number = stem, 1
-        while {name, f"{name}_doubt"} & taken:
-            number += 1
-            name = f"{stem}_{number}"
-        taken |= {name, f"{name}_doubt"}
-        found.append(f"{MAPS}/{name}.tif")
-    return found
-
-
-def _facts(found: SceneDoubts, place: Place, source: Source, tags: dict[str, str]) -> MapFacts:
-    """What the map of suggested classes is."""
-    height, width = found.label.shape
-    return MapFacts(
-        height=height,
-        width=width,
-        dtype="uint8",
-        bands=(MapBand("class"),),
-        nodata=UNDOUBTED,
-        crs=None if place.header is None else place.header.crs,
-        transform=place.transform,
-        classes=source.classes,
-        colors=source.colors,
-        tags=tags,
-    )
-
-
-def _write_maps(found: SceneDoubts, facts: MapFacts, path: Path) -> None:
-    """The two maps of a scene."""
-    _write_map(found.suggested, facts, path)
-    doubt = facts._replace(
-        bands=(MapBand("doubt", 1 / STEPS),), nodata=NO_LABEL, classes=(), colors=()
-    )
-    _write_map(found.doubt, doubt, doubt_file(path))
-
-
-def _write_map(values: NDArray[np.uint8], facts: MapFacts, path: Path) -> None:
-    blocks = []
-    try:
-        for y in range(0, facts.height, BLOCK):
-            for x in range(0, facts.width, BLOCK):
-                window = Window(y, x, min(BLOCK, facts.height - y), min(BLOCK, facts.width - x))
-                part = values[y : y + BLOCK, x : x + BLOCK, None]
-                block = path.with_name(f"{path.stem}.{y}.{x}.block.tif")
-                blocks.append((block, window))
-                write_block(block, part)
-        assemble(blocks, facts, path)
-    finally:
-        for block, _ in blocks:
-            block.unlink(missing_ok=True)
 
 
 def _write_table(path: Path, found: Found, scenes: Scenes, files: Sequence[str]) -> None:
@@ -285,15 +202,18 @@ def _report(found: Found, files: Sequence[str]) -> dict[str, object]:
         "step": found.step,
         "classes": list(found.source.classes),
         "pixels": found.doubts.count.tolist(),
+        "doubted": found.doubted.tolist(),
         "thresholds": thresholds,
         "joint": found.doubts.joint.tolist(),
         "scenes": dict(zip(found.scenes, files, strict=True)),
     }
 
 
-def _view(rank: int, region: Region, scenes: Scenes, source: Source, path: Path) -> View:
+def _view(rank: int, region: Region, found: Found, scenes: Scenes, path: Path) -> View:
     """What the picture shows of a region."""
-    size, box, classes = scenes.size(region.scene), region.box, source.classes
+    source, classes = found.source, found.source.classes
+    size, box, name = scenes.size(region.scene), region.box, found.scenes[region.scene]
+    top, left = found.origins[region.scene]
     y, height = _around(box.y, box.height, size[0], region.row)
     x, width = _around(box.x, box.width, size[1], region.column)
     window = Window(y, x, height, width)
@@ -303,8 +223,8 @@ def _view(rank: int, region: Region, scenes: Scenes, source: Source, path: Path)
     return View(
         title=(
             f"{rank}. {classes[region.label]}: {classes[region.suggested]}?  "
-            f"{scenes.name(region.scene)}, row {region.row}, column {region.column}, "
-            f"{region.pixels} pixels, doubt {region.doubt:.2f}"
+            f"{name if len(name) <= 40 else '…' + name[-39:]}, row {top + region.row}, "
+            f"column {left + region.column}, {region.pixels} pixels, doubt {region.doubt:.2f}"
         ),
         at=(region.row - y, region.column - x),
         rgb=stretch(source.rgb(sample["image"]), valid),

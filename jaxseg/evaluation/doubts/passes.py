@@ -88,7 +88,8 @@ class Doubts:
         thresholds: (K,) mean self-confidence of each class; infinite if no pixel has its label.
         count: (K,) labelled pixels of each class.
         joint: (K, K) estimated shares of all labels, rows = label, columns = true class; complete
-            after the last scene.
+            after the last scene. Where a network hardly knows a class, its threshold is near 0 and
+            its column far too large.
     """
 
     def __init__(self, config: Config, mesh: Mesh, evaluator: Evaluator, state: TrainState) -> None:

@@ -23,20 +23,15 @@ def show(found: Found, console: Console, *, title: str, top: int) -> None:
         title: Of the table.
         top: Regions that are shown.
     """
-    classes, joint = found.source.classes, found.doubts.joint
+    classes, doubted = found.source.classes, found.doubted
     pixels = int(found.doubts.count.sum())
     say(console, f"{title}: {pixels:,} labelled pixels")
-    say(
-        console,
-        f"doubted {percent(found.doubted / pixels)} %; estimated to be wrong "
-        f"{percent(1 - float(np.trace(joint)))} %",
-    )
-    other = joint - np.diag(np.diag(joint))
-    for place in np.argsort(-other, axis=None, kind="stable")[:PAIRS]:
-        label, true = divmod(int(place), len(classes))
-        if other[label, true] > 0:
-            share = percent(float(other[label, true]))
-            say(console, f"  {share} %: {classes[label]}, probably {classes[true]}")
+    say(console, f"doubted: {percent(float(doubted.sum() / pixels))} %, the most frequent")
+    for place in np.argsort(-doubted, axis=None, kind="stable")[:PAIRS]:
+        label, suggested = divmod(int(place), len(classes))
+        if doubted[label, suggested]:
+            share = percent(float(doubted[label, suggested] / pixels))
+            say(console, f"  {share} %: {classes[label]}, perhaps {classes[suggested]}")
     if found.regions:
         shown = min(top, len(found.regions))
         console.print()
@@ -60,11 +55,12 @@ def _table(found: Found, top: int) -> Table:
     table.add_column("doubt", justify="right", no_wrap=True)
     for rank, region in enumerate(found.regions[:top], 1):
         scene = found.scenes[region.scene]
+        top_row, left = found.origins[region.scene]
         table.add_row(
             str(rank),
             Text(scene if len(scene) <= 17 else f"…{scene[-16:]}"),
-            str(region.row),
-            str(region.column),
+            str(top_row + region.row),
+            str(left + region.column),
             f"{region.pixels}",
             Text(classes[region.label]),
             Text(classes[region.suggested]),

@@ -18,7 +18,7 @@ from jaxseg.cli import commands
 from jaxseg.config import Config
 from jaxseg.datasets import Folder, HeldOut, WithoutDoubts
 from jaxseg.errors import UserError
-from jaxseg.evaluation.doubts.files import place_of
+from jaxseg.evaluation.doubts.maps import place_of
 from jaxseg.evaluation.doubts.find import find
 from jaxseg.evaluation.doubts.passes import Doubts, Region, SceneDoubts, numbered, regions_of
 from jaxseg.metrics.confident_learning import UNDOUBTED
