@@ -63,11 +63,15 @@ def _maps(folder: Path) -> dict[str, Path]:
     """
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        return {str(name): folder / str(file) for name, file in index["scenes"].items()}
+        found = {str(name): folder / str(file) for name, file in index["scenes"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{folder} is not a folder of `jaxseg doubts`: its {INDEX} cannot be read ({error})."
         ) from error
+    for file in found.values():
+        if not file.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"{folder / INDEX} names a map outside of its folder: {file}.")
+    return found
 
 
 class _Kept:

@@ -18,8 +18,8 @@ from jaxseg.cli import commands
 from jaxseg.config import Config
 from jaxseg.datasets import Folder, HeldOut, WithoutDoubts
 from jaxseg.errors import UserError
-from jaxseg.evaluation.doubts.maps import place_of
 from jaxseg.evaluation.doubts.find import find
+from jaxseg.evaluation.doubts.maps import place_of
 from jaxseg.evaluation.doubts.passes import Doubts, Region, SceneDoubts, numbered, regions_of
 from jaxseg.metrics.confident_learning import UNDOUBTED
 from jaxseg.run import checkpoint
@@ -229,6 +229,10 @@ def test_training_goes_on_without_doubted_labels(
     with pytest.raises(UserError, match="no map of the training scene split 0 scene 1"):
         WithoutDoubts(painted.Painted(), folders=(folders[0],)).scenes("train")
     with pytest.raises(UserError, match="is not a folder of `jaxseg doubts`"):
+        WithoutDoubts(painted.Painted(), folders=(str(tmp_path),)).scenes("train")
+    elsewhere = {"scenes": {"split 0 scene 0": "../map.tif", "split 0 scene 1": "../map.tif"}}
+    (tmp_path / "doubts.json").write_text(json.dumps(elsewhere))
+    with pytest.raises(UserError, match="names a map outside of its folder"):
         WithoutDoubts(painted.Painted(), folders=(str(tmp_path),)).scenes("train")
     other = painted.Painted(sizes=((20, 12), (9, 15)))
     with pytest.raises(UserError, match="run `jaxseg doubts` again"):
