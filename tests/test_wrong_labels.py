@@ -44,6 +44,7 @@ def test_changed_labels_are_told_from_what_the_network_doubts() -> None:
         doubted += (counted & is_doubted).sum()
         both += (counted & is_wrong & is_doubted).sum()
     assert counts["found/wrong"] == changed
+    assert counts["found/labelled"] > changed
     assert counts["found/doubted"] == pytest.approx(doubted, rel=0.02)  # by thresholds
     assert counts["found/both"] == pytest.approx(both, rel=0.02)
     assert 0 < counts["found/regions_seen"] <= counts["found/regions_wrong"]

@@ -70,6 +70,7 @@ def of_split(
         )
         ranked.append(np.stack([doubt, is_right], axis=1))
         for name, number in {
+            "labelled": (label != IGNORE).sum(),
             "wrong": wrong.sum(),
             "doubted": doubted.sum(),
             "both": (wrong & doubted).sum(),

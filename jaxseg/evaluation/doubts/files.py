@@ -219,7 +219,7 @@ def _view(rank: int, region: Region, found: Found, scenes: Scenes, path: Path) -
     window = Window(y, x, height, width)
     sample = scenes.read(region.scene, window)
     valid = sample["valid"].astype(bool)
-    doubt = raster.read(str(doubt_file(path)), window)[..., 0]
+    doubt = raster.read(str(doubt_file(path)), window)[..., 0].astype(np.float32)
     return View(
         title=(
             f"{rank}. {classes[region.label]}: {classes[region.suggested]}?  "
@@ -230,7 +230,7 @@ def _view(rank: int, region: Region, found: Found, scenes: Scenes, path: Path) -
         rgb=stretch(source.rgb(sample["image"]), valid),
         label=sample["label"].astype(np.uint8),
         suggested=raster.read(str(path), window)[..., 0].astype(np.uint8),
-        doubt=np.where(doubt == NO_LABEL, np.nan, doubt / np.float32(STEPS)),
+        doubt=np.where(doubt == NO_LABEL, np.nan, doubt / STEPS),
     )
 
 
