@@ -33,9 +33,9 @@ def show(found: Found, console: Console, *, title: str, top: int) -> None:
             share = percent(float(doubted[label, suggested] / pixels))
             say(console, f"  {share} %: {classes[label]}, perhaps {classes[suggested]}")
     if found.regions:
-        shown = min(top, len(found.regions))
+        shown = min(max(top, 0), len(found.regions))
         console.print()
-        console.print(_table(found, top))
+        console.print(_table(found, shown))
         say(console, f"{shown} of {len(found.regions):,} regions, the most doubted first")
     else:
         say(console, "No region of doubted labels is large enough to be listed (--smallest).")
