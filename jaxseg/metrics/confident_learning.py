@@ -120,4 +120,5 @@ def estimated_joint(joint: NDArray[np.int64], count: NDArray[np.int64]) -> NDArr
 
 def _of_label(label: jax.Array, counted: jax.Array, classes: int) -> jax.Array:
     """(B, H, W, K) bool: the class of the label, nothing where not counted."""
-    return counted[..., None] & (label[..., None] == jnp.arange(classes, dtype=label.dtype))
+    numbers = label.astype(jnp.int32)[..., None]
+    return counted[..., None] & (numbers == jnp.arange(classes, dtype=jnp.int32))

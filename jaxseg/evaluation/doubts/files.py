@@ -64,7 +64,7 @@ class Found(NamedTuple):
         regions: The most doubted first.
         doubts: Thresholds and the estimated joint.
         doubted: (K, K) doubted pixels, rows = label, columns = suggested class.
-        notes: What has to be said about them.
+        notes: What has to be said about them, in lines.
     """
 
     source: Source

@@ -25,9 +25,9 @@ SMALLEST = 9
 """Pixels of a region that is listed, by default: less is mostly an outline drawn a pixel off."""
 
 SEEN = (
-    "The network was trained on these labels and may repeat their errors: of the wrong ones, fewer "
-    "are found. HeldOut of jaxseg.datasets keeps a part of the scenes out of the training: "
-    "--split held-out."
+    "The network was trained on these labels and may repeat their errors:",
+    "of the wrong ones, fewer are found. HeldOut of jaxseg.datasets keeps scenes",
+    "out of the training, for --split held-out.",
 )
 
 
@@ -108,4 +108,4 @@ def find(
             smallest=smallest,
             polygons=polygons,
         )
-    return found._replace(notes=(SEEN,)) if split == "train" and is_own else found
+    return found._replace(notes=SEEN) if split == "train" and is_own else found

@@ -39,8 +39,8 @@ def show(found: Found, console: Console, *, title: str, top: int) -> None:
         say(console, f"{shown} of {len(found.regions):,} regions, the most doubted first")
     else:
         say(console, "No region of doubted labels is large enough to be listed (--smallest).")
-    for note in found.notes:
-        say(console, f"Note: {note}")
+    for line in found.notes:
+        say(console, line)
 
 
 def _table(found: Found, top: int) -> Table:

@@ -181,12 +181,13 @@ def test_the_terminal_shows_the_first_regions_in_80_columns(
     assert "runs/painted, test split: 364 labelled pixels" in shown
     assert "4 of " in shown
     assert "was trained on these labels" not in shown
+    assert (tmp_path / "doubts" / "test" / "doubts.csv").is_file()
+    commands.doubts([*own, "--split", "train"])
+    shown += (seen := capsys.readouterr().out)
+    assert "was trained on these labels" in seen
     paths = ("Table, picture and maps", str(tmp_path))
     lines = [line for line in shown.splitlines() if not line.startswith(paths)]
     assert max(map(len, lines)) <= 80
-    assert (tmp_path / "doubts" / "test" / "doubts.csv").is_file()
-    commands.doubts([*own, "--split", "train"])
-    assert "was trained on these labels" in capsys.readouterr().out
     assert (tmp_path / "doubts" / "train" / "maps" / "split_0_scene_1.tif").is_file()
 
 
