@@ -1,4 +1,4 @@
-"""The commands about a run: `evaluate`, `doubts`, `report`, `card`, `export`; `models`, `weights`."""
+"""Commands about a run: `evaluate`, `doubts`, `report`, `card`, `export`; `models`, `weights`."""
 
 import functools
 import sys
