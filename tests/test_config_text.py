@@ -10,10 +10,12 @@ import pytest
 from jaxseg import config as configs
 from jaxseg import config_text
 from jaxseg.config import Config
-from jaxseg.config_text import absolute
+from jaxseg.config_text import absolute, paths_in
 from jaxseg.datasets.folder.source import Folder
+from jaxseg.datasets.landscape import Landscape
 from jaxseg.datasets.mislabelled import Mislabelled
 from jaxseg.datasets.paired import Stacked
+from jaxseg.datasets.without_doubts import WithoutDoubts
 from jaxseg.errors import UserError
 from jaxseg.losses.distillation import Distillation
 from jaxseg.losses.pixels import CrossEntropy
@@ -229,3 +231,15 @@ def test_paths_become_absolute_and_nothing_else_changes(
     assert found.pretrained is config.pretrained
     assert found.model is config.model
     assert absolute(found) is found  # what was opened stays open
+
+
+def test_each_of_several_paths_becomes_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = Landscape(data_dir="/data")
+    found = absolute(WithoutDoubts(source, folders=("half0", "/there/half1")))
+    assert found.folders == (f"{tmp_path}/half0", "/there/half1")
+    assert found.source is source
+    assert absolute(found) is found
+    assert paths_in(found) == ("/data", f"{tmp_path}/half0", "/there/half1")

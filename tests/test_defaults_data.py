@@ -11,12 +11,14 @@ from jaxseg.datasets import (
     VOC,
     ArrayScene,
     Folder,
+    HeldOut,
     IndianPines,
     LabelledPolsar,
     Landscape,
     OxfordPets,
     Packed,
     SalinasA,
+    WithoutDoubts,
 )
 from jaxseg.datasets.folder import Vectors
 from jaxseg.datasets.mislabelled import Mislabelled
@@ -141,6 +143,9 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (Mislabelled, "shift", 0, "one kind of error at a time"),
     (Mislabelled, "erode", 0, "likewise"),
     (Mislabelled, "seed", 0, "a run repeats itself unless asked"),
+    (HeldOut, "part", 0, "the first"),
+    (HeldOut, "parts", 2, "two runs look at all labels"),
+    (WithoutDoubts, "folders", (), "said by the user"),
     # -- networks ---------------------------------------------------------------------------------
     *((network, "dtype", "float32", "asks for nothing of the device") for network in NETWORKS),
     *((network, "remat", False, "memory suffices, as a rule") for network in NETWORKS),

@@ -109,6 +109,7 @@ NOT_RUN = {
     "resnet18.pth": "needs weights to be downloaded",
     "--config.pretrained.name": "likewise; tests/weights/test_card_files.py makes some",
     "--push": "needs a hub; tests/evaluation/test_model_card.py pretends one",
+    "runs/half": "needs a run that holds scenes out; tests/evaluation/doubts has one",
     "strzegom": "shows a refusal; test_sensor_files has it",
 }
 """Commands that are read but not run, by a part of them, and why. All others are run."""

@@ -1,11 +1,11 @@
-"""Which data `jaxseg evaluate` is asked to evaluate: the run's own, those of flags, of a config."""
+"""Which data `jaxseg evaluate` and `doubts` look at: the run's own, those of flags, of a config."""
 
 import dataclasses
 from pathlib import Path
 from types import ModuleType
 
 from jaxseg import config as configs
-from jaxseg.cli.flags.runs import EvaluateFlags
+from jaxseg.cli.flags.runs import DoubtsFlags, EvaluateFlags
 from jaxseg.errors import UserError
 from jaxseg.evaluation import map_data, other_data
 from jaxseg.run import checkpoint
@@ -55,7 +55,9 @@ class Asked:
         return other_data.folder_of(workdir, self.name, self.described, out) / self.called
 
 
-def asked(flags: EvaluateFlags, fields: list[str], code: tuple[ModuleType, ...]) -> Asked:
+def asked(
+    flags: EvaluateFlags | DoubtsFlags, fields: list[str], code: tuple[ModuleType, ...]
+) -> Asked:
     """What the flags ask for.
 
     Args:
@@ -68,18 +70,21 @@ def asked(flags: EvaluateFlags, fields: list[str], code: tuple[ModuleType, ...])
     """
     source = None
     _refuse_other_fields(fields)
-    _check_map(flags)
-    if flags.config or fields or flags.images or flags.map:
+    maps, labels = "", ""
+    if isinstance(flags, EvaluateFlags):
+        _check_map(flags)
+        maps, labels = flags.map, flags.labels
+    if flags.config or fields or flags.images or maps:
         if flags.config:
             module = configs.load_code(configs.found(flags.config))
             config, code = configs.built(module), (module, *code)
         else:
             config = checkpoint.config_of(flags.run, code)
         source = configs.override(config, fields, "jaxseg evaluate").data.source
-        if flags.map:
-            maps = map_data.maps_of(source, flags.map, flags.labels or flags.map)
-            name = other_data.name_of(maps, "map")
-            return Asked(maps, "test", "map", maps, name, code)
+        if maps:
+            mapped = map_data.maps_of(source, maps, labels or maps)
+            name = other_data.name_of(mapped, "map")
+            return Asked(mapped, "test", "map", mapped, name, code)
         if flags.images:
             source = other_data.found_in(
                 source, flags.images, flags.masks, flags.instances, flags.list

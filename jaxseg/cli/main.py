@@ -7,6 +7,7 @@ from jaxseg import interrupts
 COMMANDS = {
     "train": ("train --config CONFIG.py|NAME ...", "train a network"),
     "evaluate": ("evaluate RUN ...", "measure a run: tables, pictures, intervals"),
+    "doubts": ("doubts RUN ...", "labels that are probably wrong: list, picture, maps"),
     "predict": ("predict RUN SCENE.tif MAP.tif ...", "map a scene of any size"),
     "report": (
         "report RUN [--map MAP.tif] ...",

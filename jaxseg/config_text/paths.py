@@ -25,11 +25,19 @@ def absolute(value: Any) -> Any:  # noqa: ANN401  (any part of a config)
     for field in dataclasses.fields(value):
         if field.init:
             given = getattr(value, field.name, None)
-            is_path = isinstance(given, str) and field.metadata.get("path")
-            changed = _absolute(str(given)) if is_path else absolute(given)
+            changed = _absolutes(given) if field.metadata.get("path") else absolute(given)
             if changed is not given:
                 changes[field.name] = changed
     return dataclasses.replace(value, **changes) if changes else value
+
+
+def _absolutes(given: Any) -> Any:  # noqa: ANN401  (a path, several, or none)
+    if isinstance(given, str):
+        return _absolute(given)
+    if isinstance(given, tuple):
+        paths = tuple(map(_absolute, given))
+        return given if paths == given else paths
+    return given
 
 
 def _absolute(path: str) -> str:
@@ -57,10 +65,11 @@ def paths_in(value: object) -> tuple[str, ...]:
                 given = getattr(part, field.name, None)
                 if field.metadata.get("copied"):
                     continue
-                if isinstance(given, str) and given and field.metadata.get("path"):
-                    found[given] = None
-                else:
+                if not field.metadata.get("path"):
                     walk(given)
+                    continue
+                paths = (given,) if isinstance(given, str) else given or ()
+                found.update(dict.fromkeys(path for path in paths if path))
 
     walk(value)
     return tuple(found)

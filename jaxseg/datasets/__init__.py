@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jaxseg.datasets.arrays import ArrayScene
     from jaxseg.datasets.folder import Folder
+    from jaxseg.datasets.held_out import HeldOut
     from jaxseg.datasets.indian_pines import IndianPines
     from jaxseg.datasets.landscape import Landscape
     from jaxseg.datasets.mislabelled import Mislabelled
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
     from jaxseg.datasets.polsar import LabelledPolsar
     from jaxseg.datasets.salinas_a import SalinasA
     from jaxseg.datasets.voc import VOC
+    from jaxseg.datasets.without_doubts import WithoutDoubts
 
 __all__ = [
     "VOC",
     "ArrayScene",
     "Folder",
+    "HeldOut",
     "IndianPines",
     "LabelledPolsar",
     "Landscape",
@@ -29,12 +32,14 @@ __all__ = [
     "Paired",
     "SalinasA",
     "Stacked",
+    "WithoutDoubts",
 ]
 
 _ROOMS = {
     "VOC": "voc",
     "ArrayScene": "arrays",
     "Folder": "folder",
+    "HeldOut": "held_out",
     "IndianPines": "indian_pines",
     "LabelledPolsar": "polsar",
     "Landscape": "landscape",
@@ -44,6 +49,7 @@ _ROOMS = {
     "Paired": "paired",
     "SalinasA": "salinas_a",
     "Stacked": "paired",
+    "WithoutDoubts": "without_doubts",
 }
 
 

@@ -5,12 +5,14 @@ one object if the source knows objects, else a connected component of one class.
 function of the seed and the scene: a window has the same labels whenever it is read. Only the
 training split is changed.
 
-The labels of the whole scene are read for every window, so scenes should have at most a few
-thousand pixels a side.
+The labels of a whole scene are read at once, so scenes should have at most a few thousand pixels a
+side.
 
 Annotators are known for these kinds of errors; the way they are drawn at random is our choice.
 """
 
+import functools
+import math
 import zlib
 from dataclasses import dataclass
 
@@ -23,6 +25,9 @@ from jaxseg.errors import UserError
 from jaxseg.scenes.scene import IGNORE, Sample, Scenes, Window
 
 Labels = NDArray[np.uint8]
+
+KEPT = 2**26
+"""Pixels of changed labels that are kept in memory, a byte each: windows are read many times."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,8 @@ class _Errors:
 
     def __init__(self, scenes: Scenes, rule: Mislabelled, partners: NDArray[np.int64]) -> None:
         self.inner, self._rule, self._partners = scenes, rule, partners
+        largest = max((math.prod(scenes.size(index)) for index in range(len(scenes))), default=1)
+        self._label = functools.lru_cache(max(1, KEPT // largest))(self._changed)
 
     def __len__(self) -> int:
         return len(self.inner)
@@ -107,6 +114,16 @@ class _Errors:
         return self.inner.size(index)
 
     def read(self, index: int, window: Window) -> Sample:
+        sample = self.inner.read(index, window)
+        rows = slice(window.y, window.y + window.height)
+        columns = slice(window.x, window.x + window.width)
+        # Unlabelled pixels stay unlabelled.
+        never = sample["label"] == IGNORE
+        label = self._label(index)[rows, columns]
+        return sample | {"label": np.where(never, IGNORE, label).astype(np.uint8)}
+
+    def _changed(self, index: int) -> Labels:
+        """The labels of a whole scene."""
         whole = self.inner.read(index, Window(0, 0, *self.inner.size(index)))
         # The name, not the number: a scene keeps its errors when other scenes are left out.
         random = np.random.default_rng(
@@ -120,12 +137,7 @@ class _Errors:
         if self._rule.shift:
             down, right = random.integers(-self._rule.shift, self._rule.shift + 1, 2)
             label = shifted(label, int(down), int(right))
-        rows = slice(window.y, window.y + window.height)
-        columns = slice(window.x, window.x + window.width)
-        cut = {name: pixels[rows, columns].copy() for name, pixels in whole.items()}
-        # Unlabelled pixels stay unlabelled.
-        never = cut["label"] == IGNORE
-        return cut | {"label": np.where(never, IGNORE, label[rows, columns]).astype(np.uint8)}
+        return label
 
 
 def regions_of(label: Labels, instance: NDArray[np.int64] | None) -> NDArray[np.int64]:

@@ -175,18 +175,18 @@ def _evaluated(
     console: Console,
 ) -> Assessment:
     """What `evaluate` finds out, once the run is opened."""
-    own = config = _of_source(config, config.data.source)
+    own = config = of_source(config, config.data.source)
     trained = config.data.source
     mesh = sharding.make_mesh(mesh_shape)
     if source is not None:
-        _check_classes(trained, source)
-        config = _of_source(config, source)
+        check_classes(trained, source)
+        config = of_source(config, source)
     allowed = max(shared_ground, config.data.shared_ground)
     shared = refuse_trained_pixels(trained, config.data.source, split, allowed)
     is_own = source is None or without_side(source) == trained
     kind: Check = "none" if not check else "own" if is_own else "other"
     evaluator = Evaluator(
-        _of_tiles(config, tile),
+        of_tiles(config, tile),
         mesh,
         split,
         confidence=True,
@@ -298,13 +298,13 @@ def _kept_classifiers(workdir: Path) -> Baselines | None:
         ) from error
 
 
-def _of_source(config: Config, source: Source) -> Config:
+def of_source(config: Config, source: Source) -> Config:
     """The config with this source, without the side images that only training uses."""
     data = dataclasses.replace(config.data, source=without_side(source))
     return dataclasses.replace(config, data=data)
 
 
-def _of_tiles(config: Config, tile: int) -> Config:
+def of_tiles(config: Config, tile: int) -> Config:
     """The config with windows of this size; 0 = as it is."""
     if tile < 0:
         raise UserError(f"--tile {tile}: give rows and columns of the windows, or 0 for the run's.")
@@ -320,7 +320,12 @@ def _variant(config: Config, cover: Cover) -> str:
     return (f"-tile-{cover.side}" if other else "") + overlap
 
 
-def _check_classes(trained: Source, given: Source) -> None:
+def check_classes(trained: Source, given: Source) -> None:
+    """Rejects data of other classes.
+
+    Raises:
+        UserError: The classes, or their order, differ.
+    """
     if trained.classes != given.classes:
         raise UserError(
             f"The data have the classes {', '.join(given.classes)}; the network was trained on "

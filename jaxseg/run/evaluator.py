@@ -33,10 +33,13 @@ from jaxseg.pipeline import windows as pipeline
 from jaxseg.run.contract import Check, check_split
 from jaxseg.run.step import TrainState, inference_variables, make_eval_step
 from jaxseg.run.whole_scenes import WholeScenes
-from jaxseg.scenes.scene import OfFiles, Sample, Window, gsd_of
+from jaxseg.scenes.scene import OfFiles, Sample, Scenes, Window, gsd_of
 
 Results = dict[str, jax.Array]
 """What the step says of one batch."""
+
+EvaluationStep = Callable[..., Results]
+"""`(variables, batch, ...) -> results`, jitted."""
 
 CALIBRATION_WINDOWS = 256
 """Evenly spaced windows to which the temperature is fitted; enough for a single number."""
@@ -234,9 +237,33 @@ class Evaluator:
                 sampled.append((logits.reshape(-1, logits.shape[-1]), label.reshape(-1)))
         return total
 
+    def each(
+        self, state: TrainState, step: EvaluationStep, *arguments: jax.Array, what: str
+    ) -> Iterator[Results]:
+        """What another step says of each batch, in the order of `windows`.
+
+        Args:
+            state: The state to evaluate.
+            step: Jitted, `(variables, batch, *arguments) -> results`.
+            arguments: Its further arguments.
+            what: What the console calls it.
+        """
+        every = self._results(state, self._windows, step=step, arguments=arguments)
+        return self._shown(every, len(self._windows), what)
+
     def intervals(self, result: Evaluation) -> Intervals:
         """Confidence intervals of the scores of this split."""
         return bootstrap(*blocks(result.margins, self._windows, self._scenes, self.cover))
+
+    @property
+    def scenes(self) -> Scenes:
+        """The split."""
+        return self._scenes
+
+    @property
+    def windows(self) -> Sequence[tuple[int, Window]]:
+        """Scene and window of each that is evaluated, those of one scene in succession."""
+        return self._windows
 
     @property
     def one_window(self) -> bool:
@@ -306,6 +333,9 @@ class Evaluator:
         state: TrainState,
         windows: Sequence[tuple[int, Window]],
         temperature: float = 1.0,
+        *,
+        step: EvaluationStep | None = None,
+        arguments: tuple[jax.Array, ...] = (),
     ) -> Iterator[dict[str, jax.Array]]:
         """The step's results for each batch, yielded one batch late, so the device never waits."""
         variables = inference_variables(state)
@@ -316,10 +346,11 @@ class Evaluator:
             positions=self._positions,
             cover=self.cover if self.cover.shared else None,
         )
-        extra = (jnp.float32(temperature),) if self._confidence else ()
+        extra = (jnp.float32(temperature),) if self._confidence and step is None else arguments
+        step = step or self._step
         before = None
         for batch in batches:
-            results = self._step(variables, sharding.place_batch(self._mesh, batch), *extra)
+            results = step(variables, sharding.place_batch(self._mesh, batch), *extra)
             if before is not None:
                 yield before
             before = results

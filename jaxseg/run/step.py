@@ -287,14 +287,10 @@ def make_eval_step(config: Config, mesh: Mesh) -> Callable[..., Metrics]:
     () float32, also the results of `calibration.measure`, and `sample_logits` and `sample_label`,
     see `thresholds.sample`.
     """
+    logits_of = make_forward(config, mesh)
 
     def eval_step(variables: Tree, batch: Batch, temperature: jax.Array | None = None) -> Metrics:
-        batch = _prepare(config, batch)
-        variables = sharding.gathered(mesh, variables)
-        placed = compiled_for(sharding.platform_of(mesh), mesh.shape["space"])
-        with placed, normalised_by(config.norm):
-            logits: Any = config.model.apply(variables, batch["image"], train=False)
-        chex.assert_shape(logits, (*batch["label"].shape, None))
+        logits = logits_of(variables, batch)
         prediction = jnp.argmax(logits, -1)
         label, counted = batch["label"], counted_pixels(batch)
         each = jax.vmap(functools.partial(confusion_matrix, num_classes=logits.shape[-1]))
@@ -310,6 +306,22 @@ def make_eval_step(config: Config, mesh: Mesh) -> Callable[..., Metrics]:
         return whole | {"prediction": prediction.astype(jnp.uint8)}
 
     return eval_step
+
+
+def make_forward(config: Config, mesh: Mesh) -> Callable[[Tree, Batch], jax.Array]:
+    """The forward pass of evaluation, `(variables, raw batch) -> (B, H, W, K) logits`."""
+
+    def forward(variables: Tree, batch: Batch) -> jax.Array:
+        batch = _prepare(config, batch)
+        variables = sharding.gathered(mesh, variables)
+        placed = compiled_for(sharding.platform_of(mesh), mesh.shape["space"])
+        with placed, normalised_by(config.norm):
+            logits: Any = config.model.apply(variables, batch["image"], train=False)
+        chex.assert_shape(logits, (*batch["label"].shape, None))
+        answered: jax.Array = logits
+        return answered
+
+    return forward
 
 
 def inference_variables(state: TrainState) -> dict[str, Tree]:

@@ -1,4 +1,4 @@
-"""The commands about a run: `evaluate`, `report`, `card`, `export`; and `models` and `weights`."""
+"""Commands about a run: `evaluate`, `doubts`, `report`, `card`, `export`; `models`, `weights`."""
 
 import functools
 import sys
@@ -13,6 +13,7 @@ from jaxseg.cli.commands.frame import Mistakes, code_of, divided, start
 from jaxseg.cli.evaluated_data import Asked, asked
 from jaxseg.cli.flags.runs import (
     CardFlags,
+    DoubtsFlags,
     EvaluateFlags,
     ExportFlags,
     ModelsFlags,
@@ -25,6 +26,8 @@ from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import model_card, own_data, pushing, sample, terminal, tracked
 from jaxseg.evaluation import report as results
+from jaxseg.evaluation.doubts import find as finding
+from jaxseg.evaluation.doubts import terminal as doubts_terminal
 from jaxseg.evaluation.map_data import Maps
 from jaxseg.evaluation.map_scores import evaluate_map
 from jaxseg.evaluation.page import write as page
@@ -110,6 +113,40 @@ def _evaluate_map(flags: EvaluateFlags, data: Asked, source: Maps, console: Cons
     if flags.sample:
         sample.write(estimates, folder)
     say(console, f"Tables and pictures: {folder}")
+
+
+def doubts(arguments: list[str] | None = None) -> None:
+    """The command `jaxseg doubts`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with Mistakes():
+        own, fields = divided(arguments)
+        flags = tyro.cli(DoubtsFlags, args=own, prog="jaxseg doubts")
+        start()
+        console = make_console()
+        say(console, f"jaxseg: labels that {flags.run} doubts ...")
+        data = asked(flags, fields, code_of(flags.code))
+        folder = data.folder(flags.run, flags.out or flags.run / "doubts")
+        if folder is None:
+            raise AssertionError("a folder is given")
+        found = finding.find(
+            flags.run,
+            data.split,
+            folder,
+            source=data.source,
+            which=flags.step,
+            smallest=flags.smallest,
+            shared_ground=flags.shared_ground,
+            code=data.code,
+            check=flags.check,
+            tile=flags.tile,
+            overlap=flags.overlap,
+            make=flags.make,
+            polygons=flags.polygons,
+            console=console,
+        )
+        title = f"{flags.run}, {data.title()}"
+        doubts_terminal.show(found, console, title=title, top=flags.top)
+        say(console, f"Table, picture and maps: {folder}")
 
 
 def report(arguments: list[str] | None = None) -> None:

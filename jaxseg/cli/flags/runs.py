@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxseg.cli.job import JobFlags
+from jaxseg.evaluation.doubts.find import SMALLEST
 from jaxseg.metrics.measure import Measure, measures
 from jaxseg.sharding import MeshShape
 
@@ -96,6 +97,59 @@ def evaluate_flags() -> type[EvaluateFlags]:
         frozen=True,
         namespace={"__doc__": EvaluateFlags.__doc__},
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class DoubtsFlags:
+    """List and map the labels that are probably wrong: jaxseg doubts runs/unet.
+
+    By confident learning, with the network of a run that has not been trained on these labels: by
+    default those of the test split. Labels of other images: jaxseg doubts runs/unet --images A
+    --masks B; or of another config (--config).
+
+    Attributes:
+        run: The workdir of the training.
+        images: Folder, file or pattern of the images of other data.
+        masks: The same for their masks.
+        instances: The same for their object ids.
+        list: A file that names the scenes to look at, one per line; all of them if left out.
+        config: Path of a config file whose data are used; the run's own if left out.
+        split: The split to look at; by default all of --images, otherwise test. held-out: the
+            scenes that the source of the run keeps out of the training. train: labels that the
+            network has been trained on, and may repeat.
+        step: best, latest, or the step of a checkpoint.
+        smallest: Pixels that a region of doubted labels needs to be listed; maps hold all.
+        top: Regions that the terminal shows.
+        polygons: Whether the regions of each scene are written as polygons (GeoPackage), too.
+        shared_ground: Share of the ground of the split, 0..1, that the training may have shown.
+        check: Whether other data are compared with the images of the training.
+        tile: Rows and columns of the windows that scenes are cut into; those of the run if 0.
+        overlap: Share of a window's side that two neighbours have in common, from 0 to less than 1.
+        out: Folder in which that of the results is made, called like the split; RUN/doubts if left
+            out.
+        make: Whether data that the run's config names may be fetched from other machines, drawn or
+            downloaded where they are missing.
+        code: Files (.py) or packages that define classes of the run from outside jaxseg.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    images: str = ""
+    masks: str = ""
+    instances: str = ""
+    list: str = ""
+    config: str = ""
+    split: Literal["test", "validation", "train", "held-out", "all"] | None = None
+    step: str = "best"
+    smallest: int = SMALLEST
+    top: int = 10
+    polygons: bool = False
+    shared_ground: float = 0.0
+    check: bool = True
+    tile: int = 0
+    overlap: float = 0.0
+    out: Path | None = None
+    make: bool = False
+    code: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
