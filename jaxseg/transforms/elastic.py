@@ -121,7 +121,7 @@ def _edge_repeated(weight: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def _at(array: jax.Array, row: jax.Array, column: jax.Array) -> jax.Array:
-    """(B, H, W, ...) at (B, H, W) whole rows and columns; beyond the window its edge is repeated."""
+    """(B, H, W, ...) at (B, H, W) rows and columns; beyond the window its edge is repeated."""
     count, height, width = array.shape[:3]
     row = jnp.clip(row, 0, height - 1).astype(jnp.int32)
     column = jnp.clip(column, 0, width - 1).astype(jnp.int32)
