@@ -20,7 +20,8 @@ Objects that touch without a gap are one region of their class, so object ids ar
 What can be flipped depends on the order, so the result is that of a greedy descent, an upper limit
 of the least error, as in the paper. Here a pixel is flipped as soon as it is simple, in turns over
 the four places of 2 x 2 cells: pixels of one turn are not neighbours, so that flipping all of them
-at once is flipping one after the other.
+at once is flipping one after the other. The challenge takes the best of all thresholds of a
+probability map; here the map counts as it was predicted.
 
 **Source:** Jain et al., Boundary Learning by Optimization with Topological Constraints, CVPR 2010;
 the measure of the EM challenge, ISBI 2012 (Arganda-Carreras et al. 2015). Yokoi, Toriwaki,
@@ -135,7 +136,8 @@ def simple_points() -> Mask:
     direct = np.arange(0, 8, 2)
     ahead = x[:, (direct + 1) % 8] * x[:, (direct + 2) % 8]
     crossing: NDArray[np.int64] = (x[:, direct] * (1 - ahead)).sum(1)
-    return crossing == 1
+    simple: Mask = crossing == 1
+    return simple
 
 
 _BITS = 1 << np.arange(8)

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from fixtures.places import SHARED
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 from skimage import measure
 
@@ -99,6 +101,17 @@ def test_random_maps_keep_their_topology_and_lose_all_simple_differences(smooth:
             flipped[y, x] ^= True
             assert regions(flipped) != regions(found)
         assert (found != wanted).sum() < (label != wanted).sum()
+
+
+@pytest.mark.real_data
+def test_real_cells_keep_their_topology_when_warped_to_those_of_the_next_section() -> None:
+    masks = SHARED / "data/em_isbi2012/masks"
+    if not masks.is_dir():
+        pytest.skip(f"{masks} is absent")
+    label, other = (np.asarray(Image.open(masks / f"0{n}.png")) > 0 for n in (0, 1))
+    found = warped(label, other)
+    assert regions(found) == regions(label) != regions(other)
+    assert 0 < (found != other).sum() < 0.3 * (label != other).sum()
 
 
 def test_a_prediction_equal_to_the_label_has_no_error_and_absent_classes_no_row() -> None:

@@ -10,9 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from jaxseg import sharding
 from jaxseg.errors import UserError
 from jaxseg.losses.border_weights import separation
 from jaxseg.scenes.scene import IGNORE
+from jaxseg.sharding import MeshShape
 from jaxseg.transforms.elastic import Elastic, bicubic
 from jaxseg.transforms.transform import augment
 
@@ -124,6 +126,16 @@ def test_the_warp_is_a_function_of_its_key_and_differs_from_image_to_image() -> 
     assert not np.array_equal(first["image"], other["image"])
     assert not np.array_equal(first["image"][0], first["image"][1])
     assert np.all(np.asarray(first["image"])[~np.asarray(first["valid"])] == 0)
+
+
+def test_rows_on_several_devices_bend_as_on_one() -> None:
+    mesh = sharding.make_mesh(MeshShape(data=4, space=2))
+    many = {name: jnp.broadcast_to(a, (8, *a.shape)) for name, a in given().items()}
+    placed = jax.device_put(many, sharding.batch_sharding(mesh))
+    bend = jax.jit(lambda key, batch: Elastic(3.0)(key, batch))
+    for name, array in bend(jax.random.key(0), placed).items():
+        expected = bend(jax.random.key(0), many)[name]
+        np.testing.assert_allclose(array, expected, rtol=1e-4, atol=1e-3, err_msg=name)
 
 
 def test_border_terms_are_close_to_those_of_the_bent_objects() -> None:
