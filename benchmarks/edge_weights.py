@@ -125,8 +125,7 @@ def main() -> None:
         for seed in range(asked.seeds):
             for arm in asked.arms:
                 found[arm].append(train(arm, seed, std, rate))
-            tables[name] = written(name, found, asked)
-            tables[name] += f"\nchosen on validation: {std:g} pixels, learning rate {rate:g}\n"
+            tables[name] = written(name, found, asked, std, rate)
             (asked.workdir / "edge_weights.md").write_text("\n".join(tables.values()))
     print("\n".join(tables.values()))
 
@@ -298,7 +297,11 @@ class Totals:
 
 
 def written(
-    name: str, found: Mapping[str, list[experiment.Numbers]], asked: argparse.Namespace
+    name: str,
+    found: Mapping[str, list[experiment.Numbers]],
+    asked: argparse.Namespace,
+    std: float,
+    rate: float,
 ) -> str:
     """Markdown: what each part changes, by gap for discs, and what mirroring changes."""
     seeds = len(next(iter(found.values())))
@@ -322,6 +325,8 @@ def written(
             for key in MEASURES
         ]
         lines.append(f"| {ARMS[arm]} | {' | '.join(cells)} |")
+    if {"elastic", "momentum", "recipe"} & found.keys():
+        lines += ["", f"chosen on validation: {std:g} pixels, learning rate {rate:g}"]
     return "\n".join(lines) + "\n"
 
 
