@@ -11,6 +11,7 @@ from jaxseg.datasets import Folder
 
 sys.path.append(str(ROOT / "benchmarks"))
 import edge_weights
+import object_scores
 import touching_discs
 
 
@@ -43,14 +44,14 @@ def test_arms_differ_from_plain_only_in_their_part(source: Folder) -> None:
 
 
 def test_a_prediction_equal_to_the_label_finds_every_disc_of_every_gap(source: Folder) -> None:
-    found = edge_weights.counted("discs", source, "test", lambda sample: sample["label"])
+    found = object_scores.counted("discs", source, "test", lambda sample: sample["label"])
     assert found["f1"] == found["boundary_f1"] == found["miou"] == 1
     assert found["merged"] == found["split"] == found["warping"] == 0
     assert found["objects"] == sum(found[f"{gap}/objects"] for gap in touching_discs.GAPS) > 30
 
 
 def test_closing_all_gaps_merges_discs_and_costs_topology(source: Folder) -> None:
-    found = edge_weights.counted("discs", source, "test", lambda s: np.ones_like(s["label"]))
+    found = object_scores.counted("discs", source, "test", lambda s: np.ones_like(s["label"]))
     assert found["f1"] == 0
     assert found["merged"] == 4  # one region in each of four images
     assert found["warping"] > 0
