@@ -24,8 +24,8 @@ from jaxseg.metrics import boundaries, calibration, intervals, objects
 from jaxseg.metrics import scores as metrics
 from jaxseg.physics import decompositions, polsar, polsar_filters, sar, sar_filters
 from jaxseg.transforms import augmentation as transforms
+from jaxseg.transforms import elastic, radiometry
 from jaxseg.transforms import hyperspectral as hyperspectral_transforms
-from jaxseg.transforms import radiometry
 from jaxseg.transforms import sar as sar_transforms
 from jaxseg.transforms.polsar import CoherencyFeatures, ZhouFeatures
 
@@ -89,6 +89,8 @@ DEFAULTS: list[tuple[Any, str, Any, str]] = [
     (transforms.ScaleCrop, "size", 0, "as many pixels as enter"),
     (transforms.ScaleCrop, "low", 1.0, "no zoom"),
     (transforms.ScaleCrop, "high", 1.0, "no zoom"),
+    (elastic.Elastic, "std", 10.0, "Ronneberger et al. 2015"),
+    (elastic.Elastic, "nodes", 3, "Ronneberger et al. 2015"),
     (transforms.Brightness, "gain", 0.1, "a tenth"),
     (transforms.Brightness, "offset", 0.1, "a tenth of a standard deviation"),
     (transforms.Noise, "std", 0.05, "a twentieth of a standard deviation"),

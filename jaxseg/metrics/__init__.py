@@ -6,6 +6,7 @@ from jaxseg.metrics.intervals import Intervals, bootstrap
 from jaxseg.metrics.measure import Measure, Setting, measures
 from jaxseg.metrics.objects import ObjectTotal
 from jaxseg.metrics.scores import ConfusionTotal, Scores, confusion_matrix, rates, scores_of
+from jaxseg.metrics.warping import WarpingError
 
 __all__ = [
     "BoundaryTotal",
@@ -18,6 +19,7 @@ __all__ = [
     "Scores",
     "Setting",
     "Tolerance",
+    "WarpingError",
     "bootstrap",
     "confusion_matrix",
     "measures",

@@ -8,6 +8,7 @@ from jaxseg.transforms.augmentation import (
     Noise,
     ScaleCrop,
 )
+from jaxseg.transforms.elastic import Elastic
 from jaxseg.transforms.hyperspectral import MNF, PCA, ContinuumRemoval, RemoveBands
 from jaxseg.transforms.polsar import CoherencyFeatures, ZhouFeatures
 from jaxseg.transforms.radiometry import LogIntensity, OnBands, Standardize
@@ -30,6 +31,7 @@ __all__ = [
     "CoherencyFeatures",
     "ContinuumRemoval",
     "Dihedral",
+    "Elastic",
     "Fittable",
     "FromAmplitude",
     "FromDecibel",

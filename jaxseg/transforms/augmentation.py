@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxseg.errors import NOT_NEGATIVE, POSITIVE, SHARE, UserError, check_ranges
 from jaxseg.scenes.scene import IGNORE, Batch
-from jaxseg.transforms.transform import IMAGES
+from jaxseg.transforms.transform import IMAGES, is_length
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,8 +118,8 @@ class ScaleCrop:
             out[name] = jnp.einsum(
                 "byh,bhwc,bxw->byxc", weights(rows, height), batch[name], weights(columns, width)
             )
-        if "separation" in out:
-            out["separation"] = out["separation"] * zoom[:, None, None]
+        for name in filter(is_length, batch):
+            out[name] = out[name] * zoom[:, None, None]
         for name in {"valid", "side_valid"} & batch.keys():
             out[name] = out[name] & inside
         out["label"] = jnp.where(inside, out["label"], IGNORE)

@@ -19,6 +19,11 @@ IMAGES = {"image", "side"}
 """Fields that are interpolated when resampled; all others take the nearest pixel."""
 
 
+def is_length(name: str) -> bool:
+    """Whether a field of a batch holds lengths in pixels, which grow where an image is zoomed."""
+    return "separation" in name or "distance" in name
+
+
 @runtime_checkable
 class Preprocess(Protocol):
     """Radiometry: (B, H, W, C) float32 -> (B, H, W, C') float32.

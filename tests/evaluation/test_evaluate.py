@@ -63,9 +63,10 @@ def test_an_assessment_holds_all_there_is_to_say_about_a_split(reopened: dict[st
     expected = own(state)
     np.testing.assert_array_equal(found.network.confusion, expected.confusion)
     np.testing.assert_array_equal(found.intervals.low["iou"], own.intervals(expected).low["iou"])
-    borders, objects = found.measures
+    borders, objects, warping = found.measures
     assert (borders.tolerance_pixels, borders.rim_pixels) == (3.0, 4)  # type: ignore[attr-defined]
     assert objects.true.sum() > 0  # type: ignore[attr-defined]
+    assert warping.counts[:, 0].sum() > 0  # type: ignore[attr-defined]
     # The temperature is that of the validation split, whatever is evaluated.
     validation = Evaluator(config, mesh, "validation", confidence=True)
     fitted = validation.calibration(state).best_temperature()

@@ -43,6 +43,7 @@ from jaxseg.metrics.measure import (
     with_library,
 )
 from jaxseg.metrics.objects import ObjectTotal
+from jaxseg.metrics.warping import WarpingError
 from jaxseg.run import checkpoint, step
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.radiometry import Standardize
@@ -220,7 +221,8 @@ def test_a_measure_beside_the_scores_shares_their_table_and_may_draw(written: Wr
 
 def test_every_name_that_a_report_has_is_taken(written: Written) -> None:
     names = written.network.keys() | {file.stem for file in written.folder.glob("*.*")}
-    assert {"boundaries", "objects", "fragments", "areas", "shares"} == set(written.measures)
+    library = {"boundaries", "objects", "warping"}
+    assert library | {"fragments", "areas", "shares"} == set(written.measures)
     assert names - set(written.measures) - {"scores"} == TAKEN
 
 
@@ -250,7 +252,7 @@ def test_the_flags_of_boundaries_are_those_of_the_command() -> None:
     arguments = ["run", "--tolerance.value", "10", "--tolerance.unit", "metres", "--rim.value", "1"]
     flags = tyro.cli(evaluate_flags(), args=arguments)
     expected = BoundaryTotal(Tolerance(10.0, "metres"), Tolerance(1.0, "diagonal"))
-    assert flags.measures() == (expected, ObjectTotal())
+    assert flags.measures() == (expected, ObjectTotal(), WarpingError())
     assert str(flags.run) == "run"
     assert tyro.cli(evaluate_flags(), args=["run"]).measures() == measures()
 
@@ -268,14 +270,14 @@ def test_a_file_that_is_named_as_code_may_define_measures(
     monkeypatch.setattr(assessment, "evaluate", reached)
     with pytest.raises(SystemExit):
         cli.main(["evaluate", "runs/a", "--rim.value", "1", "--code", str(tmp_path / "mine.py")])
-    borders, _, mine = asked["measures"]
+    borders, *_, mine = asked["measures"]
     assert (borders.rim, mine.name, mine.smallest) == (Tolerance(1.0, "diagonal"), "fragments", 9)
 
 
 def test_a_measure_that_is_given_takes_the_place_of_the_librarys() -> None:
     wide = BoundaryTotal(tolerance=Tolerance(5.0))
-    assert with_library([Areas(), wide]) == (wide, ObjectTotal(), Areas())
-    assert with_library([]) == measures() == (BoundaryTotal(), ObjectTotal())
+    assert with_library([Areas(), wide]) == (wide, ObjectTotal(), WarpingError(), Areas())
+    assert with_library([]) == measures() == (BoundaryTotal(), ObjectTotal(), WarpingError())
 
 
 class Borders(Areas):

@@ -150,8 +150,10 @@ def test_zooming_keeps_image_and_label_together() -> None:
 
 def test_distances_grow_with_the_zoom() -> None:
     batch = example(64, 64)
+    batch["border_distance"] = batch["separation"]
     moved = jitted(ScaleCrop(low=1.5, high=1.5))(jax.random.key(1), batch)
-    np.testing.assert_allclose(moved["separation"], 1.5 * np.asarray(moved["label"]), rtol=1e-6)
+    for name in ("separation", "border_distance"):
+        np.testing.assert_allclose(moved[name], 1.5 * np.asarray(moved["label"]), rtol=1e-6)
 
 
 def test_what_lies_outside_of_the_window_is_invalid() -> None:
