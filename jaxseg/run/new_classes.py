@@ -94,10 +94,10 @@ def _refuse_unlike(config: Config, old: Config) -> None:
             f"{', '.join(ours)}. It must have these first, in the same order, and new ones after "
             "them: jaxseg.datasets.Stage makes such a source."
         )
-    if config.init_from is not None or config.pretrained.path is not None:
+    if config.init_from is not None or config.pretrained.given:
         raise UserError(
             "--config.incremental.run gives all weights: leave --config.init-from and "
-            "--config.pretrained.path out."
+            "--config.pretrained out."
         )
     model = old.model.clone(num_classes=len(ours))
     if model != config.model:
@@ -245,7 +245,7 @@ def _tuning_step(
 
         loss, gradient = jax.value_and_grad(lost)(mixture)
         updates, moments = tx.update(gradient, moments, mixture)
-        return optax.apply_updates(mixture, updates), moments, loss  # type: ignore[return-value]
+        return optax.apply_updates(mixture, updates), moments, loss
 
     return step
 
