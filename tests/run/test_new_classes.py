@@ -19,8 +19,10 @@ from jaxseg.datasets.stages import Stage
 from jaxseg.errors import UserError
 from jaxseg.losses.distillation import Distillation
 from jaxseg.losses.incremental import LocalPOD, UnbiasedCrossEntropy, UnbiasedDistillation
+from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.models.parts.layers import BatchNorm, Conv
 from jaxseg.run import beginning, checkpoint, new_classes, program, training
+from jaxseg.run.evaluator import Evaluator
 from jaxseg.transforms.radiometry import Standardize
 from jaxseg.weights.new_classes import Incremental
 
@@ -39,8 +41,11 @@ class Small(nn.Module):
         return Conv(self.num_classes, kernel_size=1, use_bias=True, name="head")(x)
 
 
+CODE = (Small, painted.Painted)
+
+
 def first_stage() -> Config:
-    plain = painted.seven_steps()
+    plain = dataclasses.replace(painted.seven_steps(), num_steps=60, eval_every=60, save_every=60)
     source = Stage(painted.Painted(), new=("land",))
     return dataclasses.replace(
         plain,
@@ -77,21 +82,21 @@ def second_stage(run: Path, **changes: Any) -> Config:
 
 
 def completed(config: Config) -> Config:
-    config = new_classes.with_old_radiometry(config, (Small, painted.Painted))
+    config = new_classes.with_old_radiometry(config, CODE)
     sensor = dataclasses.replace(config.data.source.sensor, typical=((0.0, 1.0, 2.0),) * 2)
     return dataclasses.replace(config, sensor=sensor)
 
 
 def started(config: Config) -> tuple[Any, str]:
     mesh = sharding.make_mesh(config.mesh)
-    return beginning.initialised(completed(config), mesh, (Small, painted.Painted))
+    return beginning.initialised(completed(config), mesh, CODE)
 
 
 def test_pretuning_changes_the_classifiers_of_background_and_new_classes_alone(
     finished: Path,
 ) -> None:
     config = second_stage(finished)
-    old = checkpoint.reopen(finished, config.mesh, code=(Small, painted.Painted))[1]
+    old = checkpoint.reopen(finished, config.mesh, code=CODE)[1]
     state, origin = started(config)
     plain, _ = started(dataclasses.replace(config, incremental=Incremental(str(finished))))
     assert "2 new class(es), pre-tuned for 20 steps (loss " in origin
@@ -123,12 +128,12 @@ def test_pretuned_classes_fit_the_new_labels_better_than_the_background(finished
 def test_the_run_trains_beside_the_old_network_and_continues(
     finished: Path, tmp_path: Path
 ) -> None:
-    config = second_stage(finished)
-    state = training.train(config, tmp_path / "whole", code=(Small, painted.Painted))
-    stored = checkpoint.config_of(tmp_path / "whole", (Small, painted.Painted))
-    theirs = checkpoint.config_of(finished, (Small, painted.Painted))
+    config = second_stage(finished, num_steps=7)
+    state = training.train(config, tmp_path / "whole", code=CODE)
+    stored = checkpoint.config_of(tmp_path / "whole", CODE)
+    theirs = checkpoint.config_of(finished, CODE)
     assert stored.preprocess == theirs.preprocess  # what was left open is the old run's
-    teacher = program.teacher_of(stored, (Small, painted.Painted))
+    teacher = program.teacher_of(stored, CODE)
     assert teacher is not None
     assert teacher.layers == ("block",)
     batch = teacher.answering(
@@ -138,8 +143,24 @@ def test_the_run_trains_beside_the_old_network_and_continues(
     assert batch["teacher_logits"].shape == (1, 4, 4, 2)
     assert batch["teacher/block"].shape == (1, 4, 4, 6)
     third = dataclasses.replace(config, num_steps=9)
-    longer = training.train(third, tmp_path / "whole", code=(Small, painted.Painted))
+    longer = training.train(third, tmp_path / "whole", code=CODE)
     assert (int(state.step), int(longer.step)) == (7, 9)
+
+
+def test_the_losses_keep_the_old_class_that_plain_labels_make_it_forget(
+    finished: Path, tmp_path: Path
+) -> None:
+    config = second_stage(finished, num_steps=60, eval_every=60, save_every=60)
+    found = {}
+    for name, losses in {"plain": {"ce": CrossEntropy()}, "kept": config.loss}.items():
+        stage = dataclasses.replace(config, loss=losses)
+        state = training.train(stage, tmp_path / name, code=CODE)
+        stage = checkpoint.config_of(tmp_path / name, CODE)
+        scores = Evaluator(stage, sharding.make_mesh(stage.mesh), "test")(state).scores
+        found[name] = dict(zip(scores.classes, scores.iou, strict=True))
+    assert found["plain"]["land"] < 0.1
+    assert found["kept"]["land"] > 0.9
+    assert min(found["kept"][name] for name in ("water", "ice")) > 0.9
 
 
 @pytest.mark.parametrize(
