@@ -147,6 +147,7 @@ def test_the_run_trains_beside_the_old_network_and_continues(
     assert (int(state.step), int(longer.step)) == (7, 9)
 
 
+@pytest.mark.slow
 def test_the_losses_keep_the_old_class_that_plain_labels_make_it_forget(
     finished: Path, tmp_path: Path
 ) -> None:
