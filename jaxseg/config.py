@@ -31,6 +31,7 @@ from jaxseg.scenes.sensor import Sensor
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.radiometry import Standardize
 from jaxseg.transforms.transform import Augment, Preprocess
+from jaxseg.weights.new_classes import Incremental
 from jaxseg.weights.pretrained import Pretrained
 
 INTERVAL = {"least": 1, "free_on_resume": True, "follows_length": True}
@@ -60,6 +61,7 @@ class Config:
         sensor: The sensor of the training images; found when a run starts.
         pretrained: Weights of other frameworks to start from.
         init_from: Folder of another run whose parameters to start from.
+        incremental: Another run whose network gets more classes.
         mesh: Devices along each axis.
         log_every: Steps between two lines of the log.
         eval_every: Steps between two validations; the last step validates, too.
@@ -82,6 +84,7 @@ class Config:
     sensor: Annotated[Sensor, tyro.conf.Suppress] = Sensor(())
     pretrained: Pretrained = Pretrained()
     init_from: str | None = dataclasses.field(default=None, metadata={"path": True})
+    incremental: Incremental = Incremental()
     mesh: MeshShape = dataclasses.field(default=MeshShape(), metadata={"free_on_resume": True})
     log_every: int = dataclasses.field(default=10, metadata=INTERVAL)
     eval_every: int = dataclasses.field(default=500, metadata=INTERVAL)

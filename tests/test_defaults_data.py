@@ -23,6 +23,7 @@ from jaxseg.datasets import (
 from jaxseg.datasets.folder import Vectors
 from jaxseg.datasets.mislabelled import Mislabelled
 from jaxseg.datasets.one_scene import SceneSplit
+from jaxseg.datasets.stages import Stage
 from jaxseg.models import (
     AttentionUNet,
     CHWSUNet,
@@ -138,6 +139,8 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (SceneSplit, "guard", 4, "pixels between splits that belong to none"),
     (SceneSplit, "seed", 0, "a run repeats itself unless asked"),
     (Packed, "original", None, "found when a run starts"),
+    (Stage, "old", (), "the first stage"),
+    (Stage, "background", "other", "our choice"),
     (Mislabelled, "share", 0.4, "as much as papers of the field try"),
     (Mislabelled, "confusable", (), "any other class"),
     (Mislabelled, "shift", 0, "one kind of error at a time"),

@@ -20,6 +20,7 @@ from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import wishart as wishart_baseline
 from jaxseg.evaluation.gaussian import GaussianClassifier
 from jaxseg.losses.distillation import Distillation
+from jaxseg.losses.incremental import LocalPOD, UnbiasedCrossEntropy, UnbiasedDistillation
 from jaxseg.losses.noisy_labels import CoTeaching, CrossModalSelection
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.losses.presence import Presence
@@ -37,6 +38,7 @@ from jaxseg.scenes import scene as batch
 from jaxseg.scenes.sensor import Sensor
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.radiometry import Standardize
+from jaxseg.weights.new_classes import Incremental
 from jaxseg.weights.pretrained import Pretrained
 
 DEFAULTS: list[tuple[Any, str, object, str]] = [
@@ -54,6 +56,7 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (Config, "sensor", Sensor(()), "measured when a run starts"),
     (Config, "pretrained", Pretrained(), "from scratch"),
     (Config, "init_from", None, "from scratch"),
+    (Config, "incremental", Incremental(), "a run of its own"),
     (Config, "mesh", MeshShape(), "see below"),
     (Config, "log_every", 10, "a line every few seconds"),
     (Config, "eval_every", 500, "twice in the default run"),
@@ -89,6 +92,17 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (Distillation, "logits", 0.0, "a term is asked for"),
     (Distillation, "temperature", 2.0, "our choice"),
     (Distillation, "weight", 1.0, "its terms have factors of their own"),
+    (Incremental, "run", None, "a run of its own"),
+    (Incremental, "pretuning", 0, "new classes begin as the background, as in MiB"),
+    (Incremental, "importance", True, "NeST"),
+    (Incremental, "learning_rate", 0.1, "our choice"),
+    (Incremental, "layer", "head", "what networks of the library call it"),
+    (UnbiasedCrossEntropy, "weight", 1.0, "the loss as it is"),
+    (UnbiasedDistillation, "weight", 10.0, "Cermelli et al. 2020, Pascal VOC"),
+    (LocalPOD, "layers", ("bottleneck",), "the coarsest features of the U-Nets"),
+    (LocalPOD, "features", 0.01, "Douillard et al. 2021, the code"),
+    (LocalPOD, "logits", 0.0005, "Douillard et al. 2021, the code"),
+    (LocalPOD, "weight", 1.0, "its terms have factors of their own"),
     (Presence, "weight", 1.0, "factor 1 in Lextal/pspnet-pytorch"),
     (Presence, "class_weights", (), "all classes alike"),
     (CoTeaching, "weight", 1.0, "the loss as it is"),

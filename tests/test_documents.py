@@ -104,6 +104,8 @@ NOT_RUN = {
     "configs/clouds.py": "needs a scene and weights that another package carries",
     "runs/clouds": "needs the run of such a config; runs/unet is evaluated",
     "efficientnet-b0": "takes a minute; tests/models/test_efficientnets.py has such a network",
+    "configs/six_classes.py": "test_new_classes has such a run",
+    "configs/incremental.py": "likewise",
     "configs/indian_pines.py": "needs a scene that another package carries",
     "configs/salinas_a.py": "needs a scene to be downloaded",
     "resnet18.pth": "needs weights to be downloaded",

@@ -1,6 +1,7 @@
 """Every config fits eight devices as it is; those of the embedded dataset really run, on one."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import jax
@@ -13,8 +14,11 @@ from jaxseg import sharding
 from jaxseg.datasets.arrays import ArrayScene
 from jaxseg.datasets.folder.source import Folder
 from jaxseg.datasets.landscape.source import Landscape
+from jaxseg.losses.distillation import Teacher
+from jaxseg.losses.loss import captures_of
 from jaxseg.run import completion, step, training
 from jaxseg.transforms.radiometry import Standardize
+from jaxseg.transforms.transform import preprocess
 
 SHIPPED = sorted(CONFIGS.glob("*.py"))
 EMBEDDED = [p for p in SHIPPED if isinstance(configs.load_config(str(p)).data.source, Landscape)]
@@ -50,9 +54,16 @@ def test_a_config_lowers_to_eight_devices_as_it_is(path: Path) -> None:
         "label": array("uint8"),
         "valid": array("bool"),
     }
+    teacher, taught = None, ()
+    if config.incremental.run is not None:  # its network, with fewer classes
+        old = dataclasses.replace(config, model=config.model.clone(num_classes=1))
+        taught = (step.inference_variables(step.abstract_state(old, bands, mesh)),)
+        layers = captures_of(config.loss.values())
+        see = functools.partial(preprocess, steps=config.preprocess)
+        teacher = Teacher(layers, old.model, see, taught[0], alike=True)
     batch |= {wanted.name: array("float32") for wanted in completion.inputs_of(config)}
     state = step.abstract_state(config, bands, mesh)
-    lowered = jax.jit(step.make_train_step(config, mesh)).lower(state, batch)
+    lowered = jax.jit(step.make_train_step(config, mesh, teacher)).lower(state, batch, *taught)
     assert "sharding" in lowered.as_text()
     new_state, metrics = lowered.out_info
     assert jax.tree.map(lambda a: a.shape, new_state) == jax.tree.map(lambda a: a.shape, state)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jaxseg.datasets.pets import OxfordPets
     from jaxseg.datasets.polsar import LabelledPolsar
     from jaxseg.datasets.salinas_a import SalinasA
+    from jaxseg.datasets.stages import Stage
     from jaxseg.datasets.voc import VOC
     from jaxseg.datasets.without_doubts import WithoutDoubts
 
@@ -32,6 +33,7 @@ __all__ = [
     "Paired",
     "SalinasA",
     "Stacked",
+    "Stage",
     "WithoutDoubts",
 ]
 
@@ -49,6 +51,7 @@ _ROOMS = {
     "Paired": "paired",
     "SalinasA": "salinas_a",
     "Stacked": "paired",
+    "Stage": "stages",
     "WithoutDoubts": "without_doubts",
 }
 

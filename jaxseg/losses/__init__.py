@@ -3,6 +3,7 @@
 from jaxseg.losses.class_weights import ClassWeights
 from jaxseg.losses.distillation import Distillation
 from jaxseg.losses.edges import EdgeAware
+from jaxseg.losses.incremental import LocalPOD, UnbiasedCrossEntropy, UnbiasedDistillation
 from jaxseg.losses.loss import Loss
 from jaxseg.losses.noisy_labels import CoTeaching, CrossModalSelection
 from jaxseg.losses.pixels import (
@@ -30,9 +31,12 @@ __all__ = [
     "GeneralisedDice",
     "HardPixelCrossEntropy",
     "Jaccard",
+    "LocalPOD",
     "Loss",
     "LovaszSoftmax",
     "Presence",
     "SymmetricCrossEntropy",
     "Tversky",
+    "UnbiasedCrossEntropy",
+    "UnbiasedDistillation",
 ]

@@ -141,6 +141,8 @@ class Teacher(NamedTuple):
         preprocess: (B, H, W, C) raw side image and (B, H, W) validity -> the network's input.
         variables: Its parameters and batch statistics.
         norm: Which values its normalisations measure together.
+        alike: Whether it sees the images of the network that it teaches, with its preprocessing,
+            instead of side images.
     """
 
     layers: tuple[str, ...]
@@ -148,13 +150,16 @@ class Teacher(NamedTuple):
     preprocess: Callable[[jax.Array, jax.Array], jax.Array]
     variables: Any
     norm: Normalisation = Normalisation()
+    alike: bool = False
 
     def seeing(self, batch: Batch) -> Batch:
-        """The batch with side images preprocessed for the teacher.
+        """The batch with side images preprocessed for the teacher, or without any.
 
         Raises:
             UserError: The batch has no side images.
         """
+        if self.alike:
+            return without_side(batch)
         if "side" not in batch:
             raise UserError(
                 "The config has a teacher, but its data have no side images. Give "
@@ -163,14 +168,14 @@ class Teacher(NamedTuple):
         return batch | {"side": self.preprocess(batch["side"], batch["side_valid"])}
 
     def answering(self, batch: Batch, variables: Tree) -> Batch:
-        """The batch with the teacher's outputs instead of the side images.
+        """The batch with the teacher's outputs, and without side images.
 
         Its variables are arguments of the jitted step, not constants within it.
         """
         with normalised_by(self.norm):
             logits, kept = self.model.apply(
                 variables,
-                batch["side"],
+                batch["image" if self.alike else "side"],
                 train=False,
                 mutable=["intermediates"],
                 **capturing(self.layers),
@@ -179,6 +184,11 @@ class Teacher(NamedTuple):
         rest = {name: array for name, array in batch.items() if name != "side"}
         answers = {f"teacher/{layer}": feature for layer, feature in features.items()}
         return rest | answers | {"teacher_logits": logits}
+
+
+def without_side(batch: Batch) -> Batch:
+    """The batch without side images, if nothing uses them."""
+    return {name: array for name, array in batch.items() if name not in ("side", "side_valid")}
 
 
 def distillation_of(losses: Iterable[object]) -> Distillation | None:
@@ -225,10 +235,10 @@ def captured(updates: Mapping[str, Any], layers: tuple[str, ...]) -> Features:
 
 
 def valid_on_grid(valid: jax.Array, features: jax.Array) -> jax.Array:
-    """(B, H, W) bool -> (B, h, w) bool, sampled at the first pixel of each coarser cell."""
+    """(B, H, W, ...) -> (B, h, w, ...), sampled at the first pixel of each coarser cell."""
     rows, columns = (
         jnp.minimum(jnp.arange(few) * -(-many // few), many - 1)
-        for few, many in zip(features.shape[1:3], valid.shape[1:], strict=True)
+        for few, many in zip(features.shape[1:3], valid.shape[1:3], strict=True)
     )
     return valid[:, rows][:, :, columns]
 

@@ -72,6 +72,11 @@ class Capturing(Protocol):
         """Paths of modules of the trained network."""
 
 
+def captures_of(losses: Iterable[object]) -> tuple[str, ...]:
+    """The layers that the losses read."""
+    return tuple(layer for loss in losses if isinstance(loss, Capturing) for layer in loss.captures)
+
+
 @runtime_checkable
 class Needing(Protocol):
     """A loss that reads further maps besides image and label."""

@@ -148,11 +148,17 @@ def survey(
     )
 
 
-def findings(surveys: Sequence[Survey], source: Source) -> list[str]:
-    """What a person should know before training, a sentence each; nothing if nothing is odd."""
+def findings(surveys: Sequence[Survey], source: Source, *, absent: bool = True) -> list[str]:
+    """What a person should know before training, a sentence each; nothing if nothing is odd.
+
+    Args:
+        surveys: Of the splits.
+        source: What they are surveys of.
+        absent: Whether it is odd if the training shows a class nowhere.
+    """
     classes, bands = source.classes, source.sensor.bands
     train = next((found for found in surveys if found.split == "train"), None)
-    lines = [] if train is None else _absent(train, surveys, classes)
+    lines = [] if train is None or not absent else _absent(train, surveys, classes)
     lines += _fills(surveys, bands)
     named: set[str] = set()
     for found in surveys:

@@ -13,7 +13,7 @@ from jaxseg.config_text import Code
 from jaxseg.datasets.leakage import copies
 from jaxseg.errors import UserError
 from jaxseg.pipeline import survey
-from jaxseg.run import checkpoint, data_files, normalisations
+from jaxseg.run import checkpoint, data_files, new_classes, normalisations
 from jaxseg.run.processes import exchanged
 from jaxseg.run.step import TrainState, Tree, count_parameters, init_state
 from jaxseg.scenes.scene import Source, in_files
@@ -65,6 +65,8 @@ def changes_of_files(workdir: Path, source: Source, *, allowed: bool) -> list[st
 def initialised(config: Config, mesh: Mesh, code: Code) -> tuple[TrainState, str]:
     """A new state, with the parameters of another run or framework if the config names one.
 
+    A network that gets more classes may be pre-tuned here, see `jaxseg.run.new_classes`.
+
     Returns:
         The state, and where its parameters come from.
 
@@ -72,7 +74,10 @@ def initialised(config: Config, mesh: Mesh, code: Code) -> tuple[TrainState, str
         UserError: They are of another network.
     """
     state = init_state(config, len(config.data.source.sensor.bands), mesh)
-    if config.init_from is not None:
+    if config.incremental.run is not None:
+        params, batch_stats, origin = new_classes.grown(config, mesh, code, state)
+        weights, there = (params, batch_stats), ""
+    elif config.init_from is not None:
         other_config, other = checkpoint.reopen(Path(config.init_from), config.mesh, code=code)
         weights = (other.params if other.ema is None else other.ema, other.batch_stats)
         origin = f"from the run {config.init_from}"
@@ -122,7 +127,8 @@ def looked_at(config: Config) -> list[str]:
     lacking = found[0] is not None and not found[0].classes.all()
     if lacking and (test := survey.survey(source, "test")) is not None:
         known.append(test)  # does it have what the training lacks?
-    return [*survey.findings(known, source), *copies(source)]
+    adds = config.incremental.run is not None  # then the training knows no pixel of old classes
+    return [*survey.findings(known, source, absent=not adds), *copies(source)]
 
 
 def summary(

@@ -59,6 +59,20 @@ def fitted(
     return done
 
 
+def as_before(
+    steps: tuple[Preprocess, ...], known: tuple[Preprocess, ...]
+) -> tuple[Preprocess, ...]:
+    """The steps with open fields as in `known`, where the two are alike otherwise."""
+    pairs = zip(steps, known, strict=False)
+    filled = [
+        found
+        if isinstance(step, Fittable) and not step.fitted and _emptied(found, step) == step
+        else step
+        for step, found in pairs
+    ]
+    return (*filled, *steps[len(filled) :])
+
+
 def _emptied(step: Any, like: Any) -> Any:  # noqa: ANN401
     """A fitted step with its open fields as in `like`, if both have the same type."""
     if type(step) is not type(like):

@@ -45,7 +45,8 @@ def notes(config: Config, params: Any) -> list[str]:  # noqa: ANN401  (a tree)
     """What is odd about the choice for a run that starts with these parameters."""
     kind = config.norm.kind
     found = []
-    scratch = config.init_from is None and not config.pretrained.given
+    given = config.pretrained.given or config.incremental.run is not None
+    scratch = config.init_from is None and not given
     if scratch and config.optimizer.frozen:
         found.append(
             "--config.optimizer.frozen without trained weights: these parts keep their random "

@@ -14,6 +14,7 @@ from jaxseg.datasets.paired import Paired
 from jaxseg.datasets.wrapped import refuse_other_sensor, walk
 from jaxseg.errors import UserError
 from jaxseg.losses.distillation import Teacher, distillation_of
+from jaxseg.losses.loss import captures_of
 from jaxseg.pipeline import band_statistics
 from jaxseg.run import checkpoint, single_values
 from jaxseg.run.step import TrainState, inference_variables, jit_train_step
@@ -67,6 +68,13 @@ def teacher_of(config: Config, code: Code) -> Teacher | None:
         SensorError: The side images do not match what it was trained on.
     """
     distilled = distillation_of(config.loss.values())
+    if config.incremental.run is not None:
+        if distilled is not None:
+            raise UserError(
+                f"The teacher of a run that adds classes is {config.incremental.run}; a run has "
+                "one teacher: leave the Distillation loss out."
+            )
+        return _old_network(config, code)
     if distilled is None:
         return None
     finished, state = checkpoint.reopen(Path(distilled.run), config.mesh, code=code)
@@ -84,6 +92,14 @@ def teacher_of(config: Config, code: Code) -> Teacher | None:
     see = functools.partial(preprocess, steps=finished.preprocess)
     variables = inference_variables(state)
     return Teacher(distilled.layers, finished.model, see, variables, finished.norm)
+
+
+def _old_network(config: Config, code: Code) -> Teacher:
+    """The network of the old classes, which sees the images of the new one."""
+    old, state = checkpoint.reopen(Path(str(config.incremental.run)), config.mesh, code=code)
+    see = functools.partial(preprocess, steps=old.preprocess)
+    layers = captures_of(config.loss.values())
+    return Teacher(layers, old.model, see, inference_variables(state), old.norm, alike=True)
 
 
 def on_devices(batches: Iterator[Sample], mesh: Mesh) -> Iterator[dict[str, jax.Array]]:

@@ -21,7 +21,7 @@ from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.losses import distillation
 from jaxseg.losses.distillation import Teacher
-from jaxseg.losses.loss import Capturing, InParts, order_matters, promises
+from jaxseg.losses.loss import InParts, captures_of, order_matters, promises
 from jaxseg.losses.pixels import MeanOfPixels
 from jaxseg.metrics import calibration, thresholds
 from jaxseg.metrics.scores import confusion_matrix
@@ -125,9 +125,10 @@ def make_train_step(
     """The training step `(state, batch[, teacher's variables]) -> (state, metrics)`.
 
     Augment raw, preprocess, augment, forward, losses, backward, update; before the forward pass, if
-    the config has a teacher, its outputs for the side images. Losses find further entries in the
-    batch: `progress` (), the completed share of the run; `second_logits` and `class_logits` if the
-    network sows them; `features/PATH` of the layers that a loss captures; the teacher's outputs.
+    the config has a teacher, its outputs for the side images, or for the same images. Losses find
+    further entries in the batch: `progress` (), the completed share of the run; `second_logits` and
+    `class_logits` if the network sows them; `features/PATH` of the layers that a loss captures; the
+    teacher's outputs.
 
     Its metrics are the total `loss`, every `loss/NAME`, `grad_norm`, `learning_rate` (scalars,
     float32), `confusion` (K, K) int32 of the augmented batch, and what `soundness.largest` says of
@@ -136,12 +137,7 @@ def make_train_step(
     `loss/NAME/PART`.
     """
     config = with_group_size(config, mesh)
-    captures = tuple(
-        layer
-        for loss in config.loss.values()
-        if isinstance(loss, Capturing)
-        for layer in loss.captures
-    )
+    captures = captures_of(config.loss.values())
     tx = optimizers.make_optimizer(config.optimizer, config.num_steps)
     rate = optimizers.learning_rate(config.optimizer, config.num_steps)
 
@@ -229,7 +225,7 @@ def make_train_step(
             raw_key = jax.random.fold_in(augment_key, RAW)
             batch = augment(raw_key, batch, config.augment_raw)
         batch = _prepare(config, batch)
-        batch = _without_side(batch) if teacher is None else teacher.seeing(batch)
+        batch = distillation.without_side(batch) if teacher is None else teacher.seeing(batch)
         batch = augment(augment_key, batch, config.augment)
         batch = jax.lax.with_sharding_constraint(batch, sharding.batch_sharding(mesh))
         if teacher is not None:
@@ -342,11 +338,6 @@ def _prepare(config: Config, batch: Batch) -> Batch:
     chex.assert_shape(batch["valid"], size)
     image = preprocess(batch["image"], batch["valid"], config.preprocess)
     return batch | {"image": image}
-
-
-def _without_side(batch: Batch) -> Batch:
-    """The batch without side images, if nothing uses them."""
-    return {name: array for name, array in batch.items() if name not in ("side", "side_valid")}
 
 
 def _in_blocks(batch: Batch) -> Batch:

@@ -22,6 +22,7 @@ from jaxseg.run import (
     completion,
     data_files,
     environment,
+    new_classes,
     normalisations,
     profiling,
     soundness,
@@ -107,6 +108,7 @@ def _attempt(
     config_text.check_storable(config, code)
     config = config_text.absolute(config)  # a stored run is opened from any folder
     code = (*code, *config_text.classes_in(config))
+    config = new_classes.with_old_radiometry(config, code)
     check_alike(config, workdir)
     # 1 mesh
     mesh = sharding.make_mesh(config.mesh)
