@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from jaxseg import sharding
@@ -51,13 +52,15 @@ def compiled(
     teacher = teacher_of(config, code)
     more = () if teacher is None else (teacher.variables,)
     step = jit_train_step(config, mesh, abstract, teacher)
+    # An argument, so that a run with another seed finds this program in the compilation cache.
+    seed = jax.device_put(np.uint32(config.seed), sharding.replicated(mesh))
     with single_values.watched(config.norm) as found:
-        lowered = step.lower(state, batch, *more)
+        lowered = step.lower(state, batch, *more, seed=seed)
     if found:
         group = config.norm.size if config.norm.kind == "ghost" else 0
         say(single_values.report(found, config.data.batch_size, config.accumulate, group=group))
     program = lowered.compile()
-    return lambda state, batch: program(state, batch, *more)
+    return lambda state, batch: program(state, batch, *more, seed=seed)
 
 
 def teacher_of(config: Config, code: Code) -> Teacher | None:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 
 from jaxseg import optimizer as optimizers
 from jaxseg import sharding
@@ -73,15 +74,15 @@ def init_state(config: Config, bands: int, mesh: Mesh) -> TrainState:
         bands: Number of bands of the source's images.
         mesh: Where the state is placed.
     """
-    create = _creator(config, bands)
-    placements = sharding.state_shardings(mesh, jax.eval_shape(create))
-    state: TrainState = jax.jit(create, out_shardings=placements)()
+    create, seed = _creator(config, bands), np.uint32(config.seed)
+    placements = sharding.state_shardings(mesh, jax.eval_shape(create, seed))
+    state: TrainState = jax.jit(create, out_shardings=placements)(seed)
     return state
 
 
 def abstract_state(config: Config, bands: int, mesh: Mesh) -> TrainState:
     """Shapes, dtypes and placements of `init_state`'s result, without computing anything."""
-    abstract = jax.eval_shape(_creator(config, bands))
+    abstract = jax.eval_shape(_creator(config, bands), np.uint32(config.seed))
     placed: TrainState = jax.tree.map(
         lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
         abstract,
@@ -90,7 +91,7 @@ def abstract_state(config: Config, bands: int, mesh: Mesh) -> TrainState:
     return placed
 
 
-def _creator(config: Config, bands: int) -> Callable[[], TrainState]:
+def _creator(config: Config, bands: int) -> Callable[[ArrayLike], TrainState]:
     size = min(
         config.data.crop, 64
     )  # the shapes of parameters do not depend on the size of the image
@@ -99,9 +100,9 @@ def _creator(config: Config, bands: int) -> Callable[[], TrainState]:
     image = jax.eval_shape(lambda x, m: preprocess(x, m, config.preprocess), raw, mask)
     tx = optimizers.make_optimizer(config.optimizer, config.num_steps)
 
-    def create() -> TrainState:
+    def create(seed: ArrayLike) -> TrainState:
         # `rbg` compiles to one instruction per leaf: half the time of threefry for a ResNet-50.
-        key = jax.random.key(config.seed, impl="rbg")
+        key = jax.random.key(seed, impl="rbg")
         with normalised_by(config.norm):
             variables = config.model.init(
                 {"params": key, "dropout": key}, jnp.zeros(image.shape), train=False
@@ -122,7 +123,7 @@ def _creator(config: Config, bands: int) -> Callable[[], TrainState]:
 def make_train_step(
     config: Config, mesh: Mesh, teacher: Teacher | None = None
 ) -> Callable[..., tuple[TrainState, Metrics]]:
-    """The training step `(state, batch[, teacher's variables]) -> (state, metrics)`.
+    """The training step `(state, batch[, teacher's variables], seed=...) -> (state, metrics)`.
 
     Augment raw, preprocess, augment, forward, losses, backward, update; before the forward pass, if
     the config has a teacher, its outputs for the side images, or for the same images. Losses find
@@ -216,9 +217,9 @@ def make_train_step(
         return total, (updates.get("batch_stats", {}), metrics)
 
     def train_step(
-        state: TrainState, batch: Batch, taught: Tree = None
+        state: TrainState, batch: Batch, taught: Tree = None, *, seed: ArrayLike = config.seed
     ) -> tuple[TrainState, Metrics]:
-        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
         augment_key, dropout_key = jax.random.split(key)
         if config.augment_raw:
             # A separate key, so that the draws of the other two do not depend on this step.
@@ -253,7 +254,10 @@ def make_train_step(
 def jit_train_step(
     config: Config, mesh: Mesh, abstract: TrainState, teacher: Teacher | None = None
 ) -> jax.stages.Wrapped:
-    """`make_train_step`, jitted, with placements of state and batch, and the state donated.
+    """`make_train_step`, jitted, with the state donated and its placements kept.
+
+    State and batch have to be placed on the mesh. With a seed as an array, the same program serves
+    all seeds of a config; without one, that of the config is a constant of it.
 
     Args:
         config: The run.
@@ -262,13 +266,9 @@ def jit_train_step(
         teacher: If given, its variables are a third argument.
     """
     placements = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    placed: tuple[Any, ...] = (placements, sharding.batch_sharding(mesh))
-    if teacher is not None:
-        placed += (jax.tree.map(lambda leaf: leaf.sharding, teacher.variables),)
     jitted: jax.stages.Wrapped = jax.jit(
         make_train_step(config, mesh, teacher),
         donate_argnums=0,
-        in_shardings=placed,
         out_shardings=(placements, sharding.replicated(mesh)),
     )
     return jitted

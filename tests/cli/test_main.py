@@ -27,6 +27,7 @@ from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import report, terminal
 from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
 from jaxseg.metrics.objects import ObjectTotal
+from jaxseg.metrics.warping import WarpingError
 from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.run import checkpoint, step, training
@@ -244,7 +245,11 @@ def test_an_evaluation_is_given_its_flags(
         "tile": 0,
         "overlap": 0.0,
         "make": False,
-        "measures": (BoundaryTotal(Tolerance(2.0), Tolerance(0.02, "diagonal")), ObjectTotal()),
+        "measures": (
+            BoundaryTotal(Tolerance(2.0), Tolerance(0.02, "diagonal")),
+            ObjectTotal(),
+            WarpingError(),
+        ),
         "code": (),
     }
     assert isinstance(shown, Console)
@@ -269,7 +274,11 @@ def test_an_evaluation_is_given_its_flags(
         "tile": 64,
         "overlap": 0.5,
         "make": False,
-        "measures": (BoundaryTotal(Tolerance(4.0), Tolerance(3.0, "pixels")), ObjectTotal()),
+        "measures": (
+            BoundaryTotal(Tolerance(4.0), Tolerance(3.0, "pixels")),
+            ObjectTotal(),
+            WarpingError(),
+        ),
     }
     assert written == [None, Path("runs/a/evaluation") / tiny.name / "train"]
     assert titles == ["runs/a, test split", f"runs/a, train split of {tiny.name}"]

@@ -11,12 +11,14 @@ import jax.numpy as jnp
 import pytest
 
 from jaxseg import config as configs
+from jaxseg import sharding
 from jaxseg.errors import UserError
 from jaxseg.models import ComplexUNet, UNet
 from jaxseg.models.deeplab import AtrousPyramid
 from jaxseg.models.parts.layers import BatchNorm, Conv
 from jaxseg.models.parts.pyramid_pooling import Pyramid
 from jaxseg.run import program, single_values
+from jaxseg.sharding import MeshShape
 
 
 def found_in(model: nn.Module, windows: int, *, crop: int = 32, train: bool = True) -> list[str]:
@@ -85,14 +87,14 @@ class Step:
         """Keeps what is traced."""
         self.model, self.windows = model, windows
 
-    def lower(self, *_: object) -> "Step":
+    def lower(self, *_: object, **__: object) -> "Step":
         """Traces the network."""
         found_in(self.model, self.windows)
         return self
 
     def compile(self) -> Callable[..., object]:
         """Nothing is compiled."""
-        return lambda state, _: state
+        return lambda state, _, **__: state
 
 
 @pytest.mark.parametrize(("windows", "lines"), [(1, 1), (2, 0)])
@@ -104,6 +106,7 @@ def test_the_log_names_them_before_the_step_is_compiled(
     step = Step(Gate(BatchNorm), windows)
     monkeypatch.setattr(program, "jit_train_step", lambda *_: step)
     nothing: Any = None
-    program.compiled(config, nothing, nothing, nothing, nothing, (), said.append)
+    mesh = sharding.make_mesh(MeshShape(), jax.devices()[:1])
+    program.compiled(config, mesh, nothing, nothing, nothing, (), said.append)
     assert len(said) == lines
     assert all(line.startswith("Normalisation gate: one value") for line in said)

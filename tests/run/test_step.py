@@ -25,6 +25,7 @@ from jaxseg.pipeline import windows as pipeline
 from jaxseg.run import completion, step
 from jaxseg.scenes.scene import Sample
 from jaxseg.sharding import MeshShape
+from jaxseg.transforms.augmentation import Noise
 from jaxseg.transforms.radiometry import Standardize
 from jaxseg.transforms.transform import preprocess
 
@@ -174,6 +175,25 @@ def test_a_step_writes_its_state_where_the_last_one_was(
         for leaf in jax.tree.leaves(abstract)
     )
     assert compiled.memory_analysis().alias_size_in_bytes == mine
+
+
+def test_another_seed_needs_no_other_program(config: Config, batches: list[Sample]) -> None:
+    """And gives what it gives as a constant: noise is drawn by it."""
+    config = dataclasses.replace(config, augment=(Noise(1.0),), seed=7)
+    mesh = sharding.make_mesh(MeshShape(), jax.devices()[:1])
+    batch = sharding.place_batch(mesh, batches[0])
+
+    def loss(config: Config, **seed: object) -> float:
+        jitted = step.jit_train_step(config, mesh, step.abstract_state(config, 3, mesh))
+        state = step.init_state(config, 3, mesh)
+        texts.append(jitted.lower(state, batch, **seed).as_text())
+        return float(jitted(state, batch, **seed)[1]["loss"])
+
+    texts: list[str] = []
+    given = [loss(config, seed=np.uint32(7)), loss(config, seed=np.uint32(8))]
+    assert texts[0] == texts[1]
+    assert given[0] == loss(config)
+    assert given[0] != given[1]
 
 
 def test_initial_parameters_do_not_depend_on_the_mesh(config: Config) -> None:
