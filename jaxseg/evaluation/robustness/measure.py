@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from rich.console import Console
 
 from jaxseg import sharding
+from jaxseg.config import Config
 from jaxseg.config_text import Code
 from jaxseg.console import track
 from jaxseg.errors import UserError
@@ -27,6 +28,7 @@ from jaxseg.evaluation.robustness.attack import UNTARGETED, make_attack
 from jaxseg.evaluation.robustness.curves import Curve, Robustness
 from jaxseg.evaluation.robustness.subject import Change, Subject, epsilon_meaning, epsilon_unit
 from jaxseg.run import checkpoint
+from jaxseg.run.step import TrainState
 from jaxseg.scenes.scene import Batch
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.corruptions import CORRUPTIONS, Corruption, corrupted
@@ -115,18 +117,51 @@ def measure(
     Raises:
         UserError: There is no such run, checkpoint, split or class.
     """
-    console, kinds = console or Console(quiet=True), tuple(corruptions)
     config, state = checkpoint.reopen(workdir, mesh_shape, which, code)
-    classes = tuple(config.data.source.classes)
-    targets = [class_id(name, classes) for name in attacks.targets]
-    mesh, name = sharding.make_mesh(mesh_shape), workdir.resolve().name
+    console = console or Console(quiet=True)
     with own_data.opened(workdir, config.data.source, make=make, console=console):
-        subject = Subject(config, state, mesh, split, windows=windows, seed=seed)
-        planned = [*_corruptions(subject, kinds), *_attacks(subject, attacks, targets)]
-        every = [one for plan in planned for one in plan.passes]
-        clean = subject.clean()
-        shown = track(every, "strengths", total=len(every), console=console)
-        points = iter([subject.counted(*one) for one in shown])
+        return measured(
+            config,
+            state,
+            workdir.resolve().name,
+            split,
+            corruptions=corruptions,
+            attacks=attacks,
+            windows=windows,
+            seed=seed,
+            mesh_shape=mesh_shape,
+            console=console,
+        )
+
+
+def measured(
+    config: Config,
+    state: TrainState,
+    name: str,
+    split: str = "test",
+    *,
+    corruptions: Iterable[Corruption] = CORRUPTIONS,
+    attacks: Attacks = Attacks(),
+    windows: int = 0,
+    seed: int = 0,
+    mesh_shape: MeshShape = MeshShape(),
+    console: Console | None = None,
+) -> Robustness:
+    """`measure` of a state in memory, called `name`.
+
+    Raises:
+        UserError: There is no such split or class.
+    """
+    console, kinds = console or Console(quiet=True), tuple(corruptions)
+    classes = tuple(config.data.source.classes)
+    targets = [class_id(target, classes) for target in attacks.targets]
+    mesh = sharding.make_mesh(mesh_shape)
+    subject = Subject(config, state, mesh, split, windows=windows, seed=seed)
+    planned = [*_corruptions(subject, kinds), *_attacks(subject, attacks, targets)]
+    every = [one for plan in planned for one in plan.passes]
+    clean = subject.clean()
+    shown = track(every, "strengths", total=len(every), console=console)
+    points = iter([subject.counted(*one) for one in shown])
     curves = tuple(
         Curve(plan.kind, plan.unit, tuple(next(points) for _ in plan.passes), plan.target, name)
         for plan in planned

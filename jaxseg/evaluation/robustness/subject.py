@@ -56,13 +56,13 @@ class Subject:
         image = preprocess(batch["image"], batch["valid"], self.config.preprocess)
         return batch | {"image": image}
 
-    def counted(self, change: Change, strength: float, meaning: str) -> Point:
+    def counted(self, strength: float, meaning: str, change: Change) -> Point:
         """The scores where batches are changed.
 
         Args:
-            change: Takes a random key and a raw batch; returns the input of the network.
             strength: Of the change.
             meaning: The same in words.
+            change: Takes a random key and a raw batch; returns the input of the network.
         """
         result = self._evaluator.changed(
             self.state, lambda number, batch: change(jax.random.fold_in(self._key, number), batch)
@@ -71,7 +71,7 @@ class Subject:
 
     def clean(self) -> Point:
         """The scores of images as they are."""
-        return self.counted(lambda key, batch: self.prepare(batch), 0.0, "")
+        return self.counted(0.0, "", lambda key, batch: self.prepare(batch))
 
     @property
     def windows(self) -> int:
