@@ -6,6 +6,7 @@ from jaxseg.cli.commands.frame import Mistakes, code_of, start
 from jaxseg.cli.flags.robustness import RobustnessFlags
 from jaxseg.console import make_console, say
 from jaxseg.evaluation.robustness import measure, show, write
+from jaxseg.run import checkpoint
 
 
 def robustness(arguments: list[str] | None = None) -> None:
@@ -15,16 +16,21 @@ def robustness(arguments: list[str] | None = None) -> None:
         start()
         console = make_console()
         say(console, f"jaxseg: how robust is {flags.run} ...")
+        attacks, generation, code = flags.attacks(), flags.generation(), code_of(flags.code)
+        classes = checkpoint.config_of(flags.run, code).data.source.classes
         found = measure.measure(
             flags.run,
             flags.split,
             which=flags.step,
             corruptions=flags.kinds(),
-            attacks=flags.attacks(),
+            attacks=attacks,
+            generation=generation,
+            conditions=flags.conditions(tuple(classes)),
+            others=flags.transfer,
             windows=flags.windows,
             seed=flags.seed,
             mesh_shape=flags.mesh,
-            code=code_of(flags.code),
+            code=code,
             make=flags.make,
             console=console,
         )

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxseg.errors import UserError
-from jaxseg.evaluation.robustness.measure import EPSILONS, Attacks
+from jaxseg.evaluation.robustness.generator import Conditions, Generation, text_conditions
+from jaxseg.evaluation.robustness.planned import EPSILONS, Attacks
 from jaxseg.sharding import MeshShape
 from jaxseg.transforms.corruptions import CORRUPTIONS, Corruption
 
@@ -34,6 +35,11 @@ class RobustnessFlags:
         steps: Steps of an attack.
         targets: Classes that attacks with a target want to see everywhere, one attack for each.
         segpgd: Whether the attack without a target weighs pixels as SegPGD does.
+        generator: Steps for which a generator is trained on the run, which then draws attacks with
+            any target in one pass (each of --targets, else all classes); 0 = none.
+        text: A file (.npz, .safetensors) with a vector of text features for each class, which the
+            generator reads; it learns an embedding of the classes without one.
+        transfer: Further runs, of the same classes and radiometry, that see the attacks, too.
         windows: Number of evenly spaced windows of the split; 0 = all.
         seed: Seed of all random numbers.
         out: Folder in which that of the results is made, called like the split; RUN/robustness if
@@ -52,6 +58,9 @@ class RobustnessFlags:
     steps: int = 10
     targets: tuple[str, ...] = ()
     segpgd: bool = False
+    generator: int = 0
+    text: Path | None = None
+    transfer: tuple[Path, ...] = ()
     windows: int = 0
     seed: int = 0
     out: Path | None = None
@@ -74,3 +83,23 @@ class RobustnessFlags:
         if self.targets and not self.epsilons:
             raise UserError("--targets needs --epsilons: the strengths of the attacks.")
         return Attacks(tuple(sorted(self.epsilons)), self.steps, self.targets, self.segpgd)
+
+    def generation(self) -> Generation:
+        """How the generator is trained: in the largest ball that is measured.
+
+        Raises:
+            UserError: A number is outside its range, or flags of attacks are given without one.
+        """
+        if self.text is not None and not self.generator:
+            raise UserError("--text needs --generator: the steps of its training, such as 500.")
+        if (self.generator or self.transfer) and not self.epsilons:
+            raise UserError("--generator and --transfer need --epsilons: the strengths of attacks.")
+        return Generation(self.generator, max(self.epsilons, default=EPSILONS[-1]))
+
+    def conditions(self, classes: tuple[str, ...]) -> Conditions | None:
+        """The text features; None = none are given.
+
+        Raises:
+            UserError: The file cannot be read or does not fit the classes.
+        """
+        return None if self.text is None else text_conditions(self.text, classes)

@@ -9,80 +9,34 @@ Nothing is written here; `write` does that.
 """
 
 import dataclasses
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
 
-import jax
-import jax.numpy as jnp
 from rich.console import Console
 
 from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.config_text import Code
-from jaxseg.console import track
+from jaxseg.console import say, track
 from jaxseg.errors import UserError
 from jaxseg.evaluation import own_data
-from jaxseg.evaluation.robustness.attack import UNTARGETED, make_attack
 from jaxseg.evaluation.robustness.curves import Curve, Robustness
-from jaxseg.evaluation.robustness.subject import Change, Subject, epsilon_meaning, epsilon_unit
+from jaxseg.evaluation.robustness.generator import Conditions, Generation, embedded
+from jaxseg.evaluation.robustness.planned import (
+    Attacks,
+    attacks_planned,
+    class_id,
+    corruptions_planned,
+    generator_planned,
+)
+from jaxseg.evaluation.robustness.subject import Subject, epsilon_unit
 from jaxseg.run import checkpoint
 from jaxseg.run.step import TrainState
-from jaxseg.scenes.scene import Batch
 from jaxseg.sharding import MeshShape
-from jaxseg.transforms.corruptions import CORRUPTIONS, Corruption, corrupted
+from jaxseg.transforms.corruptions import CORRUPTIONS, Corruption
 
-EPSILONS = (0.01, 0.03, 0.1, 0.3)
-"""Radii of the ball of an attack that are measured."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Attacks:
-    """Which attacks are measured.
-
-    Attributes:
-        epsilons: Radii of the ball, from small to large; () = no attack.
-        steps: Steps of the ascent.
-        targets: Names of classes that targeted attacks want, one attack for each.
-        by_pixel: Whether the attack without a target has the form of SegPGD.
-    """
-
-    epsilons: tuple[float, ...] = EPSILONS
-    steps: int = 10
-    targets: tuple[str, ...] = ()
-    by_pixel: bool = False
-
-    def __post_init__(self) -> None:
-        """Rejects numbers outside their ranges."""
-        if self.steps < 1 or any(not 0 < epsilon < math.inf for epsilon in self.epsilons):
-            raise UserError(
-                f"An attack of {self.steps} steps with radii {self.epsilons}: give 1 step or more, "
-                "and radii above 0."
-            )
-
-
-class Pass(NamedTuple):
-    """One pass over the split.
-
-    Attributes:
-        strength: In the unit of its curve.
-        meaning: The same in words.
-        change: What is done to a batch.
-    """
-
-    strength: float
-    meaning: str
-    change: Change
-
-
-class Planned(NamedTuple):
-    """A curve whose passes are to be made; see `Curve`."""
-
-    kind: str
-    unit: str
-    target: int
-    passes: tuple[Pass, ...]
+Opened = tuple[Config, TrainState]
 
 
 def measure(
@@ -92,6 +46,9 @@ def measure(
     which: str = "best",
     corruptions: Iterable[Corruption] = CORRUPTIONS,
     attacks: Attacks = Attacks(),
+    generation: Generation = Generation(),
+    conditions: Conditions | None = None,
+    others: Iterable[Path] = (),
     windows: int = 0,
     seed: int = 0,
     mesh_shape: MeshShape = MeshShape(),
@@ -107,6 +64,10 @@ def measure(
         which: `best`, `latest` or a step.
         corruptions: Kinds; those that do not exist for the run's sensor are named with the reason.
         attacks: Which attacks are measured.
+        generation: How a generator of attacks is trained on the run, if at all.
+        conditions: A row for each class, which the generator reads; None = an embedding.
+        others: Folders of further runs, of the same classes and radiometry, that are shown the
+            inputs which attacks on this run have made.
         windows: Number of evenly spaced windows of the split; 0 = all.
         seed: Seed of all random numbers.
         mesh_shape: Devices to use.
@@ -115,18 +76,27 @@ def measure(
         console: Where to show how far it is; None = nowhere.
 
     Raises:
-        UserError: There is no such run, checkpoint, split or class.
+        UserError: There is no such run, checkpoint, split or class, or another run has other
+            classes or another radiometry.
     """
     config, state = checkpoint.reopen(workdir, mesh_shape, which, code)
-    console = console or Console(quiet=True)
+    console, name = console or Console(quiet=True), workdir.resolve().name
+    opened: dict[str, Opened] = {}
+    for other in others:
+        called = other.resolve().name
+        called = str(other) if called in (name, *opened) else called
+        opened[called] = checkpoint.reopen(other, mesh_shape, which, code)
     with own_data.opened(workdir, config.data.source, make=make, console=console):
         return measured(
             config,
             state,
-            workdir.resolve().name,
+            name,
             split,
             corruptions=corruptions,
             attacks=attacks,
+            generation=generation,
+            conditions=conditions,
+            others=opened,
             windows=windows,
             seed=seed,
             mesh_shape=mesh_shape,
@@ -142,6 +112,9 @@ def measured(
     *,
     corruptions: Iterable[Corruption] = CORRUPTIONS,
     attacks: Attacks = Attacks(),
+    generation: Generation = Generation(),
+    conditions: Conditions | None = None,
+    others: Mapping[str, Opened] = MappingProxyType({}),
     windows: int = 0,
     seed: int = 0,
     mesh_shape: MeshShape = MeshShape(),
@@ -157,14 +130,27 @@ def measured(
     targets = [class_id(target, classes) for target in attacks.targets]
     mesh = sharding.make_mesh(mesh_shape)
     subject = Subject(config, state, mesh, split, windows=windows, seed=seed)
-    planned = [*_corruptions(subject, kinds), *_attacks(subject, attacks, targets)]
-    every = [one for plan in planned for one in plan.passes]
-    clean = subject.clean()
+    subjects = {name: subject}
+    for other, (its, trained) in others.items():
+        own = _on_data_of(config, its, other)
+        subjects[other] = Subject(own, trained, mesh, split, windows=windows, seed=seed)
+    planned = [
+        *corruptions_planned(subject, kinds),
+        *attacks_planned(subject, attacks, targets),
+    ]
+    if generation.steps:
+        say(console, f"training a generator for {generation.steps} steps ...")
+        given = embedded(classes) if conditions is None else conditions
+        wanted = targets or range(len(classes))
+        planned += generator_planned(subject, generation, given, attacks, wanted, seed)
+    pairs = [(net, plan) for plan in planned for net in (subjects if plan.travels else [name])]
+    every = [(net, one) for net, plan in pairs for one in plan.passes]
+    clean = {net: each.clean() for net, each in subjects.items()}
     shown = track(every, "strengths", total=len(every), console=console)
-    points = iter([subject.counted(*one) for one in shown])
+    points = iter([subjects[net].counted(*one) for net, one in shown])
     curves = tuple(
-        Curve(plan.kind, plan.unit, tuple(next(points) for _ in plan.passes), plan.target, name)
-        for plan in planned
+        Curve(plan.kind, plan.unit, tuple(next(points) for _ in plan.passes), plan.target, net)
+        for net, plan in pairs
     )
     return Robustness(
         split=split,
@@ -173,70 +159,24 @@ def measured(
         colors=tuple(config.data.source.colors),
         windows=subject.windows,
         network=name,
-        clean={name: clean},
+        clean=clean,
         curves=curves,
         refused={kind.name: why for kind in kinds if (why := kind.refused(config.sensor))},
         epsilon=epsilon_unit(config),
     )
 
 
-def class_id(name: str, classes: Sequence[str]) -> int:
-    """The id of a class.
+def _on_data_of(config: Config, other: Config, name: str) -> Config:
+    """Another run on the data of this one.
 
     Raises:
-        UserError: There is no such class.
+        UserError: It has other classes or another radiometry.
     """
-    if name not in classes:
-        raise UserError(f"Class {name!r}: this run has {', '.join(classes)}.")
-    return list(classes).index(name)
-
-
-def _corruptions(subject: Subject, kinds: Iterable[Corruption]) -> Iterator[Planned]:
-    """A curve for each kind that exists for the sensor."""
-    sensor = subject.config.sensor
-    for kind in kinds:
-        if not kind.refused(sensor):
-            strengths = kind.strengths(sensor)
-            program = _program(subject, kind)
-            passes = tuple(
-                Pass(strength, kind.meaning(strength, sensor), _at(program, strength))
-                for strength in strengths
-            )
-            yield Planned(kind.name, kind.unit, UNTARGETED, passes)
-
-
-def _program(subject: Subject, kind: Corruption) -> jax.stages.Wrapped:
-    """The compiled program of a kind, and the radiometry after it."""
-
-    def corrupt(key: jax.Array, batch: Batch, strength: jax.Array) -> Batch:
-        given = (batch["image"], batch["valid"], strength, subject.config.sensor)
-        return subject.prepared(batch | {"image": corrupted(kind, key, *given)})
-
-    program: jax.stages.Wrapped = jax.jit(corrupt)
-    return program
-
-
-def _at(program: jax.stages.Wrapped, strength: float) -> Change:
-    return lambda key, batch: program(key, batch, jnp.float32(strength))
-
-
-def _attacks(subject: Subject, attacks: Attacks, targets: list[int]) -> Iterator[Planned]:
-    """A curve without a target, and one for each target."""
-    if not attacks.epsilons:
-        return
-    attack = jax.jit(make_attack(subject.config, subject.mesh))
-
-    def at(epsilon: float, target: int, by_pixel: bool) -> Change:
-        numbers = (
-            *(jnp.float32(epsilon), jnp.int32(attacks.steps)),
-            *(jnp.int32(target), jnp.bool(by_pixel)),
+    if tuple(other.data.source.classes) != tuple(config.data.source.classes):
+        raise UserError(f"{name} has other classes than the run that is attacked.")
+    if other.preprocess != config.preprocess:
+        raise UserError(
+            f"{name} has another radiometry than the run that is attacked, so that the same change "
+            "is not the same input: train it with the same --config.preprocess."
         )
-        return lambda key, batch: attack(subject.variables, subject.prepare(batch), key, *numbers)
-
-    for target in (UNTARGETED, *targets):
-        by_pixel = attacks.by_pixel and target == UNTARGETED
-        passes = tuple(
-            Pass(epsilon, epsilon_meaning(subject.config, epsilon), at(epsilon, target, by_pixel))
-            for epsilon in attacks.epsilons
-        )
-        yield Planned("segpgd" if by_pixel else "pgd", "epsilon", target, passes)
+    return dataclasses.replace(other, data=config.data, sensor=config.sensor)

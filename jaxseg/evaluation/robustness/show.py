@@ -1,5 +1,6 @@
 """What the terminal shows of a run's robustness, within 80 columns."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,6 @@ from rich.text import Text
 from jaxseg.console import say
 from jaxseg.evaluation.robustness.curves import Curve, Point, Robustness
 from jaxseg.metrics.intervals import DRAWS
-from jaxseg.metrics.measure import percent
 
 COLUMNS = 6
 """Curves beside each other in the table of classes."""
@@ -26,10 +26,11 @@ def show(found: Robustness, console: Console, *, title: str) -> None:
     for curve in found.curves:
         console.print()
         console.print(_curve(curve, found))
-    for start in range(0, len(found.curves), COLUMNS):
+    own = [curve for curve in found.curves if curve.network == found.network]
+    for start in range(0, len(own), COLUMNS):
         console.print()
-        console.print(_classes(found, found.curves[start : start + COLUMNS]))
-    if found.curves:
+        console.print(_classes(found, own[start : start + COLUMNS]))
+    if own:
         say(console, "IoU % of each class at the largest strength of each kind")
     for name, why in found.refused.items():
         say(console, f"no {name}: {why}")
@@ -59,17 +60,17 @@ def _curve(curve: Curve, found: Robustness) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     if curve.target >= 0:
         table.add_column("hit %", justify="right", no_wrap=True)
-    table.add_column("loses most", no_wrap=True, max_width=16, overflow="ellipsis")
-    table.add_column("meaning", no_wrap=True, max_width=34, overflow="ellipsis")
+    table.add_column("loses most", no_wrap=True, max_width=10, overflow="ellipsis")
+    table.add_column("meaning")
     before = np.asarray(clean.result.scores.iou)
     for point in curve.points:
         scores = point.result.scores
         lost = np.nan_to_num(before - np.asarray(scores.iou), nan=-1)
         change = scores.miou - clean.result.scores.miou
-        hit = [percent(point.hit(curve.target))] if curve.target >= 0 else []
+        hit = [_percent(point.hit(curve.target))] if curve.target >= 0 else []
         table.add_row(
-            *(f"{point.strength:g}", percent(scores.miou), _interval(point)),
-            *(f"{100 * change:+.2f}", *hit),
+            *(f"{point.strength:g}", _percent(scores.miou), _interval(point)),
+            *(f"{100 * change:+.1f}", *hit),
             Text(found.classes[int(np.argmax(lost))] if lost.max() > 0 else "-"),
             Text(point.meaning),
         )
@@ -83,15 +84,19 @@ def _classes(found: Robustness, curves: Sequence[Curve]) -> Table:
     columns: list[tuple[str, Point]] = [("clean", found.clean[found.network])]
     columns += [(curve.title(found.classes), curve.points[-1]) for curve in curves]
     for heading, _ in columns:
-        table.add_column(heading, justify="right", max_width=9, overflow="fold")
+        table.add_column(heading, justify="right", max_width=9, overflow="ellipsis")
     for k, name in enumerate(found.classes):
-        table.add_row(Text(name), *(percent(point.result.scores.iou[k]) for _, point in columns))
+        table.add_row(Text(name), *(_percent(point.result.scores.iou[k]) for _, point in columns))
     return table
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.1f}"
 
 
 def _score(point: Point) -> str:
     ends = _interval(point)
-    return f"{percent(point.result.scores.miou)} %" + (f" ({ends})" if ends != "-" else "")
+    return f"{_percent(point.result.scores.miou)} %" + (f" ({ends})" if ends != "-" else "")
 
 
 def _interval(point: Point) -> str:

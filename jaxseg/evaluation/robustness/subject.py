@@ -82,7 +82,7 @@ class Subject:
 def epsilon_unit(config: Config) -> str:
     """The unit of an attack's strength."""
     if _standardized(config):
-        return "standard deviations of each band, after the radiometry of the run"
+        return "standard deviations of each band (meaning: before Standardize)"
     return "units of the network's input, after the radiometry of the run"
 
 
@@ -93,7 +93,7 @@ def epsilon_meaning(config: Config, epsilon: float) -> str:
         return ""
     steps = [f"{epsilon * std:.3g}" for std in last.std]
     shown = ", ".join(steps[:4]) + (" ..." if len(steps) > 4 else "")
-    return f"{shown} {'dB' if _in_decibel(config) else 'before standardisation'}"
+    return f"{shown} dB" if _in_decibel(config) else shown
 
 
 def _standardized(config: Config) -> Standardize | None:

@@ -50,7 +50,7 @@ class Corruption(Protocol):
         """Strengths from weak to strong."""
 
     def meaning(self, strength: float, sensor: Sensor) -> str:
-        """A strength in words."""
+        """A strength in words; empty if its unit says all."""
 
     def corrupted(
         self,

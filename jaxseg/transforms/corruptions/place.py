@@ -133,7 +133,7 @@ class Jpeg:
 
     def meaning(self, strength: float, sensor: Sensor) -> str:
         """See the protocol."""
-        return f"steps of {float(jpeg.quantisation(strength)[0, 0]):g} and more of 255"
+        return f"steps from {float(jpeg.quantisation(strength).min()):g} of 255"
 
     def corrupted(
         self,

@@ -55,7 +55,7 @@ class AddedSpeckle:
 
     def meaning(self, strength: float, sensor: Sensor) -> str:
         """See the protocol."""
-        return f"variance {1 / strength:.3g} of the mean power squared"
+        return f"variance {1 / strength:.3g}"
 
     def corrupted(
         self,
@@ -111,8 +111,8 @@ class Haze:
         """See the protocol."""
         added = 1 - math.exp(-strength)
         if sensor.unit == "reflectance":
-            return f"{100 * added:.3g} % lost, {self.airlight * added:.3f} reflectance added"
-        return f"{100 * added:.3g} % lost, as much of the brightest 1 % added"
+            return f"{100 * added:.2g} % lost, {self.airlight * added:.3f} added"
+        return f"{100 * added:.2g} % lost, replaced by the brightest 1 %"
 
     def corrupted(
         self,
@@ -151,7 +151,7 @@ class Stripes:
 
     def meaning(self, strength: float, sensor: Sensor) -> str:
         """See the protocol."""
-        return f"gains of columns vary by {strength:g} %"
+        return ""
 
     def corrupted(
         self,

@@ -16,9 +16,11 @@ from jaxseg import sharding
 from jaxseg.cli import main as cli
 from jaxseg.console import make_console
 from jaxseg.errors import UserError
+from jaxseg.evaluation.page import robust
 from jaxseg.evaluation.robustness import show, subject, write
 from jaxseg.evaluation.robustness.curves import Robustness
-from jaxseg.evaluation.robustness.measure import Attacks, measure
+from jaxseg.evaluation.robustness.measure import measure
+from jaxseg.evaluation.robustness.planned import Attacks
 from jaxseg.run import checkpoint
 from jaxseg.run.evaluator import Evaluator
 from jaxseg.sharding import MeshShape
@@ -95,7 +97,7 @@ def test_the_terminal_keeps_within_eighty_columns_and_says_what_is_left_out(
     assert "epsilon: standard deviations of each band" in told
     for curve in found.curves:
         for point in curve.points:
-            assert f"{100 * point.result.scores.miou:.2f}" in told
+            assert f"{100 * point.result.scores.miou:.1f}" in told
     assert "hit %" in told
 
 
@@ -122,6 +124,24 @@ def test_files_hold_every_number_and_replace_nothing_else(
         write.write(found, tmp_path)
 
 
+def test_the_page_shows_what_is_stored_and_says_what_is_not(
+    found: Robustness, tmp_path: Path
+) -> None:
+    file = write.write(found, tmp_path) / "robustness.json"
+    stored, notes = robust.kept(tmp_path, 40)
+    assert stored is not None
+    assert notes == []
+    page = robust.shown(stored)
+    assert "pgd to disc" in page
+    assert page.count("<svg") == 2 + 4  # charts, and a key for each line
+    assert page.count("<tr>") == 2 + sum(len(curve.points) for curve in found.curves)
+    assert "No speckle: coherent waves" in page
+    assert robust.kept(tmp_path, 39) == (None, [f"{file} is of step 40 and was left out."])
+    file.write_text(file.read_text().replace('"curves"', '"curls"'))
+    assert robust.kept(tmp_path, 40)[0] is None
+    assert "is damaged" in robust.kept(tmp_path, 40)[1][0]
+
+
 def test_the_command_measures_and_explains_mistakes(
     fooled_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,7 +166,8 @@ def test_a_radius_is_told_in_the_unit_before_standardisation(fooled_run: Path) -
     config = checkpoint.config_of(fooled_run, (Shallow,))
     last = config.preprocess[-1]
     assert isinstance(last, Standardize)
-    assert subject.epsilon_meaning(config, 0.1).startswith(f"{0.1 * last.std[0]:.3g}, ")
+    shown = ", ".join(f"{0.1 * std:.3g}" for std in last.std)
+    assert subject.epsilon_meaning(config, 0.1) == shown
     radar = dataclasses.replace(config, preprocess=(LogIntensity(), Standardize((1,), (4,))))
     assert subject.epsilon_meaning(radar, 0.1) == "0.4 dB"
     other = dataclasses.replace(config, preprocess=(LogIntensity(),))
