@@ -159,7 +159,7 @@ def numbers_of(config: Config, state: TrainState) -> experiment.Numbers:
         points += [(f"{name} {point.strength:g}", point) for point in curve.points]
         if curve.target >= 0:
             hits = {f"hit {point.strength:g}": point.hit(curve.target) for point in curve.points}
-            numbers |= hits
+            numbers |= {"hit 0": found.clean["run"].hit(curve.target)} | hits
     for name, point in points:
         numbers[name] = float(point.result.scores.miou)
         numbers[f"low {name}"] = float(point.intervals.low["miou"])

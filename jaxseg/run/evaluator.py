@@ -131,7 +131,7 @@ class Evaluator:
         self._scenes = self._source.scenes(split)
         stride = output_stride(config.model) if overlap else 1
         self.cover = pipeline.cover_of(self._data, overlap, stride)
-        self._windows = pipeline.windows_of(self.cover, self._scenes)
+        self._windows: Sequence[tuple[int, Window]] = pipeline.windows_of(self.cover, self._scenes)
         if not self._windows:
             raise UserError(
                 f"The split {split} holds no scene. Check the source's paths and split."

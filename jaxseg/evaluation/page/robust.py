@@ -17,7 +17,7 @@ def kept(workdir: Path, step: int) -> tuple[Record | None, list[str]]:
         workdir: The run's folder.
         step: Of the checkpoint.
     """
-    notes = []
+    notes: list[str] = []
     files = sorted(workdir.glob("robustness/*/robustness.json"), key=lambda f: f.stat().st_mtime)
     for file in reversed(files):
         try:

@@ -46,6 +46,8 @@ def _curve(curve: Curve, found: Robustness) -> Table:
     """Scores over strengths, and the class that loses most."""
     clean = found.clean[curve.network]
     whose = "" if curve.network == found.network else f", seen by {curve.network}"
+    if curve.target >= 0:
+        whose += f" (hit of images as they are: {_percent(clean.hit(curve.target))} %)"
     table = Table(
         box=SIMPLE_HEAD,
         header_style="bold",

@@ -91,6 +91,7 @@ def _as_json(found: Robustness) -> dict[str, Any]:
             "kind": curve.kind,
             "target": None if curve.target < 0 else found.classes[curve.target],
             "unit": curve.unit,
+            "hit_of_clean": None if curve.target < 0 else _clean_hit(found, curve),
             "points": [_point(point, curve.target) for point in curve.points],
         }
         for curve in found.curves
@@ -106,6 +107,10 @@ def _as_json(found: Robustness) -> dict[str, Any]:
         "curves": curves,
         "refused": dict(found.refused),
     }
+
+
+def _clean_hit(found: Robustness, curve: Curve) -> float:
+    return found.clean[curve.network].hit(curve.target)
 
 
 def _point(point: Point, target: int) -> dict[str, Any]:
