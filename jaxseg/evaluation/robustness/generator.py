@@ -197,7 +197,7 @@ def trained(
 
     key = jax.random.key(seed)
     shape = (1, 16, 16, model.bands)
-    params = model.init(key, jnp.zeros(shape), rows[:1])
+    params: Any = jax.jit(model.init)(key, jnp.zeros(shape), rows[:1])
     moments = tx.init(params)
     for number, batch in enumerate(_batches(config, mesh, how.steps, seed)):
         key_of_step = jax.random.fold_in(key, number)

@@ -1,6 +1,7 @@
 """An attack stays in its ball, never helps the network, and without a radius changes no bit."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -44,12 +45,18 @@ def of(model: nn.Module) -> tuple[Config, Any, Batch, Any]:
     batch = {"label": label, "valid": valid, "image": np.where(valid[..., None], image, 0)}
     batch = {name: jnp.asarray(array) for name, array in batch.items()}
     batch["image"] = batch["image"].astype(jnp.float32)
-    variables = model.init(jax.random.key(0), batch["image"], train=False)
+    start = jax.jit(functools.partial(model.init, train=False))
+    variables = start(jax.random.key(0), batch["image"])
     return config, variables, batch, jax.jit(attacks.make_attack(config, mesh))
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def answers(model: nn.Module, variables: Any, image: jax.Array) -> Any:
+    return model.apply(variables, image, train=False)
+
+
 def loss(config: Config, variables: Any, batch: Batch, target: int = -1) -> np.ndarray:
-    logits: Any = config.model.apply(variables, batch["image"], train=False)
+    logits: Any = answers(config.model, variables, batch["image"])
     losses = attacks.nll(logits, attacks.wanted_classes(batch, jnp.int32(target)))
     counted = counted_pixels(batch)
     return np.asarray(jnp.where(counted, losses, 0).sum((1, 2)) / counted.sum((1, 2)))
@@ -81,10 +88,10 @@ def test_it_stays_in_its_ball_and_never_helps(shallow: Any, target: int, by_pixe
         assert by_pixel or (sign * (after - before) > 0).all()
     assert (sign * (after - before) > 0.02).all()
     assert np.abs(change).max() > 0.49
-    logits: Any = config.model.apply(variables, found["image"], train=False)
+    logits: Any = answers(config.model, variables, found["image"])
     wanted = attacks.wanted_classes(batch, jnp.int32(target))
     right = ((logits.argmax(-1) == wanted) & counted_pixels(batch)).sum()
-    clean: Any = config.model.apply(variables, batch["image"], train=False)
+    clean: Any = answers(config.model, variables, batch["image"])
     right_before = ((clean.argmax(-1) == wanted) & counted_pixels(batch)).sum()
     assert sign * (right_before - right) > 0
 
@@ -111,12 +118,12 @@ def test_pixels_that_do_not_count_have_no_gradient() -> None:
         return loss_of(config, variables, batch | {"image": image})
 
     def loss_of(config: Config, variables: Any, batch: Batch) -> Any:
-        logits: Any = config.model.apply(variables, batch["image"], train=False)
+        logits: Any = answers(config.model, variables, batch["image"])
         losses = attacks.nll(logits, attacks.wanted_classes(batch, jnp.int32(-1)))
         return jnp.where(counted_pixels(batch), losses, 0).sum()
 
     ignored = np.asarray(batch["label"] == IGNORE)
-    slope = np.asarray(jax.grad(total)(batch["image"]))
+    slope = np.asarray(jax.jit(jax.grad(total))(batch["image"]))
     assert not slope[ignored].any()
     # Of a network that sees single pixels, the attack leaves them where it began: no step follows.
     start = run(given, 0.2, steps=1)["image"]

@@ -110,13 +110,13 @@ def test_speckle_is_the_same_in_every_unit(unit: Any) -> None:
 def test_speckle_of_matrices_is_wishart() -> None:
     matrix = jnp.asarray([2.0, 1.0, 0.5, 0.6, -0.3, 0.1, 0.2, 0.0, 0.15])
     looks = 6.0
-    drawn = polsar.with_speckle(KEY, jnp.broadcast_to(matrix, (200_000, 9)), looks)
-    np.testing.assert_allclose(drawn.mean(0), matrix, atol=0.01)
+    drawn = polsar.with_speckle(KEY, jnp.broadcast_to(matrix, (60_000, 9)), looks)
+    np.testing.assert_allclose(drawn.mean(0), matrix, atol=0.02)
     # E |T_ij - mean|^2 = T_ii T_jj / L
     elements = polsar.matrices(drawn) - polsar.matrices(matrix)
     spread = (jnp.abs(elements) ** 2).mean(0)
     diagonal = matrix[:3]
-    np.testing.assert_allclose(spread, diagonal[:, None] * diagonal / looks, rtol=0.03)
+    np.testing.assert_allclose(spread, diagonal[:, None] * diagonal / looks, rtol=0.06)
     assert (jnp.linalg.eigvalsh(polsar.matrices(drawn)) > 0).all()
 
 
