@@ -11,9 +11,9 @@ x_1, ..., so that no attack helps the network. Values are not cut off where the 
 In the form of SegPGD, pixels that are still right count 1 - l and wrong ones l = (t - 1) / 2 T, and
 the strongest is that with the fewest right pixels.
 
-Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018 (the
-step is that of their code for MNIST, in relation to eps); Gu et al., SegPGD, ECCV 2022, equations 4
-to 6. Not checked against the authors' code. Keeping the strongest of all iterates is our choice.
+Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018; Gu
+et al., SegPGD, ECCV 2022. Not checked against the authors' code. The length of the steps, which lets
+every start reach the rim and turn there, is the usual one; keeping the strongest is our choice.
 """
 
 from collections.abc import Callable
