@@ -12,8 +12,8 @@ In the form of SegPGD, pixels that are still right count 1 - l and wrong ones l 
 the strongest is that with the fewest right pixels.
 
 Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018; Gu
-et al., SegPGD, ECCV 2022. Not checked against the authors' code. The length of the steps, which lets
-every start reach the rim and turn there, is the usual one; keeping the strongest is our choice.
+et al., SegPGD, ECCV 2022. Not checked against the authors' code. The length of the steps is the
+usual one, which lets every start reach the rim and turn there; keeping the strongest is our choice.
 """
 
 from collections.abc import Callable
