@@ -12,6 +12,7 @@ All are written into a new folder, which takes the place of the old one in the e
 import csv
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def write(found: Robustness, workdir: Path, out: Path | None = None) -> Path:
             if own:
                 drawn = [_drawn(curve, found) for curve in own]
                 figure = strengths_figure(drawn, found.classes, found.colors)
-                end = "" if network == found.network else f"-{network}"
+                called = re.sub(r"[^\w.-]+", "_", network)  # a path, of runs of the same name
+                end = "" if network == found.network else f"-{called}"
                 path = aside / f"{NAME}{end}.png"
                 figure.savefig(path, dpi=DPI, metadata={"Step": str(found.step)})
     return folder

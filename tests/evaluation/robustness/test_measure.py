@@ -124,6 +124,17 @@ def test_files_hold_every_number_and_replace_nothing_else(
         write.write(found, tmp_path)
 
 
+def test_a_network_of_the_same_name_has_its_own_picture(found: Robustness, tmp_path: Path) -> None:
+    other = "elsewhere/run"
+    seen = tuple(curve._replace(network=other) for curve in found.curves[-1:])
+    clean = {**found.clean, other: found.clean["run"]}
+    both = dataclasses.replace(found, curves=found.curves + seen, clean=clean)
+    folder = write.write(both, tmp_path)
+    assert (folder / "robustness-elsewhere_run.png").is_file()
+    rows = list(csv.DictReader((folder / "robustness.csv").open()))
+    assert [row["network"] for row in rows].count(other) == 1 + len(seen[0].points)
+
+
 def test_the_page_shows_what_is_stored_and_says_what_is_not(
     found: Robustness, tmp_path: Path
 ) -> None:
