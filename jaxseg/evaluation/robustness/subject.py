@@ -76,7 +76,7 @@ class Subject:
     @property
     def windows(self) -> int:
         """Number of windows."""
-        return self._evaluator.windows
+        return len(self._evaluator.windows)
 
 
 def epsilon_unit(config: Config) -> str:
