@@ -30,6 +30,7 @@ from jaxseg.run.step import TrainState
 
 Numbers = dict[str, float]
 Measured = Callable[[Config, TrainState], Numbers]
+Trained = Callable[[Config, Path], TrainState]
 
 
 class Difference(NamedTuple):
@@ -65,13 +66,16 @@ def on_test(config: Config, state: TrainState) -> Numbers:
     }
 
 
-def measured(config: Config, folder: Path, measure: Measured = on_test) -> Numbers:
+def measured(
+    config: Config, folder: Path, measure: Measured = on_test, train: Trained | None = None
+) -> Numbers:
     """Trains and measures, unless FOLDER/result.json has the result.
 
     Args:
         config: The run.
         folder: The run goes to FOLDER/run, what was measured to FOLDER/result.json.
         measure: What is measured on the trained state.
+        train: Trains in a folder; None = as `jaxseg train` does.
 
     Returns:
         What `measure` found, and `cpu_s`: CPU seconds of training and measuring, compilation
@@ -85,8 +89,9 @@ def measured(config: Config, folder: Path, measure: Measured = on_test) -> Numbe
     digest = hashlib.sha256(text.encode()).hexdigest()
     if not file.is_file():
         began = time.process_time()
-        state = training.train(config, folder / "run")
+        state = (train or training.train)(config, folder / "run")
         found = measure(config, state) | {"cpu_s": time.process_time() - began}
+        folder.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps({"config": digest, "numbers": found}) + "\n")
     stored = json.loads(file.read_text())
     if stored["config"] != digest:

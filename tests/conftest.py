@@ -23,10 +23,11 @@ import jax
 import numpy as np
 import pytest
 from fixtures.folder_files import folder
+from fixtures.robust import fooled_run
 from fixtures.tiny_folder import tiny
 from numpy.typing import NDArray
 
-__all__ = ["folder", "tiny"]  # fixtures
+__all__ = ["folder", "fooled_run", "tiny"]  # fixtures
 
 # Programs that JAX has traced are millions of objects that stay. To look through them for garbage
 # as often as Python does takes a sixth of the tests' time.

@@ -22,11 +22,13 @@ from jaxseg.losses.presence import presence_loss
 from jaxseg.losses.regions import Dice, GeneralisedDice, Jaccard, LovaszSoftmax, Tversky
 from jaxseg.metrics import boundaries, calibration, intervals, objects
 from jaxseg.metrics import scores as metrics
-from jaxseg.physics import decompositions, polsar, polsar_filters, sar, sar_filters
+from jaxseg.physics import decompositions, haze, polsar, polsar_filters, sar, sar_filters
 from jaxseg.transforms import augmentation as transforms
 from jaxseg.transforms import elastic, radiometry
 from jaxseg.transforms import hyperspectral as hyperspectral_transforms
 from jaxseg.transforms import sar as sar_transforms
+from jaxseg.transforms.corruptions import augmentation as corruption_augmentation
+from jaxseg.transforms.corruptions import signal as corruption_signals
 from jaxseg.transforms.polsar import CoherencyFeatures, ZhouFeatures
 
 LOSSES = (
@@ -102,6 +104,9 @@ DEFAULTS: list[tuple[Any, str, Any, str]] = [
     (sar_transforms.RatioBand, "decibel", False, "filters want linear power"),
     (sar_transforms.RatioBand, "floor", 1e-6, "-60 dB"),
     (sar_transforms.Speckle, "unit", "intensity", "linear power"),
+    (corruption_augmentation.Corruptions, "share", 0.5, "half of the images stay as they are"),
+    (corruption_signals.Haze, "airlight", 0.2, "thin layers add 0.1 to 0.2 for each unit of depth"),
+    (haze, "ANGSTROM", 1.3, "a usual continental aerosol"),
     (CoherencyFeatures, "floor", 1e-6, "-60 dB"),
     (ZhouFeatures, "floor", 1e-6, "-60 dB"),
     (hyperspectral_transforms.RemoveBands, "bands", None, "found on training pixels"),
@@ -146,7 +151,10 @@ def test_what_nobody_asks_for_is_as_written(
 
 @pytest.mark.parametrize(
     "module",
-    [transforms, radiometry, sar_transforms, hyperspectral_transforms],
+    [
+        *(transforms, radiometry, sar_transforms, hyperspectral_transforms),
+        *(corruption_augmentation, corruption_signals),
+    ],
     ids=lambda m: m.__name__,
 )
 def test_every_default_of_a_step_is_in_the_table(module: ModuleType) -> None:

@@ -13,6 +13,7 @@ from jaxseg.cli.commands import frame
 from jaxseg.cli.flags import datasets as data_flags
 from jaxseg.cli.flags import runs as run_flags
 from jaxseg.cli.flags import training as train_flags
+from jaxseg.cli.flags.robustness import RobustnessFlags
 from jaxseg.config import Config
 from jaxseg.config_text import shown
 from jaxseg.evaluation import baseline, pictured
@@ -37,6 +38,7 @@ from jaxseg.run import evaluator as evaluation
 from jaxseg.scenes import scene as batch
 from jaxseg.scenes.sensor import Sensor
 from jaxseg.sharding import MeshShape
+from jaxseg.transforms.corruptions import CORRUPTIONS
 from jaxseg.transforms.radiometry import Standardize
 from jaxseg.weights.new_classes import Incremental
 from jaxseg.weights.pretrained import Pretrained
@@ -186,6 +188,22 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (train_flags.TrainFlags, "changed_files", False, "a run of two data sets is a run of neither"),
     (train_flags.TrainFlags, "take_over", False, "another machine may still be training there"),
     (train_flags.TrainFlags, "code", (), "a run of jaxseg's own classes needs none"),
+    (RobustnessFlags, "split", "test", "what no decision was made on"),
+    (RobustnessFlags, "step", "best", "as evaluate"),
+    (RobustnessFlags, "corruptions", tuple(kind.name for kind in CORRUPTIONS), "all kinds"),
+    (RobustnessFlags, "epsilons", (0.01, 0.03, 0.1, 0.3), "from hardly anything to much"),
+    (RobustnessFlags, "steps", 10, "the usual length"),
+    (RobustnessFlags, "targets", (), "attacks without a target"),
+    (RobustnessFlags, "segpgd", False, "plain PGD"),
+    (RobustnessFlags, "generator", 0, "its training takes minutes"),
+    (RobustnessFlags, "text", None, "an embedding of the classes"),
+    (RobustnessFlags, "transfer", (), "no other run"),
+    (RobustnessFlags, "windows", 0, "all"),
+    (RobustnessFlags, "seed", 0, "any"),
+    (RobustnessFlags, "out", None, "into the run"),
+    (RobustnessFlags, "make", False, "a run may be a stranger's"),
+    (RobustnessFlags, "mesh", MeshShape(), "all devices"),
+    (RobustnessFlags, "code", (), "no other code"),
     (run_flags.EvaluateFlags, "config", "", "the run's own data"),
     (run_flags.EvaluateFlags, "split", None, "all of other data, test of the run's own"),
     (run_flags.EvaluateFlags, "check", True, "other data may mean other things"),

@@ -40,6 +40,7 @@ from jaxseg.datasets.packed import writer
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import model_card, pushing
 from jaxseg.evaluation.page import write as page
+from jaxseg.evaluation.robustness import measure as robust
 from jaxseg.losses import class_counts
 from jaxseg.run import bench as benches
 from jaxseg.run import checkpoint, training
@@ -51,6 +52,7 @@ WORK = (
     (model_card, "write"),
     (weight_cards, "show"),
     (pushing, "check"),
+    (robust, "measure"),
     (checkpoint, "reopen"),
     (checkpoint, "config_of"),
     (catalogue, "print_catalogue"),
@@ -100,6 +102,7 @@ NOT_RUN = {
     "runs/multiscale_sar": "likewise",
     "jaxseg bench": "takes a minute; test_pack runs it",
     "--track": "needs a package that tests do not install; tests/run/trackers has them",
+    "jaxseg robustness": "takes minutes; tests/evaluation/robustness has it",
     "jaxseg models": "takes a minute; test_catalogue has its parts",
     "configs/clouds.py": "needs a scene and weights that another package carries",
     "runs/clouds": "needs the run of such a config; runs/unet is evaluated",

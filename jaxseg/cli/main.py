@@ -13,6 +13,7 @@ COMMANDS = {
         "report RUN [--map MAP.tif] ...",
         "write a page about a run, for others",
     ),
+    "robustness": ("robustness RUN ...", "corrupt and attack the images of a run"),
     "polygons": ("polygons MAP.tif FILE.gpkg ...", "polygons of a map, with area and confidence"),
     "export": ("export RUN FILE.safetensors|FOLDER ...", "write a run for PyTorch, XLA, ONNX"),
     "card": ("card RUN [--push OWNER/NAME] ...", "write a model card for the hub, and push both"),

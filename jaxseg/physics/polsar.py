@@ -140,6 +140,37 @@ def zhou_features(t3: Array, floor: float = FLOOR) -> Array:
     return jnp.concatenate((10 * jnp.log10(total), power[..., 1:] / total, moduli), axis=-1)
 
 
+def with_speckle(key: Array, bands: Array, looks: float | Array) -> Array:
+    """Coherency or covariance matrices with additional speckle: float32, same unit.
+
+    T' = C W C^H with the Cholesky factor C of T and W ~ Wishart(L, 1 / L), whose mean is the
+    identity: all elements vary together, as those of a measured matrix do, and the mean stays.
+    W = A A^H / L is drawn by Bartlett's decomposition: |A_ii|^2 ~ Gamma(L - i), A_ij ~ CN(0, 1)
+    below the diagonal, i = 0, 1, ...
+
+    Source: Goodman, Statistical Analysis Based on a Certain Multivariate Complex Gaussian
+    Distribution, Annals of Mathematical Statistics 1963.
+
+    Args:
+        key: Random key.
+        bands: (..., 9) or (..., 4) real bands of 3 x 3 or 2 x 2 matrices.
+        looks: L, above the number of rows less 1.
+    """
+    bands = bands.astype(jnp.float32)
+    size = _size(bands)
+    matrix = matrices(bands)
+    # Matrices of less looks than rows have no inverse: a millionth of their power is added.
+    floor = 1e-6 * bands[..., :size].mean(-1) + 1e-30
+    root = jnp.linalg.cholesky(matrix + floor[..., None, None] * jnp.eye(size))
+    diagonal, below = jax.random.split(key)
+    shapes = looks - jnp.arange(size, dtype=jnp.float32)
+    powers = jax.random.gamma(diagonal, shapes, (*bands.shape[:-1], size), jnp.float32)
+    draws = jax.random.normal(below, matrix.shape, jnp.complex64)
+    factor = jnp.tril(draws, -1) + jnp.eye(size) * jnp.sqrt(powers)[..., None]
+    product = root @ factor
+    return bands_of(product @ product.conj().mT / looks)
+
+
 def _monostatic(scattering: Array) -> tuple[Array, Array, Array]:
     """S_hh, the mean of S_hv and S_vh, S_vv."""
     hh, hv, vh, vv = jnp.moveaxis(scattering, -1, 0)

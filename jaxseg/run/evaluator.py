@@ -33,7 +33,7 @@ from jaxseg.pipeline import windows as pipeline
 from jaxseg.run.contract import Check, check_split
 from jaxseg.run.step import TrainState, inference_variables, make_eval_step
 from jaxseg.run.whole_scenes import WholeScenes
-from jaxseg.scenes.scene import OfFiles, Sample, Scenes, Window, gsd_of
+from jaxseg.scenes.scene import Batch, OfFiles, Sample, Scenes, Window, gsd_of
 
 Results = dict[str, jax.Array]
 """What the step says of one batch."""
@@ -102,6 +102,7 @@ class Evaluator:
         console: Console | None = None,
         check: Check = "own",
         overlap: float = 0.0,
+        at_most: int = 0,
     ) -> None:
         """Indexes the split; reads little and compiles nothing yet.
 
@@ -114,6 +115,7 @@ class Evaluator:
             check: Whether the scenes are of the run's own source.
             overlap: Share of a window's side, 0 <= overlap < 1, that two neighbours have in common
                 at least. Each pixel counts once, from the window in whose middle it lies.
+            at_most: Number of evenly spaced windows that are evaluated; 0 = all.
 
         Raises:
             UserError: The split is missing, empty or has no labelled, valid pixel, its windows do
@@ -129,11 +131,13 @@ class Evaluator:
         self._scenes = self._source.scenes(split)
         stride = output_stride(config.model) if overlap else 1
         self.cover = pipeline.cover_of(self._data, overlap, stride)
-        self._windows = pipeline.windows_of(self.cover, self._scenes)
+        self._windows: Sequence[tuple[int, Window]] = pipeline.windows_of(self.cover, self._scenes)
         if not self._windows:
             raise UserError(
                 f"The split {split} holds no scene. Check the source's paths and split."
             )
+        if at_most:
+            self._windows = [self._windows[index] for index in _spread(len(self._windows), at_most)]
         if config.sensor.bands:
             crop = config.data.crop
             check_split(config.sensor, self._source, self._scenes, split, crop, check)
@@ -164,6 +168,15 @@ class Evaluator:
             return self._counted(_until(stop, self._results(state, self._windows), anyway))
         except _StoppedError:
             return None
+
+    def changed(self, state: TrainState, change: Callable[[int, Batch], Batch]) -> Evaluation:
+        """The same for batches that are changed before the network sees them.
+
+        Args:
+            state: The state to evaluate.
+            change: Takes the number of a batch and the batch, on the devices.
+        """
+        return self._counted(self._results(state, self._windows, change=change))
 
     def with_shapes(
         self, state: TrainState, temperature: float, measures: Iterable[Measure]
@@ -227,8 +240,7 @@ class Evaluator:
             sampled: Where logits (N, K) and labels (N,) of some pixels are put; None = nowhere.
         """
         total = CalibrationTotal()
-        last = len(self._windows) - 1
-        chosen = np.unique(np.linspace(0, last, CALIBRATION_WINDOWS).astype(int))
+        chosen = _spread(len(self._windows), CALIBRATION_WINDOWS)
         every = self._results(state, [self._windows[index] for index in chosen], math.nan)
         for results in self._shown(every, len(chosen), "calibration"):
             total.add(results)
@@ -288,8 +300,7 @@ class Evaluator:
 
     def snapshots(self, state: TrainState, count: int = 3) -> dict[str, NDArray[np.uint8]]:
         """Pictures of the same few windows every time: name -> (H, W, 3) uint8."""
-        numbers = np.unique(np.linspace(0, len(self._windows) - 1, count).astype(int))
-        tiles = self.tiles(state, [int(number) for number in numbers])
+        tiles = self.tiles(state, _spread(len(self._windows), count))
         colors = self._source.colors
         return {f"validation/{tile.name}": pictures.panel_array(tile, colors) for tile in tiles}
 
@@ -336,6 +347,7 @@ class Evaluator:
         *,
         step: EvaluationStep | None = None,
         arguments: tuple[jax.Array, ...] = (),
+        change: Callable[[int, Batch], Batch] = lambda number, batch: batch,
     ) -> Iterator[dict[str, jax.Array]]:
         """The step's results for each batch, yielded one batch late, so the device never waits."""
         variables = inference_variables(state)
@@ -349,8 +361,9 @@ class Evaluator:
         extra = (jnp.float32(temperature),) if self._confidence and step is None else arguments
         step = step or self._step
         before = None
-        for batch in batches:
-            results = step(variables, sharding.place_batch(self._mesh, batch), *extra)
+        for number, batch in enumerate(batches):
+            placed = change(number, sharding.place_batch(self._mesh, batch))
+            results = step(variables, placed, *extra)
             if before is not None:
                 yield before
             before = results
@@ -360,6 +373,11 @@ class Evaluator:
 
 class _StoppedError(Exception):
     """An evaluation is not wanted any more."""
+
+
+def _spread(count: int, wanted: int) -> list[int]:
+    """At most `wanted` numbers from 0 to `count` - 1, evenly spaced."""
+    return [int(n) for n in np.unique(np.linspace(0, count - 1, wanted).astype(int))]
 
 
 def _until(stop: Callable[[], bool], every: Iterator[Results], anyway: bool) -> Iterator[Results]:

@@ -8,6 +8,7 @@ from jaxseg.transforms.augmentation import (
     Noise,
     ScaleCrop,
 )
+from jaxseg.transforms.corruptions import Corruptions
 from jaxseg.transforms.elastic import Elastic
 from jaxseg.transforms.hyperspectral import MNF, PCA, ContinuumRemoval, RemoveBands
 from jaxseg.transforms.polsar import CoherencyFeatures, ZhouFeatures
@@ -30,6 +31,7 @@ __all__ = [
     "CenterGain",
     "CoherencyFeatures",
     "ContinuumRemoval",
+    "Corruptions",
     "Dihedral",
     "Elastic",
     "Fittable",

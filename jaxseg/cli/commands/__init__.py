@@ -8,6 +8,7 @@ from jaxseg.cli.commands.datasets import pack as pack
 from jaxseg.cli.commands.datasets import polsar as polsar
 from jaxseg.cli.commands.maps import polygons as polygons
 from jaxseg.cli.commands.maps import predict as predict
+from jaxseg.cli.commands.robustness import robustness as robustness
 from jaxseg.cli.commands.runs import card as card
 from jaxseg.cli.commands.runs import doubts as doubts
 from jaxseg.cli.commands.runs import evaluate as evaluate

@@ -15,7 +15,7 @@ from jaxseg.disk import whole
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import own_data, report
-from jaxseg.evaluation.page import origin, scores, stored, views
+from jaxseg.evaluation.page import origin, robust, scores, stored, views
 from jaxseg.evaluation.page.markup import Html, document, joined, tag
 from jaxseg.evaluation.page.stored import Evaluated
 from jaxseg.pictures.map_view import read_classes
@@ -72,7 +72,8 @@ def write(
         found, again = stored.last_evaluation(workdir, step, classes)
         more += [note for note in again if note not in more]
     surveys, unread = _surveyed(config, workdir, console)
-    notes = [*notes, *more, *unread]
+    robustness, left_out = robust.kept(workdir, step)
+    notes = [*notes, *more, *unread, *left_out]
 
     parts: dict[str, Html] = {}
     if found is not None:
@@ -81,6 +82,8 @@ def write(
         parts["reliability"] = scores.reliability(found)
         if any(found.tiles.values()):
             parts["windows"] = views.windows(found.tiles, source.colors, classes)
+    if robustness is not None:
+        parts["robustness"] = robust.shown(robustness)
     if scene_map is not None and shown_map is not None:
         parts["map"] = views.scene_map(scene_map, shown_map, source.colors, classes, step)
     parts["training"] = origin.training(training)

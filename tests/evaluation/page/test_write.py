@@ -103,6 +103,28 @@ def test_the_page_holds_scores_pictures_training_data_and_config(whole: Path) ->
     assert "train22" in text  # scenes and files of the split
 
 
+def test_the_page_shows_the_robustness_of_its_step(run: Path) -> None:
+    points = [
+        {"strength": s, "meaning": "<b>", "miou": m, "interval": None}
+        for s, m in ((2, 0.5), (1, 0.4))
+    ]
+    curve = {"network": "fields", "kind": "speckle", "target": None, "unit": "looks"}
+    file = run / "robustness/test/robustness.json"
+    file.parent.mkdir(parents=True)
+    found = {"network": "fields", "split": "test", "windows": 8, "epsilon": "", "refused": {}}
+    found |= {"clean": {"fields": {"miou": 0.6}}, "curves": [curve | {"points": points}]}
+    file.write_text(json.dumps(found | {"step": STEP}))
+    content, notes = written(run)
+    assert notes == []
+    assert '<section id="robustness">' in content
+    assert "speckle1 looks40" in plain(content)
+    assert "&lt;b&gt;" in content
+    file.write_text(json.dumps(found | {"step": STEP + 1}))
+    content, notes = written(run)
+    assert '<section id="robustness">' not in content
+    assert notes == [f"{file} is of step {STEP + 1} and was left out."]
+
+
 def test_the_page_is_one_file_that_asks_for_nothing(whole: Path) -> None:
     content, _ = written(whole)
     elements = Elements(content)

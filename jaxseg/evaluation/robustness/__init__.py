@@ -1,0 +1,1 @@
+"""How a run fares where images are corrupted, or changed to fool it."""
