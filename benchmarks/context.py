@@ -4,13 +4,14 @@
         [--seeds 3] [--steps 300] [--workdir runs/context] [--picture context.png] [--only-report]
 
 Scenes are those of `context_parts/scenes.py`, networks those of `context_parts/networks.py`. A task
-is a rule and a distance: `cue_32` has the class of a pixel decided 32 pixels to its right, `pair_32`
-by the pixel itself and what lies 32 pixels to its right, `scene` by the majority of the scene.
+is a rule and a distance: `cue_32` has the class of a pixel decided 32 pixels to its right,
+`pair_32` by the pixel itself and what lies 32 pixels to its right, `scene` by the majority of the
+scene.
 Chance is 0.500 and the best accuracy 1.000, exactly, in all of them.
 
 A network whose theoretical receptive field does not reach the cue is not trained on it: its
 accuracy is 0.500 by construction, which a test proves. All others are trained from scratch, and
-scored on 64 scenes that are never trained on. Beside the accuracy stands the effective receptive
+scored on scenes that are never trained on. Beside the accuracy stands the effective receptive
 field before and after the training: half the side of the square around a pixel that holds 90 % of
 the gradient's energy.
 
@@ -24,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from context_parts import picture, report, sight
 from context_parts.networks import NETWORKS
-from context_parts.scenes import CELL, Cells, drawn, pixels
+from context_parts.scenes import CELL, Cells, drawn, pixels, size_for
 from experiment import Numbers, keep_compiled, measured
 
 from jaxseg import sharding
@@ -75,12 +76,13 @@ def planned(network: str, task: str, seed: int, steps: int) -> Config:
     """The run of one network, task and seed."""
     rule, _, distance = task.partition("_")
     r = int(distance or 1)
-    # Twice as many pixels for the farthest distance would double the cost of all others.
-    source = Cells(rule=rule, distance=r, size=192 if r <= 128 else 320, seed=seed)  # type: ignore[arg-type]
+    source = Cells(rule=rule, distance=r, size=size_for(r), seed=seed)  # type: ignore[arg-type]
+    # Each scene of `scene` asks one thing, and the mean of an image is normalised over a batch.
+    batch = 8 if rule == "scene" else 4
     return completion.completed(
         Config(
             model=NETWORKS[network],
-            data=Data(source=source, crop=source.size, batch_size=2),
+            data=Data(source=source, crop=source.size, batch_size=batch),
             preprocess=(Standardize((0.5,), (0.5,)),),
             optimizer=Optimizer(
                 learning_rate=3e-3, schedule="cosine", warmup=min(30, steps // 4), clip=1.0

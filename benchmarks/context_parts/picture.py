@@ -7,7 +7,7 @@ import numpy as np
 from context_parts import sight
 from context_parts.networks import NETWORKS, TITLES
 from context_parts.report import CHANCE, Found, scene_ceiling, values
-from context_parts.scenes import CELL, drawn, labels, pixels
+from context_parts.scenes import CELL, drawn, labels, pixels, size_for
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -51,7 +51,7 @@ def draw(found: Found, file: Path) -> None:
     figure = Figure(figsize=(13, 9), dpi=110, layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(0.62, 1))
     _draw_tasks(above.subplots(1, 3))
-    left, middle, right = below.subplots(1, 3, width_ratios=(1.25, 1, 0.75))
+    left, middle, right = below.subplots(1, 3, width_ratios=(1.3, 1, 0.75))
     _draw_distances(left, found, names)
     _draw_sights(middle, found, names)
     _draw_scene(right, found, names)
@@ -62,10 +62,9 @@ def draw(found: Found, file: Path) -> None:
 
 def _draw_tasks(places: "np.ndarray[tuple[int], np.dtype[np.object_]]") -> None:
     """A scene for each rule, with one of the pixels that are asked, and what decides its class."""
-    bits = drawn("scene", 12, np.random.default_rng(3))
+    bits = drawn("scene", size_for(1) // CELL, np.random.default_rng(3))
     image = np.array([[0x46, 0x61, 0x8A], [0xF3, 0xDC, 0x97]], np.uint8)[pixels(bits)]
-    row, r = 5 * CELL + CELL // 2, 64
-    x = 4 * CELL
+    row, r, x = 5 * CELL + CELL // 2, 64, 2 * CELL
     for axes, rule, title in zip(
         places,
         ("cue", "pair", "scene"),
@@ -80,8 +79,8 @@ def _draw_tasks(places: "np.ndarray[tuple[int], np.dtype[np.object_]]") -> None:
         answer = ("dark", "bright")[int(labels(bits, rule, r)[row, x])]
         axes.set_title(f"{title} → {answer}", fontsize=12)
         axes.set_xlabel("pixels", fontsize=10)
-        axes.set_xticks((0, 64, 128, 192))
-        axes.set_yticks((0, 64, 128, 192))
+        axes.set_xticks((0, 32, 64, 96, 128))
+        axes.set_yticks((0, 32, 64, 96, 128))
         axes.plot(x, row, "o", color=INK, markersize=8, markeredgecolor="white", clip_on=False)
         deciding = {"cue": [(x + r, row)], "pair": [(x, row), (x + r, row)], "scene": []}[rule]
         for left, top in deciding:
@@ -89,14 +88,14 @@ def _draw_tasks(places: "np.ndarray[tuple[int], np.dtype[np.object_]]") -> None:
             axes.add_patch(Rectangle(corner, CELL, CELL, fill=False, edgecolor=INK, linewidth=3))
         if rule == "scene":
             axes.add_patch(
-                Rectangle((-0.5, -0.5), 192, 192, fill=False, edgecolor=INK, linewidth=5)
+                Rectangle((-0.5, -0.5), *image.shape[1::-1], fill=False, edgecolor=INK, linewidth=5)
             )
         else:
             axes.annotate(
                 "", (x + r, row), (x, row), arrowprops={"arrowstyle": "->", "color": INK, "lw": 2.5}
             )
             axes.text(
-                x + r / 2, row - 5, "r", color=INK, fontsize=15, ha="center", fontweight="bold"
+                x + r / 2, row - 10, "r", color=INK, fontsize=15, ha="center", fontweight="bold"
             )
 
 
@@ -183,5 +182,5 @@ def _draw_scene(axes: Axes, found: Found, names: list[str]) -> None:
     axes.set_xlim(0.44, 1.03)
     axes.set_ylim(-0.7, len(shown) - 0.3)
     axes.set_xlabel("accuracy on test scenes", fontsize=10)
-    axes.set_title("scene; |: best of a window of the\ntheoretical receptive field", fontsize=10.5)
+    axes.set_title("scene; |: best of\na window as large", fontsize=10.5)
     axes.grid(alpha=0.25, axis="x")

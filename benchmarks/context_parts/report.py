@@ -6,7 +6,7 @@ from pathlib import Path
 
 from context_parts import sight
 from context_parts.networks import NETWORKS, TITLES
-from context_parts.scenes import ceiling
+from context_parts.scenes import ceiling, size_for
 from experiment import Numbers, paired, spread
 
 Found = dict[tuple[str, str], dict[int, Numbers]]
@@ -129,9 +129,9 @@ def _scenes(found: Found, names: Sequence[str]) -> str:
     return _table(["scene", "accuracy", "best of such a window"], rows)
 
 
-def scene_ceiling(name: str, size: int = 192) -> float:
+def scene_ceiling(name: str) -> float:
     """Best accuracy with `scene` of a classifier of the network's receptive field."""
-    seen = sight.theoretical(NETWORKS[name])
+    seen, size = sight.theoretical(NETWORKS[name]), size_for(1)
     return ceiling(size, size if seen is None else sight.farthest(NETWORKS[name], seen))
 
 

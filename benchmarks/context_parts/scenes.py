@@ -31,8 +31,11 @@ Rule = Literal["cue", "pair", "scene"]
 CELL = 16
 """Rows and columns of a cell."""
 
+SIZES = {64: 128, 128: 192, 256: 320}
+"""Rows and columns of scenes in the tables, by the largest r that is asked in them."""
+
 SPLITS = {"train": 4096, "validation": 8, "test": 64}
-"""Scenes of each split."""
+"""Scenes of each split; four times as many for the test with `scene`, which asks one thing each."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Cells:
 
     rule: Rule = "cue"
     distance: int = dataclasses.field(default=32, metadata=COUNT)
-    size: int = dataclasses.field(default=192, metadata=COUNT)
+    size: int = dataclasses.field(default=128, metadata=COUNT)
     seed: int = dataclasses.field(default=0, metadata={"least": 0})
 
     classes = ("dark", "bright")
@@ -100,7 +103,8 @@ class Drawn:
 
     def __len__(self) -> int:
         """Number of scenes."""
-        return SPLITS[self.split]
+        more = self.split == "test" and self.source.rule == "scene"
+        return SPLITS[self.split] * (4 if more else 1)
 
     def name(self, index: int) -> str:
         """Split and number."""
@@ -123,6 +127,11 @@ class Drawn:
             "label": labels(bits, source.rule, source.distance)[rows, columns],
             "valid": np.ones(image.shape[:2], bool),
         }
+
+
+def size_for(distance: int) -> int:
+    """Rows and columns of the smallest scenes of `SIZES` in which r is asked."""
+    return next(size for most, size in SIZES.items() if distance <= most)
 
 
 def drawn(rule: Rule, side: int, random: np.random.Generator) -> NDArray[np.uint8]:
