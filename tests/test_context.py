@@ -13,11 +13,14 @@ import pytest
 from fixtures.places import ROOT
 from jax import Array
 
+from jaxseg import config as configs
+from jaxseg.config_text.stored import check_storable
 from jaxseg.errors import UserError
 from jaxseg.models.parts.layers import Conv
 from jaxseg.scenes.scene import IGNORE, Window
 
 sys.path.append(str(ROOT / "benchmarks"))
+import context
 from context_parts import picture, report, scenes, sight
 from context_parts.networks import NETWORKS, LevelledUNet
 
@@ -181,6 +184,22 @@ def test_a_network_that_cannot_see_a_cell_answers_the_same_whatever_it_is(distan
     same = bool((logits[0, :, asked] == logits[1, :, asked]).all())
     assert same == (not sight.can_see(model, distance))
     assert same == (distance > 2)
+
+
+# -- runs ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", ["cue_2", "pair_256", "scene"])
+def test_a_run_asks_what_its_name_says_and_can_be_continued(task: str) -> None:
+    config = context.planned("psp_all", task, seed=2, steps=300)
+    configs.check(config)
+    check_storable(config)
+    source = config.data.source
+    assert isinstance(source, scenes.Cells)
+    assert task in (source.rule, f"{source.rule}_{source.distance}")
+    scene = source.scenes("test").read(0, Window(0, 0, source.size, source.size))
+    assert set(np.unique(scene["label"])) <= {0, 1, IGNORE}
+    assert (scene["label"] != IGNORE).any()
 
 
 # -- report ----------------------------------------------------------------------------------------

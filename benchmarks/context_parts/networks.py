@@ -8,8 +8,8 @@ pooling, so that what is compared is the structure of the context and not the nu
     PSPNet      the same encoder, then means of areas
     LinkNet     residual blocks to stride 32, sums instead of concatenations
 
-Rates and areas are those that suit scenes of 192 pixels: rates 4, 8 and 16 at stride 8 look 32, 64
-and 128 pixels away, as 12, 24 and 36 do in the paper's crops of 513.
+Rates 4, 8 and 16 at stride 8 look 32, 64 and 128 pixels away in scenes of 128 and 192 pixels; the
+paper's 12, 24 and 36 look 96, 192 and 288 away in crops of 513.
 """
 
 import functools

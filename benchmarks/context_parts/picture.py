@@ -163,7 +163,7 @@ def _draw_sights(axes: Axes, found: Found, names: list[str]) -> None:
     axes.set_xticks((0, 32, 64, 96, 128, 160, 192))
     axes.set_xlabel("half side of the receptive field (pixels)", fontsize=10)
     axes.set_title(
-        "bar: theoretical; |: effective, untrained;\n●: effective after r was learned",
+        "bar: theoretical; black: effective, untrained;\nred: effective, trained until r was learned",
         fontsize=10.5,
     )
     axes.grid(alpha=0.25, axis="x")
@@ -182,5 +182,5 @@ def _draw_scene(axes: Axes, found: Found, names: list[str]) -> None:
     axes.set_xlim(0.44, 1.03)
     axes.set_ylim(-0.7, len(shown) - 0.3)
     axes.set_xlabel("accuracy on test scenes", fontsize=10)
-    axes.set_title("scene; |: best of\na window as large", fontsize=10.5)
+    axes.set_title("scene; black: best\nof such a window", fontsize=10.5)
     axes.grid(alpha=0.25, axis="x")
