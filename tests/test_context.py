@@ -21,6 +21,7 @@ from jaxseg.scenes.scene import IGNORE, Window
 
 sys.path.append(str(ROOT / "benchmarks"))
 import context
+import experiment
 from context_parts import picture, report, scenes, sight
 from context_parts.networks import NETWORKS, LevelledUNet
 
@@ -200,6 +201,26 @@ def test_a_run_asks_what_its_name_says_and_can_be_continued(task: str) -> None:
     scene = source.scenes("test").read(0, Window(0, 0, source.size, source.size))
     assert set(np.unique(scene["label"])) <= {0, 1, IGNORE}
     assert (scene["label"] != IGNORE).any()
+
+
+@pytest.mark.slow
+def test_a_network_that_sees_the_cell_learns_the_class_and_a_finished_run_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "context.py --networks stride8 unet2 --tasks cue_32 --seeds 1 --steps 60 --workdir"
+    one = jax.devices()[:1]  # which batches of four windows suit
+    monkeypatch.setattr(jax, "devices", lambda *_: one)
+    monkeypatch.setattr(sys, "argv", [*words.split(), str(tmp_path)])
+    context.main()
+    found = report.collected(tmp_path)
+    assert set(found) == {("stride8", "cue_32")}  # two levels do not reach it
+    numbers = found["stride8", "cue_32"][0]
+    assert numbers["accuracy"] > 0.9
+    assert numbers["effective_after"] <= 51
+    assert not (tmp_path / "stride8-cue_32-0" / "run").exists()
+    monkeypatch.setattr(experiment.training, "train", None)
+    context.main()
+    assert report.collected(tmp_path) == found
 
 
 # -- report ----------------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ def _draw_sights(axes: Axes, found: Found, names: list[str]) -> None:
     axes.set_xticks((0, 32, 64, 96, 128, 160, 192))
     axes.set_xlabel("half side of the receptive field (pixels)", fontsize=10)
     axes.set_title(
-        "bar: theoretical; black: effective, untrained;\nred: effective, trained until r was learned",
+        "bar: theoretical; black: effective, untrained;\nred: effective after r was learned",
         fontsize=10.5,
     )
     axes.grid(alpha=0.25, axis="x")
