@@ -54,10 +54,11 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="where to draw the picture")
     parser.add_argument("--only-report", action="store_true", help="train nothing")
     arguments = parser.parse_args()
+    arguments.workdir.mkdir(parents=True, exist_ok=True)
     keep_compiled(arguments.workdir)
     for seed in range(0 if arguments.only_report else arguments.seeds):
-        for task in arguments.tasks:
-            for name in arguments.networks:
+        for name in arguments.networks:
+            for task in arguments.tasks:
                 config = planned(name, task, seed, arguments.steps)
                 if sight.can_see(config.model, config.data.source.distance):
                     folder = arguments.workdir / f"{name}-{task}-{seed}"
@@ -65,7 +66,7 @@ def main() -> None:
                     shutil.rmtree(folder / "run", ignore_errors=True)  # its numbers are known
                     print(f"{name}, {task}, seed {seed}: {numbers['accuracy']:.3f}", flush=True)
     found = report.collected(arguments.workdir)
-    text = report.written(found)
+    text = report.written(found, arguments.networks)
     (arguments.workdir / "context.md").write_text(text + "\n")
     print(text)
     if arguments.picture:

@@ -239,11 +239,12 @@ def test_tables_and_picture_show_what_is_finished(tmp_path: Path) -> None:
     finished("unet4-cue_32-0", 0.75)
     finished("unet2-scene-0", 0.5)
     found = report.collected(tmp_path)
-    text = report.written(found)
+    text = report.written(found, ["unet2", "unet4"])
     assert "| U-Net, 2 levels | 0.950 ± 0.071 (2) | 0.5, out of reach |" in text
     assert "| U-Net, 4 levels | not measured | 0.750 (1) |" in text
     reached = sight.farthest(NETWORKS["unet2"], sight.theoretical(NETWORKS["unet2"]))  # type: ignore[arg-type]
     assert f"| U-Net, 2 levels | 0.500 (1) | {scenes.ceiling(128, reached):.3f} |" in text
+    assert "| U-Net, 2 levels | 6,498 | 9 | 9 | 4 | 5 |  | 5 |" in text
     assert "4 runs, 2 CPU minutes." in text
     picture.draw(found, tmp_path / "context.png")
     assert (tmp_path / "context.png").stat().st_size > 10_000

@@ -9,6 +9,8 @@ from context_parts.networks import NETWORKS, TITLES
 from context_parts.scenes import ceiling, size_for
 from experiment import Numbers, paired, spread
 
+from jaxseg.models.structure import layers
+
 Found = dict[tuple[str, str], dict[int, Numbers]]
 """(network, task) -> seed -> what was measured."""
 
@@ -47,15 +49,20 @@ def values(found: Found, name: str, task: str, number: str = "accuracy") -> list
     return [runs[seed][number] for seed in sorted(runs)]
 
 
-def written(found: Found) -> str:
-    """All tables, in Markdown."""
+def order(task: str) -> tuple[str, int]:
+    """Tasks by their rule, then by their distance."""
+    rule, _, distance = task.partition("_")
+    return rule, int(distance or 0)
+
+
+def written(found: Found, names: Sequence[str]) -> str:
+    """All tables of some networks, in Markdown."""
+    found = {key: runs for key, runs in found.items() if key[0] in names}
     tasks = {task for _, task in found}
-    names = [name for name in NETWORKS if any(name == known for known, _ in found)]
     parts = [_sights(found, names)]
+    names = [name for name in names if any(name == known for known, _ in found)]
     for rule in ("cue", "pair"):
-        own = sorted(
-            (task for task in tasks if task.startswith(rule)), key=lambda t: int(t.split("_")[1])
-        )
+        own = sorted((task for task in tasks if task.startswith(rule)), key=order)
         if own:
             parts.append(_accuracies(found, names, own))
     if "scene" in tasks:
@@ -63,7 +70,7 @@ def written(found: Found) -> str:
     parts += [_compared(found, tasks)] if len(names) > 1 else []
     spent = sum(numbers["cpu_s"] for runs in found.values() for numbers in runs.values())
     parts.append(f"{sum(map(len, found.values()))} runs, {spent / 60:.0f} CPU minutes.")
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -77,27 +84,26 @@ def _mean(numbers: Sequence[float]) -> str:
 
 
 def _sights(found: Found, names: Sequence[str]) -> str:
-    """Parameters and receptive fields; those after training by the task that it was."""
-    tasks = [
-        task
-        for task in ("cue_2", "cue_32", "cue_64", "cue_128", "scene")
-        if any(task == known for _, known in found)
-    ]
+    """Parameters and receptive fields; effective ones where they were measured."""
+    tasks = sorted({task for _, task in found if not task.startswith("pair")}, key=order)
     rows = []
     for name in names:
-        seen = sight.theoretical(NETWORKS[name])
-        runs = [one for (known, _), by in found.items() if known == name for one in by.values()]
-        before = [one["effective_before"] for one in runs]
+        model = NETWORKS[name]
+        seen = sight.theoretical(model)
+        known = [
+            run for (owner, _), runs in found.items() if owner == name for run in runs.values()
+        ]
         rows.append(
             [
                 TITLES[name],
-                f"{runs[0]['parameters']:,.0f}",
+                f"{sum(row[-1] for row in layers(model, bands=1, size=64)):,}",
                 "all" if seen is None else f"{seen.rows / 2:.0f}",
-                _mean(before),
+                "all" if seen is None else f"{sight.farthest(model, seen)}",
+                _mean([run["effective_before"] for run in known]),
                 *(_mean(values(found, name, task, "effective_after")) for task in tasks),
             ]
         )
-    heads = ["network", "parameters", "theoretical", "effective, untrained"]
+    heads = ["network", "parameters", "half side", "farthest", "effective, untrained"]
     return _table([*heads, *(f"after {task.replace('_', ' ')}" for task in tasks)], rows)
 
 
@@ -137,11 +143,6 @@ def scene_ceiling(name: str) -> float:
 
 def _compared(found: Found, tasks: set[str]) -> str:
     """Paired differences of networks that differ in one thing, where both were trained."""
-
-    def order(task: str) -> tuple[str, int]:
-        rule, _, distance = task.partition("_")
-        return rule, int(distance or 0)
-
     rows = []
     for first, second in COMPARED:
         for task in sorted(tasks, key=order):
