@@ -70,7 +70,7 @@ def main() -> None:
     (arguments.workdir / "context.md").write_text(text + "\n")
     print(text)
     if arguments.picture:
-        picture.draw(found, arguments.picture)
+        picture.draw(found, arguments.networks, arguments.picture)
 
 
 def planned(network: str, task: str, seed: int, steps: int) -> Config:

@@ -1,5 +1,7 @@
 """The picture of the probe: what is asked, how far networks see, and what they answer."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,9 +47,8 @@ STYLES = {
 }
 
 
-def draw(found: Found, file: Path) -> None:
-    """Draws what is measured; `file` is a PNG."""
-    names = [name for name in NETWORKS if any(name == known for known, _ in found)]
+def draw(found: Found, names: Sequence[str], file: Path) -> None:
+    """Draws what is known of some networks: reach and, where measured, accuracy; a PNG."""
     figure = Figure(figsize=(13, 9), dpi=110, layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(0.62, 1))
     _draw_tasks(above.subplots(1, 3))
@@ -99,9 +100,10 @@ def _draw_tasks(places: "np.ndarray[tuple[int], np.dtype[np.object_]]") -> None:
             )
 
 
-def _draw_distances(axes: Axes, found: Found, names: list[str]) -> None:
+def _draw_distances(axes: Axes, found: Found, names: Sequence[str]) -> None:
     """Accuracy against r; hollow where a network cannot see the cue."""
-    distances = sorted({int(t.split("_")[1]) for _, t in found if t.startswith("cue_")})
+    measured = {int(task.split("_")[1]) for _, task in found if task.startswith("cue_")}
+    distances = sorted(measured | {2, 8, 32, 64, 128})
     for number, name in enumerate(names):
         style = STYLES[name]
         nudge = 1.03 ** (number - len(names) / 2)  # else one marker hides another
@@ -109,10 +111,11 @@ def _draw_distances(axes: Axes, found: Found, names: list[str]) -> None:
         for r in distances:
             numbers = values(found, name, f"cue_{r}")
             reached = sight.can_see(NETWORKS[name], r)
-            if numbers or not reached:
-                at.append(r * nudge)
-                heights.append(float(np.mean(numbers)) if numbers else CHANCE)
-                hollow.append(not reached)
+            # A line is broken where nothing is measured.
+            height = float(np.mean(numbers)) if numbers else math.nan if reached else CHANCE
+            at.append(r * nudge)
+            heights.append(height)
+            hollow.append(not reached)
         axes.plot(at, heights, style.line, color=style.color, linewidth=1.6)
         axes.plot([], [], style.line + style.marker, color=style.color, label=TITLES[name])
         for x, y, empty in zip(at, heights, hollow, strict=True):
@@ -125,11 +128,11 @@ def _draw_distances(axes: Axes, found: Found, names: list[str]) -> None:
     axes.set_ylim(0.44, 1.03)
     axes.set_xlabel("r, distance of the deciding cell (pixels)", fontsize=10)
     axes.set_ylabel("accuracy on test scenes", fontsize=10)
-    axes.set_title("cue: hollow = out of theoretical reach", fontsize=12)
+    axes.set_title("cue: filled = measured, hollow = out of reach", fontsize=12)
     axes.grid(alpha=0.25)
 
 
-def _draw_sights(axes: Axes, found: Found, names: list[str]) -> None:
+def _draw_sights(axes: Axes, found: Found, names: Sequence[str]) -> None:
     """Theoretical and effective receptive fields, half sides."""
     limit = 192
     for place, name in enumerate(reversed(names)):
@@ -142,7 +145,8 @@ def _draw_sights(axes: Axes, found: Found, names: list[str]) -> None:
         before = [
             v for (n, t) in found if n == name for v in values(found, n, t, "effective_before")
         ]
-        axes.plot(np.mean(before), place, "|", color="black", markersize=13, markeredgewidth=2)
+        if before:
+            axes.plot(np.mean(before), place, "|", color="black", markersize=13, markeredgewidth=2)
         for known, task in sorted(found):
             if known == name and task.startswith("cue_"):
                 after = float(np.mean(values(found, name, task, "effective_after")))
@@ -169,18 +173,18 @@ def _draw_sights(axes: Axes, found: Found, names: list[str]) -> None:
     axes.grid(alpha=0.25, axis="x")
 
 
-def _draw_scene(axes: Axes, found: Found, names: list[str]) -> None:
+def _draw_scene(axes: Axes, found: Found, names: Sequence[str]) -> None:
     """Accuracy where the majority of the scene decides, and the best of the receptive field."""
-    shown = [name for name in names if (name, "scene") in found]
-    for place, name in enumerate(reversed(shown)):
+    for place, name in enumerate(reversed(names)):
         style = STYLES[name]
         axes.plot(scene_ceiling(name), place, "|", color="0.3", markersize=16, markeredgewidth=2.5)
         numbers = values(found, name, "scene")
-        axes.plot(np.mean(numbers), place, style.marker, color=style.color, markersize=8)
+        if numbers:
+            axes.plot(np.mean(numbers), place, style.marker, color=style.color, markersize=8)
     axes.axvline(CHANCE, color="0.5", linewidth=0.8)
-    axes.set_yticks(range(len(shown)), [TITLES[name] for name in reversed(shown)], fontsize=8.5)
+    axes.set_yticks(range(len(names)), [TITLES[name] for name in reversed(names)], fontsize=8.5)
     axes.set_xlim(0.44, 1.03)
-    axes.set_ylim(-0.7, len(shown) - 0.3)
+    axes.set_ylim(-0.7, len(names) - 0.3)
     axes.set_xlabel("accuracy on test scenes", fontsize=10)
     axes.set_title("scene; black: best\nof such a window", fontsize=10.5)
     axes.grid(alpha=0.25, axis="x")

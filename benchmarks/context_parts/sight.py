@@ -80,7 +80,8 @@ def half_side(energies: NDArray[np.float64], pixel: tuple[int, int], share: floa
         share: Share of the energy, 0..1.
 
     Returns:
-        The largest of |dy| and |dx| that has to be included; 0 = the pixel itself is enough.
+        The largest of |dy| and |dx| that has to be included; 0 = the pixel itself is enough,
+        or there is no energy at all.
     """
     rows, columns = np.indices(energies.shape)
     distance = np.maximum(abs(rows - pixel[0]), abs(columns - pixel[1]))
