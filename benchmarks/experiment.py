@@ -1,7 +1,7 @@
 """What the experiments of this folder share: runs that are not repeated, and honest intervals.
 
 An experiment is a table of runs: methods times seeds. Each run has a folder with `result.json`: its
-scores, and the digest of the config that gave them. A finished run is not repeated, one that was
+scores, and the config that gave them. A finished run is not repeated, one that was
 stopped continues, and a result of another config is refused, so that the same command completes a
 table after any interruption.
 
@@ -9,7 +9,6 @@ Differences are paired: the runs of one seed share everything but the method. Th
 Student's, at 95 %, over seeds; three seeds give wide ones, and that is what three seeds can tell.
 """
 
-import hashlib
 import json
 import math
 import time
@@ -23,7 +22,8 @@ from scipy import stats
 
 from jaxseg import sharding
 from jaxseg.config import Config
-from jaxseg.config_text.stored import to_json
+from jaxseg.config_text.stored import Json, classes_in, from_json, to_json
+from jaxseg.errors import UserError
 from jaxseg.run import training
 from jaxseg.run.evaluator import Evaluator
 from jaxseg.run.step import TrainState
@@ -85,18 +85,25 @@ def measured(
         SystemExit: The stored result came out of another config.
     """
     file = folder / "result.json"
-    text = json.dumps(to_json(config), sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    asked = to_json(config)
     if not file.is_file():
         began = time.process_time()
         state = (train or training.train)(config, folder / "run")
         found = measure(config, state) | {"cpu_s": time.process_time() - began}
         folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"config": digest, "numbers": found}) + "\n")
+        file.write_text(json.dumps({"config": asked, "numbers": found}) + "\n")
     stored = json.loads(file.read_text())
-    if stored["config"] != digest:
+    if not _same(stored["config"], config):
         raise SystemExit(f"{file} came out of another config: remove {folder}, or choose another.")
     return dict(stored["numbers"])
+
+
+def _same(stored: Json, config: Config) -> bool:
+    """Whether a stored config is this one; fields that came since then have their defaults."""
+    try:
+        return to_json(from_json(stored, classes_in(config))) == to_json(config)
+    except UserError:  # of classes or fields that this config does not have
+        return False
 
 
 def paired(values: Sequence[float], reference: Sequence[float]) -> Difference:

@@ -1,12 +1,18 @@
 """Tables of experiments: a finished run is not repeated, and intervals are Student's."""
 
+import dataclasses
+import json
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fixtures.places import ROOT
 from scipy import stats
+
+from jaxseg.config import load_config
+from jaxseg.config_text.stored import to_json
 
 sys.path.append(str(ROOT / "benchmarks"))
 import experiment
@@ -38,12 +44,24 @@ def test_a_table_compares_each_method_with_the_reference() -> None:
 def test_a_finished_run_is_not_repeated_and_another_config_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = {"learning_rate": 0.1}
+    config = load_config("unet")
     trained: list[Path] = []
     monkeypatch.setattr(experiment.training, "train", lambda _, folder: trained.append(folder))
-    first = experiment.measured({"seed": 0}, tmp_path, lambda *_: {"miou": 0.5})  # type: ignore[arg-type]
-    again = experiment.measured({"seed": 0}, tmp_path, lambda *_: {"miou": 0.9})  # type: ignore[arg-type]
+    first = experiment.measured(config, tmp_path, lambda *_: {"miou": 0.5})
+    again = experiment.measured(config, tmp_path, lambda *_: {"miou": 0.9})
     assert first == again
     assert trained == [tmp_path / "run"]
+    longer = dataclasses.replace(config, num_steps=config.num_steps + 1)
     with pytest.raises(SystemExit, match="another config"):
-        experiment.measured(other, tmp_path)  # type: ignore[arg-type]
+        experiment.measured(longer, tmp_path)
+
+
+def test_a_field_that_came_after_a_result_leaves_it_valid(tmp_path: Path) -> None:
+    """With its default, as the run was made; with another value it would be another run."""
+    config = load_config("unet")
+    stored: Any = to_json(config)
+    del stored["incremental"], stored["optimizer"]["frozen"]
+    (tmp_path / "result.json").write_text(json.dumps({"config": stored, "numbers": {"miou": 0.5}}))
+    assert experiment.measured(config, tmp_path) == {"miou": 0.5}
+    with pytest.raises(SystemExit, match="another config"):
+        experiment.measured(load_config("deeplab"), tmp_path)
