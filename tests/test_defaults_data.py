@@ -98,6 +98,7 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (Landscape, "seed", 0, "likewise"),
     (Landscape, "looks", 4, "speckle as in multilooked products"),
     (Landscape, "data_dir", "", "TFDS' own folder"),
+    (Landscape, "seasons", False, "what the numbers of docs/ were measured on"),
     (OxfordPets, "validation_percent", 10, "the set comes without a validation split"),
     (OxfordPets, "data_dir", "", "TFDS' own folder"),
     (VOC, "year", "2012", "what papers report"),
