@@ -1,21 +1,21 @@
 """What is each idea worth? A network with it and without it, three seeds, on the landscape.
 
-    python benchmarks/ablations.py --pilot [--workdir runs/ablations]
     python benchmarks/ablations.py [--only skips pyramid ...] [--seeds 3] [--workdir runs/ablations]
+    python benchmarks/ablations.py --pilot                only finds the number of steps
 
 Every network is thin, so that the whole table takes some CPU hours: 8 windows of 64 x 64 optical
 pixels per step, AdamW at 2e-3 with a cosine schedule, cross-entropy. The two runs of a seed share
 everything but the idea. Evaluation is in windows of 64 x 64 as well, so that what is pooled over a
 window is pooled over as much ground as in training.
 
-The number of steps is where the curve of validation mIoU flattens. `--pilot` measures it: on a seed
-that the table does not use, every family is trained for 400 steps and for twice as many until
-doubling gains less than a percent of mIoU, each length with its own schedule. `STEPS` holds what
-was found, and is what the table uses.
+The number of steps is where the curve of validation mIoU flattens. A pilot finds it first: on a
+seed that the table does not use, every network is trained for 400 steps and for twice as many,
+until doubling gains less than a percent of mIoU, each length with a schedule of its own. All runs
+of the network have the length that was not worth doubling.
 
 The test split is measured once, in the end: mean IoU, that of classes one to three pixels wide,
 and the F1 of borders within two pixels. A finished run is not repeated; the tables are printed and
-written to WORKDIR/ablations.md and WORKDIR/pilot.md.
+written to WORKDIR/ablations.md.
 """
 
 import argparse
@@ -96,9 +96,6 @@ IDEAS = {
 }
 """An idea: what it is called, the run with it, the run without it."""
 
-STEPS = {"UNet": 800, "PSPNet": 800}
-"""Steps of the runs of a network, found by `--pilot`."""
-
 MEASURES = {"miou": "mIoU", "inconspicuous": "thin classes", "boundary_f1": "border F1"}
 
 
@@ -111,40 +108,20 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, default=Path("runs/ablations"))
     arguments = parser.parse_args()
     experiment.keep_compiled(arguments.workdir)
-    if arguments.pilot:
-        pilot(arguments.only, arguments.workdir)
-        return
-    results: dict[str, list[experiment.Numbers]] = {}
-    for seed in range(arguments.seeds):
-        for name in wanted(arguments.only):
-            print(f"{name}, seed {seed}", flush=True)
-            config = planned(RUNS[name], steps_of(name), seed)
-            folder = arguments.workdir / f"{name}_{seed}"
-            results.setdefault(name, []).append(experiment.measured(config, folder, measure))
-        text = table(results, arguments.only)
-        (arguments.workdir / "ablations.md").write_text(text)
+    curves = {name: pilot(name, arguments.workdir) for name in networks(arguments.only)}
+    text = pilot_table(curves)
+    if not arguments.pilot:
+        results: dict[str, list[experiment.Numbers]] = {}
+        for seed in range(arguments.seeds):
+            for name in wanted(arguments.only):
+                print(f"{name}, seed {seed}", flush=True)
+                steps = flat(curves[network_of(name)])
+                folder = arguments.workdir / f"{name}_{seed}"
+                config = planned(RUNS[name], steps, seed)
+                results.setdefault(name, []).append(experiment.measured(config, folder, measure))
+        text = f"{table(results, arguments.only, curves)}\n{text}"
+    (arguments.workdir / "ablations.md").write_text(text)
     print(text)
-
-
-def pilot(ideas: list[str], workdir: Path) -> None:
-    """Doubles the steps of each network until it does not pay, and prints validation mIoUs."""
-    lengths = [SHORTEST * 2**i for i in range(DOUBLINGS + 1)]
-    lines = [f"| network | {' | '.join(f'{steps} steps' for steps in lengths)} |"]
-    lines.append("|---|" + "---:|" * len(lengths))
-    networks = {type(RUNS[run].model).__name__: RUNS[run] for run in reversed(wanted(ideas))}
-    for network, run in networks.items():
-        values: list[float] = []
-        for steps in lengths:
-            print(f"{network}, {steps} steps", flush=True)
-            folder = workdir / "pilot" / f"{network}_{steps}"
-            config = planned(run, steps, PILOT_SEED)
-            values.append(experiment.measured(config, folder, on_validation)["miou"])
-            if len(values) > 1 and values[-1] - values[-2] < PAYS:
-                break
-        cells = [f"{value:.3f}" for value in values] + [""] * (len(lengths) - len(values))
-        lines.append(f"| {network} | {' | '.join(cells)} |")
-        (workdir / "pilot.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
 
 
 def wanted(ideas: list[str]) -> list[str]:
@@ -152,19 +129,48 @@ def wanted(ideas: list[str]) -> list[str]:
     return list(dict.fromkeys(run for idea in ideas for run in IDEAS[idea][1:]))
 
 
-def steps_of(name: str) -> int:
-    """How long a run is.
+def networks(ideas: list[str]) -> list[str]:
+    """The networks of some ideas, by the first of their runs."""
+    return list(dict.fromkeys(map(network_of, wanted(ideas))))
 
-    Raises:
-        SystemExit: No pilot has been run for its network.
-    """
-    network = type(RUNS[name].model).__name__
-    if network not in STEPS:
-        raise SystemExit(
-            f"{name}: it is not known where its curve flattens. Run the pilot with --pilot, and "
-            f"add {network!r} to STEPS in {__file__}."
-        )
-    return STEPS[network]
+
+def network_of(name: str) -> str:
+    """The first run of the same network."""
+    kind = type(RUNS[name].model)
+    return next(run for run, each in RUNS.items() if type(each.model) is kind)
+
+
+def pilot(name: str, workdir: Path) -> dict[int, float]:
+    """Validation mIoU by steps, which are doubled until it does not pay."""
+    curve: dict[int, float] = {}
+    for steps in (SHORTEST * 2**i for i in range(DOUBLINGS + 1)):
+        print(f"pilot of {name}, {steps} steps", flush=True)
+        config = planned(RUNS[name], steps, PILOT_SEED)
+        folder = workdir / "pilot" / f"{name}_{steps}"
+        curve[steps] = experiment.measured(config, folder, on_validation)["miou"]
+        if steps > SHORTEST and curve[steps] - curve[steps // 2] < PAYS:
+            break
+    return curve
+
+
+def flat(curve: dict[int, float]) -> int:
+    """The length that was not worth doubling; the longest, where all were."""
+    longest = max(curve)
+    pays = longest > SHORTEST and curve[longest] - curve[longest // 2] >= PAYS
+    return longest if pays else longest // 2
+
+
+def pilot_table(curves: dict[str, dict[int, float]]) -> str:
+    """Markdown: validation mIoU against steps, and the length that follows."""
+    lengths = sorted({steps for curve in curves.values() for steps in curve})
+    lines = [
+        f"| network | {' | '.join(f'{steps} steps' for steps in lengths)} | chosen |",
+        "|---|" + "---:|" * (len(lengths) + 1),
+    ]
+    for name, curve in curves.items():
+        cells = [f"{curve[steps]:.3f}" if steps in curve else "" for steps in lengths]
+        lines.append(f"| {name} | {' | '.join(cells)} | {flat(curve)} |")
+    return "\n".join([*lines, ""])
 
 
 def planned(run: Run, steps: int, seed: int) -> Config:
@@ -205,7 +211,11 @@ def measure(config: Config, state: TrainState) -> experiment.Numbers:
     }
 
 
-def table(results: dict[str, list[experiment.Numbers]], ideas: list[str]) -> str:
+def table(
+    results: dict[str, list[experiment.Numbers]],
+    ideas: list[str],
+    curves: dict[str, dict[int, float]],
+) -> str:
     """Markdown: a row per idea, with the paired differences that it makes."""
     headings = [f"{title} without | difference, 95 %" for title in MEASURES.values()]
     lines = [
@@ -215,7 +225,7 @@ def table(results: dict[str, list[experiment.Numbers]], ideas: list[str]) -> str
     for idea in ideas:
         title, with_it, without = IDEAS[idea]
         two = [results[without], results[with_it]]
-        cells = [title, str(steps_of(with_it))]
+        cells = [title, str(flat(curves[network_of(with_it)]))]
         cells.append(" → ".join(f"{found[0]['parameters'] / 1000:.0f} k" for found in two))
         cells.append(" → ".join(f"{np.mean([n['cpu_s'] for n in found]):.0f}" for found in two))
         for key in MEASURES:

@@ -16,7 +16,7 @@
 
 With seasons, which exchange the classes of two pairs, single pixels tell the classes of such a pair
 only by half. Classifiers of w x w pixels that make no other error are stated beside it: they toss a
-coin where their window misses the disc that shows the season. The share of such pixels is counted
+coin where their window misses the strip that shows the season. The share of such pixels is counted
 on fresh scenes.
 """
 
@@ -57,7 +57,7 @@ def class_shares(tiles: int, edge: int = 0) -> Floats:
 
 
 def season_unseen(sides: Sequence[int], scenes: int) -> Floats:
-    """Share of each exchanged pair's pixels whose window misses the disc, (sides, pairs).
+    """Share of each exchanged pair's pixels whose window misses the strip, (sides, pairs).
 
     Args:
         sides: Odd sides w of windows that are centred on the pixel and cut at the scene's border.

@@ -23,14 +23,14 @@ def get_config() -> Config:
         data=Data(
             source=Landscape(tiles=(400, 40, 80), seasons=True),
             crop=128,
-            batch_size=8,
+            batch_size=4,
             evaluation_crop=128,
         ),
         preprocess=(Standardize(mean=MEAN["optical"], std=STD["optical"]),),
         augment=(Dihedral(), Brightness(gain=0.05, offset=0.05)),
         loss={"ce": CrossEntropy()},
-        optimizer=Optimizer(learning_rate=2e-3, schedule="cosine", warmup=20, clip=1.0),
-        num_steps=600,
+        optimizer=Optimizer(learning_rate=3e-3, schedule="cosine", warmup=20, clip=1.0),
+        num_steps=400,
         eval_every=100,
-        save_every=300,
+        save_every=200,
     )

@@ -1,4 +1,4 @@
-"""The landscape with seasons: classes exchange their looks, and one disc alone shows when."""
+"""The landscape with seasons: classes exchange their looks, and one strip alone shows when."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,15 @@ from scipy import stats
 
 from jaxseg.datasets.landscape.builder import TILES, Settings, record
 from jaxseg.datasets.landscape.map import CLASSES
-from jaxseg.datasets.landscape.seasons import CEILING, DISCS, EXCHANGED, RADIUS, exchange
+from jaxseg.datasets.landscape.seasons import (
+    CEILING,
+    EXCHANGED,
+    SHOWN,
+    SIDE,
+    STRIP,
+    exchange,
+    in_season,
+)
 from jaxseg.datasets.landscape.source import PER_PIXEL_CEILING, Landscape
 from jaxseg.errors import UserError
 from jaxseg.scenes.scene import IGNORE, Window
@@ -38,19 +46,19 @@ def pairs() -> list[tuple[Tile, Tile]]:
     ]
 
 
-def test_only_labels_and_the_disc_differ_from_the_tile_without_seasons(
+def test_only_labels_and_the_strip_differ_from_the_tile_without_seasons(
     pairs: list[tuple[Tile, Tile]],
 ) -> None:
     for index, (plain, scene) in enumerate(pairs):
-        disc = scene["label"] == IGNORE
+        strip = scene["label"] == IGNORE
         expected = exchange()[plain["label"]] if index % 2 else plain["label"]
-        np.testing.assert_array_equal(scene["label"][~disc], expected[~disc])
-        np.testing.assert_array_equal(scene["image"][~disc], plain["image"][~disc])
-        np.testing.assert_array_equal(scene["instance"][~disc], plain["instance"][~disc])
+        np.testing.assert_array_equal(scene["label"][~strip], expected[~strip])
+        np.testing.assert_array_equal(scene["image"][~strip], plain["image"][~strip])
+        np.testing.assert_array_equal(scene["instance"][~strip], plain["instance"][~strip])
         np.testing.assert_array_equal(
-            scene["image"][disc], np.broadcast_to(DISCS[index % 2], (disc.sum(), 4))
+            scene["image"][strip], np.broadcast_to(SHOWN[index % 2], (strip.sum(), 4))
         )
-        assert not scene["instance"][disc].any()
+        assert not scene["instance"][strip].any()
 
 
 def test_the_classes_of_two_pairs_are_exchanged_and_no_others() -> None:
@@ -60,30 +68,37 @@ def test_the_classes_of_two_pairs_are_exchanged_and_no_others() -> None:
     assert moved == {*EXCHANGED, *((two, one) for one, two in EXCHANGED)}
 
 
-def test_each_scene_has_one_whole_disc_on_known_ground(pairs: list[tuple[Tile, Tile]]) -> None:
+def test_each_scene_has_a_strip_along_one_side_on_known_ground(
+    pairs: list[tuple[Tile, Tile]],
+) -> None:
     for plain, scene in pairs:
         rows, columns = np.nonzero(scene["label"] == IGNORE)
-        assert np.ptp(rows) == np.ptp(columns) == 2 * RADIUS
+        assert len(rows) == STRIP * SIDE
+        assert {np.ptp(rows), np.ptp(columns)} == {STRIP - 1, SIDE - 1}
+        assert {rows.min(), rows.max(), columns.min(), columns.max()} >= {0, SIDE - 1}
         assert plain["image"][rows, columns].any(-1).all()
 
 
-def test_nothing_else_looks_like_a_disc(pairs: list[tuple[Tile, Tile]]) -> None:
-    for disc in np.array(DISCS, float):
+def test_nothing_else_looks_like_a_strip(pairs: list[tuple[Tile, Tile]]) -> None:
+    for shown in np.array(SHOWN, float):
         for plain, _ in pairs:
             known = plain["image"][(plain["image"] != 0).any(-1)].astype(float)
-            assert np.abs(np.log(known / disc)).max(-1).min() > 0.3
+            assert np.abs(np.log(known / shown)).max(-1).min() > 0.3
 
 
-def test_the_place_of_the_disc_tells_nothing_about_the_season() -> None:
-    settings = Settings("optical", TILES["optical"], 5, seasons=True)
-    centres = []
-    for index in range(30):
-        centre = np.argwhere(record(settings, "test", index)["label"] == IGNORE).mean(0)
-        centres.append(centre)
-    first, second = np.array(centres[::2]), np.array(centres[1::2])
-    for axis in (0, 1):
-        assert stats.ks_2samp(first[:, axis], second[:, axis]).pvalue > 0.01
-    assert np.ptp(np.array(centres), axis=0).min() > 80  # anywhere in the scene
+def test_the_side_of_the_strip_tells_nothing_about_the_season() -> None:
+    tile = {
+        "image": np.ones((256, 256, 4), np.uint16),
+        "label": np.zeros((256, 256), np.uint8),
+        "instance": np.zeros((256, 256), np.uint16),
+    }
+    counts = np.zeros((2, 4), int)
+    for index in range(400):
+        strip = in_season(tile, (0, "test", index))["label"] == IGNORE
+        sides = (strip[0], strip[-1], strip[:, 0], strip[:, -1])
+        counts[index % 2, [side.all() for side in sides].index(True)] += 1
+    assert stats.chi2_contingency(counts).pvalue > 0.01
+    assert stats.chisquare(counts.sum(0)).pvalue > 0.01
 
 
 def test_it_is_stored_beside_the_landscape_without_seasons(tmp_path: Path) -> None:
@@ -107,7 +122,7 @@ def test_the_ceilings_are_those_of_the_scenes() -> None:
     unseen = landscape_ceiling.season_unseen(tuple(CEILING), 24)
     best = landscape_ceiling.best_of_windows(unseen)
     np.testing.assert_allclose(best, list(CEILING.values()), atol=0.03)
-    assert (unseen[0] == 1).all()  # a pixel with a label is not part of the disc
+    assert (unseen[0] == 1).all()  # a pixel with a label is not part of the strip
     assert (unseen[-1] == 0).all()  # the whole scene shows it
 
 
