@@ -140,8 +140,8 @@ def test_no_rule_of_coins_exceeds_the_ceiling_of_windows() -> None:
 
 def test_the_season_counts_where_one_of_the_two_classes_is_named() -> None:
     confusion = np.zeros((10, 10), np.int64)
-    crop, meadow, forest, garden = map(CLASSES.index, ("cropland", "meadow", "forest", "garden"))
-    confusion[crop, crop], confusion[crop, meadow] = 30, 10
+    crop, orchard, forest, garden = map(CLASSES.index, ("cropland", "orchard", "forest", "garden"))
+    confusion[crop, crop], confusion[crop, orchard] = 30, 10
     confusion[forest, garden], confusion[garden, garden] = 10, 10
     confusion[crop, garden] = confusion[0, crop] = 99  # other mistakes
     assert seasons.season_right(confusion) == pytest.approx(40 / 60)
