@@ -1,6 +1,7 @@
 """Does pooling over the whole scene give global context? On the landscape with seasons.
 
-    python benchmarks/seasons.py [--steps 400] [--seeds 3] [--workdir runs/seasons]
+    python benchmarks/seasons.py [--only psp deep u] [--steps 400] [--seeds 3]
+        [--workdir runs/seasons]
 
 In `Landscape(seasons=True)` the season exchanges what cropland and orchard, and forest and garden,
 look like, and a strip along one side of the scene of 128 x 128 pixels shows it: only who sees the
@@ -43,6 +44,7 @@ MODELS: dict[str, nn.Module] = {
     "DeepLabV3": DEEPLAB,
     "U-Net": UNet(num_classes=10, features=8),
 }
+FAMILIES = {"psp": "PSPNet", "deep": "DeepLabV3", "u": "U-Net"}
 
 PAIRS = {
     "PSPNet": "PSPNet without pyramid",
@@ -54,21 +56,24 @@ PAIRS = {
 def main() -> None:
     """Trains what is missing and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--only", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workdir", type=Path, default=Path("runs/seasons"))
     arguments = parser.parse_args()
     experiment.keep_compiled(arguments.workdir)
-    runs: dict[str, list[experiment.Numbers]] = {name: [] for name in MODELS}
+    wanted = tuple(FAMILIES[family] for family in arguments.only)
+    models = {name: model for name, model in MODELS.items() if name.startswith(wanted)}
+    runs: dict[str, list[experiment.Numbers]] = {name: [] for name in models}
     for seed in range(arguments.seeds):
-        for name, model in MODELS.items():
+        for name, model in models.items():
             print(f"{name}, seed {seed}", flush=True)
             folder = arguments.workdir / f"{name.lower().replace(' ', '_')}_{seed}"
             config = planned(model, arguments.steps, seed)
             runs[name].append(experiment.measured(config, folder, measure))
-    text = table(runs)
-    (arguments.workdir / "seasons.md").write_text(text)
-    print(text)
+        text = table(runs)
+        (arguments.workdir / "seasons.md").write_text(text)
+        print(text, flush=True)
 
 
 def planned(model: nn.Module, steps: int, seed: int) -> Config:
