@@ -1,6 +1,7 @@
 """The best mIoU that a classifier of single pixels can reach on `landscape`, from its densities.
 
     python benchmarks/landscape_ceiling.py                 about 2 minutes on 2 cores
+    python benchmarks/landscape_ceiling.py --seasons       the same for `Landscape(seasons=True)`
 
 1. *Shares.* The share of every class is measured on tiles that no split contains.
 2. *Posteriors.* Pixels are drawn from the known distribution of every surface. p(pixel | surface)
@@ -12,19 +13,29 @@
    Frank-Wolfe steps from many starts search for the rule that maximises the mean IoU itself; pixels
    of equal value may be split among classes at random. The problem is not concave: the result is
    the best of all starts, which agree to 0.001.
+
+With seasons, which exchange the classes of two pairs, single pixels tell the classes of such a pair
+only by half. Classifiers of w x w pixels that make no other error are stated beside it: they toss a
+coin where their window misses the strip that shows the season. The share of such pixels is counted
+on fresh scenes.
 """
 
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+from scipy import ndimage, special
 
+from jaxseg.datasets.landscape.builder import Settings, record
 from jaxseg.datasets.landscape.map import CLASSES, draw
+from jaxseg.datasets.landscape.seasons import CEILING, EXCHANGED, SIDE, exchange
 from jaxseg.datasets.landscape.sensors import MATERIAL, coherency, wishart
+from jaxseg.datasets.landscape.shapes import SIZE
 from jaxseg.datasets.landscape.surfaces import ENDMEMBERS, MODALITIES, SURFACES, Modality, Surface
+from jaxseg.scenes.scene import IGNORE
 
 Floats = NDArray[np.float64]
 
@@ -35,13 +46,46 @@ LOGITS = np.array([1.0] * (len(ENDMEMBERS) - 1) + [0.0])
 """Which numbers of a hyperspectral state but the first are logits."""
 
 
-def class_shares(tiles: int) -> Floats:
-    """Share of every class, (K,)."""
+def class_shares(tiles: int, edge: int = 0) -> Floats:
+    """Share of every class, (K,), without the outer rows and columns of each tile."""
+    middle = (slice(edge, SIZE - edge),) * 2
     counts = sum(
-        np.bincount(draw(FRESH, "train", index).label.ravel(), minlength=len(CLASSES))
+        np.bincount(draw(FRESH, "train", index).label[middle].ravel(), minlength=len(CLASSES))
         for index in range(tiles)
     )
     return np.asarray(counts / np.sum(counts))
+
+
+def season_unseen(sides: Sequence[int], scenes: int) -> Floats:
+    """Share of each exchanged pair's pixels whose window misses the strip, (sides, pairs).
+
+    Args:
+        sides: Odd sides w of windows that are centred on the pixel and cut at the scene's border.
+        scenes: Even number of fresh scenes to count on.
+    """
+    settings = Settings("optical", (scenes, 0, 0), FRESH, seasons=True)
+    pairs = [[CLASSES.index(name) for name in pair] for pair in EXCHANGED]
+    unseen, every = np.zeros((len(sides), len(pairs))), np.zeros(len(pairs))
+    for index in range(scenes):
+        scene = record(settings, "train", index)
+        of_pair = [np.isin(scene["label"], pair) for pair in pairs]
+        every += [pixels.sum() for pixels in of_pair]
+        for row, side in enumerate(sides):
+            seen = ndimage.maximum_filter(scene["label"] == IGNORE, side, mode="constant")
+            unseen[row] += [(pixels & ~seen).sum() for pixels in of_pair]
+    return np.asarray(unseen / every)
+
+
+def best_of_windows(unseen: Floats) -> Floats:
+    """Best expected mIoU of classifiers that miss the season in a share of each pair, (sides,).
+
+    Let a share u of a pair's pixels be without evidence, of which a rule calls a share q the first
+    class. In either season a coin would do as well, so the IoUs are 1 - u / (1 + q u) and, with
+    1 - q, that of the other class. Their sum is concave and greatest at q = 1/2.
+    """
+    pair = 2 * (2 - unseen) / (2 + unseen)
+    rest = len(CLASSES) - 2 * unseen.shape[1]
+    return np.asarray((pair.sum(1) + rest) / len(CLASSES))
 
 
 def sample_states(surface: Surface, count: int, rng: np.random.Generator) -> Floats:
@@ -174,8 +218,12 @@ def main() -> None:
     parser.add_argument("--tiles", type=int, default=400, help="fresh tiles for the shares")
     parser.add_argument("--pixels", type=int, default=20_000, help="pixels drawn per surface")
     parser.add_argument("--looks", type=int, default=4, help="looks of the radars")
+    parser.add_argument("--seasons", action="store_true", help="of the landscape with seasons")
     options = parser.parse_args()
     start = time.perf_counter()
+    if options.seasons:
+        seasons(options)
+        return
     shares = class_shares(options.tiles)
     for name, share in zip(CLASSES, shares, strict=True):
         sys.stdout.write(f"{name:10s} {share:7.2%}\n")
@@ -189,6 +237,21 @@ def main() -> None:
             f"{modality:14s} ceiling {ceiling:.3f}   most probable class {most_probable:.3f}   "
             f"surfaces known {separated(modality, shares):.3f}   "
             f"({time.perf_counter() - start:.0f} s)\n"
+        )
+
+
+def seasons(options: argparse.Namespace) -> None:
+    """Prints the ceilings of the landscape with seasons."""
+    shares = class_shares(options.tiles, (SIZE - SIDE) // 2)
+    posterior, weight = posteriors("optical", shares, options.pixels, options.looks)
+    either = (posterior + posterior[:, exchange()]) / 2
+    ceiling = best_miou(either, weight, (shares + shares[exchange()]) / 2)
+    sys.stdout.write(f"single pixels  {ceiling:.3f} mIoU\n")
+    unseen = season_unseen(tuple(CEILING), options.tiles)
+    for side, missed, miou in zip(CEILING, unseen, best_of_windows(unseen), strict=True):
+        sys.stdout.write(
+            f"{side:3d} x {side:3d}  season not seen {missed.mean():.3f}   "
+            f"season right {1 - missed.mean() / 2:.3f}   {miou:.3f} mIoU\n"
         )
 
 

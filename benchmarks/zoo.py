@@ -5,16 +5,14 @@
 Every shipped config of the optical landscape gives its network; everything else is the same for
 all: 8 windows of 128 x 128 per step, AdamW at 2e-3 with a cosine schedule, plain cross-entropy (and
 the network's own auxiliary heads). Networks for other sensors are not included; their configs state
-their scores. Then the ablations: the gain from skip connections, pyramid pooling, several atrous
-rates, attention and edge weights, each as a network with and without them.
+their scores. What each idea is worth is measured by `benchmarks/ablations.py`.
 
-A finished network is not trained again. The output is WORKDIR/zoo.json, WORKDIR/zoo.md (two tables)
+A finished network is not trained again. The output is WORKDIR/zoo.json, WORKDIR/zoo.md (the table)
 and WORKDIR/zoo.png (the maps of one test tile by all networks). One seed each: differences of a few
 percent between networks are not significant, and a short budget favours small networks.
 """
 
 import argparse
-import dataclasses
 import json
 import time
 from pathlib import Path
@@ -27,7 +25,7 @@ from jaxseg import config as configs
 from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.datasets.landscape import INCONSPICUOUS, MEAN, PAIRS, STD, Landscape
-from jaxseg.losses import CrossEntropy, EdgeWeightedCrossEntropy, Presence
+from jaxseg.losses import CrossEntropy, Presence
 from jaxseg.metrics.boundaries import BoundaryTotal
 from jaxseg.optimizer import Optimizer
 from jaxseg.pipeline import Data
@@ -38,22 +36,12 @@ from jaxseg.transforms import Brightness, Dihedral, Standardize
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
-ABLATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "skip connections": ("unet", "unet_without_skips", {"skips": False}),
-    "pyramid pooling": ("pspnet", "pspnet_without_pooling", {"bins": ()}),
-    "three atrous rates": ("deeplab", "deeplab_one_rate", {"atrous_rates": (12,)}),
-    "gates on skips": ("attention_unet", "attention_unet_without_gates", {"gates": False}),
-    "CHWS attention": ("chws_unet", "chws_unet_without_attention", {"attention": "none"}),
-    "edge weights in the loss": ("unet_edge_weighted", "unet", {}),
-}
-"""What is judged: the run with it, the run without it, what the latter's network is given."""
-
 
 def main() -> None:
-    """Trains, evaluates, writes the tables and the picture."""
+    """Trains, evaluates, writes the table and the picture."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--only", nargs="*", help="stems of configs, or names of ablations")
+    parser.add_argument("--only", nargs="*", help="stems of configs")
     parser.add_argument("--workdir", type=Path, default=Path("runs/zoo"))
     arguments = parser.parse_args()
     runs = {
@@ -70,26 +58,19 @@ def main() -> None:
         name: json.loads((arguments.workdir / name / "result.json").read_text()) for name in runs
     }
     (arguments.workdir / "zoo.json").write_text(json.dumps(results, indent=1) + "\n")
-    tables = f"{comparison(results)}\n\n{bought(results)}\n"
-    (arguments.workdir / "zoo.md").write_text(tables)
-    print(tables)
+    table = f"{comparison(results)}\n"
+    (arguments.workdir / "zoo.md").write_text(table)
+    print(table)
     picture(results, arguments.workdir)
 
 
 def planned(steps: int) -> dict[str, Config]:
-    """All runs by name: shipped networks, then ablations."""
+    """All runs by name of their config; configs with seasons have scenes of their own."""
     runs = {}
     for path in sorted(CONFIGS.glob("*.py")):
         config = configs.load_config(str(path))
-        source = config.data.source
-        if isinstance(source, Landscape) and source.modality == "optical":
+        if config.data.source == Landscape():
             runs[path.stem] = equal(config, steps)
-    edge = {"ce": EdgeWeightedCrossEntropy()}
-    runs["unet_edge_weighted"] = dataclasses.replace(runs["unet"], loss=edge)
-    for whole, without, arguments in ABLATIONS.values():
-        if arguments:
-            model = runs[whole].model.clone(**arguments)
-            runs[without] = dataclasses.replace(runs[whole], model=model)
     return runs
 
 
@@ -161,23 +142,6 @@ def comparison(results: dict[str, dict[str, Any]]) -> str:
             f"| {name} | {r['network']} | {r['parameters'] / 1e6:.2f} M | {r['miou']:.3f} "
             f"| {' | '.join(cells)} | {r['cpu_seconds']:.0f} |"
         )
-    return "\n".join(lines)
-
-
-def bought(results: dict[str, dict[str, Any]]) -> str:
-    """The gain from each idea, as a Markdown table."""
-    lines = [
-        "| idea | network | mIoU without | with | inconspicuous without | with "
-        "| boundary F1 without | with |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
-    ]
-    for idea, (whole, without, _) in ABLATIONS.items():
-        if whole in results and without in results:
-            a, b = results[without], results[whole]
-            cells = [
-                f"{r[key]:.3f}" for key in ("miou", "inconspicuous", "boundary_f1") for r in (a, b)
-            ]
-            lines.append(f"| {idea} | {b['network']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -56,6 +56,8 @@ class DeepLabV3(EnlargedLogits):
             second stage.
         remat: Whether to recompute ResNet blocks in the backward pass: less memory, a quarter more
             work.
+        width: Channels of the ResNet's first layer, which each layer doubles; 64 is the paper's.
+        image_pooling: Whether the pyramid has the mean of the whole image beside its rates.
     """
 
     num_classes: int
@@ -71,6 +73,8 @@ class DeepLabV3(EnlargedLogits):
     dtype: Dtype = "float32"
     freeze_batch_norm: bool = False
     remat: bool = False
+    width: int = dataclasses.field(default=64, metadata=COUNT)
+    image_pooling: bool = True
 
     def coarse(self, image: Array, *, train: bool) -> Array:
         """See the base."""
@@ -106,13 +110,16 @@ class DeepLabV3(EnlargedLogits):
             self.first_rate,
             dtype=self.dtype,
             remat=self.remat,
+            width=self.width,
             name="backbone",
         )
 
         *_, layer3, layer4 = backbone(
             image, train=measure
         )  # (B, H/8, W/8, 1024), (B, H/8, W/8, 2048)
-        x = AtrousPyramid(rates, conv, conv, norm, self.features, name="pyramid")(layer4)
+        x = AtrousPyramid(
+            rates, conv, conv, norm, self.features, self.image_pooling, name="pyramid"
+        )(layer4)
         x = nn.Dropout(self.dropout, deterministic=not train)(x)  # (B, H/8, W/8, 256)
         x = conv(self.features, name="head_conv")(x)
         x = nn.relu(norm(name="head_norm")(x))
@@ -142,6 +149,7 @@ class AtrousPyramid(nn.Module):
         atrous_conv: Makes a convolution of the 3x3 branches, which may be separable.
         norm: Makes a normalisation.
         features: Channels of each branch and of the result.
+        image: Whether the mean of the whole image is one of the branches.
     """
 
     rates: tuple[int, ...]
@@ -149,6 +157,7 @@ class AtrousPyramid(nn.Module):
     atrous_conv: LayerOf
     norm: LayerOf
     features: int = 256
+    image: bool = True
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -158,9 +167,10 @@ class AtrousPyramid(nn.Module):
         for i, rate in enumerate(self.rates, start=1):
             y = self.atrous_conv(self.features, dilation=rate, name=f"atrous{i}")(x)
             branches.append(nn.relu(self.norm(name=f"atrous{i}_norm")(y)))
-        mean = x.mean(axis=(1, 2), keepdims=True, dtype=jnp.float32)  # (B, 1, 1, C)
-        y = self.norm(name="image_norm", use_fast_variance=False)(point(name="image")(mean))
-        y = nn.relu(y)
-        branches.append(jnp.broadcast_to(y, (*x.shape[:3], self.features)))
+        if self.image:
+            mean = x.mean(axis=(1, 2), keepdims=True, dtype=jnp.float32)  # (B, 1, 1, C)
+            y = self.norm(name="image_norm", use_fast_variance=False)(point(name="image")(mean))
+            y = nn.relu(y)
+            branches.append(jnp.broadcast_to(y, (*x.shape[:3], self.features)))
         x = point(name="project")(jnp.concatenate(branches, axis=-1))  # (B, h, w, features)
         return nn.relu(self.norm(name="project_norm")(x))

@@ -50,6 +50,8 @@ class PSPNet(EnlargedLogits):
         dtype: Compute dtype; parameters, batch statistics and logits are float32.
         remat: Whether to recompute ResNet blocks in the backward pass: less memory, a quarter more
             work.
+        width: Channels of the ResNet's first layer; all others are in proportion. 64 is the
+            paper's.
     """
 
     num_classes: int
@@ -59,6 +61,7 @@ class PSPNet(EnlargedLogits):
     dropout: float = dataclasses.field(default=0.1, metadata=DROPOUT)
     dtype: Dtype = "float32"
     remat: bool = False
+    width: int = dataclasses.field(default=64, metadata=COUNT)
 
     def coarse(self, image: Array, *, train: bool) -> Array:
         """See the base."""
@@ -93,13 +96,14 @@ class PSPNet(EnlargedLogits):
             deep_stem=True,
             dtype=self.dtype,
             remat=self.remat,
+            width=self.width,
             name="backbone",
         )
 
         image = padded_to_corners(image)
         *_, layer3, layer4 = backbone(image, train=train)  # (B, H/8, W/8, 1024) and 2048
         levels = Pyramid(conv, norm, self.bins, name="pyramid")(layer4)  # (B, n, n, 512) each
-        x = ConvOfPyramid(512, dtype=self.dtype, name="head_conv")(layer4, levels)
+        x = ConvOfPyramid(8 * self.width, dtype=self.dtype, name="head_conv")(layer4, levels)
         x = nn.relu(norm(name="head_norm")(x))  # (B, H/8, W/8, 512)
         x = nn.Dropout(self.dropout, broadcast_dims=(1, 2), deterministic=not train)(x)
         x = conv(self.num_classes, kernel_size=1, use_bias=True, name="head")(x)  # (B, H/8, W/8, K)

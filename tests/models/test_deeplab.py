@@ -87,6 +87,30 @@ def test_a_pyramid_may_have_any_number_of_rates() -> None:
             assert pyramid["project"]["kernel"].shape == (1, 1, 256 * (2 + len(rates)), 256)
 
 
+def test_image_pooling_can_be_left_out() -> None:
+    whole = DeepLabV3(2, backbone="resnet18", width=16, features=32)
+    with_it, without = (
+        shapes(model, bands=3)["params"]["pyramid"]
+        for model in (whole, whole.clone(image_pooling=False))
+    )
+    assert with_it.keys() - without.keys() == {"image", "image_norm"}
+    assert with_it["project"]["kernel"].shape == (1, 1, 5 * 32, 32)
+    assert without["project"]["kernel"].shape == (1, 1, 4 * 32, 32)
+
+
+@pytest.mark.parametrize("deep_stem", [False, True])
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+def test_a_thin_resnet_has_a_quarter_of_the_channels_everywhere(
+    backbone: Any, deep_stem: bool
+) -> None:
+    usual, thin = (
+        shapes(ResNet(backbone, deep_stem=deep_stem, width=width), bands=3)["params"]
+        for width in (64, 16)
+    )
+    channels = jax.tree.map(lambda one, other: one.shape[-1] / other.shape[-1], usual, thin)
+    assert set(jax.tree.leaves(channels)) == {4.0}
+
+
 def test_the_papers_decoder_has_two_separable_convolutions() -> None:
     model = DeepLabV3Plus(2, separable=True, decoder_convs=2, low_first=False)
     params = shapes(model, bands=3)["params"]

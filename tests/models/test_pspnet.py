@@ -216,3 +216,9 @@ def test_an_image_is_padded_until_corners_meet_corners(side: int, expected: int)
     np.testing.assert_array_equal(
         padded[:, side:], padded[:, side - 1 : side].repeat(expected - side, 1)
     )
+
+
+def test_a_thin_pspnet_is_in_proportion() -> None:
+    params = shapes(PSPNet(3, backbone="resnet18", width=16), bands=3)["params"]
+    assert params["pyramid"]["level0"]["kernel"].shape == (1, 1, 128, 32)
+    assert params["head_conv"]["kernel"].shape == (3, 3, 2 * 128, 128)

@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 
 from jaxseg.datasets.landscape.map import SPLITS, Ground, draw
+from jaxseg.datasets.landscape.seasons import SIDE, in_season
 from jaxseg.datasets.landscape.sensors import HYPERSPECTRAL_SIZE, WAVELENGTHS, render
 from jaxseg.datasets.landscape.shapes import SIZE
 from jaxseg.datasets.landscape.surfaces import Modality
@@ -32,7 +33,7 @@ SHAPES: dict[Modality, tuple[int, int, int]] = {
     "polsar": (SIZE, SIZE, 9),
     "hyperspectral": (HYPERSPECTRAL_SIZE, HYPERSPECTRAL_SIZE, len(WAVELENGTHS)),
 }
-"""Rows, columns and bands of a tile."""
+"""Rows, columns and bands of a tile without seasons."""
 
 TILES: dict[Modality, tuple[int, int, int]] = {
     "optical": (200, 40, 40),
@@ -53,12 +54,14 @@ class Settings(NamedTuple):
         tiles: Number of tiles of train, validation and test.
         seed: Seed of the countryside.
         looks: Number of looks of the radars.
+        seasons: Whether classes exchange their looks with the season, see `seasons`.
     """
 
     modality: Modality
     tiles: tuple[int, int, int]
     seed: int = 0
     looks: int = 4
+    seasons: bool = False
 
     def name(self) -> str:
         """The TFDS config's name; settings that give different files have different names."""
@@ -69,7 +72,12 @@ class Settings(NamedTuple):
             name += f"_seed{self.seed}"
         if self.looks != 4 and self.modality in RADARS:
             name += f"_looks{self.looks}"
-        return name
+        return name + "_seasons" * self.seasons
+
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and bands of a tile."""
+        rows, columns, bands = SHAPES[self.modality]
+        return (SIDE, SIDE, bands) if self.seasons else (rows, columns, bands)
 
 
 @dataclass(kw_only=True)
@@ -93,7 +101,7 @@ class LandscapeBuilder(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
     def _info(self) -> tfds.core.DatasetInfo:
         settings = self.builder_config.settings
         kind = np.float32 if settings.modality in RADARS else np.uint16
-        shape = SHAPES[settings.modality]
+        shape = settings.shape()
         tensor = tfds.features.Tensor
         features = {
             "image": tensor(shape=shape, dtype=kind, encoding="zlib"),
@@ -194,10 +202,10 @@ def record(settings: Settings, split: str, index: int) -> dict[str, NDArray[np.g
         texture=ground.texture[middle],
         relief=ground.relief[middle],
     )
-    image = render(
-        ground, settings.modality, looks=settings.looks, key=(settings.seed, split, index)
-    )
-    return {"image": image, "label": ground.label, "instance": ground.instance.astype(np.uint16)}
+    key = (settings.seed, split, index)
+    image = render(ground, settings.modality, looks=settings.looks, key=key)
+    stored = {"image": image, "label": ground.label, "instance": ground.instance.astype(np.uint16)}
+    return in_season(stored, key) if settings.seasons else stored
 
 
 def _say_progress(split: str, done: int, count: int, seconds: float) -> None:

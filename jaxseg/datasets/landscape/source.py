@@ -31,8 +31,10 @@ hyperspectral. If single pixels told surfaces apart perfectly, it would be 0.364
 hyperspectral) and 0.383 (radars). `benchmarks/landscape_ceiling.py` computes all of these values.
 
 Not modelled: point spread (pixels at borders are not mixed, which keeps the ceilings exact),
-radar geometry (layover, shadow), seasons. 15 % of the optical tiles have nodata = 0 beyond a
-swath's edge or on lost scan lines; there the label remains, and `valid` is False.
+radar geometry (layover, shadow). 15 % of the optical tiles have nodata = 0 beyond a swath's edge or
+on lost scan lines; there the label remains, and `valid` is False. With `seasons=True` classes
+exchange their looks from scene to scene, which only global context can tell: see
+`jaxseg.datasets.landscape.seasons`.
 """
 
 from collections.abc import Mapping
@@ -46,13 +48,13 @@ from numpy.typing import NDArray
 from jaxseg.datasets.landscape.builder import (
     CITATION,
     LICENCE,
-    SHAPES,
     TILES,
     LandscapeBuilder,
     Settings,
     built,
 )
 from jaxseg.datasets.landscape.map import CLASSES, GSD, INCONSPICUOUS, PAIRS, SPLITS
+from jaxseg.datasets.landscape.seasons import PER_PIXEL_CEILING as SEASONS_CEILING
 from jaxseg.datasets.landscape.sensors import WAVELENGTHS
 from jaxseg.datasets.landscape.surfaces import Modality
 from jaxseg.datasets.tiles import TileScenes
@@ -134,6 +136,8 @@ class Landscape:
         seed: Seed of the countryside; tile i of a split does not depend on `tiles`.
         looks: Number of looks of `sar` and `polsar`; the other sensors ignore it.
         data_dir: TFDS' data folder; empty = TFDS' default, ~/tensorflow_datasets.
+        seasons: Whether the season of a scene, which one patch of it shows, exchanges what classes
+            look like, see `jaxseg.datasets.landscape.seasons`; `optical` alone.
     """
 
     modality: Modality = "optical"
@@ -141,6 +145,7 @@ class Landscape:
     seed: int = field(default=0, metadata=NOT_NEGATIVE)
     looks: int = field(default=4, metadata=COUNT)
     data_dir: str = field(default="", metadata={"path": True})
+    seasons: bool = False
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -169,7 +174,7 @@ class Landscape:
     @property
     def per_pixel_ceiling(self) -> float:
         """The best mIoU of any classifier that sees single pixels; radars at 4 looks."""
-        return PER_PIXEL_CEILING[self.modality]
+        return SEASONS_CEILING if self.seasons else PER_PIXEL_CEILING[self.modality]
 
     def scenes(self, split: str) -> Scenes:
         """The tiles of `train`, `validation` or `test`.
@@ -182,7 +187,7 @@ class Landscape:
         builder = self._builder()
         folder = Path(builder.data_path)
         records = Checked(opened(folder, lambda: builder.as_data_source(split=split)), folder)
-        sizes = (SHAPES[self.modality][:2],) * len(records)
+        sizes = (self._settings().shape()[:2],) * len(records)
         names = tuple(f"{split}-{index:05d}" for index in range(len(records)))
         return TileScenes(records, _sample, sizes, names)
 
@@ -205,6 +210,9 @@ class Landscape:
         return np.asarray(decibel[..., [1, 2, 0]])
 
     def _builder(self) -> LandscapeBuilder:
+        return built(self._settings(), self.data_dir)
+
+    def _settings(self) -> Settings:
         if self.modality not in TILES:
             raise UserError(f"Landscape has no modality {self.modality!r}: {', '.join(TILES)}.")
         if min(self.tiles) < 0 or max(self.tiles) > 99_999 or self.looks < 1 or self.seed < 0:
@@ -212,9 +220,14 @@ class Landscape:
                 f"{self}: tiles must be 0..99999, looks at least 1 and seed at least 0. "
                 "tiles = 0 means the default."
             )
+        if self.seasons and self.modality != "optical":
+            raise UserError(
+                f"{self}: only the optical landscape has seasons. Leave seasons out, or choose "
+                "modality optical."
+            )
         asked, usual = self.tiles, TILES[self.modality]
         tiles = (asked[0] or usual[0], asked[1] or usual[1], asked[2] or usual[2])
-        return built(Settings(self.modality, tiles, self.seed, self.looks), self.data_dir)
+        return Settings(self.modality, tiles, self.seed, self.looks, self.seasons)
 
 
 def _sample(record: Mapping[str, Any]) -> Sample:

@@ -42,6 +42,8 @@ class ResNet(nn.Module):
             blocks have their layer's own rate, as in the paper.
         first_rate: Rate of the first block of a layer whose stride became a rate.
         deep_stem: Whether 3x3 convolutions to 64, 64 and 128 channels replace the 7x7 one.
+        width: Channels of the stem and inside the blocks of layer1, which each layer doubles; 64 is
+            the paper's, fewer are for experiments on small budgets.
         dtype: Compute dtype.
         remat: Whether to recompute blocks in the backward pass: less memory, more work.
     """
@@ -53,6 +55,7 @@ class ResNet(nn.Module):
     deep_stem: bool = False
     dtype: Dtype = "float32"
     remat: bool = False
+    width: int = 64
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> tuple[Array, Array, Array, Array, Array]:
@@ -66,7 +69,7 @@ class ResNet(nn.Module):
         Returns:
             (B, H/2, W/2, 64), (B, H/4, W/4, F), (B, H/8, W/8, 2F), (B, H/s, W/s, 4F),
             (B, H/s, W/s, 8F), sizes rounded up at each stride; F is 64 for basic blocks and 256 for
-            bottlenecks, and a deep stem has 128 channels.
+            bottlenecks, and a deep stem has 128 channels. All of that for the usual width.
         """
         conv = functools.partial(Conv, dtype=self.dtype)
         norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
@@ -76,18 +79,19 @@ class ResNet(nn.Module):
         block = functools.partial(nn.remat(kind) if self.remat else kind, conv=conv, norm=norm)
 
         if self.deep_stem:
-            x = nn.relu(norm(name="norm1")(conv(64, stride=2, name="conv1")(image)))
-            x = nn.relu(norm(name="norm2")(conv(64, name="conv2")(x)))  # (B, H/2, W/2, 64)
-            stem = nn.relu(norm(name="norm3")(conv(128, name="conv3")(x)))  # (B, H/2, W/2, 128)
+            x = nn.relu(norm(name="norm1")(conv(self.width, stride=2, name="conv1")(image)))
+            x = nn.relu(norm(name="norm2")(conv(self.width, name="conv2")(x)))  # (B, H/2, W/2, 64)
+            x = conv(2 * self.width, name="conv3")(x)  # (B, H/2, W/2, 128)
+            stem = nn.relu(norm(name="norm3")(x))
         else:
-            x = conv(64, kernel_size=7, stride=2, name="conv1")(image)  # (B, H/2, W/2, 64)
+            x = conv(self.width, kernel_size=7, stride=2, name="conv1")(image)  # (B, H/2, W/2, 64)
             stem = nn.relu(norm(name="norm1")(x))
         x = max_pool3x3(stem)  # (B, H/4, W/4, 64 or 128)
         layers = []
         for layer, (stride, rates) in enumerate(self.rates(), start=1):
             for unit, rate in enumerate(rates):
                 x = block(
-                    32 * 2**layer,
+                    self.width * 2 ** (layer - 1),
                     stride=stride if unit == 0 else 1,
                     rate=rate,
                     project=unit == 0 and (layer > 1 or kind is Bottleneck or self.deep_stem),
