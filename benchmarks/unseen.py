@@ -40,6 +40,7 @@ from jaxseg.models import DomainPrompted, UNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.pipeline import Data
 from jaxseg.run.adapted import batches_of, matched, windows_of, with_statistics
+from jaxseg.run.completion import completed
 from jaxseg.run.step import TrainState, inference_variables
 from jaxseg.scenes.scene import Source
 from jaxseg.transforms import Dihedral, DomainBand, HistogramMatching, Standardize
@@ -142,9 +143,9 @@ def on(config: Config, name: str, asked: argparse.Namespace) -> Config:
 
 
 def planned(names: list[str], asked: argparse.Namespace, seed: int) -> Config:
-    """The training of the U-Net on some domains."""
+    """The training of the U-Net on some domains, its radiometry fitted to them."""
     source = Domains(tuple(styled(name, asked) for name in names))
-    return Config(
+    config = Config(
         model=UNet(num_classes=len(source.classes), features=asked.features),
         data=Data(source=source, crop=64, batch_size=8, evaluation_crop=256),
         preprocess=(HistogramMatching(), Standardize()),
@@ -161,6 +162,7 @@ def planned(names: list[str], asked: argparse.Namespace, seed: int) -> Config:
         eval_every=asked.steps,
         save_every=asked.steps,
     )
+    return completed(config)
 
 
 def tables(found: dict[str, list[dict[str, float]]], asked: argparse.Namespace) -> str:

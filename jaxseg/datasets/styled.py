@@ -12,7 +12,6 @@ vegetation closer to each other, which no scale and shift of a band can undo.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jaxseg.datasets.wrapped import Wrapped
 from jaxseg.errors import UserError
@@ -91,8 +90,8 @@ class _Styled:
             contrast = image[..., infrared] - image[..., red]
             total = image[..., infrared] + image[..., red]
             share = np.maximum(0, contrast / np.where(total > 0, total, 1))
-            moved: NDArray[np.float32] = style.wilted * share * contrast / 2
+            moved = style.wilted * share * contrast / 2
             image[..., red] += moved
             image[..., infrared] -= moved
-        image = image * np.float32(style.gain) + np.float32(style.offset)
-        return sample | {"image": image}
+        gain, offset = (np.asarray(of, np.float32) for of in (style.gain, style.offset))
+        return sample | {"image": image * gain + offset}

@@ -24,6 +24,7 @@ prompts of classes, and no text.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -75,19 +76,19 @@ class DomainPrompted(nn.Module):
         Raises:
             UserError: The network has no batch normalisation.
         """
-        domain = jnp.zeros(len(image), jnp.int32)
+        own = None
         if train and not self.is_initializing() and image.shape[-1] == self._bands() + 1:
             # The largest, as pixels without data are 0.
             domain = jnp.round(image[..., -1].max((1, 2))).astype(jnp.int32)
+            own = domain[:, None] == 1 + jnp.arange(self.domains)  # (B, D), none if not known
             image = image[..., :-1]
-        scale = nn.initializers.normal(1.0)
-        prompts = self.param("prompts", scale, (self.domains, self.prompt))
-        own = domain[:, None] == 1 + jnp.arange(self.domains)  # (B, D), none if it is not known
+        normal = nn.initializers.normal(1.0)
+        prompts = self.param("prompts", normal, (self.domains, self.prompt))
         prompt = Simulator(self.dtype, name="simulator")(image, prompts, own)  # (B, P)
-        if train and not self.is_initializing():
+        if own is not None:
             hidden = jax.random.bernoulli(self.make_rng("dropout"), self.masked, (len(image),))
-            known = own.any(1) & ~hidden
-            prompt = jnp.where(known[:, None], own.astype(jnp.float32) @ prompts, prompt)
+            told = own.any(1) & ~hidden
+            prompt = jnp.where(told[:, None], own.astype(jnp.float32) @ prompts, prompt)
         network = self.network.clone(
             parent=self,
             name="prompted",
@@ -131,11 +132,11 @@ class _Conditioned:
         self.norms += 1
         shape = self._prompt.shape[-1], y.shape[-1] // norm.pixels
         scale, shift = (
-            jnp.tile(self._prompt @ norm.param(name, nn.initializers.zeros, shape), norm.pixels)
+            self._prompt @ jnp.tile(norm.param(name, nn.initializers.zeros, shape), norm.pixels)
             for name in (SCALE, SHIFT)
         )  # (B, C) each
-        place = len(y), *[1] * (y.ndim - 2), -1
-        changed: Array = y * (1 + scale.reshape(place)) + shift.reshape(place)
+        space = tuple(range(1, y.ndim - 1))
+        changed: Array = y * (1 + jnp.expand_dims(scale, space)) + jnp.expand_dims(shift, space)
         return changed.astype(y.dtype)
 
 
@@ -154,7 +155,7 @@ class Simulator(nn.Module):
     features: int = 16
 
     @nn.compact
-    def __call__(self, image: Array, prompts: Array, masked: Array) -> Array:
+    def __call__(self, image: Array, prompts: Array, hidden: Array | None) -> Array:
         """(B, H, W, C) image, (D, P) prompts, (B, D) which of them are hidden -> (B, P)."""
         x = nn.relu(Conv(self.features, stride=2, dtype=self.dtype, name="conv1")(image))
         x = nn.relu(Conv(self.features, stride=2, dtype=self.dtype, name="conv2")(x))
@@ -166,7 +167,9 @@ class Simulator(nn.Module):
         )
         size = prompts.shape[-1]
         question = nn.Dense(size, name="ask")(description)
-        alike = jnp.where(masked, -jnp.inf, question @ prompts.T / jnp.sqrt(size))
+        alike = question @ prompts.T / math.sqrt(size)  # (B, D)
+        if hidden is not None:
+            alike = jnp.where(hidden, -jnp.inf, alike)
         known = nn.softmax(alike) @ prompts  # (B, P)
         both = jnp.concatenate((description, known), axis=-1)
         return known + nn.Dense(size, name="correct")(both)

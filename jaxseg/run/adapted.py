@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
+from numpy.typing import NDArray
 
 from jaxseg.config import Config
 from jaxseg.errors import UserError
@@ -28,9 +29,12 @@ from jaxseg.models.parts.normalisation import Normalisation, normalised_by
 from jaxseg.pipeline import windows as pipeline
 from jaxseg.scenes.scene import Sample, Scenes, TrainingWindow
 from jaxseg.transforms.histograms import HistogramMatching
-from jaxseg.transforms.transform import preprocess
+from jaxseg.transforms.transform import Preprocess, preprocess
 
 Tree = Any  # pytrees of arrays have no useful type
+
+Moments = dict[tuple[str, ...], Any]
+"""Arrays in float64 by the paths of statistics."""
 
 
 def with_statistics(config: Config, variables: Tree, batches: Iterable[Sample]) -> Tree:
@@ -63,7 +67,8 @@ def with_statistics(config: Config, variables: Tree, batches: Iterable[Sample]) 
             )
         return updates["batch_stats"], counted.sum()
 
-    total, sums = 0, {}
+    total = 0
+    sums: Moments = {}
     for batch in batches:
         found, windows = measured(variables, batch["image"], batch["valid"].astype(bool))
         if not (weight := int(windows)):
@@ -90,10 +95,7 @@ def matched(config: Config, windows: Iterable[TrainingWindow]) -> Config:
     for number, step in enumerate(config.preprocess):
         if isinstance(step, HistogramMatching):
             before = config.preprocess[:number]
-            seen = (
-                (np.asarray(preprocess(image[None], valid[None], before))[0], valid)
-                for image, valid in windows
-            )
+            seen = ((_through(before, image, valid), valid) for image, valid in windows)
             steps = (*before, step.matching(seen), *config.preprocess[number + 1 :])
             return dataclasses.replace(config, preprocess=steps)
     raise UserError(
@@ -116,14 +118,25 @@ def windows_of(config: Config, scenes: Scenes) -> Iterator[TrainingWindow]:
         yield from zip(batch["image"], batch["valid"].astype(bool), strict=True)
 
 
-def _powers(statistics: Tree) -> dict[tuple[str, ...], Any]:
+def _through(
+    steps: tuple[Preprocess, ...], image: NDArray[np.generic], valid: NDArray[np.bool_]
+) -> NDArray[np.generic]:
+    """An image after some steps of the radiometry."""
+    if not steps:
+        return image
+    seen = preprocess(jnp.asarray(image[None]), jnp.asarray(valid[None]), steps)
+    after: NDArray[np.generic] = np.asarray(seen)[0]
+    return after
+
+
+def _powers(statistics: Tree) -> Moments:
     """Means and mean products, which can be averaged, by the paths of the statistics."""
     flat = traverse_util.flatten_dict(statistics)
     wide = {path: np.asarray(value, np.float64) for path, value in flat.items()}
     return {path: value + _product(wide, path) for path, value in wide.items()}
 
 
-def _centred(powers: dict[tuple[str, ...], Any]) -> Tree:
+def _centred(powers: Moments) -> Tree:
     """The statistics of means and mean products, float32."""
     flat = {path: value - _product(powers, path) for path, value in powers.items()}
     for path in flat:
@@ -132,7 +145,7 @@ def _centred(powers: dict[tuple[str, ...], Any]) -> Tree:
     return traverse_util.unflatten_dict({p: value.astype(np.float32) for p, value in flat.items()})
 
 
-def _product(statistics: dict[tuple[str, ...], Any], path: tuple[str, ...]) -> Any:  # noqa: ANN401
+def _product(statistics: Moments, path: tuple[str, ...]) -> Any:  # noqa: ANN401
     """What a central moment lacks of the mean product: of variance and complex covariance."""
     if path[-1] == "mean":
         return 0.0
