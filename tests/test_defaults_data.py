@@ -18,6 +18,7 @@ from jaxseg.datasets import (
     OxfordPets,
     Packed,
     SalinasA,
+    Styled,
     WithoutDoubts,
 )
 from jaxseg.datasets.folder import Vectors
@@ -30,6 +31,7 @@ from jaxseg.models import (
     ComplexUNet,
     DeepLabV3,
     DeepLabV3Plus,
+    DomainPrompted,
     GridAttentionUNet,
     LecturePSPNet,
     LinkNet,
@@ -49,7 +51,8 @@ from jaxseg.models import (
 
 BY_FILE = "as the files say"
 NETWORKS = (
-    *(AttentionUNet, CHWSUNet, ComplexUNet, DeepLabV3, DeepLabV3Plus, GridAttentionUNet),
+    *(AttentionUNet, CHWSUNet, ComplexUNet, DeepLabV3, DeepLabV3Plus, DomainPrompted),
+    GridAttentionUNet,
     *(LecturePSPNet, LinkNet, MultiscaleSAR, OriginalUNet, PSPNet, RefinedPSPNet, ReSCNet),
     *(PrithviLinear, PrithviUNet, ResNetUNet, TwoNetworks, UNet, UNet3Plus, UNetPlusPlus),
 )
@@ -224,6 +227,11 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (TwoNetworks, "network", UNet(num_classes=0), "two of the plain network"),
     (TwoNetworks, "answer", "mean", "two err less than one"),
     (TwoNetworks, "split", 0, "both see all bands"),
+    (DomainPrompted, "network", UNet(num_classes=0), "the plain network"),
+    (DomainPrompted, "domains", 2, "the fewest"),
+    (DomainPrompted, "prompt", 16, "our choice"),
+    (DomainPrompted, "masked", 0.5, "prompts and simulator learn from as many windows"),
+    (Styled, "wilted", 0.0, "gain and offset alone"),
 ]
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxseg.datasets.arrays import ArrayScene
+    from jaxseg.datasets.domains import Domains
     from jaxseg.datasets.folder import Folder
     from jaxseg.datasets.held_out import HeldOut
     from jaxseg.datasets.indian_pines import IndianPines
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     from jaxseg.datasets.polsar import LabelledPolsar
     from jaxseg.datasets.salinas_a import SalinasA
     from jaxseg.datasets.stages import Stage
+    from jaxseg.datasets.styled import Styled
     from jaxseg.datasets.voc import VOC
     from jaxseg.datasets.without_doubts import WithoutDoubts
 
 __all__ = [
     "VOC",
     "ArrayScene",
+    "Domains",
     "Folder",
     "HeldOut",
     "IndianPines",
@@ -34,12 +37,14 @@ __all__ = [
     "SalinasA",
     "Stacked",
     "Stage",
+    "Styled",
     "WithoutDoubts",
 ]
 
 _ROOMS = {
     "VOC": "voc",
     "ArrayScene": "arrays",
+    "Domains": "domains",
     "Folder": "folder",
     "HeldOut": "held_out",
     "IndianPines": "indian_pines",
@@ -52,6 +57,7 @@ _ROOMS = {
     "SalinasA": "salinas_a",
     "Stacked": "paired",
     "Stage": "stages",
+    "Styled": "styled",
     "WithoutDoubts": "without_doubts",
 }
 

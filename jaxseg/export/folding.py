@@ -22,6 +22,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from jaxseg.models.domain_prompted import SCALE
 from jaxseg.models.parts.complex_layers import ComplexBatchNorm, ComplexConv
 from jaxseg.models.parts.convolution import conv2d
 from jaxseg.models.parts.layers import BatchNorm, Conv, ConvTranspose, DepthwiseConv
@@ -63,6 +64,8 @@ class Folded:
         for path, kind, epsilon, source in self._normalisations(variables, image):
             if ("batch_stats", *path, "mean") not in leaves:
                 continue  # measured in evaluation
+            if ("params", *path, SCALE) in leaves:
+                continue  # what a prompt makes of it differs from image to image
             if kind is ComplexBatchNorm:
                 if source is None:
                     self.left.append(path)

@@ -12,6 +12,7 @@ from jaxseg.models.chws_unet import CHWSUNet
 from jaxseg.models.complex_unet import ComplexUNet
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.deeplab_plus import DeepLabV3Plus
+from jaxseg.models.domain_prompted import DomainPrompted
 from jaxseg.models.linknet import LinkNet
 from jaxseg.models.multiscale_sar import MultiscaleSAR
 from jaxseg.models.prithvi import PrithviLinear, PrithviUNet
@@ -29,6 +30,7 @@ __all__ = [
     "ComplexUNet",
     "DeepLabV3",
     "DeepLabV3Plus",
+    "DomainPrompted",
     "GridAttentionUNet",
     "LecturePSPNet",
     "LinkNet",

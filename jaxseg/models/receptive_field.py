@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array, lax
 from numpy.typing import NDArray
 
+from jaxseg.models.domain_prompted import Simulator
 from jaxseg.models.parts.complex_layers import ComplexConv
 from jaxseg.models.parts.convolution import conv_transpose2d
 from jaxseg.models.parts.layers import BatchNorm, Conv, ConvTranspose, DepthwiseConv
@@ -138,7 +139,7 @@ def _positive(
     module = context.module
     if context.method_name != "__call__":
         return call(*args, **kwargs)
-    if isinstance(module, PrithviViT):
+    if isinstance(module, PrithviViT | Simulator):
         raise _SeesAllError
     if isinstance(module, BatchNorm | nn.BatchNorm):
         return args[0]

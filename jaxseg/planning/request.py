@@ -17,6 +17,7 @@ from jaxseg import config as configs
 from jaxseg import config_text
 from jaxseg.config import Config
 from jaxseg.config_text import Code
+from jaxseg.datasets.domains import Domains
 from jaxseg.datasets.landscape.source import Landscape
 from jaxseg.datasets.paired import Paired
 from jaxseg.datasets.wrapped import leaves, seen, walk
@@ -128,6 +129,8 @@ def _made(config: Config, bands: int) -> Sample:
             more = len(part.side.sensor.bands)
             sample["side"] = np.zeros((*side, more), _dtype(seen(part.side)))
             sample["side_valid"] = np.ones(side, bool)
+        if isinstance(part, Domains):
+            sample["domain"] = np.ones(side, np.uint8)
     return sample | computed
 
 

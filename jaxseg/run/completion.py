@@ -8,9 +8,13 @@ import jax
 
 from jaxseg.config import Config
 from jaxseg.console import make_console
+from jaxseg.datasets.domains import Domains
 from jaxseg.datasets.packed.source import with_originals
+from jaxseg.datasets.wrapped import walk
+from jaxseg.errors import UserError
 from jaxseg.losses.class_counts import class_counts
 from jaxseg.losses.loss import Loss, needs_of
+from jaxseg.models.domain_prompted import DomainPrompted
 from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline.windows import Data
 from jaxseg.run import card_values, fitting
@@ -18,6 +22,7 @@ from jaxseg.run.contract import say_unlike
 from jaxseg.scenes.scene import PixelInput
 from jaxseg.scenes.sensor import Sensor
 from jaxseg.transforms.augmentation import ScaleCrop
+from jaxseg.transforms.domain_band import DomainBand
 
 
 def completed(config: Config, stored: Config | None = None) -> Config:
@@ -36,12 +41,36 @@ def completed(config: Config, stored: Config | None = None) -> Config:
     if getattr(config.model, "num_classes", None) == 0:
         model = config.model.clone(num_classes=len(config.data.source.classes))
         config = dataclasses.replace(config, model=model)
+    _check_domains(config)
     known = () if stored is None else stored.preprocess
     sensor = _measured(config.data) if stored is None else stored.sensor
     steps = card_values.adapted(config, sensor, quiet=stored is not None)
     return dataclasses.replace(
         _weighted(config), preprocess=fitting.fitted(steps, config.data, known), sensor=sensor
     )
+
+
+def _check_domains(config: Config) -> None:
+    """Rejects a network whose prompts are not as many as the source has domains.
+
+    Raises:
+        UserError: They are not, or the network would never see the numbers of the domains.
+    """
+    model, sources = config.model, [part for _, part in walk(config.data.source)]
+    if not isinstance(model, DomainPrompted):
+        return
+    numbers = [len(part.sources) for part in sources if isinstance(part, Domains)]
+    if numbers != [model.domains]:
+        raise UserError(
+            f"DomainPrompted has prompts for {model.domains} domains, and the source "
+            f"{numbers[0] if numbers else 'no'} domains. Give Domains(sources=...) of "
+            "jaxseg.datasets as the source and as many --config.model.domains."
+        )
+    if not any(isinstance(step, DomainBand) for step in config.augment[-1:]):
+        raise UserError(
+            "DomainPrompted learns its prompts by the number of the domain: give DomainBand() of "
+            "jaxseg.transforms as the last step of augment."
+        )
 
 
 def _measured(data: Data) -> Sensor:

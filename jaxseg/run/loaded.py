@@ -17,7 +17,7 @@ from jaxseg.config import Config
 from jaxseg.config_text import Code
 from jaxseg.errors import UserError
 from jaxseg.models.parts.normalisation import normalised_by
-from jaxseg.run import checkpoint
+from jaxseg.run import adapted, checkpoint
 from jaxseg.run.kept import kept_calibration
 from jaxseg.run.step import inference_variables
 from jaxseg.scenes.agreement import refuse_other
@@ -90,6 +90,32 @@ class Run:
         classes = self.logits(image, valid, sensor=sensor).argmax(-1).astype(np.uint8)
         _, known = self._checked(image, valid, None)
         return np.where(known.reshape(classes.shape), classes, np.uint8(IGNORE))
+
+    def adapted(self, image: ArrayLike, valid: ArrayLike | None = None) -> "Run":
+        """The run with the batch statistics of other images: AdaBN, see `jaxseg.run.adapted`.
+
+        Args:
+            image: A scene or windows of it, as for `logits`; measured in one pass.
+            valid: As for `logits`.
+
+        Raises:
+            UserError: As for `logits`; no pixel is valid, or there are no running statistics.
+        """
+        array, known = self._checked(image, valid, None)
+        batch = {"image": array, "valid": known}
+        variables = adapted.with_statistics(self.config, self.variables, [batch])
+        return dataclasses.replace(self, variables=variables)
+
+    def matched(self, image: ArrayLike, valid: ArrayLike | None = None) -> "Run":
+        """The run that gives other images the distribution of the training; see `adapted`.
+
+        Raises:
+            UserError: As for `logits`; no pixel is valid, or the run was not trained with
+                `HistogramMatching` in its radiometry.
+        """
+        array, known = self._checked(image, valid, None)
+        config = adapted.matched(self.config, zip(array, known, strict=True))
+        return dataclasses.replace(self, config=config)
 
     @functools.cached_property
     def _compiled(self) -> Any:  # noqa: ANN401  (a jitted function: compiles once for each shape)

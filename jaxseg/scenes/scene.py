@@ -11,6 +11,8 @@ stacks them into batches:
     separation  (B, H, W)     float32 pixels, d1 + d2 of the U-Net's border weights
     side        (B, H, W, S)  raw values of a second sensor, in training only (`datasets.paired`)
     side_valid  (B, H, W)     bool: False where the second sensor has no data
+    domain      (B, H, W)     uint8 number of the window's domain from 1, in training only
+                              (`datasets.domains`)
 
 `separation`, and every other map that a loss needs (`PixelInput`), is present if a loss of the
 config needs it. A map whose name contains "separation" or "distance" holds lengths in pixels: they

@@ -9,7 +9,9 @@ from jaxseg.transforms.augmentation import (
     ScaleCrop,
 )
 from jaxseg.transforms.corruptions import Corruptions
+from jaxseg.transforms.domain_band import DomainBand
 from jaxseg.transforms.elastic import Elastic
+from jaxseg.transforms.histograms import HistogramMatching
 from jaxseg.transforms.hyperspectral import MNF, PCA, ContinuumRemoval, RemoveBands
 from jaxseg.transforms.polsar import CoherencyFeatures, ZhouFeatures
 from jaxseg.transforms.radiometry import LogIntensity, OnBands, Standardize
@@ -33,10 +35,12 @@ __all__ = [
     "ContinuumRemoval",
     "Corruptions",
     "Dihedral",
+    "DomainBand",
     "Elastic",
     "Fittable",
     "FromAmplitude",
     "FromDecibel",
+    "HistogramMatching",
     "Lee",
     "LogIntensity",
     "Mirror",

@@ -27,6 +27,7 @@ PAPERS = {
     "ComplexUNet": "Trabelsi 2018 arXiv:1705.09792",
     "DeepLabV3": "Chen 2017 arXiv:1706.05587",
     "DeepLabV3Plus": "Chen 2018 arXiv:1802.02611",
+    "DomainPrompted": "Fang 2024 arXiv:2312.12478",
     "GridAttentionUNet": "Oktay 2018 arXiv:1804.03999",
     "LecturePSPNet": "Zhao 2017 arXiv:1612.01105",
     "LinkNet": "Chaurasia 2017 arXiv:1707.03718",

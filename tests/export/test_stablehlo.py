@@ -32,8 +32,8 @@ assert not [name for name in sys.modules if name.split(".")[0] in ("jaxseg", "fl
 """
 
 SYMBOLIC = {
-    "AttentionUNet", "CHWSUNet", "ComplexUNet", "LinkNet", "MultiscaleSAR", "ReSCNet",
-    "ResNetUNet", "TwoNetworks", "UNet", "UNetPlusPlus",
+    "AttentionUNet", "CHWSUNet", "ComplexUNet", "DomainPrompted", "LinkNet", "MultiscaleSAR",
+    "ReSCNet", "ResNetUNet", "TwoNetworks", "UNet", "UNetPlusPlus",
 }  # fmt: skip
 
 

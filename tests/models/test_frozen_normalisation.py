@@ -25,7 +25,7 @@ def small(name: str, **arguments: Any) -> nn.Module:
     kind = NETWORKS[name]
     if hasattr(kind, "backbone"):
         arguments["backbone"] = "prithvi_eo_tiny" if name.startswith("Prithvi") else "resnet18"
-    if name == "TwoNetworks":
+    if name in ("DomainPrompted", "TwoNetworks"):
         arguments["network"] = UNet(num_classes=0, features=4)
     return kind(num_classes=3, **arguments)
 

@@ -31,6 +31,7 @@ SMALL: dict[str, dict[str, Any]] = {  # only to be quick
         "attention": "scse",
     },
     "TwoNetworks": {"network": UNet(num_classes=0, features=4)},
+    "DomainPrompted": {"network": UNet(num_classes=0, features=4)},
     "UNetPlusPlus": {"backbone": "resnet18", "deep_supervision": True},
     "ComplexUNet": {"features": 4},
     "UNet3Plus": {"features": 4, "deep_supervision": True},
@@ -83,6 +84,20 @@ PARAMETERS: dict[
     ],
     # Two U-Nets of the lecture.
     "TwoNetworks": [({"num_classes": 1}, 3, 2 * 7_763_041)],
+    # The U-Net, two prompts of 16 numbers, what each normalisation reads from them, the simulator.
+    "DomainPrompted": [
+        (
+            {"num_classes": 1},
+            3,
+            7_763_041
+            + 2 * 16
+            + 2 * 16 * 2 * (2 * (32 + 64 + 128 + 256) + 512)
+            + (9 * 3 * 16 + 9 * 16 * 16)
+            + (32 * 32 + 32)
+            + (32 * 16 + 16)
+            + (48 * 16 + 16),
+        ),
+    ],
     "UNetPlusPlus": [
         ({"num_classes": 1, "backbone": "resnet18"}, 3, 15_970_449),
         ({"num_classes": 1}, 3, 26_078_609),

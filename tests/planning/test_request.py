@@ -11,7 +11,7 @@ from fixtures.folder_files import tiff
 
 from jaxseg import config as configs
 from jaxseg.config import Config
-from jaxseg.datasets import Folder, Landscape
+from jaxseg.datasets import Domains, Folder, Landscape
 from jaxseg.datasets.paired import Paired
 from jaxseg.datasets.pets import OxfordPets
 from jaxseg.errors import UserError
@@ -53,6 +53,12 @@ def test_maps_that_losses_need_and_side_images_are_in_the_batch() -> None:
     assert found["side_valid"] == ([], "bool")
     assert found["separation"] == ([], "float32")
     assert "instance" not in found
+
+
+def test_the_number_of_the_domain_is_in_the_batch() -> None:
+    both = Domains((Landscape(), Landscape(seed=1)))
+    config = dataclasses.replace(SMALL, data=Data(both, crop=32))
+    assert request(config, "v5e:1x1").arrays["domain"] == ([], "uint8")
 
 
 def test_the_bands_of_a_folder_are_read_from_a_header(tmp_path: Path) -> None:

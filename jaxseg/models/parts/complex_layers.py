@@ -21,6 +21,7 @@ from jaxseg.models.parts.layers import Dtype
 from jaxseg.models.parts.normalisation import (
     Channels,
     Windows,
+    evaluates,
     is_single_value,
     setting,
     spread,
@@ -95,7 +96,8 @@ class ComplexBatchNorm(nn.Module):
             variance = self.variable("batch_stats", "var", jnp.ones, (2 * count,))
             covariance = self.variable("batch_stats", "covariance", jnp.zeros, (count,))
             m, v, c = mean.value, variance.value, covariance.value
-            if not (self.use_running_average or uses_running(self.path) or is_single_value(x)):
+            evaluated = evaluates(self.use_running_average)
+            if not (evaluated or uses_running(self.path) or is_single_value(x)):
                 windows = Windows(x, self.path)
                 of_groups = _moments(x, windows)
                 m, v, c = (

@@ -18,6 +18,7 @@ from jaxseg.models.parts.depthwise import depthwise_conv2d
 from jaxseg.models.parts.normalisation import (
     Channels,
     Windows,
+    evaluates,
     is_single_value,
     setting,
     spread,
@@ -215,7 +216,8 @@ class BatchNorm(nn.Module):
             variance = self.variable("batch_stats", "var", jnp.ones, shape)
             m, v = (jnp.tile(stored.value, self.pixels) for stored in (mean, variance))
             single = is_single_value(x) and self.pixels == 1
-            if not (self.use_running_average or uses_running(self.path) or single):
+            evaluated = evaluates(self.use_running_average)
+            if not (evaluated or uses_running(self.path) or single):
                 windows = Windows(x, self.path, self.pixels)
                 of_groups = self._moments(x, windows)
                 m, v = (

@@ -67,12 +67,14 @@ class Setting(NamedTuple):
         counted: (B,) bool, the windows that are measured; None = all.
         still: Paths of normalisations that use their running statistics and leave them as they are.
         freed: () bool, whether those of `still` measure like all others; None = they do not.
+        measuring: Whether evaluation measures, too, and what it measures replaces what is stored.
     """
 
     how: Normalisation = Normalisation()
     counted: Array | None = None
     still: frozenset[tuple[str, ...]] = frozenset()
     freed: Array | None = None
+    measuring: bool = False
 
 
 _SETTING: ContextVar[Setting] = ContextVar("normalisation", default=Setting())  # noqa: B039  immutable
@@ -84,6 +86,8 @@ def normalised_by(
     counted: Array | None = None,
     still: frozenset[tuple[str, ...]] = frozenset(),
     freed: Array | None = None,
+    *,
+    measuring: bool = False,
 ) -> Iterator[None]:
     """Within it, the normalisations of networks that are called measure as chosen.
 
@@ -95,8 +99,9 @@ def normalised_by(
         still: Paths of normalisations that use their running statistics in training, too, as all do
             of kind `frozen`.
         freed: () bool, whether those of `still` measure like all others; None = they do not.
+        measuring: Whether evaluation measures, too, and what it measures replaces what is stored.
     """
-    token = _SETTING.set(Setting(how, counted, still, freed))
+    token = _SETTING.set(Setting(how, counted, still, freed, measuring))
     try:
         yield
     finally:
@@ -110,8 +115,13 @@ def setting() -> Setting:
 
 def uses_running(path: Sequence[str]) -> bool:
     """Whether the normalisation at this path uses its running statistics in training, too."""
-    how, _, still, freed = setting()
+    how, _, still, freed, _ = setting()
     return how.kind == "frozen" or (freed is None and tuple(path) in still)
+
+
+def evaluates(use_running_average: bool) -> bool:
+    """Whether a normalisation uses its running statistics because it is evaluated."""
+    return use_running_average and not setting().measuring
 
 
 def is_single_value(x: Array) -> bool:
@@ -144,7 +154,7 @@ class Windows:
         Raises:
             UserError: Groups do not divide the windows, or the first axis is not the batch's.
         """
-        how, counted, still, freed = setting()
+        how, counted, still, freed, _ = setting()
         self._size = how.size if how.kind == "ghost" and how.size else len(x)
         if len(x) % self._size:
             raise UserError(
@@ -189,7 +199,7 @@ class Windows:
 
     def moved(self, stored: Array, new: Array, momentum: float) -> Array:
         """The running statistics (C,) after this step; as they are if nothing was measured."""
-        after = momentum * stored + (1 - momentum) * new
+        after = new if setting().measuring else momentum * stored + (1 - momentum) * new
         return jnp.where(self._weight.sum() > 0, after, stored) if self._masked else after
 
 
