@@ -1,18 +1,18 @@
 r"""Masked pre-training of the padded U-Net (SimMIM's form) on images without labels.
 
 Hides 60 % of the 16 x 16 patches of every image, more of those where the image changes most, and
-learns to say what was there. Needs no labels; on your own folder of images:
+learns to say what was there. It needs no labels, on your own folder of images:
 
     python train.py --config configs/pretrain.py --config.data.source.images photos
 
-Any network afterwards starts from its encoder:
+A network with classes then starts from its encoder:
 
     jaxseg export runs/pretrain pretrained.safetensors
     python train.py --config configs/folder.py \
         --config.pretrained.path pretrained.safetensors --config.pretrained.part encoder
 
 `--config.augment.2.share` and `--config.augment.2.odds` change what is hidden; odds of 1 hide all
-patches alike. Nothing was measured on a folder; docs/guides/pretraining.md measures the landscape.
+patches alike. docs/guides/pretraining.md says what was measured.
 """
 
 from jaxseg.config import Config

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +22,10 @@ from jaxseg.config import Config
 from jaxseg.errors import UserError
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.losses.reconstruction import MaskedReconstruction
+from jaxseg.models.deeplab import DeepLabV3
+from jaxseg.models.prithvi import PrithviUNet
 from jaxseg.models.unet import UNet
+from jaxseg.models.unet_plus_plus import UNetPlusPlus
 from jaxseg.optimizer import Optimizer
 from jaxseg.pipeline import windows as pipeline
 from jaxseg.prediction.predict import Mapper
@@ -167,6 +171,29 @@ def test_slices_of_a_batch_have_the_gradient_of_the_batch() -> None:
         norms.append(jax.jit(steps.make_train_step(config, mesh))(state, batch)[1])
     assert float(norms[0]["loss"]) == pytest.approx(float(norms[1]["loss"]), rel=1e-5)
     assert float(norms[0]["grad_norm"]) == pytest.approx(float(norms[1]["grad_norm"]), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        DeepLabV3(num_classes=2, backbone="resnet18"),  # enlarges its answers image by image
+        PrithviUNet(num_classes=2),
+        UNetPlusPlus(num_classes=2, deep_supervision=True),  # answers several times
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_any_network_can_be_pretrained(model: nn.Module) -> None:
+    config = pretraining(model=model, preprocess=(), augment=(HidePatches(patch=16, share=0.5),))
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, crop=64))
+    configs.check(config)
+    mesh = sharding.make_mesh(config.mesh, jax.devices()[:1])
+    shapes = {"image": (8, 64, 64, 2), "label": (8, 64, 64), "valid": (8, 64, 64)}
+    dtypes = {"image": jnp.float32, "label": jnp.int32, "valid": jnp.bool}
+    batch = {name: jax.ShapeDtypeStruct(shape, dtypes[name]) for name, shape in shapes.items()}
+    state = steps.abstract_state(config, 2, mesh)
+    _, metrics = jax.eval_shape(steps.make_train_step(config, mesh), state, batch)
+    assert metrics["loss/reconstruction"].shape == ()
+    assert metrics["confusion"].shape == (0, 0)
 
 
 @pytest.mark.parametrize(
