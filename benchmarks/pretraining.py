@@ -85,6 +85,7 @@ def main() -> None:
     methods = list(dict.fromkeys(["scratch", *asked.methods]))
     known: dict[str, list[float]] = {}
     seconds: dict[str, list[float]] = {}
+    scores: dict[float, dict[str, list[float]]] = {share: {} for share in asked.shares}
     for seed in range(asked.seeds):
         for method in methods[1:]:
             print(f"pre-training, {method}, seed {seed}", flush=True)
@@ -92,10 +93,7 @@ def main() -> None:
             found = experiment.measured(config, before(asked.workdir, method, seed), on_test)
             known.setdefault(method, []).append(found["explained"])
             seconds.setdefault(method, []).append(found["cpu_s"])
-    tables = [explained_table(known, seconds, asked.pretrain_steps)] if known else []
-    for share in asked.shares:
-        scores: dict[str, list[float]] = {}
-        for seed in range(asked.seeds):
+        for share in asked.shares:
             for method in methods:
                 print(f"{share:.0%} of the labels, {method}, seed {seed}", flush=True)
                 few = Few(Landscape(), share=share, seed=seed)
@@ -106,9 +104,11 @@ def main() -> None:
                         config, pretrained=Pretrained(str(weights), part="encoder")
                     )
                 found = experiment.measured(config, asked.workdir / f"{method}_{share:g}_{seed}")
-                scores.setdefault(method, []).append(found["miou"])
-        table = experiment.table(scores, "scratch", of="test mIoU", titles=TITLES)
-        tables.append(f"{share:.0%} of the labelled tiles, {asked.steps} steps\n\n{table}")
+                scores[share].setdefault(method, []).append(found["miou"])
+        tables = [explained_table(known, seconds, asked.pretrain_steps)] if known else []
+        for share, values in scores.items():
+            table = experiment.table(values, "scratch", of="test mIoU", titles=TITLES)
+            tables.append(f"{share:.0%} of the labelled tiles, {asked.steps} steps\n\n{table}")
         text = "\n\n".join(tables)
         (asked.workdir / "pretraining.md").write_text(text + "\n")
         print(text, flush=True)
