@@ -61,7 +61,7 @@ _FAMILIES = {
     "models": r"^    num_classes: int",
     "datasets": r"^    def scenes\(|^    def changed\(",
     "losses": r"^    weight: float",
-    "transforms": r"^    def __call__\(self, (image|key)",
+    "transforms": r"^    def __call__\(self, (image|key|batch)",
 }
 """Folder -> pattern by which its public classes are found, so that a new file needs no entry."""
 

@@ -17,6 +17,8 @@ from types import ModuleType
 from typing import Annotated, Any
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import tyro
 
 from jaxseg import shipped_configs
@@ -24,13 +26,15 @@ from jaxseg.config_text import FILES, renewal
 from jaxseg.errors import COUNT, NOT_NEGATIVE, UserError, check_all_ranges
 from jaxseg.losses.loss import Loss
 from jaxseg.losses.pixels import CrossEntropy
+from jaxseg.losses.reconstruction import reconstructs
 from jaxseg.models.parts.normalisation import Normalisation
 from jaxseg.optimizer import Optimizer
 from jaxseg.pipeline.windows import Data
 from jaxseg.scenes.sensor import Sensor
 from jaxseg.sharding import MeshShape
+from jaxseg.transforms.masking import HidePatches
 from jaxseg.transforms.radiometry import Standardize
-from jaxseg.transforms.transform import Augment, Preprocess
+from jaxseg.transforms.transform import Augment, Preprocess, preprocess
 from jaxseg.weights.new_classes import Incremental
 from jaxseg.weights.pretrained import Pretrained
 
@@ -98,6 +102,29 @@ class Config:
             UserError: One is outside its range, or not finite.
         """
         check_all_ranges(self, "--config")
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether this is pre-training: the network's outputs are bands instead of classes."""
+        return reconstructs(self.loss.values())
+
+
+def outputs_of(config: Config, bands: int = 0) -> int:
+    """Number of outputs per pixel: classes, or preprocessed bands if the run reconstructs images.
+
+    Args:
+        config: The run.
+        bands: Number of bands of an image; 0 = as the source states.
+    """
+    if not config.reconstructs:
+        return len(config.data.source.classes)
+    image = (1, 64, 64, bands or len(config.data.source.sensor.bands))
+    # Statistics that are still to be measured change no number of bands.
+    steps = tuple(
+        step for step in config.preprocess if not isinstance(step, Standardize) or step.fitted
+    )
+    raw, valid = jax.ShapeDtypeStruct(image, jnp.float32), jax.ShapeDtypeStruct(image[:3], jnp.bool)
+    return int(jax.eval_shape(lambda x, m: preprocess(x, m, steps), raw, valid).shape[-1])
 
 
 def load_config(path: str) -> Config:
@@ -239,15 +266,20 @@ def override(config: Config, flags: list[str], program: str) -> Config:
     return flagged.config  # type: ignore[no-any-return]
 
 
-def check(config: Config) -> None:
+def check(config: Config, bands: int = 0) -> None:
     """Rejects a config whose parts are inconsistent.
+
+    Args:
+        config: The run.
+        bands: Number of bands of an image; 0 = as the source states.
 
     Raises:
         UserError: Parts are inconsistent; the message names them and what to change.
     """
     classes = config.data.source.classes
-    outputs = getattr(config.model, "num_classes", len(classes))
-    if outputs != len(classes):
+    if config.reconstructs:
+        _check_reconstruction(config, outputs_of(config, bands))
+    elif (outputs := getattr(config.model, "num_classes", len(classes))) != len(classes):
         raise UserError(
             f"The network has {outputs} classes and the source {len(classes)} "
             f"({', '.join(classes)}). Use --config.model.num-classes {len(classes)}."
@@ -267,4 +299,26 @@ def check(config: Config) -> None:
         raise UserError(
             f"A batch of {config.data.batch_size} cannot be cut into {config.accumulate} equal "
             "slices: --config.accumulate must divide --config.data.batch-size."
+        )
+
+
+def _check_reconstruction(config: Config, bands: int) -> None:
+    """Rejects pre-training that hides nothing, or whose network has other outputs than bands."""
+    if not config.augment or not isinstance(config.augment[-1], HidePatches):
+        raise UserError(
+            "A config with MaskedReconstruction ends its augment with HidePatches() of "
+            "jaxseg.transforms, which hides what is to be reconstructed."
+        )
+    others = [name for name, loss in config.loss.items() if not reconstructs((loss,))]
+    if others:
+        raise UserError(
+            f"The loss {others[0]} compares classes, but the outputs of a config with "
+            "MaskedReconstruction are bands: leave one of them out."
+        )
+    for side in {config.data.crop, config.data.evaluation_crop or config.data.crop}:
+        config.augment[-1].grid(side, side)
+    if getattr(config.model, "num_classes", bands) != bands:
+        raise UserError(
+            f"The network has {config.model.num_classes} outputs, and {bands} preprocessed bands "
+            f"are to be reconstructed. Use --config.model.num-classes {bands}, or 0."
         )

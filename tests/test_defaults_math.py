@@ -1,6 +1,7 @@
 """What a person gets who asks for nothing: values of losses, measures, transforms and physics."""
 
 import inspect
+import math
 from types import ModuleType
 from typing import Any
 
@@ -24,7 +25,7 @@ from jaxseg.metrics import boundaries, calibration, intervals, objects
 from jaxseg.metrics import scores as metrics
 from jaxseg.physics import decompositions, haze, polsar, polsar_filters, sar, sar_filters
 from jaxseg.transforms import augmentation as transforms
-from jaxseg.transforms import elastic, radiometry
+from jaxseg.transforms import elastic, masking, radiometry
 from jaxseg.transforms import hyperspectral as hyperspectral_transforms
 from jaxseg.transforms import sar as sar_transforms
 from jaxseg.transforms.corruptions import augmentation as corruption_augmentation
@@ -98,6 +99,12 @@ DEFAULTS: list[tuple[Any, str, Any, str]] = [
     (transforms.Noise, "std", 0.05, "a twentieth of a standard deviation"),
     (transforms.CenterGain, "strength", 0.1, "a tenth"),
     (transforms.CenterGain, "share", 0.1, "most neighbours stay"),
+    (masking.HidePatches, "patch", 16, "MAE's"),
+    (masking.HidePatches, "share", 0.6, "SimMIM's"),
+    (masking.HidePatches, "proposals", None, "all patches alike"),
+    (masking.HidePatches, "odds", math.e**2, "FocusMAE's 2 in the logits"),
+    (masking.OfGradients, "share", 0.25, "our choice"),
+    (masking.OfClasses, "classes", (1,), "the second of two"),
     (sar_transforms.Lee, "size", 7, "the usual window"),
     (sar_transforms.RatioBand, "numerator", 1, "VV of VV, VH"),
     (sar_transforms.RatioBand, "denominator", 2, "VH of VV, VH"),
@@ -152,7 +159,7 @@ def test_what_nobody_asks_for_is_as_written(
 @pytest.mark.parametrize(
     "module",
     [
-        *(transforms, radiometry, sar_transforms, hyperspectral_transforms),
+        *(transforms, masking, radiometry, sar_transforms, hyperspectral_transforms),
         *(corruption_augmentation, corruption_signals),
     ],
     ids=lambda m: m.__name__,

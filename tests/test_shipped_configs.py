@@ -36,7 +36,8 @@ def test_a_config_lowers_to_eight_devices_as_it_is(path: Path) -> None:
     else:
         bands = len(source.sensor.bands)
     if not getattr(config.model, "num_classes", 1):
-        config = dataclasses.replace(config, model=config.model.clone(num_classes=2))
+        outputs = bands if config.reconstructs else 2
+        config = dataclasses.replace(config, model=config.model.clone(num_classes=outputs))
     measured = Standardize((0.0,) * bands, (1.0,) * bands)  # no step before it changes their number
     steps = tuple(measured if each == Standardize() else each for each in config.preprocess)
     config = dataclasses.replace(config, preprocess=steps)

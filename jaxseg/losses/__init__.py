@@ -15,6 +15,7 @@ from jaxseg.losses.pixels import (
     SymmetricCrossEntropy,
 )
 from jaxseg.losses.presence import Presence
+from jaxseg.losses.reconstruction import MaskedReconstruction
 from jaxseg.losses.regions import Dice, GeneralisedDice, Jaccard, LovaszSoftmax, Tversky
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "LocalPOD",
     "Loss",
     "LovaszSoftmax",
+    "MaskedReconstruction",
     "Presence",
     "SymmetricCrossEntropy",
     "Tversky",

@@ -141,6 +141,11 @@ class Scores:
     kappa: float
     fwiou: float
 
+    @property
+    def best_by(self) -> float:
+        """What the best checkpoint has most of: the mIoU."""
+        return self.miou
+
     def summary(self) -> dict[str, float]:
         """The six scores over all classes, by field name."""
         return {name: getattr(self, name) for name in _SUMMARY}

@@ -102,9 +102,10 @@ def request(
             f"{error}\nA plan needs the number of bands of this source: give it, such as "
             "--bands 3, if its files are elsewhere."
         ) from error
+    outputs = configs.outputs_of(config, count)
     if getattr(config.model, "num_classes", None) == 0:
-        config = dataclasses.replace(config, model=config.model.clone(num_classes=classes))
-    configs.check(config)
+        config = dataclasses.replace(config, model=config.model.clone(num_classes=outputs))
+    configs.check(config, count)
     sample = _made(config, count)
     arrays = {name: (list(a.shape[2:]), str(a.dtype)) for name, a in sample.items()}
     known = all(isinstance(part, Landscape) for part in leaves(source))

@@ -44,6 +44,7 @@ from jaxseg.prediction.settings import Settings, Share
 from jaxseg.prediction.tiling import Grid, grid_for
 from jaxseg.prediction.work import Plan, Work
 from jaxseg.run.loaded import Run
+from jaxseg.run.reconstruction import refuse_reconstruction
 from jaxseg.scenes.scene import Window
 from jaxseg.scenes.sensor import listed
 
@@ -92,8 +93,10 @@ class Mapper:
             mesh: Devices; None = all.
 
         Raises:
-            UserError: The runs lack what the settings need.
+            UserError: The runs lack what the settings need, or one is pre-training.
         """
+        for run in runs:
+            refuse_reconstruction(run.config)
         self._runs, self.settings = tuple(runs), settings
         self._mesh = sharding.make_mesh(runs[0].config.mesh) if mesh is None else mesh
         self._thresholds = _thresholds(runs, settings)

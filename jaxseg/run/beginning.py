@@ -150,7 +150,8 @@ def summary(
         "weights": origin,
         **trained,
         "data": f"{type(source).__name__}, {shown}, "
-        f"{len(source.sensor.bands)} bands, {len(source.classes)} classes",
+        f"{len(source.sensor.bands)} bands, "
+        + ("reconstructed" if config.reconstructs else f"{len(source.classes)} classes"),
         "batch": f"{data.batch_size} windows of {data.crop} x {data.crop} pixels",
         "steps": f"{int(state.step)} to {config.num_steps}",
         "workdir": str(workdir),

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from jaxseg.config import Config
+from jaxseg.config import Config, outputs_of
 from jaxseg.console import make_console
 from jaxseg.datasets.domains import Domains
 from jaxseg.datasets.packed.source import with_originals
@@ -38,16 +38,23 @@ def completed(config: Config, stored: Config | None = None) -> Config:
     source = with_originals(config.data.source)
     if source is not config.data.source:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
-    if getattr(config.model, "num_classes", None) == 0:
-        model = config.model.clone(num_classes=len(config.data.source.classes))
-        config = dataclasses.replace(config, model=model)
+    if not config.reconstructs:
+        config = _sized(config)
     _check_domains(config)
     known = () if stored is None else stored.preprocess
     sensor = _measured(config.data) if stored is None else stored.sensor
     steps = card_values.adapted(config, sensor, quiet=stored is not None)
-    return dataclasses.replace(
+    config = dataclasses.replace(
         _weighted(config), preprocess=fitting.fitted(steps, config.data, known), sensor=sensor
     )
+    return _sized(config)  # bands are known when the radiometry is fitted
+
+
+def _sized(config: Config) -> Config:
+    """The config with a number of outputs instead of 0."""
+    if getattr(config.model, "num_classes", None) != 0:
+        return config
+    return dataclasses.replace(config, model=config.model.clone(num_classes=outputs_of(config)))
 
 
 def _check_domains(config: Config) -> None:

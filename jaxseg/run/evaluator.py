@@ -6,7 +6,7 @@ Training uses it for validation, `jaxseg.evaluation` for everything it measures.
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,7 @@ from jaxseg.models.structure import output_stride
 from jaxseg.pictures import tiles as pictures
 from jaxseg.pipeline import windows as pipeline
 from jaxseg.run.contract import Check, check_split
+from jaxseg.run.reconstruction import refuse_reconstruction
 from jaxseg.run.step import TrainState, inference_variables, make_eval_step
 from jaxseg.run.whole_scenes import WholeScenes
 from jaxseg.scenes.scene import Batch, OfFiles, Sample, Scenes, Window, gsd_of
@@ -92,6 +93,8 @@ class Whole(NamedTuple):
 class Evaluator:
     """Evaluates states of one config on one split repeatedly, with one compiled step."""
 
+    TABLE: ClassVar = "validation/classes"
+
     def __init__(
         self,
         config: Config,
@@ -119,9 +122,10 @@ class Evaluator:
 
         Raises:
             UserError: The split is missing, empty or has no labelled, valid pixel, its windows do
-                not fit the mesh, or the overlap is not a share.
+                not fit the mesh, the overlap is not a share, or the run is pre-training.
             SensorError: Its images do not match what the run was trained on.
         """
+        refuse_reconstruction(config)
         # The result does not depend on the batch size, so it is raised until the mesh divides it.
         parts = mesh.shape["data"] * mesh.shape["fsdp"]
         size = -(-config.data.batch_size // parts) * parts

@@ -41,6 +41,7 @@ T = TypeVar("T")
 _SHOWN: dict[str, Callable[[float], str]] = {
     "loss": "loss {:.4f}".format,
     "miou": "mIoU {:.1%}".format,
+    "explained": "{:.1%} of hidden variance explained".format,
     "mean_f1": "mean F1 {:.1%}".format,
     "overall_accuracy": "OA {:.1%}".format,
     "average_accuracy": "AA {:.1%}".format,

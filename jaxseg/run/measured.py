@@ -34,7 +34,7 @@ def measured(
 
     Returns:
         Scalars by the name of the loss, and `aux0` and so on, the weighted sum of the losses of an
-        auxiliary head; (K, K) int32.
+        auxiliary head; (K, K) int32, which is empty if the run reconstructs images.
     """
     logits, *others = answers
     valid = counted_pixels(batch)
@@ -48,6 +48,8 @@ def measured(
     for number, aux in enumerate(others):
         values = [config.loss[name].weight * value(name, aux) for name in of_pixels]
         terms[f"aux{number}"] = sum(values, jnp.float32(0))
+    if config.reconstructs:  # outputs are not classes
+        return terms, jnp.zeros((0, 0), jnp.int32)
     confusion = confusion_matrix(
         jnp.argmax(logits, -1), batch["label"], valid, num_classes=logits.shape[-1]
     )

@@ -85,7 +85,8 @@ class RecentSteps:
         confusion = sum(metrics.pop("confusion").astype(np.int64) for metrics in fetched)
         logged = [name for name in fetched[0] if name not in (soundness.LARGEST, soundness.LEAF)]
         row = {name: float(np.mean([m[name] for m in fetched])) for name in logged}
-        row["miou"] = scores_of(np.asarray(confusion), self._classes).miou
+        if np.size(confusion):  # there is none in pre-training
+            row["miou"] = scores_of(np.asarray(confusion), self._classes).miou
         row["images_per_second"] = len(fetched) * self._batch_size / max(self._worked, 1e-9)
         row["waiting"] = self._waited / max(self._worked, 1e-9)
         log.training(self._steps[-1][0], row)

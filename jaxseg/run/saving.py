@@ -133,13 +133,14 @@ class Checkpoints:
                 with contextlib.suppress(Exception):  # the first error is being raised
                     self._manager.close()
 
-    def save(self, state: step.TrainState, config: Config, miou: float | None) -> None:
+    def save(self, state: step.TrainState, config: Config, score: float | None) -> None:
         """Starts to save `state` under its own step; returns while the arrays are being written.
 
         Args:
             state: The state; its arrays may be donated as soon as this returns.
             config: The run.
-            miou: Validation mIoU of this very state, or None if it was not validated.
+            score: Validation mIoU of this very state, in pre-training the explained share of the
+                variance, or None if it was not validated.
 
         Raises:
             UserError: There is no room for it, or the folder is gone.
@@ -155,7 +156,7 @@ class Checkpoints:
             self._unreadable.remove(number)
         check_room(self._workdir, state)
         text = config_text.to_json(config)
-        metrics = None if miou is None or not math.isfinite(miou) else {METRIC: float(miou)}
+        metrics = None if score is None or not math.isfinite(score) else {METRIC: float(score)}
         saved = self._manager.save(
             number,
             args=ocp.args.Composite(

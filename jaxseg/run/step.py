@@ -225,7 +225,7 @@ def make_train_step(
             # A separate key, so that the draws of the other two do not depend on this step.
             raw_key = jax.random.fold_in(augment_key, RAW)
             batch = augment(raw_key, batch, config.augment_raw)
-        batch = _prepare(config, batch)
+        batch = prepared(config, batch)
         batch = distillation.without_side(batch) if teacher is None else teacher.seeing(batch)
         batch = augment(augment_key, batch, config.augment)
         batch = jax.lax.with_sharding_constraint(batch, sharding.batch_sharding(mesh))
@@ -308,7 +308,7 @@ def make_forward(config: Config, mesh: Mesh) -> Callable[[Tree, Batch], jax.Arra
     """The forward pass of evaluation, `(variables, raw batch) -> (B, H, W, K) logits`."""
 
     def forward(variables: Tree, batch: Batch) -> jax.Array:
-        batch = _prepare(config, batch)
+        batch = prepared(config, batch)
         variables = sharding.gathered(mesh, variables)
         placed = compiled_for(sharding.platform_of(mesh), mesh.shape["space"])
         with placed, normalised_by(config.norm):
@@ -331,7 +331,7 @@ def count_parameters(params: Tree) -> int:
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))
 
 
-def _prepare(config: Config, batch: Batch) -> Batch:
+def prepared(config: Config, batch: Batch) -> Batch:
     """Checks the shapes of the batch and applies the radiometry."""
     size = batch["label"].shape
     chex.assert_shape(batch["image"], (*size, None))

@@ -33,6 +33,7 @@ from jaxseg.run.logbook import Logbook
 from jaxseg.run.processes import check_alike
 from jaxseg.run.program import compiled, on_devices
 from jaxseg.run.recent_steps import RecentSteps
+from jaxseg.run.reconstruction import Reconstructed, Reconstruction
 from jaxseg.run.soundness import UnsoundError
 from jaxseg.run.step import TrainState, abstract_state
 from jaxseg.run.stopping import Asked, stop_requests
@@ -156,8 +157,8 @@ def _attempt(
                 log.say(f"Skipped: {line}.")
             if first >= config.num_steps:
                 log.say(
-                    f"{workdir} is complete: {first} of {config.num_steps} steps. Evaluate it with "
-                    f"`jaxseg evaluate {workdir}`, or raise --config.num-steps."
+                    f"{workdir} is complete: {first} of {config.num_steps} steps. Next: "
+                    f"{_next(config, workdir)}, or raise --config.num-steps."
                 )
                 return state
 
@@ -190,7 +191,11 @@ def _attempt(
             )
             batch = next(batches)
             train_step = compiled(config, mesh, abstract, state, batch, code, log.say)
-            validate = evaluation.Evaluator(config, mesh, "validation")
+            validate: evaluation.Evaluator | Reconstruction = (
+                Reconstruction(config, mesh, "validation")
+                if config.reconstructs
+                else evaluation.Evaluator(config, mesh, "validation")
+            )
             log.say(f"Compiled the training step in {time.perf_counter() - started:.0f} s.")
 
             # 7 the loop
@@ -240,8 +245,8 @@ def _attempt(
                         steps.skip_clock()
                     if number % config.save_every == 0 or last or stop:
                         steps.check()
-                        miou = None if result is None else result.scores.miou
-                        checkpoints.save(state, config, miou)
+                        score = None if result is None else result.scores.best_by
+                        checkpoints.save(state, config, score)
                         log.checkpoint(number, (workdir / "checkpoints" / str(number)).absolute())
                         steps.skip_clock()
                     if last or stop:
@@ -250,28 +255,35 @@ def _attempt(
                     if stop and not last:
                         raise Interrupted(_stopped(number, workdir))
     # 8 the last save is written
-    log.say(f"Trained and saved. Next: jaxseg evaluate {workdir}")
+    log.say(f"Trained and saved. Next: {_next(config, workdir)}")
     return state
 
 
 def _validated(
-    validate: evaluation.Evaluator,
+    validate: evaluation.Evaluator | Reconstruction,
     state: TrainState,
     number: int,
     log: Logbook,
     stop: Asked,
     *,
     anyway: bool = False,
-) -> evaluation.Evaluation | None:
+) -> evaluation.Evaluation | Reconstructed | None:
     """Validates and logs it; None if the run has to stop first, because its save may not wait."""
     log.doing("validating")
     result = validate.unless(stop, state, anyway=anyway)
     if result is not None:
         log.validation(number, result.scores.summary())
-        log.table(number, "validation/classes", result.scores.csv_rows())
+        log.table(number, validate.TABLE, result.scores.csv_rows())
         for name, picture in validate.snapshots(state).items():
             log.image(number, name, picture)
     return result
+
+
+def _next(config: Config, workdir: Path) -> str:
+    """What a finished run is for."""
+    if config.reconstructs:
+        return f"jaxseg export {workdir} {workdir.name}.safetensors"
+    return f"jaxseg evaluate {workdir}"
 
 
 def _stopped(number: int, workdir: Path) -> str:

@@ -13,6 +13,7 @@ from jaxseg.transforms.domain_band import DomainBand
 from jaxseg.transforms.elastic import Elastic
 from jaxseg.transforms.histograms import HistogramMatching
 from jaxseg.transforms.hyperspectral import MNF, PCA, ContinuumRemoval, RemoveBands
+from jaxseg.transforms.masking import HidePatches, OfClasses, OfGradients, Proposals
 from jaxseg.transforms.polsar import CoherencyFeatures, ZhouFeatures
 from jaxseg.transforms.radiometry import LogIntensity, OnBands, Standardize
 from jaxseg.transforms.sar import (
@@ -40,13 +41,17 @@ __all__ = [
     "Fittable",
     "FromAmplitude",
     "FromDecibel",
+    "HidePatches",
     "HistogramMatching",
     "Lee",
     "LogIntensity",
     "Mirror",
     "Noise",
+    "OfClasses",
+    "OfGradients",
     "OnBands",
     "Preprocess",
+    "Proposals",
     "RatioBand",
     "RefinedLee",
     "RemoveBands",

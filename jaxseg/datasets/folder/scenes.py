@@ -5,6 +5,7 @@ validity file -- 0? -------->  valid
 mask file    --LabelTable-->  label          (ids or colours; nodata and transparency are IGNORE)
 vector file  --`Vectors`-->   label
 object file  ------------->   instance
+neither      ------------->   label          0 everywhere: no labels, for pre-training
 """
 
 from collections.abc import Sequence
@@ -168,6 +169,8 @@ class FolderScenes:
             sample["label"] = self.vectors.labels(scene.mask, self.classes, scene.grid, place)
         elif scene.mask_facts is not None:
             sample["label"] = self._labels(scene, scene.mask_facts, place, valid)
+        elif not scene.objects:  # images without labels
+            sample["label"] = np.zeros(valid.shape, np.uint8)
         sample["label"][touch & (sample["label"] != IGNORE)] = 0
         return sample
 

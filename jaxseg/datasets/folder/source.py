@@ -50,7 +50,9 @@ class Folder:
         images: Folder or pattern ('scenes/**/*.tif') of the images; `{split}` in it stands for the
             split's name.
         masks: The same for the masks, which may also be vector files, or one for all images (see
-            `vectors`); empty = `instances` gives the class: no object or object.
+            `vectors`); empty = `instances` gives the class: no object or object. Without
+            instances, too, the images have no labels: `classes` is one name, which all pixels get,
+            for pre-training.
         instances: The same for integer object ids, 0 = no object; empty = objects are not known.
         validity: The same for pictures that are 0 where the image has no data, as the field of
             view of an eye camera; empty = as the images state.
@@ -153,7 +155,8 @@ class Folder:
             "mask_colors": self.mask_colors,
             "map_colors": self.map_colors,
         }
-        check_classes(self.classes, {name: given for name, given in per_class.items() if given})
+        if self.masks or self.instances or len(self.classes) != 1:
+            check_classes(self.classes, {name: given for name, given in per_class.items() if given})
         check_colors((*self.mask_colors, *self.ignore_colors, *self.map_colors))
         told = (*self.mask_colors, *self.ignore_colors)
         for color in told:
@@ -166,10 +169,11 @@ class Folder:
             )
         if self.ignore_colors and not self.mask_colors:
             raise UserError(f"{FLAG}.ignore_colors needs mask_colors, one colour per class.")
-        if not self.masks and not (self.instances and len(self.classes) == 2):
+        unlabelled = not self.instances and len(self.classes) == 1
+        if not (self.masks or unlabelled or (self.instances and len(self.classes) == 2)):
             raise UserError(
                 f"{FLAG}.masks is empty. Give masks, or instances and exactly two classes "
-                "(no object, object)."
+                "(no object, object), or one class for images without labels."
             )
         if self.resample_masks and self.mask_nodata == "keep":
             raise UserError(
