@@ -160,6 +160,7 @@ class LogsAboveTheBar(logging.Handler):
         """Replaces no handlers yet; that happens on entering `with`."""
         super().__init__()
         self._console = console
+        self._before: list[logging.Handler] = []
         self._aside: list[logging.Handler] = []
 
     def __enter__(self) -> None:
@@ -167,18 +168,20 @@ class LogsAboveTheBar(logging.Handler):
         root = logging.getLogger()
         if any(isinstance(handler, LogsAboveTheBar) for handler in root.handlers):
             return
+        self._before = list(root.handlers)
         self._aside = [handler for handler in root.handlers if _writes_to_terminal(handler)]
         for handler in self._aside:
             root.removeHandler(handler)
         root.addHandler(self)
 
     def __exit__(self, *_: object) -> None:
-        """Restores them."""
+        """Restores them where they were; what others have added or removed stays so."""
         root = logging.getLogger()
         root.removeHandler(self)
-        for handler in self._aside:
-            root.addHandler(handler)
-        self._aside = []
+        kept = {*self._aside, *root.handlers}
+        added = [handler for handler in root.handlers if handler not in self._before]
+        root.handlers[:] = [*(handler for handler in self._before if handler in kept), *added]
+        self._before, self._aside = [], []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Shows the record as one dim line."""

@@ -137,7 +137,7 @@ def test_only_what_writes_to_the_terminal_gives_way_to_the_bar(
         with inner:  # a bar within a bar
             logging.getLogger("orbax").error("slow %s", "disk")
         assert root.handlers == [elsewhere, outer]
-    assert set(root.handlers) == {elsewhere, *handlers, wrapped}
+    assert root.handlers == [elsewhere, *handlers, wrapped]
     assert text.getvalue().count("error from orbax: slow disk") == 1
 
 
