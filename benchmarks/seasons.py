@@ -77,9 +77,11 @@ def main() -> None:
 
 
 def planned(model: nn.Module, steps: int, seed: int) -> Config:
-    """The shipped config with another network, length and seed."""
+    """The shipped config with another network, length and seed, and half of its batch."""
+    config = configs.load_config(str(CONFIG))
     return dataclasses.replace(
-        configs.load_config(str(CONFIG)),
+        config,
+        data=dataclasses.replace(config.data, batch_size=4),
         model=model,
         seed=seed,
         num_steps=steps,

@@ -23,7 +23,7 @@ def get_config() -> Config:
         data=Data(
             source=Landscape(tiles=(400, 40, 80), seasons=True),
             crop=128,
-            batch_size=4,
+            batch_size=8,
             evaluation_crop=128,
         ),
         preprocess=(Standardize(mean=MEAN["optical"], std=STD["optical"]),),
