@@ -110,11 +110,7 @@ def on_test(config: Config, state: TrainState) -> Numbers:
     bits = [drawn("cue", SIGHT_SIDE // CELL, random) for _ in range(SIGHT_IMAGES)]
     images = 2 * np.stack([pixels(one) for one in bits])[..., None].astype(np.float32) - 1
     before, after = (
-        float(
-            sight.half_side(
-                sight.energy(config.model, inference_variables(one), images, pixel), pixel
-            )
-        )
+        sight.half_side(sight.energy(config.model, inference_variables(one), images, pixel), pixel)
         for one in (start, state)
     )
     return {

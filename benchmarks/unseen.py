@@ -3,7 +3,7 @@
     python benchmarks/unseen.py [--steps 300] [--seeds 3] [--held clear hazy dim dry]
         [--tiles 60 4 20] [--features 8] [--learning-rate 0.01] [--workdir runs/unseen]
 
-Four domains are optical images of the embedded landscape in four styles of ours (see
+Four domains are optical images of the embedded landscape in four styles (our choice; see
 `jaxseg.datasets.styled`); labels and ground are the same in all of them:
 
     clear   as drawn

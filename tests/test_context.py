@@ -172,6 +172,10 @@ def test_all_of_the_energy_is_in_a_square_up_to_the_farthest_pixel_that_has_some
     assert sight.half_side(energies, (4, 4), share=1) == 3
 
 
+def test_a_decision_that_nothing_changes_has_no_receptive_field() -> None:
+    assert np.isnan(sight.half_side(np.zeros((9, 9)), (4, 4)))
+
+
 @pytest.mark.parametrize("distance", [2, 16, 32])
 def test_a_network_that_cannot_see_a_cell_answers_the_same_whatever_it_is(distance: int) -> None:
     model = LevelledUNet(levels=2)

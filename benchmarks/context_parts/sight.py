@@ -7,6 +7,7 @@ our choice, because it can be compared with the side of the theoretical receptiv
 """
 
 import functools
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -71,7 +72,7 @@ def energy(
     return (gradient**2).sum((0, 3))
 
 
-def half_side(energies: NDArray[np.float64], pixel: tuple[int, int], share: float = SHARE) -> int:
+def half_side(energies: NDArray[np.float64], pixel: tuple[int, int], share: float = SHARE) -> float:
     """Pixels from `pixel` to the sides of the smallest square around it with `share` of the energy.
 
     Args:
@@ -80,10 +81,12 @@ def half_side(energies: NDArray[np.float64], pixel: tuple[int, int], share: floa
         share: Share of the energy, 0..1.
 
     Returns:
-        The largest of |dy| and |dx| that has to be included; 0 = the pixel itself is enough,
-        or there is no energy at all.
+        The largest of |dy| and |dx| that has to be included; 0 = the pixel itself is enough. NaN
+        without any energy: a decision that nothing changes has no receptive field.
     """
     rows, columns = np.indices(energies.shape)
     distance = np.maximum(abs(rows - pixel[0]), abs(columns - pixel[1]))
     inside = np.cumsum(np.bincount(distance.ravel(), energies.ravel()))
-    return int(np.searchsorted(inside, share * inside[-1] * (1 - 1e-12)))
+    if not inside[-1] > 0:
+        return math.nan
+    return float(np.searchsorted(inside, share * inside[-1] * (1 - 1e-12)))

@@ -33,8 +33,7 @@ class HeldOut(Wrapped):
         """Rejects a part that is not there.
 
         Raises:
-            UserError: There is one part, which leaves nothing for the training, or `part` is none
-                of them.
+            UserError: With one part, nothing is left for the training; or there is no such `part`.
         """
         check_ranges(self, SOURCE)
         if self.parts < 2 or self.part >= self.parts:

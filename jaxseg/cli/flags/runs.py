@@ -190,7 +190,7 @@ class CardFlags:
         out: The card; RUN/README.md if left out.
         licence: Identifier of the licence of the weights on the hub, such as apache-2.0 or
             cc-by-4.0; to be filled in by hand if left out, and needed for --push.
-        push: OWNER/NAME of a model on the hub, which is made if there is none, private.
+        push: OWNER/NAME of a model on the hub, created as a private one if it does not exist.
         evaluation: Folder of the evaluation, RUN/evaluation/test; the last one if left out.
         step: best, latest, or the step of a checkpoint.
         code: Files (.py) or packages that define classes of the run from outside jaxseg.
