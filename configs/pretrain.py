@@ -9,7 +9,8 @@ A network with classes then starts from its encoder:
 
     jaxseg export runs/pretrain pretrained.safetensors
     python train.py --config configs/folder.py \
-        --config.pretrained.path pretrained.safetensors --config.pretrained.part encoder
+        --config.pretrained.path pretrained.safetensors --config.pretrained.part encoder \
+        --workdir runs/from_pretraining
 
 `--config.augment.2.share` and `--config.augment.2.odds` change what is hidden; odds of 1 hide all
 patches alike. docs/guides/pretraining.md says what was measured.
