@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
@@ -15,6 +17,9 @@ from jaxseg.scenes.scene import IGNORE
 
 PALE = 0.25
 """What is left of the colours of labels that are not doubted, beside the suggested classes."""
+
+DOUBT = ScalarMappable(Normalize(0, 1), "magma")
+"""Colours of the doubt."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +71,7 @@ def doubts_figure(views: Sequence[View], colors: Colors, classes: Sequence[str])
             ("image", view.rgb, {}),
             ("label", label, {}),
             ("suggested where doubted", suggested, {}),
-            ("doubt, 0 to 1", view.doubt, {"cmap": "magma", "vmin": 0, "vmax": 1}),
+            ("doubt", view.doubt, {"cmap": DOUBT.cmap, "norm": DOUBT.norm}),
         ]
         for column, (title, picture, options) in enumerate(panels, 1):
             axes = part.add_subplot(1, len(panels), column)
@@ -77,12 +82,17 @@ def doubts_figure(views: Sequence[View], colors: Colors, classes: Sequence[str])
             axes.set_yticks([])
             if number == 0:
                 axes.set_title(title, fontsize=10, fontweight="bold")
-    parts[-1, 0].legend(
+    foot = parts[-1, 0]
+    scale = foot.add_axes((0.77, 0.62, 0.21, 0.14))
+    foot.colorbar(DOUBT, cax=scale, orientation="horizontal", ticks=(0, 0.5, 1))
+    scale.set_xlabel("doubt; above 0.5 another class is likelier", fontsize=8)
+    scale.tick_params(labelsize=8)
+    foot.legend(
         handles=[
             Patch(facecolor=fraction(colors[k]), edgecolor="0.3", label=short(classes[k]))
             for k in sorted(present)
         ],
-        loc="upper center",
+        loc="upper left",
         ncols=6,
         fontsize=9,
         frameon=False,
