@@ -1,6 +1,6 @@
 """Train a network: python train.py --config configs/deeplab.py [--config.seed 1 ...]."""
 
-from jaxseg import interrupts
+from jaxseg.system import interrupts
 
 if __name__ == "__main__":
     interrupts.watch()

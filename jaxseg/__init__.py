@@ -8,7 +8,7 @@
 
 Letters of shapes, everywhere: B batch, H rows, W columns, C bands, K classes, F features; channels
 last. Importing this file imports nothing else: a name is loaded when it is first used. (That it
-takes no time matters to Ctrl-C, see `jaxseg.interrupts`.)
+takes no time matters to Ctrl-C, see `jaxseg.system.interrupts`.)
 """
 
 from __future__ import annotations

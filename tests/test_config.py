@@ -13,7 +13,6 @@ from fixtures.places import CONFIGS
 from jaxseg import config as configs
 from jaxseg import config_text
 from jaxseg.config import Config
-from jaxseg.console import make_console
 from jaxseg.errors import UserError
 from jaxseg.losses.border_weights import Separation
 from jaxseg.losses.class_counts import class_counts
@@ -25,6 +24,7 @@ from jaxseg.optimizer import learning_rate
 from jaxseg.run import completion
 from jaxseg.scenes.scene import Window
 from jaxseg.sharding import MeshShape
+from jaxseg.system.console import make_console
 from jaxseg.transforms.augmentation import Dihedral, ScaleCrop
 
 SHIPPED = sorted(CONFIGS.glob("*.py"))

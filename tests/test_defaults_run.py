@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jaxseg import console, sharding
+from jaxseg import sharding
 from jaxseg.cli.commands import frame
 from jaxseg.cli.flags import datasets as data_flags
 from jaxseg.cli.flags import runs as run_flags
@@ -39,6 +39,7 @@ from jaxseg.run import evaluator as evaluation
 from jaxseg.scenes import scene as batch
 from jaxseg.scenes.sensor import Sensor
 from jaxseg.sharding import MeshShape
+from jaxseg.system import console
 from jaxseg.transforms.corruptions import CORRUPTIONS
 from jaxseg.transforms.radiometry import Standardize
 from jaxseg.weights.new_classes import Incremental

@@ -22,11 +22,11 @@ from rich.table import Table
 
 from jaxseg import config as configs
 from jaxseg import models, shipped_configs
-from jaxseg.console import track
 from jaxseg.datasets.landscape.source import Landscape
 from jaxseg.errors import UserError
 from jaxseg.models.receptive_field import receptive_field
 from jaxseg.models.structure import layers, stride_of, traced
+from jaxseg.system.console import track
 
 
 @dataclasses.dataclass(frozen=True)

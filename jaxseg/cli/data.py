@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jaxseg.console import say, track
 from jaxseg.datasets.arrays import guess as array_guess
 from jaxseg.datasets.folder.mask_values import MaskValues, mask_values
 from jaxseg.datasets.folder.separate_bands import parts_of
@@ -28,6 +27,7 @@ from jaxseg.pipeline.band_statistics import spread_windows
 from jaxseg.pipeline.survey import Survey
 from jaxseg.run import contract
 from jaxseg.scenes.scene import IGNORE, Source, Window
+from jaxseg.system.console import say, track
 
 SPLITS = ("train", "validation", "test")
 

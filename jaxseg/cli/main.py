@@ -2,7 +2,7 @@
 
 import sys
 
-from jaxseg import interrupts
+from jaxseg.system import interrupts
 
 COMMANDS = {
     "train": ("train --config CONFIG.py|NAME ...", "train a network"),

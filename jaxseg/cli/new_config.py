@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jaxseg.datasets.folder.guess import Guess
-from jaxseg.disk import whole
 from jaxseg.errors import UserError
+from jaxseg.system.disk import whole
 
 FEATURES = 16
 """Channels of the U-Net at full resolution, as in configs/folder.py."""

@@ -9,11 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxseg.config import Config
-from jaxseg.console import say
 from jaxseg.planning.plan import Dear, Plan, plan
 from jaxseg.planning.roofline import Times
 from jaxseg.planning.search import Found
 from jaxseg.planning.topology import GIB
+from jaxseg.system.console import say
 
 WIDTH = 80
 

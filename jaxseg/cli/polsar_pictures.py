@@ -17,13 +17,13 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 from rich.console import Console
 
-from jaxseg.console import say, track
 from jaxseg.errors import UserError
 from jaxseg.files import polsar as polsar_files
 from jaxseg.files.polsar import PolsarScene
 from jaxseg.physics import decompositions, polsar, polsar_filters, sar
 from jaxseg.pictures.tiles import DPI, stretch
 from jaxseg.scenes.scene import Window
+from jaxseg.system.console import say, track
 
 SIDE = 1600
 """Maximum rows and columns of a picture."""

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from jaxseg import shipped_configs
-from jaxseg.disk import whole
 from jaxseg.errors import DiskError
+from jaxseg.system.disk import whole
 
 MISTAKE = 2
 

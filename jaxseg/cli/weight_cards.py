@@ -4,7 +4,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from jaxseg.console import say
+from jaxseg.system.console import say
 from jaxseg.weights import card as cards
 from jaxseg.weights.card import Card
 from jaxseg.weights.fetching import VARIABLE, places

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxseg.console import note
 from jaxseg.datasets import shared_ground
 from jaxseg.datasets.paired import without_side
 from jaxseg.datasets.wrapped import leaves
 from jaxseg.errors import MissingSplit, UserError
 from jaxseg.files import raster
 from jaxseg.scenes.scene import Located, OfFiles, Scenes, Source, Window
+from jaxseg.system.console import note
 
 SAMPLED = 4096
 """Bytes at the beginning, in the middle and at the end of files that are compared first."""

@@ -11,13 +11,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.console import note
 from jaxseg.datasets import spatial_split
 from jaxseg.datasets.spatial_split import SPLITS
 from jaxseg.datasets.tiles import TileScenes
 from jaxseg.errors import UserError, check_ranges
 from jaxseg.scenes.scene import IGNORE, Origin, Sample
 from jaxseg.scenes.source_flags import SOURCE
+from jaxseg.system.console import note
 
 Load = Callable[[str], tuple[NDArray[np.generic], NDArray[np.uint8]]]
 """Folder of the scene -> image (H, W, C) and label (H, W), 255 = unlabelled."""

@@ -22,7 +22,7 @@ from jaxseg.datasets.making import check_making
 from jaxseg.datasets.tiles import Records
 from jaxseg.errors import UserError
 from jaxseg.files import records as array_records
-from jaxseg.side_files import kernel, reason
+from jaxseg.system.side_files import kernel, reason
 
 T = TypeVar("T")
 

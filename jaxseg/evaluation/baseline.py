@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from jaxseg.config import Config
-from jaxseg.console import track
 from jaxseg.evaluation.gaussian import GaussianClassifier
 from jaxseg.evaluation.wishart import WishartClassifier
 from jaxseg.metrics.scores import scores_of
@@ -20,6 +19,7 @@ from jaxseg.physics import polsar
 from jaxseg.pipeline import windows as pipeline
 from jaxseg.run.evaluator import Evaluation
 from jaxseg.scenes.scene import IGNORE, Sample, Window
+from jaxseg.system.console import track
 from jaxseg.transforms.transform import preprocess
 
 BASELINE_WINDOWS = 256

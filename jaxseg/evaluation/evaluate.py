@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from rich.console import Console
 
-from jaxseg import sharding, side_files
+from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.config_text import Code
 from jaxseg.datasets.leakage import refuse_trained_pixels
@@ -31,6 +31,7 @@ from jaxseg.run.step import TrainState
 from jaxseg.scenes.cover import Cover
 from jaxseg.scenes.scene import Source
 from jaxseg.sharding import MeshShape
+from jaxseg.system import side_files
 
 T = TypeVar("T")
 

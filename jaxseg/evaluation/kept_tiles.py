@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxseg import side_files
-from jaxseg.disk import whole
 from jaxseg.errors import UserError
 from jaxseg.pictures.tiles import Tile
+from jaxseg.system import side_files
+from jaxseg.system.disk import whole
 
 NAME = "tiles.npz"
 

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from jaxseg.config import Config
-from jaxseg.console import track
 from jaxseg.datasets.leakage import refuse_trained_pixels
 from jaxseg.errors import UserError
 from jaxseg.evaluation.evaluate import Assessment
@@ -21,6 +20,7 @@ from jaxseg.pipeline.windows import cover_of, windows_of
 from jaxseg.run.evaluator import Evaluation
 from jaxseg.scenes.cover import Cover
 from jaxseg.scenes.scene import IGNORE, Sample, Scenes, Window, gsd_of
+from jaxseg.system.console import track
 
 
 def evaluate_map(

@@ -17,13 +17,13 @@ from jaxseg import config_text
 from jaxseg.config import Config
 from jaxseg.config_text import Code
 from jaxseg.datasets.paired import without_side
-from jaxseg.disk import whole
 from jaxseg.evaluation.page import stored
 from jaxseg.evaluation.page.stored import Ends, Evaluated, Training
 from jaxseg.metrics.measure import percent
 from jaxseg.run import checkpoint
 from jaxseg.scenes.scene import Source
 from jaxseg.scenes.sensor import Sensor
+from jaxseg.system.disk import whole
 
 UNKNOWN = "unknown"
 """The hub's identifier of a licence that is not known."""

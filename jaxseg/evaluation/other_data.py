@@ -10,9 +10,9 @@ from jaxseg.datasets.folder.pairing import MARK, SPLITS
 from jaxseg.datasets.packed.source import originals
 from jaxseg.datasets.paired import without_side
 from jaxseg.datasets.wrapped import leaves
-from jaxseg.disk import whole_folder
 from jaxseg.errors import UserError
 from jaxseg.scenes.scene import Source, parts, with_parts
+from jaxseg.system.disk import whole_folder
 
 ALL = "all"
 

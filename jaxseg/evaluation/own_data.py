@@ -12,11 +12,11 @@ from pathlib import Path
 from rich.console import Console
 
 from jaxseg.config_text.paths import paths_in
-from jaxseg.console import say
 from jaxseg.datasets.making import nothing_made
 from jaxseg.errors import UserError
 from jaxseg.files.raster import is_remote
 from jaxseg.scenes.scene import Source
+from jaxseg.system.console import say
 
 
 @contextmanager

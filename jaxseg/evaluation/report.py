@@ -33,7 +33,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from jaxseg.disk import whole_folder
 from jaxseg.errors import UserError
 from jaxseg.evaluation.evaluate import Assessment
 from jaxseg.evaluation.kept_tiles import NAME as TILES
@@ -45,7 +44,8 @@ from jaxseg.pictures import charts
 from jaxseg.pictures import tiles as pictures
 from jaxseg.pictures.tiles import DPI
 from jaxseg.run.kept import keep_calibration, keep_pixels
-from jaxseg.side_files import put_aside
+from jaxseg.system.disk import whole_folder
+from jaxseg.system.side_files import put_aside
 
 ELSEWHERE = (
     "`jaxseg evaluate --out FOLDER` writes to another place, `jaxseg report --evaluation` reads it."

@@ -16,9 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jaxseg.console import say
 from jaxseg.datasets.folder import Vectors
-from jaxseg.disk import whole_folder
 from jaxseg.errors import UserError
 from jaxseg.evaluation.map_data import Maps
 from jaxseg.evaluation.report import ELSEWHERE, no_formula, refuse_other_files
@@ -29,6 +27,8 @@ from jaxseg.files.virtual import frame_of
 from jaxseg.metrics.area_estimates import AreaEstimates, Z, area_estimates
 from jaxseg.metrics.measure import percent
 from jaxseg.scenes.scene import IGNORE, Window
+from jaxseg.system.console import say
+from jaxseg.system.disk import whole_folder
 
 
 class Sampled(NamedTuple):

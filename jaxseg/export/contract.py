@@ -13,9 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from jaxseg.disk import whole
 from jaxseg.export.inference import Inference
 from jaxseg.scenes.scene import IGNORE
+from jaxseg.system.disk import whole
 
 FORMAT = 1
 """Version of the contract's fields."""

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import io
 
-from jaxseg import limits
 from jaxseg.errors import UserError
 from jaxseg.files.formats import refuse_endless
 from jaxseg.files.pool import ARRAYS
+from jaxseg.system import limits
 
 _MATLAB = {
     "double": 8, "single": 4, "int64": 8, "uint64": 8, "int32": 4, "uint32": 4, "int16": 2,

@@ -15,9 +15,9 @@ from pathlib import Path
 import rasterio
 from rasterio.enums import Interleaving
 
-from jaxseg import limits
 from jaxseg.errors import UserError
 from jaxseg.files.vrt_sources import named_in
+from jaxseg.system import limits
 
 SOURCES = "JAXSEG_SOURCES"
 """Environment variable: further folders in which the sources of a `.vrt` may lie."""

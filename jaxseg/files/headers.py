@@ -25,10 +25,10 @@ import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 
-from jaxseg.cache import cache_folder
-from jaxseg.console import make_console, say
 from jaxseg.files import raster
 from jaxseg.files.raster import Header
+from jaxseg.system.cache import cache_folder
+from jaxseg.system.console import make_console, say
 
 KEPT_FROM = 200
 """Files of which headers are kept; fewer are read in a moment."""

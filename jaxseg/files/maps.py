@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.io import MemoryFile
 
-from jaxseg.disk import check_flushed, whole, writing
 from jaxseg.errors import UserError
 from jaxseg.files.raster import Header
 from jaxseg.scenes.scene import Window
+from jaxseg.system.disk import check_flushed, whole, writing
 
 BLOCK = 512
 """Rows and columns of the tiles within the files, as the COG driver has them."""

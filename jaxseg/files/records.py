@@ -17,8 +17,8 @@ from pathlib import Path
 
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
-from jaxseg.disk import whole
 from jaxseg.errors import UserError
+from jaxseg.system.disk import whole
 
 OPEN_FILES = 256
 """How many files stay open for their next record; systems commonly allow a process 1024."""

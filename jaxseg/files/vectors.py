@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.disk import check_flushed, writing
 from jaxseg.errors import UserError
 from jaxseg.files.formats import refuse_endless
 from jaxseg.files.raster import is_remote
+from jaxseg.system.disk import check_flushed, writing
 
 Geometries = NDArray[np.object_]
 """(N,) shapely geometries."""

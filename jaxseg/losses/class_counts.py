@@ -14,13 +14,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from jaxseg import side_files
-from jaxseg.console import say, track
-from jaxseg.disk import writing
 from jaxseg.errors import UserError
 from jaxseg.losses.class_weights import RULES, ClassCounts
 from jaxseg.scenes.cover import Cover
 from jaxseg.scenes.scene import IGNORE, Source, Window
+from jaxseg.system import side_files
+from jaxseg.system.console import say, track
+from jaxseg.system.disk import writing
 
 WINDOW = 1024
 """Rows and columns that are counted at a time; a scene may be larger than memory."""

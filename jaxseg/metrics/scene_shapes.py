@@ -13,10 +13,10 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg import limits
 from jaxseg.metrics.measure import Measure
 from jaxseg.scenes.cover import Cover
 from jaxseg.scenes.scene import IGNORE, Scenes, Window
+from jaxseg.system import limits
 
 
 class SceneShapes:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from jaxseg.disk import whole
+from jaxseg.system.disk import whole
 
 
 def write_figure(figure: Figure, path: Path, *, dpi: float = 0, tight: bool = False) -> None:

@@ -13,10 +13,10 @@ import grain
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg import limits
 from jaxseg.errors import UserError, check_ranges
 from jaxseg.scenes.cover import Cover, Windows
 from jaxseg.scenes.scene import IGNORE, PixelInput, Sample, Scenes, Source, Window
+from jaxseg.system import limits
 
 SIDE, BATCH, THREADS = 2**16, 2**20, 1024
 """What no window, batch and process has more of: a stored config could say anything."""

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxseg.console import make_console, say
-from jaxseg.disk import writing
 from jaxseg.errors import DiskError, UserError
 from jaxseg.prediction.archive import SceneFiles
 from jaxseg.prediction.predict import Mapper
+from jaxseg.system.console import make_console, say
+from jaxseg.system.disk import writing
 
 SHOWN = 20
 """Scenes that failed and are named at the end; each was named when it failed, too."""

@@ -2,7 +2,7 @@
 
 import time
 
-from jaxseg.console import clock, make_console, progress_bar, say
+from jaxseg.system.console import clock, make_console, progress_bar, say
 
 SECONDS = 10.0
 """Between two lines where there is no terminal."""

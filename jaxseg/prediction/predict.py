@@ -21,7 +21,6 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxseg import sharding
-from jaxseg.console import make_console, say
 from jaxseg.datasets.folder import Folder
 from jaxseg.datasets.packed.source import originals
 from jaxseg.datasets.wrapped import leaves
@@ -47,6 +46,7 @@ from jaxseg.run.loaded import Run
 from jaxseg.run.reconstruction import refuse_reconstruction
 from jaxseg.scenes.scene import Window
 from jaxseg.scenes.sensor import listed
+from jaxseg.system.console import make_console, say
 
 SUMS = 256 * 2**20
 """Bytes of probabilities that are added up at a time; wider scenes are cut into panels."""

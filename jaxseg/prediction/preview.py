@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from jaxseg.console import track
 from jaxseg.errors import UserError
 from jaxseg.pictures.map_sheet import map_figure
 from jaxseg.pictures.map_view import read_classes, read_map
@@ -22,6 +21,7 @@ from jaxseg.prediction.layers import STEPS, Layer
 from jaxseg.run.whole_scenes import means
 from jaxseg.scenes.scene import Source, Window
 from jaxseg.scenes.sensor import visible
+from jaxseg.system.console import track
 
 SIDE = 1000
 """Rows or columns of the scene and the map in a picture at most."""

@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.disk import whole, writing
 from jaxseg.errors import UserError
 from jaxseg.files.maps import BLOCK, is_sound, write_block
 from jaxseg.prediction.layers import Layer
 from jaxseg.scenes.scene import Window
-from jaxseg.side_files import DamagedError, put_aside, read, sealed
+from jaxseg.system.disk import whole, writing
+from jaxseg.system.side_files import DamagedError, put_aside, read, sealed
 
 ELSEWHERE = "Give a map in a folder that can be written to."
 

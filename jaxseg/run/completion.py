@@ -7,7 +7,6 @@ from typing import Any
 import jax
 
 from jaxseg.config import Config, outputs_of
-from jaxseg.console import make_console
 from jaxseg.datasets.domains import Domains
 from jaxseg.datasets.packed.source import with_originals
 from jaxseg.datasets.wrapped import walk
@@ -21,6 +20,7 @@ from jaxseg.run import card_values, fitting
 from jaxseg.run.contract import say_unlike
 from jaxseg.scenes.scene import PixelInput
 from jaxseg.scenes.sensor import Sensor
+from jaxseg.system.console import make_console
 from jaxseg.transforms.augmentation import ScaleCrop
 from jaxseg.transforms.domain_band import DomainBand
 

@@ -9,7 +9,6 @@ from typing import Literal
 
 import jax
 
-from jaxseg.console import note
 from jaxseg.datasets.wrapped import refuse_other_sensor, title, unlike, unlike_files
 from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline.band_statistics import Look
@@ -19,6 +18,7 @@ from jaxseg.scenes.scene import Scenes, Source, gsd_of
 from jaxseg.scenes.sensor import Sensor, listed
 from jaxseg.scenes.source_flags import SOURCE
 from jaxseg.scenes.values import Finding
+from jaxseg.system.console import note
 
 Check = Literal["own", "other", "none"]
 """Scenes of the run's own source, of another one, or of another one as they are."""

@@ -18,13 +18,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxseg import side_files
 from jaxseg.datasets.paired import without_side
 from jaxseg.datasets.wrapped import leaves
-from jaxseg.disk import whole
 from jaxseg.errors import MissingSplit, UserError
 from jaxseg.files import raster
 from jaxseg.scenes.scene import FromFiles, Located, Source
+from jaxseg.system import side_files
+from jaxseg.system.disk import whole
 
 NAME = "data_files.txt.gz"
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import jax
 
-from jaxseg import side_files
 from jaxseg.run.json_lines import json_lines, line
+from jaxseg.system import side_files
 
 NAME = "environment.jsonl"
 

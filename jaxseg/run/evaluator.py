@@ -19,7 +19,6 @@ from rich.console import Console
 
 from jaxseg import sharding
 from jaxseg.config import Config
-from jaxseg.console import track
 from jaxseg.errors import UserError
 from jaxseg.metrics.calibration import CalibrationTotal
 from jaxseg.metrics.intervals import Intervals, blocks, bootstrap
@@ -35,6 +34,7 @@ from jaxseg.run.reconstruction import refuse_reconstruction
 from jaxseg.run.step import TrainState, inference_variables, make_eval_step
 from jaxseg.run.whole_scenes import WholeScenes
 from jaxseg.scenes.scene import Batch, OfFiles, Sample, Scenes, Window, gsd_of
+from jaxseg.system.console import track
 
 Results = dict[str, jax.Array]
 """What the step says of one batch."""

@@ -17,13 +17,13 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.console import note
 from jaxseg.errors import UserError
 from jaxseg.pipeline import band_statistics
 from jaxseg.pipeline import windows as pipeline
 from jaxseg.pipeline.windows import Data
 from jaxseg.run import soundness
 from jaxseg.scenes.scene import IGNORE, TrainingWindow
+from jaxseg.system.console import note
 from jaxseg.transforms.transform import Fittable, Preprocess, preprocess
 
 WINDOWS = 256

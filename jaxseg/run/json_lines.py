@@ -10,9 +10,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from jaxseg import side_files
-from jaxseg.disk import whole
-from jaxseg.side_files import DamagedError
+from jaxseg.system import side_files
+from jaxseg.system.disk import whole
+from jaxseg.system.side_files import DamagedError
 
 
 def line(content: dict[str, Any]) -> str:

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg import side_files
-from jaxseg.disk import whole
 from jaxseg.errors import UserError
 from jaxseg.metrics.thresholds import Thresholds
+from jaxseg.system import side_files
+from jaxseg.system.disk import whole
 
 Arrays = Mapping[str, NDArray[np.float64]]
 

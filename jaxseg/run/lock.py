@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
-from jaxseg.side_files import kernel, put_aside
+from jaxseg.system.console import make_console, say
+from jaxseg.system.side_files import kernel, put_aside
 
 BEAT = 10.0
 """Seconds between two signs of life."""

@@ -28,12 +28,12 @@ from rich.progress import TaskID
 from rich.table import Table
 from rich.text import Text
 
-from jaxseg import side_files
-from jaxseg.console import LogsAboveTheBar, clock, make_console, progress_bar, say, track
 from jaxseg.run import json_lines
 from jaxseg.run.event_file import event_writer
 from jaxseg.run.failed_saves import FailedSaves
 from jaxseg.run.trackers.watched import Kind, Send, Watched
+from jaxseg.system import side_files
+from jaxseg.system.console import LogsAboveTheBar, clock, make_console, progress_bar, say, track
 
 T = TypeVar("T")
 

@@ -29,13 +29,13 @@ from orbax.checkpoint.checkpoint_managers import (
 from jaxseg import config_text
 from jaxseg.config import Config
 from jaxseg.config_text import Code
-from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.run import digests, failed_reads, step
 from jaxseg.run.damaged import ASIDE, METRIC, first_line, put_aside, score
 from jaxseg.run.failed_saves import FailedSaveError, FailedSaves
 from jaxseg.run.processes import exchanged
 from jaxseg.run.workdir import check_room, everywhere, fault_of, is_gone
+from jaxseg.system.console import make_console, say
 
 LOOK = 1.0
 """Seconds between two looks whether the folder of a run that is being trained is there."""

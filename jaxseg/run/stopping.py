@@ -22,7 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxseg import interrupts, sharding
+from jaxseg import sharding
+from jaxseg.system import interrupts
 
 BEHIND = 2
 """Questions by which the answer of many processes is late."""

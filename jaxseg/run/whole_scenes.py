@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from jaxseg.console import track
 from jaxseg.pictures.tiles import Tile, stretch
 from jaxseg.scenes.cover import Cover
 from jaxseg.scenes.scene import IGNORE, Scenes, Source, Window
+from jaxseg.system.console import track
 
 SCENES = 6
 """Scenes that are shown, the worst ones."""

@@ -15,12 +15,12 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-from jaxseg import disk
-from jaxseg.disk import is_full as is_full
 from jaxseg.errors import DiskError, UserError
 from jaxseg.run.failed_saves import FailedSaves, noted
 from jaxseg.run.lock import locked
 from jaxseg.run.processes import exchanged
+from jaxseg.system import disk
+from jaxseg.system.disk import is_full as is_full
 
 LOCK = "lock"
 

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg.console import note
 from jaxseg.errors import FINITE, POSITIVE, UserError, check_ranges
 from jaxseg.physics import sar
 from jaxseg.scenes.scene import TrainingWindow
+from jaxseg.system.console import note
 from jaxseg.transforms.transform import Preprocess
 
 

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from jaxseg.cache import cache_folder
-from jaxseg.disk import whole, writing
 from jaxseg.errors import UserError
+from jaxseg.system.cache import cache_folder
+from jaxseg.system.disk import whole, writing
 from jaxseg.weights.card import PACKAGE, Card
 from jaxseg.weights.notice import say_once
 

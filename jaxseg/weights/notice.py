@@ -2,7 +2,7 @@
 
 import jax
 
-from jaxseg.console import make_console, say
+from jaxseg.system.console import make_console, say
 
 
 def say_once(text: str) -> None:

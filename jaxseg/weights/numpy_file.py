@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jaxseg import limits
+from jaxseg.system import limits
 from jaxseg.weights import archive
 from jaxseg.weights.dense import Tensors
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.disk import whole
 from jaxseg.errors import UserError
+from jaxseg.system.disk import whole
 from jaxseg.weights import numpy_file, onnx_initialisers, safetensors_file, torch_file
 from jaxseg.weights.fetching import from_hub
 

@@ -7,13 +7,13 @@ import pytest
 from jaxseg.cli import catalogue
 from jaxseg.cli import main as cli
 from jaxseg.cli.catalogue import Card
-from jaxseg.console import make_console
 from jaxseg.errors import UserError
 from jaxseg.models import structure
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.refined_pspnet import RefinedPSPNet
 from jaxseg.models.two_networks import TwoNetworks
 from jaxseg.models.unet import UNet
+from jaxseg.system.console import make_console
 
 
 def test_a_paper_is_the_first_citation() -> None:

@@ -8,8 +8,8 @@ from PIL import Image
 
 from jaxseg.cli import data
 from jaxseg.cli import main as cli
-from jaxseg.console import make_console
 from jaxseg.errors import UserError
+from jaxseg.system.console import make_console
 
 
 def test_splits_classes_and_bands_of_a_config_are_shown(

@@ -15,10 +15,10 @@ from PIL import Image
 from jaxseg.cli import main as cli
 from jaxseg.cli import polsar_pictures
 from jaxseg.cli.polsar_pictures import Survey
-from jaxseg.console import make_console
 from jaxseg.datasets.landscape.sensors import wishart
 from jaxseg.files.polsar import PolsarScene
 from jaxseg.physics import decompositions, polsar_filters
+from jaxseg.system.console import make_console
 
 DATA = SHARED / "data"
 

@@ -20,7 +20,7 @@ from jaxseg.datasets.landscape.source import Landscape
 from jaxseg.datasets.written_once import LOCK, written
 from jaxseg.errors import UserError
 from jaxseg.scenes.scene import Window
-from jaxseg.side_files import kernel
+from jaxseg.system.side_files import kernel
 
 
 def leftover(folder: Path, name: str = "ABCDEF") -> Path:

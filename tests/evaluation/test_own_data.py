@@ -12,13 +12,13 @@ from fixtures.asked import asked
 from fixtures.places import FIXTURES
 
 from jaxseg import load_run
-from jaxseg.console import make_console
 from jaxseg.datasets import making
 from jaxseg.datasets.landscape import Landscape
 from jaxseg.errors import UserError
 from jaxseg.evaluation import own_data
 from jaxseg.evaluation.evaluate import evaluate
 from jaxseg.run import checkpoint
+from jaxseg.system.console import make_console
 
 __all__ = ["asked"]  # a fixture
 

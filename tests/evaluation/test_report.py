@@ -14,8 +14,6 @@ from fixtures.recorded_tracker import Recorded
 from matplotlib.figure import Figure
 from PIL import Image
 
-from jaxseg import side_files
-from jaxseg.console import make_console
 from jaxseg.evaluation import report, terminal, tracked
 from jaxseg.evaluation.baseline import Baselines
 from jaxseg.evaluation.evaluate import Assessment
@@ -26,6 +24,8 @@ from jaxseg.metrics.objects import THRESHOLDS, ObjectTotal
 from jaxseg.run.kept import kept_calibration, kept_pixels
 from jaxseg.run.trackers import watched
 from jaxseg.scenes.cover import Cover
+from jaxseg.system import side_files
+from jaxseg.system.console import make_console
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import io, sparse
 
-from jaxseg import limits
 from jaxseg.errors import UserError
 from jaxseg.files import arrays
+from jaxseg.system import limits
 
 CUBE = np.arange(4 * 5 * 3, dtype=np.int16).reshape(4, 5, 3) - 7
 TRUTH = np.arange(20, dtype=np.uint8).reshape(4, 5)

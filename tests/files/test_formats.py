@@ -15,10 +15,10 @@ from rasterio.errors import RasterioIOError
 from rasterio.shutil import copy as convert
 from rasterio.vrt import WarpedVRT
 
-from jaxseg import limits
 from jaxseg.errors import UserError
 from jaxseg.files import arrays, formats, raster
 from jaxseg.scenes.scene import Window
+from jaxseg.system import limits
 
 __all__ = ["asked"]  # a fixture
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 
 from jaxseg.datasets.folder import scenes
-from jaxseg.datasets.folder.scenes import Facts
+from jaxseg.datasets.folder.entries import Facts
 from jaxseg.files import pool, raster
 from jaxseg.scenes.scene import Window
 

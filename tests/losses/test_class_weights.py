@@ -14,9 +14,8 @@ from PIL import Image
 from rich.console import Console
 
 from jaxseg import config as configs
-from jaxseg import config_text, side_files
+from jaxseg import config_text
 from jaxseg.cli import main as cli
-from jaxseg.console import make_console
 from jaxseg.datasets.folder.source import Folder
 from jaxseg.datasets.landscape.source import Landscape
 from jaxseg.datasets.tiles import TileScenes
@@ -28,6 +27,8 @@ from jaxseg.losses.presence import Presence
 from jaxseg.losses.regions import Dice
 from jaxseg.run import completion
 from jaxseg.scenes.scene import IGNORE, Sample
+from jaxseg.system import side_files
+from jaxseg.system.console import make_console
 
 # Class 0 in both scenes of 100 and 60 pixels, class 1 in the first, class 2 nowhere.
 COUNTS = ClassCounts(pixels=(120, 40, 0), around=(160, 100, 0))

@@ -27,7 +27,6 @@ from jaxseg import config as configs
 from jaxseg import sharding
 from jaxseg.cli import main as cli
 from jaxseg.cli.flags.runs import evaluate_flags
-from jaxseg.console import make_console
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import report, terminal
@@ -46,6 +45,7 @@ from jaxseg.metrics.objects import ObjectTotal
 from jaxseg.metrics.warping import WarpingError
 from jaxseg.run import checkpoint, step
 from jaxseg.sharding import MeshShape
+from jaxseg.system.console import make_console
 from jaxseg.transforms.radiometry import Standardize
 
 PAGE = ROOT / "docs" / "extending.md"

@@ -14,8 +14,8 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from jaxseg.console import LogsAboveTheBar, clock, make_console, say, track
 from jaxseg.run.logbook import Logbook, seconds_left
+from jaxseg.system.console import LogsAboveTheBar, clock, make_console, say, track
 
 
 def recorded(workdir: Path) -> list[dict[str, object]]:

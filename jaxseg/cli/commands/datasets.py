@@ -19,7 +19,6 @@ from jaxseg.cli.flags.datasets import (
     PackFlags,
     PolsarFlags,
 )
-from jaxseg.console import make_console, say
 from jaxseg.datasets.arrays import guess as array_guess
 from jaxseg.datasets.folder import guess
 from jaxseg.datasets.leakage import check_splits
@@ -30,6 +29,7 @@ from jaxseg.evaluation import own_data
 from jaxseg.losses import class_counts
 from jaxseg.pictures.written import write_figure
 from jaxseg.run import checkpoint
+from jaxseg.system.console import make_console, say
 
 
 def data(arguments: list[str] | None = None) -> None:

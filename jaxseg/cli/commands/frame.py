@@ -19,15 +19,15 @@ import jax
 from rich.console import Console
 
 from jaxseg import config as configs
-from jaxseg import disk, interrupts
-from jaxseg.cache import cache_folder
 from jaxseg.cli.job import LAST, LOST, TOGETHER, JobFlags, end_alone, is_lost, join, lost
 from jaxseg.cli.memory import keep_freed_memory
-from jaxseg.console import make_console, say, track
 from jaxseg.errors import DiskError, UserError
 from jaxseg.run.failed_saves import FailedSaveError
 from jaxseg.run.processes import UnlikeError
 from jaxseg.run.training import Interrupted
+from jaxseg.system import disk, interrupts
+from jaxseg.system.cache import cache_folder
+from jaxseg.system.console import make_console, say, track
 
 INTERRUPTED = 130
 MISTAKE = 2

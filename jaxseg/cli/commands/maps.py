@@ -11,7 +11,6 @@ from rich.console import Console
 from jaxseg import sharding
 from jaxseg.cli.commands.frame import CONTINUES, Mistakes, code_of, start
 from jaxseg.cli.flags.maps import PolygonsFlags, PredictFlags
-from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.prediction.archive import SceneFiles, names_many, scenes
 from jaxseg.prediction.many import SHOWN, map_each
@@ -20,6 +19,7 @@ from jaxseg.prediction.predict import Mapper
 from jaxseg.prediction.settings import Share
 from jaxseg.run.loaded import load_run
 from jaxseg.scenes.sensor import listed
+from jaxseg.system.console import make_console, say
 
 
 def predict(arguments: list[str] | None = None) -> None:

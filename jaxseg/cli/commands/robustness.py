@@ -4,9 +4,9 @@ import tyro
 
 from jaxseg.cli.commands.frame import Mistakes, code_of, start
 from jaxseg.cli.flags.robustness import RobustnessFlags
-from jaxseg.console import make_console, say
 from jaxseg.evaluation.robustness import measure, show, write
 from jaxseg.run import checkpoint
+from jaxseg.system.console import make_console, say
 
 
 def robustness(arguments: list[str] | None = None) -> None:

@@ -21,7 +21,6 @@ from jaxseg.cli.flags.runs import (
     WeightsFlags,
     evaluate_flags,
 )
-from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import model_card, own_data, pushing, sample, terminal, tracked
@@ -39,6 +38,7 @@ from jaxseg.run.loaded import load_run
 from jaxseg.run.step import inference_variables
 from jaxseg.run.trackers.watched import check_installed
 from jaxseg.sharding import MeshShape
+from jaxseg.system.console import make_console, say
 from jaxseg.weights import pretrained
 from jaxseg.weights.state_dict import write_state_dict
 

@@ -8,11 +8,9 @@ import jax
 import tyro
 
 from jaxseg import config as configs
-from jaxseg import interrupts
 from jaxseg.cli import planned
 from jaxseg.cli.commands.frame import Mistakes, code_of, divided, progress, start, value_of
 from jaxseg.cli.flags.training import BenchFlags, PlanFlags, TrainFlags
-from jaxseg.console import make_console, say
 from jaxseg.errors import UserError
 from jaxseg.planning import search as searching
 from jaxseg.planning.plan import check
@@ -20,6 +18,8 @@ from jaxseg.planning.topology import topology
 from jaxseg.run import bench as benches
 from jaxseg.run import training
 from jaxseg.run.stopping import saved
+from jaxseg.system import interrupts
+from jaxseg.system.console import make_console, say
 
 
 def train(arguments: list[str] | None = None) -> None:

@@ -14,7 +14,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.console import note
 from jaxseg.datasets import label_file
 from jaxseg.datasets.arrays import axes
 from jaxseg.datasets.arrays.axes import ImageAxes, LabelAxes, by
@@ -28,6 +27,7 @@ from jaxseg.files import arrays
 from jaxseg.files.pool import ARRAYS
 from jaxseg.scenes.scene import IGNORE, Origin, Sample, Window
 from jaxseg.scenes.sensor import Sensor, Unit
+from jaxseg.system.console import note
 
 SEARCHED = 50_000_000
 """Pixels of all random assignments of blocks that are tried, which bounds the time of a search."""

@@ -1,16 +1,13 @@
 """What files of a folder may mean otherwise than they are read: opacity, and nodata of one band."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxseg.datasets.folder.entries import Scene
 from jaxseg.datasets.folder.pairing import FLAG
 from jaxseg.files import raster
 from jaxseg.scenes.scene import Window
-
-if TYPE_CHECKING:  # the scenes ask for their doubts
-    from jaxseg.datasets.folder.scenes import FolderScenes
 
 STEPS = 16
 """Values of opacity from which it is doubted: a mask has two, a soft border a few more."""
@@ -22,21 +19,27 @@ FILES = 8
 """Files that are looked at."""
 
 
-def doubts(scenes: "FolderScenes", windows: Sequence[tuple[int, Window]]) -> dict[str, str]:
+def doubts(
+    entries: Sequence[Scene], windows: Sequence[tuple[int, Window]], *, nodata_in_all: bool
+) -> dict[str, str]:
     """Sentences about the windows of a split by their kind, each of which names a flag.
+
+    Args:
+        entries: The scenes of the split.
+        windows: Index of a scene and a window of it, for each window of the split.
+        nodata_in_all: Whether only the nodata value in all bands makes a pixel invalid.
 
     Raises:
         UserError: A file cannot be read.
     """
     first = dict(reversed(windows))  # the first window of each scene
-    some = [(scene, first[scene]) for scene in sorted(first)][:FILES]
-    found = {"opacity": _of_opacity(scenes, some), "nodata": _of_nodata(scenes, some)}
+    some = [(entries[scene], first[scene]) for scene in sorted(first)][:FILES]
+    found = {"opacity": _of_opacity(some), "nodata": "" if nodata_in_all else _of_nodata(some)}
     return {kind: line for kind, line in found.items() if line}
 
 
-def _of_opacity(scenes: "FolderScenes", windows: list[tuple[int, Window]]) -> str:
-    for scene, window in windows:
-        entry = scenes.entries[scene]
+def _of_opacity(windows: list[tuple[Scene, Window]]) -> str:
+    for entry, window in windows:
         header = raster.header(entry.image)
         if header.alpha is None or header.alpha in entry.image_facts.numbers:
             continue
@@ -52,13 +55,12 @@ def _of_opacity(scenes: "FolderScenes", windows: list[tuple[int, Window]]) -> st
     return ""
 
 
-def _of_nodata(scenes: "FolderScenes", windows: list[tuple[int, Window]]) -> str:
+def _of_nodata(windows: list[tuple[Scene, Window]]) -> str:
     hidden = empty = pixels = 0
     tag = None
-    for scene, window in windows:
-        entry = scenes.entries[scene]
+    for entry, window in windows:
         tags = entry.image_facts.nodata
-        if scenes.nodata_in_all or len(tags) < 2 or None in tags:
+        if len(tags) < 2 or None in tags:
             continue
         place = window._replace(y=window.y + entry.area.y, x=window.x + entry.area.x)
         missing = raster.read(entry.image, place, bands=entry.image_facts.numbers) == np.array(tags)

@@ -10,10 +10,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg import limits
 from jaxseg.datasets.folder.pairing import FLAG, SPLITS
 from jaxseg.errors import MissingSplit, UserError
 from jaxseg.scenes.scene import Window
+from jaxseg.system import limits
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxseg.datasets.folder.entries import Scene
 from jaxseg.datasets.folder.pairing import FLAG
-from jaxseg.datasets.folder.scenes import FolderScenes, Scene
+from jaxseg.datasets.folder.scenes import FolderScenes
 from jaxseg.files import raster
 from jaxseg.scenes.agreement import same_pixel_size
 from jaxseg.scenes.scene import Window

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from affine import Affine
 
-from jaxseg.console import note
 from jaxseg.datasets.folder import numbers as folder_numbers
 from jaxseg.datasets.folder.division import Division
 from jaxseg.datasets.folder.doubts import clipped, pixel_sizes
+from jaxseg.datasets.folder.entries import Facts, Scene
 from jaxseg.datasets.folder.numbers import Reading
 from jaxseg.datasets.folder.pairing import FLAG
-from jaxseg.datasets.folder.scenes import Facts, FolderScenes, MaskNodata, Scene
+from jaxseg.datasets.folder.scenes import FolderScenes, MaskNodata
 from jaxseg.datasets.folder.vector_labels import Vectors, check_vectors
 from jaxseg.datasets.label_table import LabelTable, packed
 from jaxseg.errors import UserError
@@ -30,6 +30,7 @@ from jaxseg.scenes import sentinel2
 from jaxseg.scenes.agreement import BandOrderError
 from jaxseg.scenes.scene import Window
 from jaxseg.scenes.sensor import canonical
+from jaxseg.system.console import note
 
 RESAMPLE_FLAG = f"{FLAG}.resample-masks"
 

@@ -10,12 +10,13 @@ neither      ------------->   label          0 everywhere: no labels, for pre-tr
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg.datasets.folder import ambiguous
+from jaxseg.datasets.folder.entries import Facts, Scene
 from jaxseg.datasets.folder.numbers import Reading
 from jaxseg.datasets.folder.pairing import FLAG
 from jaxseg.datasets.folder.vector_labels import Vectors
@@ -23,9 +24,9 @@ from jaxseg.datasets.label_table import LabelTable, UnknownValue, packed, unpack
 from jaxseg.errors import UserError
 from jaxseg.files import raster
 from jaxseg.files.vectors import is_vector
-from jaxseg.files.virtual import Frame, on_grid
+from jaxseg.files.virtual import on_grid
 from jaxseg.losses.border_weights import touching
-from jaxseg.scenes.scene import IGNORE, Extent, Ground, Sample, Window
+from jaxseg.scenes.scene import IGNORE, Extent, Sample, Window
 
 MaskNodata = Literal["ignore", "keep", "hide"]
 """What nodata and transparency of a mask mean, see `Folder`."""
@@ -33,54 +34,6 @@ MaskNodata = Literal["ignore", "keep", "hide"]
 
 HELD = 12
 """Values of a mask that an error lists at most."""
-
-
-class Facts(NamedTuple):
-    """What is needed to read a file; equal facts of many files are stored once.
-
-    Attributes:
-        nodata: Nodata value of each band read, or None. NaN is never data and is not listed.
-        masked: Whether the file's own validity mask is used.
-        palette: 256 RGB colours of a palette picture as bytes, or empty.
-        numbers: Bands to read, counted from 1.
-        added: Offset of each band, to be subtracted; empty = 0.
-    """
-
-    nodata: tuple[float | None, ...]
-    masked: bool
-    palette: bytes
-    numbers: tuple[int, ...]
-    added: tuple[int, ...] = ()
-
-
-class Scene(NamedTuple):
-    """One entry of the index.
-
-    Attributes:
-        image: File of the image.
-        mask: File of the mask, or empty.
-        objects: File of the object ids, or empty.
-        validity: File whose first band is 0 where the image has no data, or empty.
-        image_facts: How to read the image.
-        mask_facts: How to read the mask.
-        object_facts: How to read the object ids.
-        area: The part of the files that belongs to the split.
-        ground: Where that part lies, if the image states it.
-        gsd: Ground sample distance in metres; None = not known.
-        grid: Of the image, if the mask is a vector file or is resampled; None = the mask is on it.
-    """
-
-    image: str
-    mask: str
-    objects: str
-    validity: str
-    image_facts: Facts
-    mask_facts: Facts | None
-    object_facts: Facts | None
-    area: Window
-    ground: Ground | None = None
-    gsd: float | None = None
-    grid: Frame | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +88,7 @@ class FolderScenes:
 
     def doubts(self, windows: Sequence[tuple[int, Window]]) -> dict[str, str]:
         """What opacity and nodata values of the files may mean otherwise."""
-        return ambiguous.doubts(self, windows)
+        return ambiguous.doubts(self.entries, windows, nodata_in_all=self.nodata_in_all)
 
     def gsd(self, index: int) -> float | None:
         """Ground sample distance in metres; None = not known."""

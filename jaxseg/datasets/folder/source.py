@@ -21,7 +21,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.cache import cache_folder
 from jaxseg.datasets.folder import numbers as folder_numbers
 from jaxseg.datasets.folder import pairing
 from jaxseg.datasets.folder.class_fields import check_classes, check_colors, hues
@@ -38,6 +37,7 @@ from jaxseg.files import raster
 from jaxseg.files.raster import is_remote
 from jaxseg.scenes.scene import Origin
 from jaxseg.scenes.sensor import Sensor, Unit, visible
+from jaxseg.system.cache import cache_folder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.console import note
 from jaxseg.datasets.folder.pairing import FLAG
 from jaxseg.errors import NOT_NEGATIVE, UserError, check_ranges
 from jaxseg.files import drawing, vectors
 from jaxseg.files.virtual import Frame
 from jaxseg.scenes.scene import IGNORE, Window
+from jaxseg.system.console import note
 
 SLOW = 4 * 2**20
 """Bytes of a file without a spatial index from which it is said that it is slow."""

@@ -23,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg.config_text import from_json, to_json
-from jaxseg.console import note
 from jaxseg.errors import UserError
 from jaxseg.files import records
 from jaxseg.scenes.scene import Extent, Ground, Source, Window
 from jaxseg.scenes.sensor import Sensor
+from jaxseg.system.console import note
 
 INDEX, DIGESTS = "index.json", "digests.txt"
 THREADS = 32

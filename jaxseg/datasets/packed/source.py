@@ -16,7 +16,6 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from jaxseg.cache import cache_folder
 from jaxseg.datasets.packed import index as indices
 from jaxseg.datasets.packed.index import Index, Split
 from jaxseg.datasets.wrapped import leaves
@@ -34,6 +33,7 @@ from jaxseg.scenes.scene import (
     with_parts,
 )
 from jaxseg.scenes.sensor import Sensor
+from jaxseg.system.cache import cache_folder
 
 
 @dataclasses.dataclass(frozen=True)

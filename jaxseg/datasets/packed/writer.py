@@ -26,11 +26,11 @@ from jaxseg.datasets.packed.index import (
 )
 from jaxseg.datasets.packed.source import encoded
 from jaxseg.datasets.wrapped import Wrapped, leaves
-from jaxseg.disk import whole, writing
 from jaxseg.errors import MissingSplit, UserError
 from jaxseg.files import records
 from jaxseg.scenes.scene import Around, FromFiles, OfFiles, Sample, Scenes, Source, Window, gsd_of
-from jaxseg.side_files import put_aside
+from jaxseg.system.disk import whole, writing
+from jaxseg.system.side_files import put_aside
 
 TILE = 128
 """Rows and columns of a tile by default: of 64, 128 and 256, those of which random windows of 256

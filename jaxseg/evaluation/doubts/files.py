@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxseg.datasets.without_doubts import INDEX
-from jaxseg.disk import whole_folder
 from jaxseg.errors import UserError
 from jaxseg.evaluation.doubts.maps import (
     MAPS,
@@ -41,6 +40,7 @@ from jaxseg.metrics.confident_learning import UNDOUBTED
 from jaxseg.pictures.doubts import View, doubts_figure
 from jaxseg.pictures.tiles import DPI, stretch
 from jaxseg.scenes.scene import Scenes, Source, Window
+from jaxseg.system.disk import whole_folder
 
 SHOWN = 6
 """Regions in the picture."""

@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jaxseg.console import say
 from jaxseg.evaluation.doubts.files import Found
 from jaxseg.metrics.measure import percent
+from jaxseg.system.console import say
 
 PAIRS = 3
 """Pairs of classes that are named."""

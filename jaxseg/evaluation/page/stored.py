@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxseg.disk import ASIDE
 from jaxseg.errors import UserError
 from jaxseg.evaluation.kept_tiles import kept_tiles
 from jaxseg.metrics.intervals import FEWEST
@@ -22,6 +21,7 @@ from jaxseg.metrics.scores import Scores, scores_of
 from jaxseg.pictures.tiles import Tile
 from jaxseg.run import environment
 from jaxseg.run.json_lines import json_lines
+from jaxseg.system.disk import ASIDE
 
 Record = dict[str, Any]
 Table = list[list[str]]

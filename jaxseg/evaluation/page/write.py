@@ -9,9 +9,7 @@ from rich.console import Console
 
 from jaxseg.config import Config
 from jaxseg.config_text import Code
-from jaxseg.console import track
 from jaxseg.datasets.paired import without_side
-from jaxseg.disk import whole
 from jaxseg.errors import UserError
 from jaxseg.evaluation import evaluate as assessment
 from jaxseg.evaluation import own_data, report
@@ -21,6 +19,8 @@ from jaxseg.evaluation.page.stored import Evaluated
 from jaxseg.pictures.map_view import read_classes
 from jaxseg.pipeline.survey import Survey, survey
 from jaxseg.run import checkpoint, data_files
+from jaxseg.system.console import track
+from jaxseg.system.disk import whole
 
 MAP_SIDE = 1200
 """Rows or columns of a map on the page at most, whichever are more."""

@@ -18,7 +18,6 @@ from rich.console import Console
 from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.config_text import Code
-from jaxseg.console import say, track
 from jaxseg.errors import UserError
 from jaxseg.evaluation import own_data
 from jaxseg.evaluation.robustness.curves import Curve, Robustness
@@ -34,6 +33,7 @@ from jaxseg.evaluation.robustness.subject import Subject, epsilon_unit
 from jaxseg.run import checkpoint
 from jaxseg.run.step import TrainState
 from jaxseg.sharding import MeshShape
+from jaxseg.system.console import say, track
 from jaxseg.transforms.corruptions import CORRUPTIONS, Corruption
 
 Opened = tuple[Config, TrainState]

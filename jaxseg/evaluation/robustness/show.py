@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jaxseg.console import say
 from jaxseg.evaluation.robustness.curves import Curve, Point, Robustness
 from jaxseg.metrics.intervals import DRAWS
+from jaxseg.system.console import say
 
 COLUMNS = 6
 """Curves beside each other in the table of classes."""

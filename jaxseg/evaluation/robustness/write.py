@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxseg.disk import whole_folder
 from jaxseg.errors import UserError
 from jaxseg.evaluation.report import no_formula, of_step
 from jaxseg.evaluation.robustness.curves import Curve, Point, Robustness
 from jaxseg.pictures.strengths import Drawn, strengths_figure
 from jaxseg.pictures.tiles import DPI
+from jaxseg.system.disk import whole_folder
 
 NAME = "robustness"
 

@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxseg import side_files
 from jaxseg.errors import UserError
 from jaxseg.run.trackers.mlflow_run import MlflowRun
 from jaxseg.run.trackers.tracker import Start, Tracker
 from jaxseg.run.trackers.trackio_run import TrackioRun
 from jaxseg.run.trackers.wandb_run import WandbRun
+from jaxseg.system import side_files
 
 Kind = Literal["", "wandb", "mlflow", "trackio"]
 """Name of a tracker and of its package; empty = none."""

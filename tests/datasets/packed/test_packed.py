@@ -13,7 +13,6 @@ from rasterio.crs import CRS
 
 from jaxseg.config import Config
 from jaxseg.config_text import from_json, to_json
-from jaxseg.console import make_console
 from jaxseg.datasets import Folder, Mislabelled, Packed, Paired, Stacked
 from jaxseg.datasets.folder.pairing import SPLITS
 from jaxseg.datasets.leakage import check_splits, refuse_trained_pixels
@@ -30,6 +29,7 @@ from jaxseg.prediction import opening
 from jaxseg.prediction.image import Image
 from jaxseg.run import completion, data_files
 from jaxseg.scenes.scene import Source, Window, in_files
+from jaxseg.system.console import make_console
 
 H, W = 70, 90
 

@@ -14,7 +14,6 @@ from fixtures.shallow import Shallow
 
 from jaxseg import sharding
 from jaxseg.cli import main as cli
-from jaxseg.console import make_console
 from jaxseg.errors import UserError
 from jaxseg.evaluation.page import robust
 from jaxseg.evaluation.robustness import show, subject, write
@@ -24,6 +23,7 @@ from jaxseg.evaluation.robustness.planned import Attacks
 from jaxseg.run import checkpoint
 from jaxseg.run.evaluator import Evaluator
 from jaxseg.sharding import MeshShape
+from jaxseg.system.console import make_console
 from jaxseg.transforms import LogIntensity, Standardize
 from jaxseg.transforms.corruptions import AddedSpeckle, Jpeg, Stripes
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxseg import side_files
 from jaxseg.run.trackers.watched import FILE, KINDS
+from jaxseg.system import side_files
 
 RUN = """
 import socket, sys

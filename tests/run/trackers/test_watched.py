@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from fixtures.recorded_tracker import Recorded
 
-from jaxseg import side_files
-from jaxseg.console import make_console
 from jaxseg.errors import UserError
 from jaxseg.run.logbook import Logbook
 from jaxseg.run.trackers import watched
 from jaxseg.run.trackers.watched import Watched, check_installed
+from jaxseg.system import side_files
+from jaxseg.system.console import make_console
 
 
 @pytest.fixture

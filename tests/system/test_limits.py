@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg import limits
 from jaxseg.datasets.tiles import picture
 from jaxseg.errors import UserError
 from jaxseg.metrics.measure import Setting, measures
@@ -20,6 +19,7 @@ from jaxseg.pipeline.windows import Data
 from jaxseg.run import data_files
 from jaxseg.scenes.cover import Cover
 from jaxseg.scenes.scene import Window
+from jaxseg.system import limits
 from jaxseg.weights.state_dict import read_state_dict
 
 MILLION = 1_000_000

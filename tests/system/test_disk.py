@@ -14,12 +14,12 @@ from fixtures.disks import Disk
 from fixtures.disks import disk as disk_
 from matplotlib.figure import Figure
 
-from jaxseg.disk import check_flushed, fault, whole, whole_folder, writing
 from jaxseg.errors import DiskError, UserError
 from jaxseg.files import records, vectors
 from jaxseg.files.maps import write_block
 from jaxseg.pictures.written import write_figure
 from jaxseg.run.kept import PIXELS, keep_pixels
+from jaxseg.system.disk import check_flushed, fault, whole, whole_folder, writing
 from jaxseg.weights.state_dict import write_state_dict
 
 disk = disk_

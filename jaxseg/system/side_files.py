@@ -19,8 +19,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from jaxseg import limits
-from jaxseg.disk import whole
+from jaxseg.system import limits
+from jaxseg.system.disk import whole
 
 CHECKED = "crc32"
 """Key of the checksum; files of earlier versions have none."""

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jaxseg import console as screen
-from jaxseg.console import (
+from jaxseg.system import console as screen
+from jaxseg.system.console import (
     LogsAboveTheBar,
     clock,
     make_console,

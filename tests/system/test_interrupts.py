@@ -15,12 +15,12 @@ import pytest
 from fixtures.compiler import IN_A_HURRY
 from fixtures.places import ROOT
 
-from jaxseg import interrupts
 from jaxseg.cli import main as cli
 from jaxseg.cli.commands import frame
 from jaxseg.cli.job import JobFlags
 from jaxseg.run import training
 from jaxseg.run.stopping import saved
+from jaxseg.system import interrupts
 
 SAID = re.compile(
     r"Stopped by (Ctrl-C|SIGTERM)\. \S.*\.\n|Stopped at step \d+; the state is saved in .*\.\n"
@@ -38,7 +38,7 @@ def told() -> Iterator[None]:
 def command(code: str) -> subprocess.Popen[str]:
     """A process that is a command from its first line; it prints `ready` when it may be stopped."""
     return subprocess.Popen(
-        [sys.executable, "-c", "from jaxseg import interrupts\n" + textwrap.dedent(code)],
+        [sys.executable, "-c", "from jaxseg.system import interrupts\n" + textwrap.dedent(code)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -20,7 +20,6 @@ from fixtures.tiny_folder import write_folder
 from rasterio.transform import from_origin
 from rich.console import Console
 
-from jaxseg import side_files
 from jaxseg.datasets.folder.source import Folder
 from jaxseg.errors import UserError
 from jaxseg.evaluation.kept_tiles import keep_tiles, kept_tiles
@@ -32,7 +31,8 @@ from jaxseg.pictures.tiles import Tile
 from jaxseg.run import data_files, environment, kept
 from jaxseg.run.json_lines import cut_after, json_lines, line
 from jaxseg.run.trackers import watched
-from jaxseg.side_files import DamagedError
+from jaxseg.system import side_files
+from jaxseg.system.side_files import DamagedError
 
 ROUNDS = 12
 """Damages of each kind and file."""
