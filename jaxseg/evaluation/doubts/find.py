@@ -30,6 +30,14 @@ SEEN = (
     "out of the training, for --split held-out.",
 )
 
+MOST = 0.5
+"""Share of doubted labels above which the network is doubted instead."""
+
+WEAK = (
+    "More than half of the labels are doubted. Most likely the network is wrong and",
+    "not the labels: `jaxseg evaluate` states its scores; train it longer first.",
+)
+
 
 def find(
     workdir: Path,
@@ -108,4 +116,6 @@ def find(
             smallest=smallest,
             polygons=polygons,
         )
-    return found._replace(notes=SEEN) if split == "train" and is_own else found
+    weak = found.doubted.sum() > MOST * found.doubts.count.sum()
+    seen = split == "train" and is_own
+    return found._replace(notes=(*(WEAK if weak else ()), *(SEEN if seen else ())))

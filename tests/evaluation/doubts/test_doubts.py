@@ -213,6 +213,25 @@ def test_scenes_that_were_held_out_are_looked_at_by_the_run_that_did_so(
         find(RUN, "held-out", tmp_path / "other", source=HeldOut(painted.Painted(), part=0))
 
 
+@dataclasses.dataclass(frozen=True)
+class Misread(painted.Painted):
+    """The network answers another class than the label everywhere."""
+
+    def scenes(self, split: str) -> painted.PaintedScenes:
+        """Those of `Painted` with other answers."""
+        found = super().scenes(split)
+        for scene in found.arrays:
+            scene["image"][..., 0] = (scene["label"] + 1) % len(painted.CLASSES)
+        return found
+
+
+def test_where_most_labels_are_doubted_the_network_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(monkeypatch, Misread())
+    assert "the network is wrong" in find(RUN, "test", tmp_path).notes[0]
+
+
 def test_training_goes_on_without_doubted_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
