@@ -25,7 +25,6 @@ DROPOUT: dict[str, list[tuple[float, tuple[int, ...]]]] = {
     "RefinedPSPNet": [(0.1, ()), (0.1, ())],
 }
 
-
 SOWN: dict[str, dict[str, int]] = {
     # What leaves beside the logits, and how many arrays of it.
     "TwoNetworks": {"aux_logits": 2},

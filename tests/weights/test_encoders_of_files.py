@@ -66,7 +66,6 @@ def resnet18(names: str = "{}") -> dict[str, np.ndarray]:
 
 NARROW = ResNetUNet(2, "resnet18", (8, 8, 8, 8, 8))
 
-
 WITH_A_RESNET = [
     ResNetUNet(3, "resnet18", (8, 8, 8, 8, 8)),
     UNetPlusPlus(3, "resnet18", (8, 8, 8, 8, 8)),
