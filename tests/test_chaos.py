@@ -11,7 +11,7 @@ from fixtures.places import ROOT
 sys.path.append(str(ROOT / "benchmarks"))
 
 import chaos
-from chaos_parts import damages, opened, stops, tiny
+from chaos_parts import damages, opened, planned, stops, tiny, watched
 from chaos_parts.tiny import Ended, Setting
 
 
@@ -67,7 +67,7 @@ def test_ends_of_a_command(code: int, said: str, equal: bool, outcome: str) -> N
         ("Stopped by SIGTERM. Nothing is saved in run yet;", 4, False),
         ("Stopped by SIGTERM. Nothing was begun; give the same command again.", 4, True),
         ("compiling ...\nStopped by SIGTERM. Nothing was begun;", 4, False),
-        ("Stopped by SIGTERM. The command had ended; nothing is lost.", stops.STEPS, True),
+        ("Stopped by SIGTERM. The command had ended; nothing is lost.", watched.STEPS, True),
         ("Stopped by SIGTERM. The command had ended; nothing is lost.", 52, False),
         ("Stopped by SIGTERM.", 4, False),
         ("", 4, False),
@@ -78,9 +78,9 @@ def test_last_words_are_compared_with_the_disk(last: str, saved: int | None, tru
 
 
 def test_a_plan_has_every_moment_and_ends_at_the_end() -> None:
-    made = stops.plan(random.Random("1"), kills=6, soft=3, processes=2)
-    assert made == stops.plan(random.Random("1"), kills=6, soft=3, processes=2)
-    assert {stop.moment for stop in made if stop.kills} == set(stops.MOMENTS)
+    made = planned.plan(random.Random("1"), kills=6, soft=3, processes=2)
+    assert made == planned.plan(random.Random("1"), kills=6, soft=3, processes=2)
+    assert {stop.moment for stop in made if stop.kills} == set(planned.MOMENTS)
     assert sum(not stop.kills for stop in made) == 3
     assert made[-1].moment == "end"
 
