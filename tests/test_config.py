@@ -150,9 +150,18 @@ def test_a_tuple_of_one_is_printed_as_a_tuple() -> None:
     assert "layers = ('bottleneck',)" in lines
 
 
-def test_a_file_that_imports_what_has_moved_is_told_where_it_is(tmp_path: Path) -> None:
-    (tmp_path / "old.py").write_text("\nfrom jaxseg.data import Data\n")
-    with pytest.raises(UserError, match=r"old\.py, line 2: .* moved to jaxseg\.pipeline in 0\.2"):
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("jaxseg.data import Data", "jaxseg.pipeline"),
+        ("jaxseg.models.unet import ResNetUNet", "jaxseg.models"),
+    ],
+)
+def test_a_file_that_imports_what_has_moved_is_told_where_it_is(
+    tmp_path: Path, old: str, new: str
+) -> None:
+    (tmp_path / "old.py").write_text(f"\nfrom {old}\n")
+    with pytest.raises(UserError, match=rf"old\.py, line 2: .* moved to {new} in 0\.2"):
         configs.load_config(str(tmp_path / "old.py"))
 
 

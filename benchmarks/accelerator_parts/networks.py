@@ -16,9 +16,11 @@ from jaxseg import sharding
 from jaxseg.config import Config
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.linknet import LinkNet
+from jaxseg.models.original_unet import OriginalUNet
 from jaxseg.models.parts.resnet import Backbone
 from jaxseg.models.pspnet import PSPNet
-from jaxseg.models.unet import OriginalUNet, ResNetUNet, UNet
+from jaxseg.models.resnet_unet import ResNetUNet
+from jaxseg.models.unet import UNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.pipeline.windows import Data
 from jaxseg.run import step

@@ -14,6 +14,7 @@ MOVED = {  # up to 0.1.0
     "jaxseg.distillation": "jaxseg.losses",
     "jaxseg.edge_losses": "jaxseg.losses",
     "jaxseg.hyperspectral_transforms": "jaxseg.transforms",
+    "jaxseg.models.unet": "jaxseg.models",
     "jaxseg.polsar_transforms": "jaxseg.transforms",
     "jaxseg.pretrained": "jaxseg.weights",
     "jaxseg.region_losses": "jaxseg.losses",

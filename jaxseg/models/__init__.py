@@ -15,12 +15,14 @@ from jaxseg.models.deeplab_plus import DeepLabV3Plus
 from jaxseg.models.domain_prompted import DomainPrompted
 from jaxseg.models.linknet import LinkNet
 from jaxseg.models.multiscale_sar import MultiscaleSAR
+from jaxseg.models.original_unet import OriginalUNet
 from jaxseg.models.prithvi import PrithviLinear, PrithviUNet
 from jaxseg.models.pspnet import LecturePSPNet, PSPNet
 from jaxseg.models.refined_pspnet import RefinedPSPNet
 from jaxseg.models.resc_net import ReSCNet
+from jaxseg.models.resnet_unet import ResNetUNet
 from jaxseg.models.two_networks import TwoNetworks
-from jaxseg.models.unet import OriginalUNet, ResNetUNet, UNet
+from jaxseg.models.unet import UNet
 from jaxseg.models.unet3plus import UNet3Plus
 from jaxseg.models.unet_plus_plus import UNetPlusPlus
 

@@ -29,7 +29,8 @@ from jaxseg.errors import COUNT
 from jaxseg.models.parts.layers import BatchNorm, Conv, ConvTranspose, Dtype
 from jaxseg.models.parts.resampling import max_pool2x2, pad_to_multiple, resize
 from jaxseg.models.parts.vit import PATCH, PrithviViT, Transformer
-from jaxseg.models.unet import DoubleConv, UpBlock
+from jaxseg.models.resnet_unet import UpBlock
+from jaxseg.models.unet import DoubleConv
 
 
 class PrithviUNet(nn.Module):

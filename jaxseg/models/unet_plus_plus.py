@@ -35,7 +35,7 @@ from jaxseg.models.parts.encoders import Encoder, encoder
 from jaxseg.models.parts.layers import BatchNorm, Conv, Dtype
 from jaxseg.models.parts.platforms import blocks_pay
 from jaxseg.models.parts.resampling import pad_to_multiple, resize
-from jaxseg.models.unet import Attention, UpBlock
+from jaxseg.models.resnet_unet import Attention, UpBlock
 
 
 class UNetPlusPlus(LogitsInBlocks):

@@ -11,6 +11,7 @@ from jaxseg.models.chws_unet import CHWSUNet
 from jaxseg.models.deeplab import DeepLabV3
 from jaxseg.models.deeplab_plus import DeepLabV3Plus
 from jaxseg.models.linknet import LinkNet
+from jaxseg.models.original_unet import OriginalUNet
 from jaxseg.models.parts.efficientnet import EfficientNet
 from jaxseg.models.parts.encoders import is_efficientnet
 from jaxseg.models.parts.resnet import ResNet
@@ -18,7 +19,8 @@ from jaxseg.models.parts.vit import PrithviViT
 from jaxseg.models.prithvi import PrithviLinear, PrithviUNet
 from jaxseg.models.pspnet import LecturePSPNet, PSPNet
 from jaxseg.models.refined_pspnet import RefinedPSPNet
-from jaxseg.models.unet import OriginalUNet, ResNetUNet, UNet
+from jaxseg.models.resnet_unet import ResNetUNet
+from jaxseg.models.unet import UNet
 from jaxseg.models.unet3plus import UNet3Plus
 from jaxseg.models.unet_plus_plus import UNetPlusPlus
 from jaxseg.weights.names import Located, located, of_the_network, placed, tops, translated

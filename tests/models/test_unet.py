@@ -14,8 +14,10 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxseg.errors import UserError
+from jaxseg.models.original_unet import OriginalUNet, mirrored
 from jaxseg.models.parts.resnet import ResNet
-from jaxseg.models.unet import OriginalUNet, ResNetUNet, UNet, mirrored
+from jaxseg.models.resnet_unet import ResNetUNet
+from jaxseg.models.unet import UNet
 from jaxseg.weights import pretrained
 
 

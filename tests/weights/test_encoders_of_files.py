@@ -18,7 +18,7 @@ from jaxseg.models.linknet import LinkNet
 from jaxseg.models.parts.resnet import ResNet
 from jaxseg.models.pspnet import LecturePSPNet, PSPNet
 from jaxseg.models.refined_pspnet import RefinedPSPNet
-from jaxseg.models.unet import ResNetUNet
+from jaxseg.models.resnet_unet import ResNetUNet
 from jaxseg.models.unet_plus_plus import UNetPlusPlus
 from jaxseg.weights import pretrained
 

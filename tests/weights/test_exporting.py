@@ -15,7 +15,8 @@ from jaxseg.models.deeplab_plus import DeepLabV3Plus
 from jaxseg.models.linknet import LinkNet
 from jaxseg.models.pspnet import PSPNet
 from jaxseg.models.refined_pspnet import RefinedPSPNet
-from jaxseg.models.unet import ResNetUNet, UNet
+from jaxseg.models.resnet_unet import ResNetUNet
+from jaxseg.models.unet import UNet
 from jaxseg.models.unet_plus_plus import UNetPlusPlus
 from jaxseg.weights import exported
 from jaxseg.weights.pretrained import merge

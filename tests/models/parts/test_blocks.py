@@ -14,7 +14,8 @@ from jaxseg.models.attention_unet import AttentionUNet
 from jaxseg.models.parts import blocks, resampling
 from jaxseg.models.parts.layers import BatchNorm, Conv, ConvTranspose
 from jaxseg.models.parts.platforms import blocks_pay, compiled_for
-from jaxseg.models.unet import ResNetUNet, UNet
+from jaxseg.models.resnet_unet import ResNetUNet
+from jaxseg.models.unet import UNet
 from jaxseg.models.unet_plus_plus import UNetPlusPlus
 
 
