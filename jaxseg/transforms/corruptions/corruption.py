@@ -15,8 +15,8 @@ Perturbations, ICLR 2019. Kinds and units are of Earth observation, and our choi
 
 from typing import ClassVar, Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
+from jax import Array
 
 from jaxseg.physics.sar import RadarUnit
 from jaxseg.scenes.sensor import Sensor
@@ -53,13 +53,8 @@ class Corruption(Protocol):
         """A strength in words; empty if its unit says all."""
 
     def corrupted(
-        self,
-        key: jax.Array,
-        image: jax.Array,
-        valid: jax.Array,
-        strength: jax.Array,
-        sensor: Sensor,
-    ) -> jax.Array:
+        self, key: Array, image: Array, valid: Array, strength: Array, sensor: Sensor
+    ) -> Array:
         """The corrupted image, of a strength other than `none`.
 
         Args:
@@ -73,12 +68,12 @@ class Corruption(Protocol):
 
 def corrupted(
     corruption: Corruption,
-    key: jax.Array,
-    image: jax.Array,
-    valid: jax.Array,
-    strength: jax.Array,
+    key: Array,
+    image: Array,
+    valid: Array,
+    strength: Array,
     sensor: Sensor,
-) -> jax.Array:
+) -> Array:
     """The image with a corruption of this strength; bit by bit the same at `corruption.none`.
 
     Args:
@@ -108,12 +103,12 @@ def radar_unit(sensor: Sensor) -> RadarUnit:
     return RADAR[sensor.unit]
 
 
-def physical(image: jax.Array, sensor: Sensor) -> jax.Array:
+def physical(image: Array, sensor: Sensor) -> Array:
     """Raw values -> the physical quantity; of an unknown scale, the values themselves."""
     return image * _scale(sensor) + sensor.offset
 
 
-def raw(quantity: jax.Array, sensor: Sensor) -> jax.Array:
+def raw(quantity: Array, sensor: Sensor) -> Array:
     """The inverse of `physical`."""
     return (quantity - sensor.offset) / _scale(sensor)
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from jaxseg.physics import jpeg, sar
 from jaxseg.scenes.sensor import Sensor
@@ -42,13 +43,8 @@ class Misregistration:
         return "" if sensor.gsd is None else f"{strength * sensor.gsd:.3g} m"
 
     def corrupted(
-        self,
-        key: jax.Array,
-        image: jax.Array,
-        valid: jax.Array,
-        strength: jax.Array,
-        sensor: Sensor,
-    ) -> jax.Array:
+        self, key: Array, image: Array, valid: Array, strength: Array, sensor: Sensor
+    ) -> Array:
         """See the protocol."""
         size, *_, bands = image.shape
         angle = jax.random.uniform(key, (size, bands), maxval=2 * jnp.pi)
@@ -86,13 +82,8 @@ class Resolution:
         return "" if sensor.gsd is None else f"pixels of {strength * sensor.gsd:.3g} m"
 
     def corrupted(
-        self,
-        key: jax.Array,
-        image: jax.Array,
-        valid: jax.Array,
-        strength: jax.Array,
-        sensor: Sensor,
-    ) -> jax.Array:
+        self, key: Array, image: Array, valid: Array, strength: Array, sensor: Sensor
+    ) -> Array:
         """See the protocol."""
         quantity = physical(image, sensor)
         if sensor.unit == "decibel":
@@ -136,13 +127,8 @@ class Jpeg:
         return f"steps from {float(jpeg.quantisation(strength).min()):g} of 255"
 
     def corrupted(
-        self,
-        key: jax.Array,
-        image: jax.Array,
-        valid: jax.Array,
-        strength: jax.Array,
-        sensor: Sensor,
-    ) -> jax.Array:
+        self, key: Array, image: Array, valid: Array, strength: Array, sensor: Sensor
+    ) -> Array:
         """See the protocol."""
         known = valid[..., None]
         low = jnp.where(known, image, jnp.inf).min((1, 2), keepdims=True)
@@ -156,7 +142,7 @@ class Jpeg:
         return low + step * jnp.moveaxis(jpeg.compressed(band, strength), 1, -1)
 
 
-def _shifted(image: jax.Array, shift: jax.Array, axis: int) -> jax.Array:
+def _shifted(image: Array, shift: Array, axis: int) -> Array:
     """(B, H, W, C) sampled `shift` (B, C) pixels further along an axis; edges are repeated."""
     length = image.shape[axis]
     whole = jnp.floor(shift)
@@ -166,13 +152,13 @@ def _shifted(image: jax.Array, shift: jax.Array, axis: int) -> jax.Array:
     along[axis] = length
     start = jnp.arange(length).reshape(along) + whole.astype(jnp.int32).reshape(shape)
 
-    def at(place: jax.Array) -> jax.Array:
+    def at(place: Array) -> Array:
         return jnp.take_along_axis(image, jnp.clip(place, 0, length - 1), axis)
 
     return at(start) * (1 - part) + at(start + 1) * part
 
 
-def _same_square(length: int, factor: jax.Array) -> jax.Array:
+def _same_square(length: int, factor: Array) -> Array:
     """(length, length) 1 where two pixels lie in the same larger one."""
     cell = jnp.floor((jnp.arange(length) + 0.5) / factor)
     return (cell[:, None] == cell).astype(jnp.float32)

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from jaxseg.errors import NOT_NEGATIVE, check_ranges
 from jaxseg.physics import haze, polsar, sar
@@ -58,13 +59,8 @@ class AddedSpeckle:
         return f"variance {1 / strength:.3g}"
 
     def corrupted(
-        self,
-        key: jax.Array,
-        image: jax.Array,
-        valid: jax.Array,
-        strength: jax.Array,
-        sensor: Sensor,
-    ) -> jax.Array:
+        self, key: Array, image: Array, valid: Array, strength: Array, sensor: Sensor
+    ) -> Array:
         """See the protocol."""
         quantity = physical(image, sensor)
         if sensor.unit == "coherency":
@@ -115,13 +111,8 @@ class Haze:
         return f"{100 * added:.2g} % lost, replaced by the brightest 1 %"
 
     def corrupted(
-        self,
-        key: jax.Array,
-        image: jax.Array,
-        valid: jax.Array,
-        strength: jax.Array,
-        sensor: Sensor,
-    ) -> jax.Array:
+        self, key: Array, image: Array, valid: Array, strength: Array, sensor: Sensor
+    ) -> Array:
         """See the protocol."""
         passed = haze.transmission(strength, wavelengths(sensor))
         if sensor.unit == "reflectance":
@@ -154,13 +145,8 @@ class Stripes:
         return ""
 
     def corrupted(
-        self,
-        key: jax.Array,
-        image: jax.Array,
-        valid: jax.Array,
-        strength: jax.Array,
-        sensor: Sensor,
-    ) -> jax.Array:
+        self, key: Array, image: Array, valid: Array, strength: Array, sensor: Sensor
+    ) -> Array:
         """See the protocol."""
         size, _, width, bands = image.shape
         gain = 1 + strength / 100 * jax.random.normal(key, (size, 1, width, bands))
@@ -196,13 +182,8 @@ class MissingBands:
         return f"{strength:g} of {len(sensor.bands)} bands"
 
     def corrupted(
-        self,
-        key: jax.Array,
-        image: jax.Array,
-        valid: jax.Array,
-        strength: jax.Array,
-        sensor: Sensor,
-    ) -> jax.Array:
+        self, key: Array, image: Array, valid: Array, strength: Array, sensor: Sensor
+    ) -> Array:
         """See the protocol."""
         size, *_, bands = image.shape
         order = jnp.argsort(jax.random.uniform(key, (size, bands)), axis=-1)
