@@ -19,7 +19,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from jaxseg.errors import UserError
 from jaxseg.files.pool import lent
-from jaxseg.files.tags import name_of, orientation, palette_of, refuse_pages
+from jaxseg.files.tagged import name_of, orientation_of, palette_of, refuse_pages
 from jaxseg.scenes.scene import Window
 from jaxseg.scenes.sensor import listed
 
@@ -158,7 +158,7 @@ def header(path: str) -> Header:
             palette=palette_of(file),
             crs=file.crs,
             transform=file.transform,
-            orientation=orientation(file),
+            orientation=orientation_of(file),
         )
 
 

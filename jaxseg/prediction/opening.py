@@ -18,7 +18,7 @@ from jaxseg.datasets.folder.numbers import Reading
 from jaxseg.datasets.packed.source import originals
 from jaxseg.datasets.wrapped import seen
 from jaxseg.errors import UserError
-from jaxseg.files import raster, virtual
+from jaxseg.files import raster, tagged, virtual
 from jaxseg.prediction.archive import SceneFiles
 from jaxseg.prediction.image import FLAG, Image, Part, Scene
 from jaxseg.scenes import sentinel2
@@ -239,7 +239,7 @@ def _scene(
         next(iter(parts.values())).numbers,
         names,
         wavelengths=tuple(
-            raster.wavelengths(part.path)[n - 1] for part in parts.values() for n in part.numbers
+            tagged.wavelengths(part.path)[n - 1] for part in parts.values() for n in part.numbers
         ),
         unit=fields.unit or "",
         nodata=fields.nodata,

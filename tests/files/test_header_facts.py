@@ -10,7 +10,7 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from jaxseg.errors import UserError
-from jaxseg.files import raster
+from jaxseg.files import raster, tagged
 from jaxseg.scenes.scene import Window
 
 pytestmark = [
@@ -175,7 +175,7 @@ def test_a_wavelength_is_read_in_its_unit(
     path = write_tiff(tmp_path / "a.tif", numbers("uint8", 2))
     with rasterio.open(path, "r+") as file:
         file.update_tags(2, **tags)
-    assert raster.wavelengths(path) == pytest.approx((0, nanometres))
+    assert tagged.wavelengths(path) == pytest.approx((0, nanometres))
 
 
 def test_gdals_own_tag_of_a_wavelength_counts_first(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_gdals_own_tag_of_a_wavelength_counts_first(tmp_path: Path) -> None:
         file.update_tags(1, wavelength="490")
         file.update_tags(2, ns="IMAGERY", CENTRAL_WAVELENGTH_UM="60")
         file.update_tags(3, wavelength="560")
-    assert raster.wavelengths(path) == pytest.approx((665, 60_000, 560))
+    assert tagged.wavelengths(path) == pytest.approx((665, 60_000, 560))
 
 
 def test_a_palette_may_be_longer_than_8_bits_reach(tmp_path: Path) -> None:

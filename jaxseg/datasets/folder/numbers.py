@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from jaxseg.datasets.folder.pairing import FLAG
 from jaxseg.errors import UserError
-from jaxseg.files import raster
+from jaxseg.files import raster, tagged
 from jaxseg.scenes import sentinel2
 from jaxseg.scenes.agreement import ScaleError
 from jaxseg.scenes.sensor import Sensor, Unit
@@ -101,7 +101,7 @@ def sensor(
         if added or header.dtype_of(numbers).kind != "f":  # floats may be reflectance itself
             scale, offset = sentinel2.SCALE, 0.0
     if not wavelengths:
-        told = raster.wavelengths(header.path)
+        told = tagged.wavelengths(header.path)
         wavelengths = tuple(told[number - 1] for number in numbers)
     if reading.convert:
         before, _, after = reading.convert.partition("-to-")
