@@ -53,6 +53,8 @@ class RefinedPSPNet(EnlargedLogits):
         dtype: Compute dtype; parameters, batch statistics and logits are float32.
         remat: Whether to recompute ResNet blocks in the backward pass: less memory, a quarter more
             work.
+        width: Channels of the ResNet's first layer; all others are in proportion. 64 is
+            torchvision's.
     """
 
     num_classes: int
@@ -63,6 +65,7 @@ class RefinedPSPNet(EnlargedLogits):
     dropout: float = dataclasses.field(default=0.1, metadata=DROPOUT)
     dtype: Dtype = "float32"
     remat: bool = False
+    width: int = dataclasses.field(default=64, metadata=COUNT)
 
     def coarse(self, image: Array, *, train: bool) -> Array:
         """See the base."""
@@ -87,7 +90,12 @@ class RefinedPSPNet(EnlargedLogits):
         norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
         point = functools.partial(conv, kernel_size=1)
         backbone = ResNet(
-            self.backbone, self.output_stride, dtype=self.dtype, remat=self.remat, name="backbone"
+            self.backbone,
+            self.output_stride,
+            dtype=self.dtype,
+            remat=self.remat,
+            width=self.width,
+            name="backbone",
         )
 
         x = ChannelAttention(conv, name="band_gate")(image)

@@ -46,6 +46,8 @@ class ReSCNet(nn.Module):
         dtype: Compute dtype; parameters, batch statistics and logits are float32.
         remat: Whether to recompute the modules in the backward pass: less memory, a quarter more
             work.
+        attention: Whether modules have channel gates and the last features their spatial-channel
+            attention; without them the network is a baseline.
     """
 
     num_classes: int
@@ -56,6 +58,7 @@ class ReSCNet(nn.Module):
     dropout: float = dataclasses.field(default=0.5, metadata=DROPOUT)
     dtype: Dtype = "float32"
     remat: bool = False
+    attention: bool = True
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
@@ -85,8 +88,9 @@ class ReSCNet(nn.Module):
         x = conv(self.features, kernel_size=1, name="stem")(image)
         x = nn.relu(norm(name="stem_norm")(x))  # (B, H, W, 64)
         for number in range(1, self.modules + 1):
-            x = kind(conv, norm, gate, name=f"module{number}")(x)
-        x = SpatialChannelAttention(conv, gate, name="attention")(x)
+            x = kind(conv, norm, gate if self.attention else None, name=f"module{number}")(x)
+        if self.attention:
+            x = SpatialChannelAttention(conv, gate, name="attention")(x)
         mean = window_mean(x, self.patch).astype(x.dtype)
         x = jnp.concatenate((x, mean), axis=-1)  # (B, H, W, 128)
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
@@ -100,12 +104,12 @@ class ResidualModule(nn.Module):
     Attributes:
         conv: Makes a convolution.
         norm: Makes a normalisation.
-        gate: Makes a channel gate.
+        gate: Makes a channel gate; None = the module has none.
     """
 
     conv: LayerOf
     norm: LayerOf
-    gate: LayerOf
+    gate: LayerOf | None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -113,7 +117,7 @@ class ResidualModule(nn.Module):
         y = self.conv(x.shape[-1], kernel_size=1, name="conv1")(x)
         y = nn.relu(self.norm(name="norm1")(y))
         y = self.norm(name="norm2")(self.conv(x.shape[-1], name="conv2")(y))
-        return x + y * self.gate(name="gate")(y)
+        return x + (y if self.gate is None else y * self.gate(name="gate")(y))
 
 
 class ChannelGate(nn.Module):

@@ -57,3 +57,11 @@ def test_the_decoder_works_at_a_quarter_of_the_image_at_any_output_stride(stride
     for name in ("decoder1", "decoder2"):
         assert kept["intermediates"][name]["__call__"][0].shape == (1, 25, 16, 16)
     assert variables["params"]["decoder1"]["kernel"].shape == (3, 3, 16 + 48, 16)
+
+
+def test_a_thin_network_is_in_proportion() -> None:
+    model = RefinedPSPNet(3, backbone="resnet18", width=16, features=8)
+    params = shapes(model, bands=9)["params"]
+    assert params["layer1_project"]["kernel"].shape == (1, 1, 16, 48)
+    assert params["layer2_project"]["kernel"].shape == (1, 1, 32, 8)
+    assert params["pyramid_project"]["kernel"].shape == (1, 1, 2 * 128, 8)

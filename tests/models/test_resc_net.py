@@ -82,6 +82,18 @@ def test_a_scene_in_one_pass_equals_patch_by_patch_answers() -> None:
     assert np.abs(answers - answers[0]).max() > 1e-2  # they do differ from pixel to pixel
 
 
+def test_without_attention_a_logit_depends_on_one_patch_and_the_convolutions() -> None:
+    model = ReSCNet(4, features=8, patch=3, attention=False)
+    image = scene(40, 24)
+    variables = jax.jit(lambda x: model.init(jax.random.key(1), x, train=False))(image)
+    apply = jax.jit(functools.partial(model.apply, train=False))
+    changed = image.copy()
+    changed[0, 20, 12] += 10.0
+    difference = np.abs(np.asarray(apply(variables, changed) - apply(variables, image)))
+    rows = np.flatnonzero(difference.max((0, 2, 3)))
+    assert (rows[0], rows[-1]) == (20 - 4, 20 + 4)  # three of 3 x 3, and the last mean
+
+
 @pytest.mark.parametrize(("patch", "odd"), [(8, "7 or 9"), (0, "1 or 3"), (-3, "1 or 3")])
 def test_a_patch_without_a_centre_is_refused(patch: int, odd: str) -> None:
     with pytest.raises(UserError, match=f"{patch} x {patch} pixels has no centre: take {odd}"):
