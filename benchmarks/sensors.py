@@ -33,7 +33,6 @@ from jaxseg.datasets.landscape.surfaces import Modality
 from jaxseg.losses import CrossEntropy, EdgeAware
 from jaxseg.losses.loss import Loss
 from jaxseg.models import (
-    AttentionUNet,
     CHWSUNet,
     ComplexUNet,
     DeepLabV3,
@@ -86,7 +85,7 @@ NETWORKS: dict[str, nn.Module] = {
 }
 
 REFINED = RefinedPSPNet(num_classes=10, backbone="resnet18", width=8, features=48, aux_head=True)
-PLAIN = AttentionUNet(num_classes=10, features=8, gates=False)  # also CHWS-UNet's base
+CHWS = CHWSUNet(num_classes=10, features=8)
 RESC = ReSCNet(num_classes=10, features=32)
 GAIN = (CenterGain(strength=0.1, share=0.1),)
 
@@ -95,11 +94,10 @@ RUNS = {
     for name, model in NETWORKS.items()
     for sensor in RADIOMETRY
 } | {
-    "small_unet_sar": Run(UNet(num_classes=10, features=4), "sar"),
-    "multiscale_sar": Run(MultiscaleSAR(num_classes=10, features=(12, 24, 24), hidden=48), "sar"),
-    "plain_unet_sar": Run(PLAIN, "sar"),
-    "attention_unet_sar": Run(PLAIN.clone(gates=True), "sar"),
-    "chws_unet_sar": Run(CHWSUNet(num_classes=10, features=8), "sar"),
+    "small_unet_sar": Run(UNet(num_classes=10, features=3), "sar"),
+    "multiscale_sar": Run(MultiscaleSAR(num_classes=10, features=(10, 20, 20), hidden=40), "sar"),
+    "chws_unet_plain": Run(CHWS.clone(attention="none"), "sar"),
+    "chws_unet_sar": Run(CHWS, "sar"),
     "complex_unet_polsar": Run(
         ComplexUNet(num_classes=10, pairs=3, features=6), "polsar", PHASES_KEPT
     ),
@@ -155,7 +153,9 @@ def planned(run: Run, steps: int, rate: float, seed: int) -> Config:
         preprocess=run.preprocess or RADIOMETRY[run.sensor],
         augment=(Dihedral(), *run.augment),
         loss={"ce": CrossEntropy()} | run.losses,
-        optimizer=Optimizer(learning_rate=rate, schedule="cosine", warmup=20, clip=1.0),
+        optimizer=Optimizer(
+            learning_rate=rate, schedule="cosine", warmup=min(20, steps // 4), clip=1.0
+        ),
         seed=seed,
         num_steps=steps,
         eval_every=steps,

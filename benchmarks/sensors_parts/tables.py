@@ -26,10 +26,9 @@ TITLES = {
     for network, title in NETWORKS.items()
     for sensor, of in SENSORS.items()
 } | {
-    "small_unet_sar": "U-Net of 4 features, SAR",
+    "small_unet_sar": "U-Net of 3 features, SAR",
     "multiscale_sar": "multi-scale SAR network",
-    "plain_unet_sar": "U-Net without gates or attention, SAR",
-    "attention_unet_sar": "Attention U-Net, SAR",
+    "chws_unet_plain": "CHWS-UNet without attention, SAR",
     "chws_unet_sar": "CHWS-UNet, SAR",
     "complex_unet_polsar": "complex U-Net, PolSAR",
     "refined_pspnet_polsar": "refined PSPNet, PolSAR",
@@ -41,8 +40,7 @@ TITLES = {
 DESIGNS = (
     ("multiscale_sar", "small_unet_sar"),
     ("multiscale_sar", "unet_sar"),
-    ("attention_unet_sar", "plain_unet_sar"),
-    ("chws_unet_sar", "plain_unet_sar"),
+    ("chws_unet_sar", "chws_unet_plain"),
     ("complex_unet_polsar", "unet_polsar"),
     ("refined_pspnet_polsar", "pspnet_polsar"),
     ("refined_edges_polsar", "pspnet_polsar"),
