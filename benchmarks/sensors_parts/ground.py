@@ -7,6 +7,7 @@ sensor has.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +54,7 @@ class SameGround:
         Raises:
             UserError: There is no such split.
         """
-        optical = self._seen_by("optical").scenes(split)
-        return Middle(self._seen_by(self.modality).scenes(split), optical)
+        return _kept(self, split)
 
     def rgb(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
         """As the landscape displays the bands."""
@@ -99,6 +99,12 @@ class Middle:
         rows = slice(window.y, window.y + window.height)
         columns = slice(window.x, window.x + window.width)
         return {name: of[rows, columns].copy() for name, of in self._read[index].items()}
+
+
+@functools.lru_cache(maxsize=6)  # every run of a sensor reads its splits several times
+def _kept(source: SameGround, split: str) -> Middle:
+    one, optical = (Landscape(each, source.tiles) for each in (source.modality, "optical"))
+    return Middle(one.scenes(split), optical.scenes(split))
 
 
 def _middle(scenes: Scenes, index: int) -> Sample:
