@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--held", nargs="+", choices=STYLES, default=list(STYLES))
     parser.add_argument("--tiles", type=int, nargs=3, default=(60, 4, 20))
     parser.add_argument("--features", type=int, default=8)
-    parser.add_argument("--learning-rate", type=float, default=1e-2)
+    parser.add_argument("--learning-rate", type=float, default=4e-3)
     parser.add_argument("--workdir", type=Path, default=Path("runs/unseen"))
     asked = parser.parse_args()
     keep_compiled(asked.workdir)
@@ -152,10 +152,9 @@ def planned(names: list[str], asked: argparse.Namespace, seed: int) -> Config:
         augment=(Dihedral(),),
         optimizer=Optimizer(
             learning_rate=asked.learning_rate,
-            schedule="constant",
-            warmup=min(10, asked.steps // 4),
+            schedule="cosine",
+            warmup=min(20, asked.steps // 4),
             clip=1.0,
-            ema=0.95,
         ),
         seed=seed,
         num_steps=asked.steps,

@@ -79,11 +79,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--errors", choices=("pairs", "any", "mixed"), default="pairs")
     parser.add_argument("--share", type=float, default=0.4)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tiles", type=int, nargs=3, default=(60, 12, 40))
     parser.add_argument("--features", type=int, default=8)
-    parser.add_argument("--learning-rate", type=float, default=1e-2)
+    parser.add_argument("--learning-rate", type=float, default=4e-3)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--workdir", type=Path, default=Path("runs/wrong_labels"))
     arguments = parser.parse_args()
@@ -171,10 +171,9 @@ def planned(
         loss={"ce": CrossEntropy()},
         optimizer=Optimizer(
             learning_rate=asked.learning_rate,
-            schedule="constant",
-            warmup=min(10, steps // 4),
+            schedule="cosine",
+            warmup=min(20, steps // 4),
             clip=1.0,
-            ema=0.95,
         ),
         seed=seed,
         num_steps=steps,
