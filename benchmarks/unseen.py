@@ -1,7 +1,7 @@
 """Domains never seen: leave one out, and what helps on it without a label.
 
     python benchmarks/unseen.py [--steps 300] [--seeds 3] [--held clear hazy dim dry]
-        [--tiles 60 4 20] [--features 8] [--learning-rate 0.01] [--workdir runs/unseen]
+        [--tiles 60 4 20] [--features 8] [--learning-rate 0.004] [--workdir runs/unseen]
 
 Four domains are optical images of the embedded landscape in four styles (our choice; see
 `jaxseg.datasets.styled`); labels and ground are the same in all of them:
@@ -12,9 +12,8 @@ Four domains are optical images of the embedded landscape in four styles (our ch
     dry     vegetation has lost 60 % of the contrast between red and near infrared
 
 A network is trained on three and tested on the fourth, on other ground. The padded U-Net with 8
-windows of 64 x 64 pixels a step, at a constant rate, without augmentation of radiometry; the
-exponential average of the weights is tested. The runs of a seed share windows and, but for prompts,
-initial parameters. Methods:
+windows of 64 x 64 pixels a step, with a cosine schedule, without augmentation of radiometry. The
+runs of a seed share windows and, but for prompts, initial parameters. Methods:
 
     plain     trained on three domains, used as it is: the reference
     adabn     the same network, batch statistics measured on the images of the new domain

@@ -1,14 +1,13 @@
 """Robustness to wrong labels: what each method recovers, and which wrong labels it finds.
 
-    python benchmarks/wrong_labels.py [--errors pairs] [--share 0.4] [--steps 200] [--seeds 3]
-        [--tiles 60 12 40] [--features 8] [--learning-rate 0.01] [--methods ...]
+    python benchmarks/wrong_labels.py [--errors pairs] [--share 0.4] [--steps 500] [--seeds 3]
+        [--tiles 60 12 40] [--features 8] [--learning-rate 0.004] [--methods ...]
         [--workdir runs/wrong_labels]
 
 On optical images of the embedded landscape, the padded U-Net learns from training labels in which a
 share of the regions has a wrong class (see `jaxseg.datasets.mislabelled`). Validation and test
-labels are correct. Steps have 8 windows of 64 x 64 pixels, at a constant rate, without
-augmentation; the exponential average of the weights is tested. Runs of all seeds and lengths
-then are one program, which is compiled once. Errors:
+labels are correct. Steps have 8 windows of 64 x 64 pixels, with a cosine schedule, without
+augmentation. Errors:
 
     pairs   the class that is most easily confused with the correct one (lake and river, ...)
     any     any other class
