@@ -1,6 +1,6 @@
 """Adapters that only training has: what a network sees at several scales, in another's terms.
 
-    network    bottleneck     decoder4      decoder3      decoder2   ...  head ─ (B,H,W,K)
+    student    bottleneck     decoder4      decoder3      decoder2   ...  head ─ (B,H,W,K)
                    │              │             │             │
     aligned    1x1, norm ─ up ─ 1x1, norm ─ up ─ 1x1, norm ─ up ─ 1x1, norm       training only
                    ┆              ┆             ┆             ┆
@@ -36,18 +36,17 @@ class Aligned(nn.Module):
 
     Attributes:
         num_classes: K.
-        network: The architecture; its classes, dtype and remat are replaced by the fields here.
+        network: The architecture; its classes and dtype are replaced by the fields here. Its blocks
+            are stored, not recomputed: what happens within recomputed ones cannot be read.
         layers: Its modules whose outputs are aligned, (B, h, w, F) each, from coarse to fine; an
             output has as many channels as there are.
         dtype: Compute dtype; parameters, batch statistics and logits are float32.
-        remat: Whether to recompute blocks of the network in the backward pass.
     """
 
     num_classes: int
     network: nn.Module
     layers: tuple[str, ...] = ("bottleneck", "decoder4", "decoder3", "decoder2")
     dtype: Dtype = "float32"
-    remat: bool = False
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
@@ -66,12 +65,12 @@ class Aligned(nn.Module):
         """
         network = self.network.clone(
             parent=self,
-            name="network",
+            name="student",
             num_classes=self.num_classes,
             dtype=self.dtype,
-            remat=self.remat,
+            remat=False,
         )
-        outputs = _Outputs(tuple((*self.path, "network", layer) for layer in self.layers))
+        outputs = _Outputs(tuple((*self.path, "student", layer) for layer in self.layers))
         with nn.intercept_methods(outputs):
             logits: Array = network(image, train=train)
         if train or self.is_initializing():
@@ -95,7 +94,6 @@ class _Outputs:
     ) -> Array:
         y = call(*args, **kwargs)
         if context.method_name == "__call__" and context.module.path in self._paths:
-            # Of a recomputed block the last call is the outer one, whose output lives on.
             self.found[context.module.name or ""] = y
         return y
 
