@@ -15,6 +15,7 @@ from jaxseg.config import Config
 from jaxseg.datasets import Paired
 from jaxseg.losses import CrossEntropy, Distillation
 from jaxseg.losses.distillation import captured, capturing
+from jaxseg.models.parts.aligned import Aligned
 from jaxseg.models.parts.normalisation import normalised_by
 from jaxseg.pipeline.windows import training_batches
 from jaxseg.run import program
@@ -38,22 +39,32 @@ def gradients(
         layers: Layers whose features are compared.
 
     Returns:
-        `norm/TERM/WHEN`, the norm of its gradient by all parameters, relative to that of
-        cross-entropy, and `cosine/TERM/WHEN`, the cosine between the two; means over four batches.
+        `norm/TERM/WHEN`, the norm of its gradient by the parameters of the network, relative to
+        that of cross-entropy, and `cosine/TERM/WHEN`, the cosine between the two; means over four
+        batches. Adapters have their initial parameters.
     """
-    config = dataclasses.replace(
-        config, data=dataclasses.replace(config.data, source=Paired(config.data.source, optical))
-    )
+    data = dataclasses.replace(config.data, source=Paired(config.data.source, optical))
+    of_features = {"run": str(run), "layers": layers, "student": "student/"}
     terms = {
-        "attention": Distillation(str(run), layers=layers, attention=1.0),
-        "attention, bottleneck": Distillation(str(run), layers=layers[:1], attention=1.0),
-        "features": Distillation(str(run), layers=layers, features=1.0),
+        "attention maps": Distillation(**of_features, attention=1.0),
+        "attention maps, bottleneck alone": Distillation(
+            str(run), layers=layers[:1], student="student/", attention=1.0
+        ),
+        "features": Distillation(**of_features, features=1.0),
+        "features through adapters": Distillation(
+            str(run), layers=layers, student="aligned/", features=1.0
+        ),
         "logits": Distillation(str(run), layers=(), logits=1.0),
-        "channels": Distillation(str(run), layers=(), channels=1.0, temperature=4.0),
+        "channel-wise": Distillation(str(run), layers=(), channels=1.0, temperature=4.0),
     }
     losses = {"ce": CrossEntropy()} | terms
-    taught = dataclasses.replace(config, loss={"distillation": terms["features"]})
+    model = Aligned(len(config.data.source.classes), network=config.model, layers=layers)
+    captures = tuple(f"{part}/{layer}" for part in ("student", "aligned") for layer in layers)
+    taught = dataclasses.replace(config, data=data, loss={"distillation": terms["features"]})
     teacher = program.teacher_of(taught, ())
+    mesh = sharding.make_mesh(config.mesh)
+    bands = len(config.data.source.sensor.bands)
+    around = init_state(dataclasses.replace(config, model=model), bands, mesh)
 
     @jax.jit
     def measure(state: TrainState, batch: Batch, variables: Any) -> dict[str, jax.Array]:
@@ -61,14 +72,17 @@ def gradients(
 
         def values(params: Any) -> dict[str, jax.Array]:
             with normalised_by(config.norm):
-                logits, kept = config.model.apply(
-                    {"params": params, "batch_stats": state.batch_stats},
+                logits, kept = model.apply(
+                    {
+                        "params": around.params | {"student": params},
+                        "batch_stats": around.batch_stats | {"student": state.batch_stats},
+                    },
                     seen["image"],
                     train=True,
                     mutable=["batch_stats", "intermediates"],
-                    **capturing(layers),
+                    **capturing(captures),
                 )
-            own = {f"features/{layer}": x for layer, x in captured(kept, layers).items()}
+            own = {f"features/{layer}": x for layer, x in captured(kept, captures).items()}
             valid = counted_pixels(seen)
             return {name: loss(logits, seen | own, valid) for name, loss in losses.items()}
 
@@ -85,12 +99,11 @@ def gradients(
             found[f"cosine/{name}"] = optax.tree.vdot(own, labels) / (size * optax.tree.norm(own))
         return found
 
-    mesh = sharding.make_mesh(config.mesh)
-    start = init_state(config, len(config.data.source.sensor.bands), mesh)
+    start = init_state(config, bands, mesh)
     batches = training_batches(
-        config.data,
+        data,
         seed=config.seed,
-        positions=list(range(config.data.batch_size)),
+        positions=list(range(data.batch_size)),
         first=0,
         last=BATCHES,
     )
