@@ -92,7 +92,7 @@ def plain(source: Source, steps: tuple[Preprocess, ...], length: int) -> Config:
     """A run on one sensor, at a constant rate, so that runs of all lengths are one program."""
     return completion.completed(
         Config(
-            model=NETWORK,
+            model=NETWORK.clone(num_classes=len(source.classes)),
             data=Data(source=source, crop=64, batch_size=8, evaluation_crop=256),
             preprocess=steps,
             augment=(Dihedral(),),

@@ -10,8 +10,10 @@ import pytest
 from fixtures.networks import applied, drawn, shapes
 
 from jaxseg.errors import UserError
+from jaxseg.export.folding import Folded
 from jaxseg.losses.distillation import captured, capturing
 from jaxseg.models.parts.aligned import Aligned
+from jaxseg.models.parts.normalisation import Normalisation
 from jaxseg.models.unet import UNet
 
 LAYERS = ("bottleneck", "decoder4", "decoder2")
@@ -46,6 +48,17 @@ def test_the_prediction_is_that_of_the_network_alone(variables: Any) -> None:
     without = {kind: {"student": values} for kind, values in alone.items()}
     predicted = applied(MODEL, without, IMAGE, train=False)  # needs no adapters
     np.testing.assert_allclose(predicted, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_no_adapter_is_in_an_exported_program(variables: Any) -> None:
+    folded = Folded(MODEL, variables, IMAGE, Normalisation())
+    held = {np.shape(value) for value in jax.make_jaxpr(folded)(IMAGE).consts}
+    kernels = {
+        part: {leaf.shape for leaf in jax.tree.leaves(variables["params"][part]) if leaf.ndim == 4}
+        for part in ("student", "aligned")
+    }
+    assert kernels["student"] <= held
+    assert not kernels["aligned"] & held
 
 
 def test_an_adapter_has_the_shape_of_its_layer_and_sees_the_coarser_one(
