@@ -20,8 +20,8 @@ windows, initial parameters and teacher. N = --steps, and the cost is in steps o
 
 The optical network of a seed is trained for N steps, which is the second summand; its own score, on
 optical images, is the last row. Applying it costs a forward pass per step more, which CPU seconds
-contain. All others are tested on radar alone. The factor of each term is one of three, the best on
-validation data with a seed that the table does not use.
+contain. All others are tested on radar alone. The factor of each term is one of two or three, the
+best on validation data with a seed that the table does not use.
 
 `why` asks on validation data, with that seed, why A costs: how large the gradients of its terms are
 beside that of cross-entropy, and what other factors, layers, a worse teacher and more steps change.

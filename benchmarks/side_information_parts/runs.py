@@ -25,6 +25,8 @@ from jaxseg.weights import Pretrained, pretrained
 
 NETWORK = UNet(num_classes=0, features=8)
 LAYERS = ("bottleneck", "decoder4", "decoder3", "decoder2")
+TILES = (60, 12, 40)
+"""Tiles of the landscape for training, validation and test."""
 
 
 class Method(NamedTuple):
@@ -47,11 +49,11 @@ METHODS = {
     "alone": Method("radar alone", (1, 1)),
     "long": Method("radar alone, 2N steps", (2, 2)),
     "two": Method("two radar branches, 3N/2 steps", (3, 3)),
-    "attention": Method("A, attention maps", (1, 2), "long", (0.1, 1.0, 10.0)),
-    "logits": Method("A, logits", (1, 2), "long", (0.1, 1.0, 10.0)),
-    "channels": Method("A, channel-wise", (1, 2), "long", (0.3, 3.0, 30.0)),
-    "aligned": Method("A, HFD-Net's form", (1, 2), "long", (0.1, 1.0, 10.0)),
-    "hallucination": Method("B, hallucination", (2, 3), "two", (1.0, 10.0, 100.0)),
+    "attention": Method("A, attention maps", (1, 2), "long", (0.01, 0.1, 1.0)),
+    "logits": Method("A, logits", (1, 2), "long", (0.1, 0.5, 2.5)),
+    "channels": Method("A, channel-wise", (1, 2), "long", (0.1, 0.5, 3.0)),
+    "aligned": Method("A, HFD-Net's form", (1, 2), "long", (0.01, 0.1, 1.0)),
+    "hallucination": Method("B, hallucination", (2, 3), "two", (1.0, 10.0)),
     "pretrained": Method("C, optical pre-training", (1, 2), "long"),
 }
 
@@ -68,8 +70,8 @@ def sensors(name: str, folder: Path | None, steps: int) -> Sensors:
     if name == "landscape":
         log = (LogIntensity(), Standardize(MEAN["sar"], STD["sar"]))
         return Sensors(
-            plain(Landscape(modality="sar"), log, steps),
-            plain(Landscape(), (Standardize(MEAN["optical"], STD["optical"]),), steps),
+            plain(Landscape(modality="sar", tiles=TILES), log, steps),
+            plain(Landscape(tiles=TILES), (Standardize(MEAN["optical"], STD["optical"]),), steps),
         )
 
     def dates(sensor: str) -> Source:
@@ -89,7 +91,7 @@ def sensors(name: str, folder: Path | None, steps: int) -> Sensors:
 
 
 def plain(source: Source, steps: tuple[Preprocess, ...], length: int) -> Config:
-    """A run on one sensor, at a constant rate, so that runs of all lengths are one program."""
+    """A run on one sensor."""
     return completion.completed(
         Config(
             model=NETWORK.clone(num_classes=len(source.classes)),
@@ -98,11 +100,7 @@ def plain(source: Source, steps: tuple[Preprocess, ...], length: int) -> Config:
             augment=(Dihedral(),),
             loss={"ce": CrossEntropy()},
             optimizer=Optimizer(
-                learning_rate=1e-2,
-                schedule="constant",
-                warmup=min(10, length // 16),
-                clip=1.0,
-                ema=0.95,
+                learning_rate=4e-3, schedule="cosine", warmup=length // 10, clip=1.0
             ),
             num_steps=length,
             eval_every=length,
@@ -114,8 +112,14 @@ def plain(source: Source, steps: tuple[Preprocess, ...], length: int) -> Config:
 def of(config: Config, seed: int, share: float = 1.0) -> Config:
     """A run with another seed, and of another length."""
     steps = max(1, round(config.num_steps * share))
+    optimizer = dataclasses.replace(config.optimizer, warmup=steps // 10)
     return dataclasses.replace(
-        config, seed=seed, num_steps=steps, eval_every=steps, save_every=steps
+        config,
+        optimizer=optimizer,
+        seed=seed,
+        num_steps=steps,
+        eval_every=steps,
+        save_every=steps,
     )
 
 
