@@ -124,10 +124,11 @@ class Adapters(nn.Module):
                     "the layers of a network; give those that lie directly in it."
                 )
             own = features[layer]
+            _, height, width, channels = own.shape
             seen = own
             if coarser is not None:
-                seen = jnp.concatenate((own, resize(coarser, own.shape[1:3])), axis=-1)
-            coarser = Adapter(own.shape[-1], self.dtype, name=layer)(seen, train=train)
+                seen = jnp.concatenate((own, resize(coarser, (height, width))), axis=-1)
+            coarser = Adapter(channels, self.dtype, name=layer)(seen, train=train)
 
 
 class Adapter(nn.Module):
