@@ -94,6 +94,7 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (Distillation, "attention", 0.0, "a term is asked for"),
     (Distillation, "hallucination", 0.0, "a term is asked for"),
     (Distillation, "logits", 0.0, "a term is asked for"),
+    (Distillation, "channels", 0.0, "a term is asked for"),
     (Distillation, "temperature", 2.0, "our choice"),
     (Distillation, "weight", 1.0, "its terms have factors of their own"),
     (Incremental, "run", None, "a run of its own"),

@@ -6,17 +6,23 @@ its outputs enter the loss, and the trained network does not contain it:
     features        mean (F_S - F_T)^2                                    A
     attention       mean (Q_S / |Q_S| - Q_T / |Q_T|)^2, Q = sum_c F_c^2   A
     logits          tau^2 KL(softmax(z_T / tau) || softmax(z_S / tau))    A
+    channels        tau^2 mean_k KL(softmax_i(z_T,k / tau) || softmax_i(z_S,k / tau))   A
     hallucination   mean (sigmoid(F_H) - sigmoid(F_T))^2                  B
 
 F are outputs of named modules, with the same names in both networks unless `student` gives a prefix
 for the student's. Pixels count where both sensors have data, features where the pixels of their
-grid do.
+grid do. `logits` compares the classes of each pixel, `channels` the places of each class: softmax_i
+is over the pixels of a window, and the mean is over its classes k.
 
 Source: logits, Hinton, Vinyals, Dean 2015, arXiv:1503.02531, as Lopez-Paz et al. 2016,
 arXiv:1511.03643, use it for privileged information; attention, Zagoruyko, Komodakis 2017,
-arXiv:1612.03928; features, Romero et al. 2015, arXiv:1412.6550; hallucination, Hoffman, Gupta,
-Darrell, CVPR 2016. Differences: the two networks share one architecture, so features need no
-adapters; the weights and the combination of terms are our choice.
+arXiv:1612.03928; features, Romero et al. 2015, arXiv:1412.6550; channels, Shu et al., Channel-wise
+Knowledge Distillation for Dense Prediction, ICCV 2021, arXiv:2011.13256, checked against the
+formula of the authors' CriterionCWD (irfanICMLL/TorchDistiller), where factor 3 and tau 4 belong to
+it; hallucination, Hoffman, Gupta, Darrell, CVPR 2016. Differences: the two networks share one
+architecture, so features need no adapters, though `jaxseg.models.parts.aligned` has them; channels
+are those of the logits alone, which are classes in both networks, while those of features have
+another order in each; the weights and the combination of terms are our choice.
 """
 
 import dataclasses
@@ -53,6 +59,7 @@ class Distillation(OfTheWhole):
         attention: Factor of the difference of attention maps.
         hallucination: Factor of the squared difference of sigmoids.
         logits: Factor of the divergence between the logits.
+        channels: Factor of the divergence between the places of each class.
         temperature: tau, by which logits are divided.
         weight: Factor of the sum in the total loss.
     """
@@ -64,20 +71,22 @@ class Distillation(OfTheWhole):
     attention: float = 0.0
     hallucination: float = 0.0
     logits: float = 0.0
+    channels: float = 0.0
     temperature: float = 2.0
     weight: float = 1.0
 
     def __post_init__(self) -> None:
         """Rejects negative factors, and a sum without any term."""
         factors = {name: getattr(self, name) for name in ("features", "attention", "hallucination")}
-        for name, value in (factors | {"logits": self.logits}).items():
+        of_logits = {"logits": self.logits, "channels": self.channels}
+        for name, value in (factors | of_logits).items():
             check_between(name, value, 0, float("inf"))
         check_between("temperature", self.temperature, 0, float("inf"), above=True)
         check_between("weight", self.weight, 0, float("inf"))
-        if not any(factors.values()) and not self.logits:
+        if not any(factors.values()) and not any(of_logits.values()):
             raise UserError(
-                "Distillation without any term: give one of features, attention, hallucination and "
-                "logits a factor above 0."
+                "Distillation without any term: give one of features, attention, hallucination, "
+                "logits and channels a factor above 0."
             )
         if any(factors.values()) and not self.layers:
             raise UserError("Distillation of features needs layers, such as bottleneck.")
@@ -124,12 +133,29 @@ class Distillation(OfTheWhole):
                 found.setdefault("hallucination", []).append(_mean(distance, mask))
         result = {name: sum(values, jnp.float32(0)) for name, values in found.items()}
         if self.logits:
-            log_p = jax.nn.log_softmax(logits / self.temperature)
-            reference = jax.lax.stop_gradient(batch["teacher_logits"])
-            log_t = jax.nn.log_softmax(reference / self.temperature)
-            divergence = (jnp.exp(log_t) * (log_t - log_p)).sum(-1)
+            divergence = self._divergence(logits, batch, -1).sum(-1)
             result["logits"] = self.temperature**2 * _mean(divergence[..., None], valid[..., None])
+        if self.channels:
+            divergence = self._divergence(logits, batch, (1, 2), valid[..., None]).sum((1, 2))
+            seen = valid.any((1, 2))[..., None]  # (B, 1)
+            result["channels"] = self.temperature**2 * _mean(divergence, seen)
         return result
+
+    def _divergence(
+        self,
+        logits: jax.Array,
+        batch: Batch,
+        axes: int | tuple[int, int],
+        mask: jax.Array | bool = True,
+    ) -> jax.Array:
+        """(B, H, W, K), the terms of the divergence between softmaxes over these axes."""
+        reference = jax.lax.stop_gradient(batch["teacher_logits"])
+        # Finite, so that a window without any data has a gradient, which is 0.
+        log_p, log_t = (
+            jax.nn.log_softmax(jnp.where(mask, z / self.temperature, -1e30), axes)
+            for z in (logits, reference)
+        )
+        return jnp.where(mask, jnp.exp(log_t) * (log_t - log_p), 0.0)
 
 
 class Teacher(NamedTuple):

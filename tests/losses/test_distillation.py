@@ -63,6 +63,38 @@ def test_each_term_is_its_formula() -> None:
     np.testing.assert_allclose(total, sum(found.values()) + 2 * found["attention"], rtol=1e-6)
 
 
+def test_places_of_classes_are_compared_as_worked_by_hand() -> None:
+    """Two pixels, two classes, tau 1: the teacher has 3 : 1 and 1 : 1, the student 1 : 1 twice."""
+    rule = Distillation("run", layers=(), channels=1, temperature=1)
+    theirs = jnp.log(jnp.asarray([[3.0, 5.0], [1.0, 5.0]])).reshape(1, 1, 2, 2)
+    valid = jnp.ones((1, 1, 2), bool)
+    batch = {"teacher_logits": theirs, "valid": valid, "side_valid": valid}
+    ours = jnp.asarray([[2.0, -1.0], [2.0, -1.0]]).reshape(1, 1, 2, 2)
+    first = 0.75 * np.log(0.75 / 0.5) + 0.25 * np.log(0.25 / 0.5)
+    np.testing.assert_allclose(rule.parts(ours, batch)["channels"], first / 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("known", [12, 5, 0])
+def test_places_of_classes_are_compared_where_there_are_data(known: int) -> None:
+    """The authors' formula over the known columns; the second window has no data at all."""
+    rule = Distillation("run", layers=(), channels=1, temperature=4)
+    valid = VALID.at[:, :, known:].set(False).at[1].set(False)
+    masks = {"valid": VALID, "side_valid": valid}
+
+    def of(logits: jax.Array) -> jax.Array:
+        return rule.parts(logits, masks | {"teacher_logits": LOGITS[::-1]})["channels"]
+
+    z, t = (np.asarray(x, np.float64)[0, :, :known].reshape(-1, 3) for x in (LOGITS, LOGITS[::-1]))
+    p, q = (np.exp(x / 4) / np.exp(x / 4).sum(0) for x in (z, t))
+    expected = 16 * (q * np.log(q / p)).sum() / 3
+    np.testing.assert_allclose(of(LOGITS), expected, rtol=1e-4, atol=1e-9)
+    gradient = np.asarray(jax.grad(of)(LOGITS))
+    assert np.isfinite(gradient).all()
+    assert gradient[0, :, :known].any() == (known > 0)
+    assert not gradient[0, :, known:].any()
+    assert not gradient[1].any()
+
+
 def test_equal_networks_have_nothing_to_learn_and_the_teacher_gets_no_gradient() -> None:
     rule = Distillation("run", features=1, attention=1, hallucination=1)
     assert all(float(value) == 0 for value in terms(rule, FEATURES, FEATURES).values())
@@ -214,11 +246,12 @@ def test_a_teacher_answers_as_it_does_in_evaluation_in_float32() -> None:
 
 
 def test_factors_below_nothing_are_refused_and_a_term_may_stand_alone() -> None:
-    for name in ("features", "attention", "hallucination", "logits"):
+    for name in ("features", "attention", "hallucination", "logits", "channels"):
         Distillation("run", **{name: 0.1})  # type: ignore[arg-type]
         with pytest.raises(UserError, match=f"{name} of a loss is -1"):
             Distillation("run", **{"logits": 1.0, name: -1.0})  # type: ignore[arg-type]
     Distillation("run", logits=1.0, layers=())
+    Distillation("run", channels=1.0, layers=())
 
 
 @pytest.fixture(scope="module")
