@@ -1,7 +1,7 @@
 """The value of optical images at training time for a network that sees radar alone.
 
     python benchmarks/side_information.py [--sets landscape ombria] [--ombria data/ombria]
-        [--parts why test] [--steps 200] [--seeds 3] [--workdir runs/side_information]
+        [--parts why test] [--steps 400] [--seeds 3] [--workdir runs/side_information]
 
 The padded U-Net with 8 features, 8 windows of 64 x 64 pixels per step; the runs of a seed share
 windows, initial parameters and teacher. N = --steps, and the cost is in steps of one network:
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=("landscape", "ombria"), default=["landscape"])
     parser.add_argument("--ombria", type=Path, help="folder with S1_before/, ..., masks/")
     parser.add_argument("--parts", nargs="+", choices=("why", "test"), default=["why", "test"])
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workdir", type=Path, default=Path("runs/side_information"))
     asked = parser.parse_args()
