@@ -226,6 +226,7 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (run_flags.EvaluateFlags, "check", True, "another sensor gives a number without meaning"),
     (run_flags.EvaluateFlags, "tile", 0, "windows as the run has them"),
     (run_flags.EvaluateFlags, "overlap", 0.0, "likewise"),
+    (run_flags.EvaluateFlags, "adapt", "none", "the network as it was trained"),
     (run_flags.EvaluateFlags, "out", None, "results belong to the run, as its temperature does"),
     (run_flags.EvaluateFlags, "make", False, "the run may be a stranger's"),
     (run_flags.EvaluateFlags, "mesh", MeshShape(), "all devices"),

@@ -56,6 +56,7 @@ NOT_RUN = {
     "configs/salinas_a.py": "needs a scene to be downloaded",
     "resnet18.pth": "needs weights to be downloaded",
     "--config.pretrained.name": "likewise; tests/weights/test_card_files.py makes some",
+    "--adapt": "needs a run that keeps histograms; test_evaluate and test_adaptation have it",
     "--push": "needs a hub; tests/evaluation/test_model_card.py pretends one",
     "runs/half": "needs a run that holds scenes out; tests/evaluation/doubts has one",
     "strzegom": "shows a refusal; test_sensor_files has it",

@@ -113,8 +113,11 @@ def _check_map(flags: EvaluateFlags) -> None:
         raise UserError("--labels and --sample need --map: the map that they belong to.")
     if flags.map and not (flags.labels or flags.sample):
         raise UserError(f"--map {flags.map} needs --labels, or --sample for areas.")
-    if flags.map and (flags.images or flags.overlap or flags.split):
-        raise UserError("--map counts a map as it is: leave --images, --overlap and --split out.")
+    other = flags.images or flags.overlap or flags.split or flags.adapt != "none"
+    if flags.map and other:
+        raise UserError(
+            "--map counts a map as it is: leave --images, --overlap, --split and --adapt out."
+        )
 
 
 def _refuse_other_fields(fields: list[str]) -> None:

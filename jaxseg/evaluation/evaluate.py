@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+import jax
 from rich.console import Console
 
 from jaxseg import sharding
@@ -24,10 +25,11 @@ from jaxseg.metrics.intervals import Intervals
 from jaxseg.metrics.measure import Measure, with_library
 from jaxseg.pictures import tiles as pictures
 from jaxseg.run import checkpoint, data_files
+from jaxseg.run.adapted import WINDOWS, Adapt, adapted, batches_of, refuse_unadaptable
 from jaxseg.run.contract import Check
 from jaxseg.run.evaluator import Evaluation, Evaluator
 from jaxseg.run.kept import PIXELS, Calibration, kept_calibration, kept_pixels
-from jaxseg.run.step import TrainState
+from jaxseg.run.step import TrainState, inference_variables
 from jaxseg.scenes.cover import Cover
 from jaxseg.scenes.scene import Source
 from jaxseg.sharding import MeshShape
@@ -61,11 +63,12 @@ class Assessment:
         scenes: The scenes with the lowest accuracy, reduced.
         cover: How windows lay.
         one_window: Whether each scene lay in one window.
-        variant: What tells the results from those of windows as the run has them, such as
-            -overlap-0.25; empty if there is nothing.
+        variant: What tells the results from those of the run as it is, on windows as it has them,
+            such as -overlap-0.25; empty if there is nothing.
         notes: What is not known, and why.
         halves: `worst` windows of the worse half of all, and `best` ones of the better half.
         of_map: The maps that were counted; empty if the network was evaluated.
+        adapted: How the network was adapted to the evaluated images.
     """
 
     split: str
@@ -89,6 +92,7 @@ class Assessment:
     notes: tuple[str, ...] = ()
     halves: Mapping[str, list[pictures.Tile]] = dataclasses.field(default_factory=dict)
     of_map: str = ""
+    adapted: Adapt = "none"
 
 
 def evaluate(
@@ -105,6 +109,7 @@ def evaluate(
     check: bool = True,
     tile: int = 0,
     overlap: float = 0.0,
+    adapt: Adapt = "none",
     make: bool = False,
     console: Console | None = None,
 ) -> Assessment:
@@ -126,14 +131,16 @@ def evaluate(
             is fitted with windows of the run, without overlap, whatever is given here.
         overlap: Share of a window's side, 0 <= overlap < 1, that two neighbours have in common at
             least. Each pixel counts once, from the window in whose middle it lies.
+        adapt: How the network is adapted to the images of the split, without their labels; see
+            `jaxseg.run.adapted`. The temperature is fitted without it.
         make: Whether data that the run's config names may be fetched from other machines, drawn or
             downloaded.
         console: Where to show how far it is; None = nowhere.
 
     Raises:
         UserError: There is no such run, checkpoint or split, the split has no labelled pixel or
-            contains pixels that the run was trained on, measures share a name, or the size or
-            overlap of windows is invalid.
+            contains pixels that the run was trained on, measures share a name, the size or
+            overlap of windows is invalid, or the run cannot be adapted.
         SensorError: The images do not match what the run was trained on.
     """
     measures = with_library(measures)
@@ -155,6 +162,7 @@ def evaluate(
             check=check,
             tile=tile,
             overlap=overlap,
+            adapt=adapt,
             console=console,
         )
 
@@ -173,6 +181,7 @@ def _evaluated(
     check: bool,
     tile: int,
     overlap: float,
+    adapt: Adapt,
     console: Console,
 ) -> Assessment:
     """What `evaluate` finds out, once the run is opened."""
@@ -186,6 +195,9 @@ def _evaluated(
     shared = refuse_trained_pixels(trained, config.data.source, split, allowed)
     is_own = source is None or without_side(source) == trained
     kind: Check = "none" if not check else "own" if is_own else "other"
+    as_trained = state
+    if adapt != "none":
+        config, state = _adapted(config, state, split, adapt)
     evaluator = Evaluator(
         of_tiles(config, tile),
         mesh,
@@ -200,7 +212,7 @@ def _evaluated(
     # What belongs to the run is measured on its own data, which may be gone on another machine.
     def calibrated() -> Calibration:
         validation = Evaluator(own, mesh, "validation", confidence=True, console=console)
-        return Calibration(*validation.decisions(state))
+        return Calibration(*validation.decisions(as_trained))
 
     step, elsewhere = int(state.step), source is not None
     calibration = _of_run(
@@ -240,13 +252,29 @@ def _evaluated(
         scenes=list(maps.tiles(config.data.source, console)),
         cover=evaluator.cover,
         one_window=evaluator.one_window,
-        variant=_variant(config, evaluator.cover),
+        variant=_variant(config, evaluator.cover, adapt),
         notes=tuple(notes),
         halves={
             kind: evaluator.tiles(state, numbers)
             for kind, numbers in pictured.halves(result, evaluator.scene).items()
         },
+        adapted=adapt,
     )
+
+
+def _adapted(
+    config: Config, state: TrainState, split: str, how: Adapt
+) -> tuple[Config, TrainState]:
+    """The run for the images of a split, of which evenly spaced windows are looked at."""
+    variables, scenes = inference_variables(state), config.data.source.scenes(split)
+    refuse_unadaptable(config, variables, how)
+    config, found = adapted(config, variables, how, lambda: batches_of(config, scenes, WINDOWS))
+    if how == "histograms":
+        return config, state
+    placed = jax.tree.map(
+        lambda new, old: jax.device_put(new, old.sharding), found["batch_stats"], state.batch_stats
+    )
+    return config, state.replace(batch_stats=placed)
 
 
 def _of_run(
@@ -314,11 +342,12 @@ def of_tiles(config: Config, tile: int) -> Config:
     return dataclasses.replace(config, data=dataclasses.replace(config.data, evaluation_crop=tile))
 
 
-def _variant(config: Config, cover: Cover) -> str:
-    """How windows lay, if not as the config says."""
+def _variant(config: Config, cover: Cover, adapt: Adapt) -> str:
+    """How windows lay, if not as the config says, and how the network was adapted."""
     other = cover.side != (config.data.evaluation_crop or config.data.crop)
     overlap = f"-overlap-{cover.overlap:.3g}" if cover.shared else ""
-    return (f"-tile-{cover.side}" if other else "") + overlap
+    changed = "" if adapt == "none" else f"-adapted-{adapt}"
+    return (f"-tile-{cover.side}" if other else "") + overlap + changed
 
 
 def check_classes(trained: Source, given: Source) -> None:

@@ -3,7 +3,8 @@
 The files that `write` creates:
 
     WORKDIR/evaluation/SPLIT/        (WORKDIR/evaluation/DATA/SPLIT/ for other data,
-                                      SPLIT-tile-512-overlap-0.25/ for other windows)
+                                      SPLIT-tile-512-overlap-0.25/ for other windows,
+                                      SPLIT-adapted-statistics/ of an adapted network)
         scores.json       everything below as numbers
         classes.csv       one row per class: pixels, borders, confidence
         confusion.csv     rows = reference
@@ -63,7 +64,8 @@ def write(
         found: What to write.
         workdir: The run's folder.
         folder: Folder of the files, called like the split; None = WORKDIR/evaluation/SPLIT. If
-            windows lay in another way than the run says, that is added to its name.
+            windows lay in another way than the run says, or the network was adapted, that is added
+            to its name.
         keep: Whether what belongs to the run is kept in it; else nothing is written there.
 
     Raises:
@@ -165,6 +167,8 @@ def _report(found: Assessment) -> dict[str, Any]:
         report |= {"map": found.of_map, "step": None}
     report["shared_ground"] = found.shared_ground
     report["windows"] = {"side": found.cover.side, "shared": found.cover.shared}
+    if found.adapted != "none":
+        report["adapted"] = found.adapted
     if found.notes:
         report["notes"] = list(found.notes)
     if found.baseline is not None:

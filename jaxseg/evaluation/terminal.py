@@ -14,12 +14,15 @@ from jaxseg.evaluation.evaluate import Assessment
 from jaxseg.metrics.intervals import DRAWS, FEWEST
 from jaxseg.metrics.measure import Measure, percent
 from jaxseg.metrics.scores import print_scores
+from jaxseg.run.adapted import SAID
 
 
 def show(found: Assessment, console: Console, *, title: str) -> None:
     """Prints the scores within 100 columns."""
     print_scores(console, found.network.scores, title=title)
     _say(console, _windows(found))
+    if found.adapted != "none":
+        _say(console, f"adapted without labels: {SAID[found.adapted]}")
     _show_intervals(found, console)
     if found.shared_ground:
         _say(

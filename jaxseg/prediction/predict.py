@@ -30,6 +30,7 @@ from jaxseg.models.receptive_field import Sight, sight
 from jaxseg.models.structure import output_stride
 from jaxseg.prediction import layers as drawing
 from jaxseg.prediction import outputs
+from jaxseg.prediction.adaptation import adapted_to
 from jaxseg.prediction.archive import SceneFiles, refuse_remote_sources
 from jaxseg.prediction.computing import compute
 from jaxseg.prediction.image import Scene, check_sensor
@@ -42,6 +43,7 @@ from jaxseg.prediction.seams import seams
 from jaxseg.prediction.settings import Settings, Share
 from jaxseg.prediction.tiling import Grid, grid_for
 from jaxseg.prediction.work import Plan, Work
+from jaxseg.run.adapted import SAID, refuse_unadaptable
 from jaxseg.run.loaded import Run
 from jaxseg.run.reconstruction import refuse_reconstruction
 from jaxseg.scenes.scene import Window
@@ -97,6 +99,7 @@ class Mapper:
         """
         for run in runs:
             refuse_reconstruction(run.config)
+            refuse_unadaptable(run.config, run.variables, settings.adapt)
         self._runs, self.settings = tuple(runs), settings
         self._mesh = sharding.make_mesh(runs[0].config.mesh) if mesh is None else mesh
         self._thresholds = _thresholds(runs, settings)
@@ -200,11 +203,13 @@ class Mapper:
     ) -> bool:
         """Computes the blocks of this process, and puts them together if no other is missing."""
         settings, window = self.settings, work.plan.window
+        if settings.adapt != "none":
+            self._networks.clear()  # of another scene
         if not settings.finish:
             if grid not in self._networks:
                 self._say("tiles", _told(grid, exact, self._sight))
             compute(
-                self._network(grid),
+                self._network(grid, scene),
                 scene,
                 work,
                 self._batch(),
@@ -232,10 +237,14 @@ class Mapper:
     def _say(self, what: str, text: str) -> None:
         say(self._console, f"{what:<10} {text}".replace("\n", f"\n{'':<11}"))
 
-    def _network(self, grid: Grid) -> TileNetwork:
+    def _network(self, grid: Grid, scene: Scene) -> TileNetwork:
         if grid not in self._networks:
+            adapt, runs = self.settings.adapt, self._runs
+            if adapt != "none":
+                self._say("adapted", SAID[adapt])
+                runs = tuple(adapted_to(scene, runs, adapt))
             self._networks[grid] = TileNetwork(
-                self._runs,
+                runs,
                 self._mesh,
                 grid,
                 augmentation=self.settings.augmentation,
@@ -259,7 +268,7 @@ class Mapper:
         return found
 
     def _scored(self, scene: Scene, grid: Grid, window: Window) -> str:
-        return str(seams(self._network(grid), scene, window, self._batch()))
+        return str(seams(self._network(grid, scene), scene, window, self._batch()))
 
     def _job(self, scene: Scene, grid: Grid, plan: Plan) -> dict[str, object]:
         """All that decides the numbers in the map."""
@@ -280,6 +289,7 @@ class Mapper:
             "augmentation": settings.augmentation,
             "scales": list(settings.scales),
             "thresholds": list(self._thresholds),
+            "adapt": settings.adapt,
         }
 
     def _tags(self, scene: Scene, tag: str, seam: str) -> dict[str, str]:
@@ -301,6 +311,8 @@ class Mapper:
         sources = leaves(originals(runs[0].config.data.source))
         if any(isinstance(leaf, Folder) and leaf.separate_touching for leaf in sources):
             tags[outputs.OBJECTS] = "yes"
+        if self.settings.adapt != "none":
+            tags["JAXSEG_ADAPTED"] = SAID[self.settings.adapt]
         if self._thresholds:
             tags["JAXSEG_THRESHOLDS"] = ", ".join(f"{value:.4g}" for value in self._thresholds)
         return tags

@@ -6,6 +6,7 @@ from jaxseg.errors import UserError
 from jaxseg.prediction.image import Image
 from jaxseg.prediction.layers import LAYERS, Layer
 from jaxseg.prediction.network import Augmentation
+from jaxseg.run.adapted import Adapt
 from jaxseg.scenes.scene import Window
 
 
@@ -64,6 +65,7 @@ class Settings:
         augmentation: Which symmetries are averaged.
         scales: Sizes of the tiles, relative to their own, that are averaged.
         thresholds: Whether classes are decided by the thresholds fitted to the validation split.
+        adapt: How the networks are adapted to each scene, without any label.
         resample: Whether a scene of another pixel size is brought to that of the training.
         seams: Whether the disagreement of two tilings is measured where a seam is possible.
         share: Part of the work.
@@ -84,6 +86,7 @@ class Settings:
     augmentation: Augmentation = "none"
     scales: tuple[float, ...] = (1.0,)
     thresholds: bool = False
+    adapt: Adapt = "none"
     resample: bool = False
     seams: bool = True
     share: Share = Share()

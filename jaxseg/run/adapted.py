@@ -14,8 +14,8 @@ layers see features that were normalised batch by batch.
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -27,14 +27,60 @@ from jaxseg.config import Config
 from jaxseg.errors import UserError
 from jaxseg.models.parts.normalisation import Normalisation, normalised_by
 from jaxseg.pipeline import windows as pipeline
-from jaxseg.scenes.scene import Sample, Scenes, TrainingWindow
+from jaxseg.scenes.scene import Sample, Scenes, TrainingWindow, Window
 from jaxseg.transforms.histograms import HistogramMatching
 from jaxseg.transforms.transform import Preprocess, preprocess
+
+Adapt = Literal["none", "statistics", "histograms", "both"]
+"""How a network is adapted; `both` matches histograms first, and measures statistics after it."""
+
+SAID: dict[Adapt, str] = {
+    "statistics": "batch statistics of the new images",
+    "histograms": "histograms of the new images, matched to those of the training",
+    "both": "batch statistics of the new images, and their histograms, matched to the training's",
+}
+"""By what a network was adapted."""
+
+WINDOWS = 100
+"""Evenly spaced windows of scenes that are measured at most."""
 
 Tree = Any  # pytrees of arrays have no useful type
 
 Moments = dict[tuple[str, ...], Any]
 """Arrays in float64 by the paths of statistics."""
+
+
+def adapted(
+    config: Config, variables: Tree, how: Adapt, batches: Callable[[], Iterable[Sample]]
+) -> tuple[Config, Tree]:
+    """The config and the variables of a run, for other images.
+
+    Args:
+        config: The run.
+        variables: Its parameters and batch statistics.
+        how: What is done.
+        batches: The new images, as for `with_statistics`, from the start at every call.
+
+    Raises:
+        UserError: The run lacks what is needed, or no pixel is valid.
+    """
+    if how in ("histograms", "both"):
+        config = matched(config, _one_by_one(batches()))
+    if how in ("statistics", "both"):
+        variables = with_statistics(config, variables, batches())
+    return config, variables
+
+
+def refuse_unadaptable(config: Config, variables: Tree, how: Adapt) -> None:
+    """Rejects a run that cannot be adapted in this way, before any image is read.
+
+    Raises:
+        UserError: Its network has no running statistics, or its radiometry keeps no histograms.
+    """
+    if how in ("histograms", "both"):
+        _matching(config)
+    if how in ("statistics", "both"):
+        _refuse_without_statistics(config, variables)
 
 
 def with_statistics(config: Config, variables: Tree, batches: Iterable[Sample]) -> Tree:
@@ -49,11 +95,7 @@ def with_statistics(config: Config, variables: Tree, batches: Iterable[Sample]) 
     Raises:
         UserError: The network has no running statistics, or no pixel is valid.
     """
-    if not variables.get("batch_stats"):
-        raise UserError(
-            f"{type(config.model).__name__} with --config.norm.kind {config.norm.kind} has no "
-            "running statistics that could be measured again."
-        )
+    _refuse_without_statistics(config, variables)
 
     @jax.jit
     def measured(variables: Tree, image: jax.Array, valid: jax.Array) -> Tree:
@@ -92,30 +134,57 @@ def matched(config: Config, windows: Iterable[TrainingWindow]) -> Config:
     Raises:
         UserError: The radiometry has no such step, or no pixel is valid.
     """
-    for number, step in enumerate(config.preprocess):
-        if isinstance(step, HistogramMatching):
-            before = config.preprocess[:number]
-            seen = ((_through(before, image, valid), valid) for image, valid in windows)
-            steps = (*before, step.matching(seen), *config.preprocess[number + 1 :])
-            return dataclasses.replace(config, preprocess=steps)
-    raise UserError(
-        "The run has no HistogramMatching() in its radiometry, which keeps the distribution of the "
-        "training. Train with it: preprocess=(HistogramMatching(), Standardize())."
-    )
+    number, step = _matching(config)
+    before = config.preprocess[:number]
+    seen = ((_through(before, image, valid), valid) for image, valid in windows)
+    steps = (*before, step.matching(seen), *config.preprocess[number + 1 :])
+    return dataclasses.replace(config, preprocess=steps)
 
 
-def batches_of(config: Config, scenes: Scenes) -> Iterator[Sample]:
-    """All windows of scenes, in the size of an evaluation; their labels are read, but not used."""
+def batches_of(config: Config, scenes: Scenes, at_most: int = 0) -> Iterator[Sample]:
+    """Windows of scenes, in the size of an evaluation; their labels are read, but not used.
+
+    Args:
+        config: The run.
+        scenes: What is looked at.
+        at_most: Number of evenly spaced windows; 0 = all.
+    """
     data = config.data
-    windows = pipeline.evaluation_windows(scenes, data)
+    windows: Sequence[tuple[int, Window]] = pipeline.evaluation_windows(scenes, data)
+    if at_most and at_most < len(windows):
+        chosen = np.linspace(0, len(windows) - 1, at_most).astype(int)
+        windows = [windows[number] for number in chosen]
     positions = list(range(data.batch_size))
     return pipeline.evaluation_batches(scenes, windows, data, positions=positions)
 
 
 def windows_of(config: Config, scenes: Scenes) -> Iterator[TrainingWindow]:
-    """The same one by one, each with its valid pixels."""
-    for batch in batches_of(config, scenes):
+    """All windows of scenes one by one, each with its valid pixels."""
+    return _one_by_one(batches_of(config, scenes))
+
+
+def _one_by_one(batches: Iterable[Sample]) -> Iterator[TrainingWindow]:
+    for batch in batches:
         yield from zip(batch["image"], batch["valid"].astype(bool), strict=True)
+
+
+def _refuse_without_statistics(config: Config, variables: Tree) -> None:
+    if not variables.get("batch_stats"):
+        raise UserError(
+            f"{type(config.model).__name__} with --config.norm.kind {config.norm.kind} has no "
+            "running statistics that could be measured again."
+        )
+
+
+def _matching(config: Config) -> tuple[int, HistogramMatching]:
+    """The step that matches histograms, and its place in the radiometry."""
+    for number, step in enumerate(config.preprocess):
+        if isinstance(step, HistogramMatching):
+            return number, step
+    raise UserError(
+        "The run has no HistogramMatching() in its radiometry, which keeps the distribution of the "
+        "training. Train with it: preprocess=(HistogramMatching(), Standardize())."
+    )
 
 
 def _through(

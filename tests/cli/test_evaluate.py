@@ -15,7 +15,8 @@ from PIL import Image
 
 from jaxseg import config as configs
 from jaxseg.cli import main as cli
-from jaxseg.run import training
+from jaxseg.run import adapted, training
+from jaxseg.run.loaded import load_run
 from jaxseg.scenes.scene import Window
 
 
@@ -171,6 +172,40 @@ def test_an_evaluation_of_other_data_has_a_folder_of_its_own(
     scores = json.loads((folder / "scores.json").read_text())
     assert (scores["split"], scores["step"]) == ("validation", 3)
     assert "per_pixel_baseline" not in scores
+
+
+def test_an_adapted_evaluation_has_a_folder_of_its_own_and_leaves_the_temperature(
+    capsys: pytest.CaptureFixture[str], evaluated: Evaluated
+) -> None:
+    kept = (evaluated.run / "checkpoints/4/calibration.json").read_bytes()
+    flags = ["--step", "latest", "--no-baseline", "--adapt", "statistics"]
+    cli.main([*evaluated.command, *flags])
+    assert "adapted without labels: batch statistics" in capsys.readouterr().out
+    folder = evaluated.run / "evaluation" / "test-adapted-statistics"
+    scores = json.loads((folder / "scores.json").read_text())
+    assert scores["adapted"] == "statistics"
+    plain, other = (np.array(of["network"]["confusion"]) for of in (evaluated.scores, scores))
+    np.testing.assert_array_equal(plain.sum(1), other.sum(1))
+    assert (plain != other).any()
+    assert "adapted" not in evaluated.scores
+    assert (evaluated.run / "checkpoints/4/calibration.json").read_bytes() == kept
+    run = load_run(evaluated.run, "latest", code=(configs.load_code(str(evaluated.config)),))
+    config = run.config
+    windows = adapted.windows_of(config, config.data.source.scenes("test"))
+    images, valid = map(np.stack, zip(*windows, strict=True))
+    assert len(images) <= config.data.batch_size  # so that one pass measures all of them
+    expected = run.adapted(images, valid).predict(images, valid)
+    assert np.bincount(expected[valid], minlength=3).tolist() == other.sum(0).tolist()
+
+
+def test_a_run_that_keeps_no_histograms_is_not_evaluated_by_them(
+    capsys: pytest.CaptureFixture[str], evaluated: Evaluated
+) -> None:
+    said = mistake(capsys, [*evaluated.command, "--step", "latest", "--adapt", "histograms"])
+    assert "has no HistogramMatching" in said
+    assert "leave --images" in mistake(
+        capsys, [*evaluated.command, "--map", "a.tif", "--labels", "b", "--adapt", "statistics"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ def test_a_map_is_given_every_flag(asked: Asked, tmp_path: Path) -> None:
         *("--overlap", "64", "--batch", "3", "--shard", "2/5", "--overwrite", "--no-check"),
         *("--mesh.data", "2", "--mesh.space", "4", "--code", str(tmp_path / "own.py")),
         *("--scales", "0.5", "1", "--thresholds", "--context", "32", "--no-seams", "--remote"),
+        *("--adapt", "both"),
         *(
             "--resample",
             "--image.band-numbers",
@@ -98,6 +99,7 @@ def test_a_map_is_given_every_flag(asked: Asked, tmp_path: Path) -> None:
         check=False,
         scales=(0.5, 1.0),
         thresholds=True,
+        adapt="both",
         context=32,
         seams=False,
         remote=True,

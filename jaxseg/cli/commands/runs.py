@@ -73,6 +73,7 @@ def evaluate(arguments: list[str] | None = None) -> None:
             shared_ground=flags.shared_ground,
             tile=flags.tile,
             overlap=flags.overlap,
+            adapt=flags.adapt,
             make=flags.make,
         )
         if jax.process_index() == 0:

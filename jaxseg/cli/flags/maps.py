@@ -12,6 +12,7 @@ from jaxseg.prediction.layers import Layer
 from jaxseg.prediction.network import Augmentation
 from jaxseg.prediction.polygons import Polygons
 from jaxseg.prediction.settings import Settings, Share
+from jaxseg.run.adapted import Adapt
 from jaxseg.scenes.scene import Window
 from jaxseg.sharding import MeshShape
 
@@ -36,6 +37,8 @@ class PredictFlags(JobFlags):
         tta: Symmetries of a tile that are averaged: none, four flips, or eight of the square.
         scales: Sizes of a tile that are averaged, such as 0.75 1 1.25.
         thresholds: Whether classes are decided by the thresholds that jaxseg evaluate has fitted.
+        adapt: How the network is adapted to each scene, without any label: its batch statistics
+            are measured on it (AdaBN), its histograms matched to those of the training, or both.
         window: First row, first column, rows and columns of the part that is mapped.
         bounds: The same in coordinates of the scene: west, south, east, north.
         tile: Rows and columns of a tile; chosen by the network if 0.
@@ -66,6 +69,7 @@ class PredictFlags(JobFlags):
     tta: Augmentation = "none"
     scales: tuple[float, ...] = (1.0,)
     thresholds: bool = False
+    adapt: Adapt = "none"
     window: tuple[int, int, int, int] | None = None
     bounds: tuple[float, float, float, float] | None = None
     tile: int = 0
@@ -100,6 +104,7 @@ class PredictFlags(JobFlags):
             augmentation=self.tta,
             scales=self.scales,
             thresholds=self.thresholds,
+            adapt=self.adapt,
             resample=self.resample,
             seams=self.seams,
             share=Share.parse(self.shard),

@@ -9,6 +9,7 @@ import tyro
 from jaxseg.cli.job import JobFlags
 from jaxseg.evaluation.doubts.find import SMALLEST
 from jaxseg.metrics.measure import Measure, measures
+from jaxseg.run.adapted import Adapt
 from jaxseg.sharding import MeshShape
 
 
@@ -40,6 +41,9 @@ class EvaluateFlags(JobFlags):
         tile: Rows and columns of the windows that scenes are cut into; those of the run if 0.
         overlap: Share of a window's side that two neighbours have in common, from 0 to less than 1;
             each pixel counts once, from the window in whose middle it lies.
+        adapt: How the network is adapted to the evaluated images, without their labels: its batch
+            statistics are measured on them (AdaBN), their histograms matched to those of the
+            training, or both.
         out: Folder in which that of the results is made, called like the split, such as OUT/test;
             RUN/evaluation if left out. With it, nothing is written into the run, which may be
             read-only: jaxseg predict does not know the temperature and thresholds then.
@@ -68,6 +72,7 @@ class EvaluateFlags(JobFlags):
     check: bool = True
     tile: int = 0
     overlap: float = 0.0
+    adapt: Adapt = "none"
     out: Path | None = None
     make: bool = False
     mesh: MeshShape = MeshShape()

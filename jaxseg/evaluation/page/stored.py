@@ -20,6 +20,7 @@ from jaxseg.metrics.intervals import FEWEST
 from jaxseg.metrics.scores import Scores, scores_of
 from jaxseg.pictures.tiles import Tile
 from jaxseg.run import environment
+from jaxseg.run.adapted import SAID
 from jaxseg.run.json_lines import json_lines
 from jaxseg.system.disk import ASIDE
 
@@ -212,6 +213,8 @@ def _told(report: Record) -> list[str]:
         side, shared = int(windows["side"]), int(windows["shared"])
         apart = f"neighbours share {shared}" if shared else "without overlap"
         lines.append(f"Windows of {side} x {side} pixels, {apart}.")
+    if adapted := SAID.get(report.get("adapted", "none")):
+        lines.append(f"The network was adapted without labels: {adapted}.")
     if share := float(report.get("shared_ground", 0.0)):
         lines.append(f"{100 * share:.2g} % of the ground is shown in the training split, too.")
     return lines
