@@ -144,6 +144,9 @@ def matched(config: Config, windows: Iterable[TrainingWindow]) -> Config:
 def batches_of(config: Config, scenes: Scenes, at_most: int = 0) -> Iterator[Sample]:
     """Windows of scenes, in the size of an evaluation; their labels are read, but not used.
 
+    The last ones of a scene are moved into it: a normalisation would measure the pixels beyond its
+    border, which are 0.
+
     Args:
         config: The run.
         scenes: What is looked at.
@@ -154,6 +157,7 @@ def batches_of(config: Config, scenes: Scenes, at_most: int = 0) -> Iterator[Sam
     if at_most and at_most < len(windows):
         chosen = np.linspace(0, len(windows) - 1, at_most).astype(int)
         windows = [windows[number] for number in chosen]
+    windows = [(scene, _inside(window, scenes.size(scene))) for scene, window in windows]
     positions = list(range(data.batch_size))
     return pipeline.evaluation_batches(scenes, windows, data, positions=positions)
 
@@ -161,6 +165,15 @@ def batches_of(config: Config, scenes: Scenes, at_most: int = 0) -> Iterator[Sam
 def windows_of(config: Config, scenes: Scenes) -> Iterator[TrainingWindow]:
     """All windows of scenes one by one, each with its valid pixels."""
     return _one_by_one(batches_of(config, scenes))
+
+
+def _inside(window: Window, size: tuple[int, int]) -> Window:
+    """The window moved into a scene of this size, as far as it fits."""
+    y, x = (
+        max(0, min(at, of - side))
+        for at, of, side in zip(window[:2], size, window[2:], strict=True)
+    )
+    return window._replace(y=y, x=x)
 
 
 def _one_by_one(batches: Iterable[Sample]) -> Iterator[TrainingWindow]:

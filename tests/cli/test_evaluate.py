@@ -15,9 +15,10 @@ from PIL import Image
 
 from jaxseg import config as configs
 from jaxseg.cli import main as cli
+from jaxseg.pipeline import windows as pipeline
 from jaxseg.run import adapted, training
 from jaxseg.run.loaded import load_run
-from jaxseg.scenes.scene import Window
+from jaxseg.scenes.scene import IGNORE, Window
 
 
 class Evaluated(NamedTuple):
@@ -190,12 +191,16 @@ def test_an_adapted_evaluation_has_a_folder_of_its_own_and_leaves_the_temperatur
     assert "adapted" not in evaluated.scores
     assert (evaluated.run / "checkpoints/4/calibration.json").read_bytes() == kept
     run = load_run(evaluated.run, "latest", code=(configs.load_code(str(evaluated.config)),))
-    config = run.config
-    windows = adapted.windows_of(config, config.data.source.scenes("test"))
-    images, valid = map(np.stack, zip(*windows, strict=True))
-    assert len(images) <= config.data.batch_size  # so that one pass measures all of them
-    expected = run.adapted(images, valid).predict(images, valid)
-    assert np.bincount(expected[valid], minlength=3).tolist() == other.sum(0).tolist()
+    data, scenes = run.config.data, run.config.data.source.scenes("test")
+    looked = next(iter(adapted.batches_of(run.config, scenes)))
+    there = run.adapted(looked["image"], looked["valid"].astype(bool))
+    cut = pipeline.evaluation_windows(scenes, data)
+    assert len(cut) <= data.batch_size  # so that one pass measures all of them
+    every = [*range(data.batch_size)]
+    batch = next(iter(pipeline.evaluation_batches(scenes, cut, data, positions=every)))
+    predicted = there.predict(batch["image"], batch["valid"].astype(bool))
+    counted = batch["valid"].astype(bool) & (batch["label"] != IGNORE)
+    assert np.bincount(predicted[counted], minlength=3).tolist() == other.sum(0).tolist()
 
 
 def test_a_run_that_keeps_no_histograms_is_not_evaluated_by_them(

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fixtures import painted
 from fixtures.networks import drawn, shapes
 from fixtures.small_network import Small
 
@@ -25,6 +26,7 @@ from jaxseg.optimizer import Optimizer
 from jaxseg.pipeline.windows import Data
 from jaxseg.run import adapted, training
 from jaxseg.run.loaded import Run
+from jaxseg.scenes.scene import Window
 from jaxseg.scenes.sensor import Sensor
 from jaxseg.transforms import DomainBand, HistogramMatching, Standardize
 
@@ -119,6 +121,22 @@ def test_a_matched_run_sees_a_shifted_copy_as_the_original() -> None:
     np.testing.assert_allclose(run.matched(shifted).logits(shifted), run.logits(IMAGE), atol=1e-2)
     with pytest.raises(UserError, match="has no HistogramMatching"):
         run_of(First(3)).matched(shifted)
+
+
+def test_windows_lie_within_scenes_that_are_larger_than_they_are() -> None:
+    config = painted.config()  # scenes of 20 x 12 and 9 x 16 pixels, windows of 8 x 8
+    scenes = config.data.source.scenes("test")
+    found = [image for image, _ in adapted.windows_of(config, scenes)]
+    read = [found[number] for number in range(6 + 4)]
+    whole = [scenes.read(number, Window(0, 0, *scenes.size(number)))["image"] for number in (0, 1)]
+    places = [(0, y, x) for y in (0, 8, 12) for x in (0, 4)]
+    places += [(1, y, x) for y in (0, 1) for x in (0, 8)]
+    for image, (scene, y, x) in zip(read, places, strict=True):
+        np.testing.assert_array_equal(image, whole[scene][y : y + 8, x : x + 8])
+    few = adapted.batches_of(config, scenes, at_most=4)
+    some = [image for batch in few for image in batch["image"]][:4]
+    for image, number in zip(some, (0, 3, 6, 9), strict=True):
+        np.testing.assert_array_equal(image, read[number])
 
 
 @pytest.fixture(scope="module")
