@@ -232,6 +232,7 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (DomainPrompted, "network", UNet(num_classes=0), "the plain network"),
     (DomainPrompted, "domains", 2, "the fewest"),
     (DomainPrompted, "prompt", 16, "our choice"),
+    (DomainPrompted, "tokens", 4, "our choice; the paper of tokens of every block tries 1 to 200"),
     (DomainPrompted, "masked", 0.5, "prompts and simulator learn from as many windows"),
     (Styled, "wilted", 0.0, "gain and offset alone"),
 ]

@@ -1,5 +1,6 @@
 """Prompts of domains: who is told which, who has to work it out, and that it reaches the logits."""
 
+import functools
 from typing import Any
 
 import chex
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 from fixtures.networks import applied, drawn, initialised, shapes
 from fixtures.small_network import Small
+from flax import traverse_util
 
 from jaxseg.errors import UserError
 from jaxseg.export.folding import Folded
-from jaxseg.models import DomainPrompted, OriginalUNet, UNet
-from jaxseg.models.domain_prompted import SCALE, SHIFT
+from jaxseg.models import DomainPrompted, OriginalUNet, PrithviLinear, PrithviUNet, UNet
+from jaxseg.models.domain_prompted import SCALE, SHIFT, TOKENS
 from jaxseg.models.parts.normalisation import Normalisation
 from jaxseg.models.receptive_field import sight
 
@@ -99,6 +101,78 @@ def test_a_network_without_batch_normalisation_is_refused() -> None:
     model = DomainPrompted(3, network=OriginalUNet(num_classes=0, features=2))
     with pytest.raises(UserError, match="OriginalUNet has no batch normalisation"):
         shapes(model, bands=2)
+
+
+PATCHES = jnp.asarray(np.random.default_rng(1).standard_normal((2, 32, 48, 2)), jnp.float32)
+TRANSFORMER = DomainPrompted(
+    3, PrithviLinear(0, "prithvi_eo_tiny"), domains=3, prompt=4, tokens=2, masked=1.0
+)
+
+
+@pytest.fixture(scope="module")
+def of_tokens() -> Any:
+    return drawn(shapes(TRANSFORMER, bands=2))
+
+
+def without(tree: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    """The variables without leaves of these names."""
+    flat = traverse_util.flatten_dict(tree)
+    kept = {path: leaf for path, leaf in flat.items() if path[-1] not in names}
+    return dict(traverse_util.unflatten_dict(kept))
+
+
+def test_a_transformer_attends_to_tokens_of_the_prompt(of_tokens: Any) -> None:
+    backbone = of_tokens["params"]["prompted"]["backbone"]
+    chex.assert_shape([backbone[f"block{number}"][TOKENS] for number in range(4)], (4, 2 * 256))
+    found = applied(TRANSFORMER, of_tokens, PATCHES, train=False)
+    chex.assert_shape(found, (2, 32, 48, 3))
+    moved = of_tokens | {"params": of_tokens["params"] | {"prompts": jnp.ones((3, 4))}}
+    assert np.abs(applied(TRANSFORMER, moved, PATCHES, train=False) - found).max() > 1e-3
+
+
+def test_without_tokens_a_transformer_is_as_it_is_without_prompts() -> None:
+    network = PrithviUNet(0, "prithvi_eo_tiny", features=(8, 8, 8, 8))
+    model = DomainPrompted(3, network, domains=3, prompt=4, tokens=2)
+    variables = drawn(shapes(model, bands=2))
+    plain = {
+        kind: without(variables[kind]["prompted"], {SCALE, SHIFT, TOKENS}) for kind in variables
+    }
+    fixed = without(variables, {TOKENS})
+    fixed["params"] = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: 0 * leaf if path[-1].key in (SCALE, SHIFT) else leaf, fixed["params"]
+    )
+    expected = applied(network.clone(num_classes=3), plain, PATCHES, train=False)
+    found = applied(model.clone(tokens=0), fixed, PATCHES, train=False)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    both = applied(model, variables, PATCHES, train=False)
+    assert np.abs(both - expected).max() > 1e-3
+
+
+def test_training_moves_the_prompts_the_simulator_and_the_tokens_of_a_transformer(
+    of_tokens: Any,
+) -> None:
+    numbers = jnp.full((*PATCHES.shape[:3], 1), 2.0)
+    image = jnp.concatenate((PATCHES, numbers), axis=-1)
+
+    def loss(params: Any, model: DomainPrompted) -> jax.Array:
+        rngs = {"dropout": jax.random.key(1)}
+        logits: jax.Array = model.apply({"params": params}, image, train=True, rngs=rngs)
+        return (logits * jnp.cos(jnp.arange(logits.size)).reshape(logits.shape)).sum()
+
+    found, again = (
+        jax.jit(jax.grad(functools.partial(loss, model=model)))(of_tokens["params"])
+        for model in (TRANSFORMER, TRANSFORMER.clone(remat=True))
+    )
+    chex.assert_trees_all_close(again, found, rtol=1e-3, atol=1e-3)  # blocks computed again
+    np.testing.assert_array_equal(np.abs(found["prompts"]).sum(1) == 0, [False, True, False])
+    assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(found["simulator"]))
+    for number in range(4):
+        assert np.abs(found["prompted"]["backbone"][f"block{number}"][TOKENS]).max() > 0
+
+
+def test_a_transformer_without_tokens_is_refused() -> None:
+    with pytest.raises(UserError, match="PrithviLinear has no batch normalisation"):
+        shapes(TRANSFORMER.clone(tokens=0), bands=2)
 
 
 def test_folding_leaves_what_differs_from_image_to_image(variables: Any) -> None:
