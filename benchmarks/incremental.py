@@ -14,6 +14,7 @@ previous stage has ended.
     mib           unbiased cross-entropy and unbiased distillation (MiB)
     nest          the same after a pre-tuning of the new classifiers (NeST)
     pod           nest with Local POD (PLOP) of the bottleneck and three levels of the decoder
+    plop          PLOP: labels by the old network, and Local POD of the same layers
     random        nest from a random mixture of the old classifiers instead of their importance
     joint         one run on the labels of all ten classes, as long as all stages together
 
@@ -32,7 +33,14 @@ import numpy as np
 from jaxseg.config import Config
 from jaxseg.datasets import Stage
 from jaxseg.datasets.landscape import MEAN, STD, Landscape
-from jaxseg.losses import CrossEntropy, LocalPOD, Loss, UnbiasedCrossEntropy, UnbiasedDistillation
+from jaxseg.losses import (
+    CrossEntropy,
+    LocalPOD,
+    Loss,
+    PseudoLabels,
+    UnbiasedCrossEntropy,
+    UnbiasedDistillation,
+)
 from jaxseg.models import UNet
 from jaxseg.optimizer import Optimizer
 from jaxseg.pipeline import Data
@@ -50,6 +58,7 @@ TITLES = {
     "mib": "MiB",
     "nest": "MiB, pre-tuned (NeST)",
     "pod": "MiB, pre-tuned (NeST), Local POD",
+    "plop": "PLOP",
     "random": "MiB, pre-tuned from random",
     "joint": "joint training",
 }
@@ -123,7 +132,9 @@ def later(number: int, method: str, previous: Path, steps: int, seed: int) -> Co
     losses: dict[str, Loss] = {"ce": CrossEntropy()}
     if method != "fine-tuning":
         losses = {"ce": UnbiasedCrossEntropy(), "distillation": UnbiasedDistillation()}
-    if method == "pod":
+    if method == "plop":
+        losses = {"ce": PseudoLabels()}
+    if method in ("pod", "plop"):
         losses["pod"] = LocalPOD(layers=LAYERS)
     tuned = PRETUNING if method in ("nest", "random", "pod") else 0
     return dataclasses.replace(

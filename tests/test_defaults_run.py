@@ -25,6 +25,7 @@ from jaxseg.losses.incremental import LocalPOD, UnbiasedCrossEntropy, UnbiasedDi
 from jaxseg.losses.noisy_labels import CoTeaching, CrossModalSelection
 from jaxseg.losses.pixels import CrossEntropy
 from jaxseg.losses.presence import Presence
+from jaxseg.losses.pseudo_labels import PseudoLabels
 from jaxseg.losses.reconstruction import MaskedReconstruction
 from jaxseg.metrics.boundaries import BoundaryTotal, Tolerance
 from jaxseg.models.parts.normalisation import Normalisation
@@ -108,6 +109,7 @@ DEFAULTS: list[tuple[Any, str, object, str]] = [
     (LocalPOD, "features", 0.01, "Douillard et al. 2021, the code"),
     (LocalPOD, "logits", 0.0005, "Douillard et al. 2021, the code"),
     (LocalPOD, "weight", 1.0, "its terms have factors of their own"),
+    (PseudoLabels, "weight", 1.0, "the loss as it is"),
     (MaskedReconstruction, "weight", 1.0, "the loss as it is"),
     (Presence, "weight", 1.0, "factor 1 in Lextal/pspnet-pytorch"),
     (Presence, "class_weights", (), "all classes alike"),

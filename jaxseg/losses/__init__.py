@@ -15,6 +15,7 @@ from jaxseg.losses.pixels import (
     SymmetricCrossEntropy,
 )
 from jaxseg.losses.presence import Presence
+from jaxseg.losses.pseudo_labels import PseudoLabels
 from jaxseg.losses.reconstruction import MaskedReconstruction
 from jaxseg.losses.regions import Dice, GeneralisedDice, Jaccard, LovaszSoftmax, Tversky
 
@@ -37,6 +38,7 @@ __all__ = [
     "LovaszSoftmax",
     "MaskedReconstruction",
     "Presence",
+    "PseudoLabels",
     "SymmetricCrossEntropy",
     "Tversky",
     "UnbiasedCrossEntropy",

@@ -13,7 +13,7 @@ Source: Cermelli et al., Modeling the Background for Incremental Learning in Sem
 (MiB), CVPR 2020, arXiv:2002.00718, and Douillard et al., PLOP: Learning without Forgetting for
 Continual Semantic Segmentation, CVPR 2021, arXiv:2011.11390. Checked against the outputs of
 fcdl94/MiB and arthurdouillard/CVPR2021_PLOP: the three losses agree to 2e-7. PLOP's labels by the
-old network (pseudo-labels) are not here.
+old network are `jaxseg.losses.pseudo_labels`.
 """
 
 import dataclasses
@@ -49,7 +49,7 @@ class UnbiasedCrossEntropy:
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class."""
-        return unbiased_cross_entropy(logits, batch, valid, old=_old_classes(logits, batch))
+        return unbiased_cross_entropy(logits, batch, valid, old=old_classes(logits, batch))
 
 
 def unbiased_cross_entropy(
@@ -88,7 +88,7 @@ class UnbiasedDistillation(OfTheWhole):
 
     def __call__(self, logits: jax.Array, batch: Batch, valid: jax.Array) -> jax.Array:
         """See the class."""
-        logits, old = in_float32(logits), _old_classes(logits, batch)
+        logits, old = in_float32(logits), old_classes(logits, batch)
         probabilities = jax.lax.stop_gradient(jax.nn.softmax(batch["teacher_logits"]))
         either = jnp.concatenate((logits[..., :1], logits[..., old:]), -1)
         background = jax.nn.logsumexp(either, -1, keepdims=True)
@@ -140,7 +140,7 @@ class LocalPOD(OfTheWhole):
         Raises:
             UserError: A layer of the network is not as large as the teacher's, or too small.
         """
-        logits, old = in_float32(logits), _old_classes(logits, batch)
+        logits, old = in_float32(logits), old_classes(logits, batch)
         background = logits[..., :1] + logits[..., old:].sum(-1, keepdims=True)
         summed = jnp.concatenate((background, logits[..., 1:old]), -1)
         terms = [self.logits * _change(summed, batch["teacher_logits"], batch["valid"])]
@@ -176,7 +176,7 @@ def _change(own: jax.Array, other: jax.Array, valid: jax.Array) -> jax.Array:
     return jnp.sqrt(((one - two) ** 2).sum(-1) + 1e-12).mean()
 
 
-def _old_classes(logits: jax.Array, batch: Batch) -> int:
+def old_classes(logits: jax.Array, batch: Batch) -> int:
     """K, as the teacher has it.
 
     Raises:
