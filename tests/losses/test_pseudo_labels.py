@@ -53,7 +53,7 @@ def by_pixels(logits: jax.Array, batch: dict[str, jax.Array], valid: jax.Array) 
                 certain += 1
                 lost -= log_p[at][answer[at]]
         total += lost * (certain / background if background else 1.0)
-    return total / counted.sum()
+    return float(total / counted.sum())
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
