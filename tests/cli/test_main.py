@@ -236,6 +236,7 @@ def test_an_evaluation_is_given_its_flags(
     assert asked[0] == {
         "run": Path("runs/a"),
         "split": "test",
+        "adapt": "none",
         "source": None,
         "which": "best",
         "mesh_shape": MeshShape(),

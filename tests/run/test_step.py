@@ -177,6 +177,7 @@ def test_a_step_writes_its_state_where_the_last_one_was(
     assert compiled.memory_analysis().alias_size_in_bytes == mine
 
 
+@pytest.mark.slow  # it compiles a whole step twice
 def test_another_seed_needs_no_other_program(config: Config, batches: list[Sample]) -> None:
     """And gives what it gives as a constant: noise is drawn by it."""
     config = dataclasses.replace(config, augment=(Noise(1.0),), seed=7)
