@@ -256,6 +256,7 @@ def test_an_evaluation_is_given_its_flags(
     assert isinstance(shown, Console)
     flags = ["--split", "train", "--step", "5", "--no-baseline", "--no-check"]
     flags += ["--mesh.data", "2", "--shared-ground", "0.25", "--tile", "64", "--overlap", "0.5"]
+    flags += ["--adapt", "statistics"]
     borders = ["--tolerance.value", "4", "--rim.value", "3", "--rim.unit", "pixels"]
     config = ["--config", str(tiny / "config.py"), "--config.data.source.multiply", "2.0"]
     cli.main(["evaluate", "runs/a", *flags, *borders, *config])
@@ -266,6 +267,7 @@ def test_an_evaluation_is_given_its_flags(
     assert asked[1] == {
         "run": Path("runs/a"),
         "split": "train",
+        "adapt": "statistics",
         "source": dataclasses.replace(source, multiply=2.0),  # type: ignore[type-var]
         "which": "5",
         "mesh_shape": MeshShape(data=2),
