@@ -33,7 +33,7 @@ class HeldOut(Wrapped):
         """Rejects a part that is not there.
 
         Raises:
-            UserError: With one part, nothing is left for the training; or there is no such `part`.
+            UserError: One part leaves nothing for the training, or `part` is not one of them.
         """
         check_ranges(self, SOURCE)
         if self.parts < 2 or self.part >= self.parts:

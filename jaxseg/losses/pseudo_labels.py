@@ -54,7 +54,7 @@ class PseudoLabels(OfTheWhole):
         """See the class.
 
         Raises:
-            UserError: There is no old network, or no new class.
+            UserError: The old network is missing, or all classes are old.
         """
         logits, old = in_float32(logits), old_classes(logits, batch)
         log_q = jax.nn.log_softmax(jax.lax.stop_gradient(in_float32(batch["teacher_logits"])))

@@ -23,7 +23,7 @@ their task, their encoder and their loss are others. Scale and shift as in Perez
 arXiv:2203.12119. Differences, our choice: the network is trained, not a frozen CLIP; tokens, scales
 and shifts are linear in one prompt of the domain; both stages are one, with hidden domains in a
 share of each batch; the simulator is two convolutions and an attention over prompts, not a
-transformer; no prompts of classes, and no text.
+transformer; class prompts and text are left out.
 """
 
 import dataclasses
