@@ -2,6 +2,7 @@
 
     python benchmarks/ablations.py [--only skips pyramid ...] [--seeds 3] [--workdir runs/ablations]
     python benchmarks/ablations.py --pilot                only finds the number of steps
+    python benchmarks/ablations.py --steps 1600           this number for all, without a pilot
 
 Every network is thin, so that the whole table takes some CPU hours: 8 windows of 64 x 64 optical
 pixels per step, AdamW at 2e-3 with a cosine schedule, cross-entropy. The two runs of a seed share
@@ -104,22 +105,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--only", nargs="+", choices=IDEAS, default=list(IDEAS))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--pilot", action="store_true", help="find the number of steps")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--pilot", action="store_true", help="find the number of steps")
+    length.add_argument("--steps", type=int, help="this number for all, without a pilot")
     parser.add_argument("--workdir", type=Path, default=Path("runs/ablations"))
     arguments = parser.parse_args()
     experiment.keep_compiled(arguments.workdir)
-    curves = {name: pilot(name, arguments.workdir) for name in networks(arguments.only)}
-    text = pilot_table(curves)
+    if arguments.steps:
+        lengths, text = dict.fromkeys(networks(arguments.only), arguments.steps), ""
+    else:
+        curves = {name: pilot(name, arguments.workdir) for name in networks(arguments.only)}
+        lengths, text = {name: flat(curve) for name, curve in curves.items()}, pilot_table(curves)
     if not arguments.pilot:
         results: dict[str, list[experiment.Numbers]] = {}
         for seed in range(arguments.seeds):
             for name in wanted(arguments.only):
                 print(f"{name}, seed {seed}", flush=True)
-                steps = flat(curves[network_of(name)])
+                steps = lengths[network_of(name)]
                 folder = arguments.workdir / f"{name}_{seed}"
                 config = planned(RUNS[name], steps, seed)
                 results.setdefault(name, []).append(experiment.measured(config, folder, measure))
-        text = f"{table(results, arguments.only, curves)}\n{text}"
+        text = f"{table(results, arguments.only, lengths)}\n{text}"
     (arguments.workdir / "ablations.md").write_text(text)
     print(text)
 
@@ -214,7 +220,7 @@ def measure(config: Config, state: TrainState) -> experiment.Numbers:
 def table(
     results: dict[str, list[experiment.Numbers]],
     ideas: list[str],
-    curves: dict[str, dict[int, float]],
+    lengths: dict[str, int],
 ) -> str:
     """Markdown: a row per idea, with the paired differences that it makes."""
     headings = [f"{title} without | difference, 95 %" for title in MEASURES.values()]
@@ -225,7 +231,7 @@ def table(
     for idea in ideas:
         title, with_it, without = IDEAS[idea]
         two = [results[without], results[with_it]]
-        cells = [title, str(flat(curves[network_of(with_it)]))]
+        cells = [title, str(lengths[network_of(with_it)])]
         cells.append(" → ".join(f"{found[0]['parameters'] / 1000:.0f} k" for found in two))
         cells.append(" → ".join(f"{np.mean([n['cpu_s'] for n in found]):.0f}" for found in two))
         for key in MEASURES:

@@ -191,6 +191,22 @@ def test_a_network_that_cannot_see_a_cell_answers_the_same_whatever_it_is(distan
     assert same == (distance > 2)
 
 
+@pytest.mark.parametrize(("network", "sees"), [("deeplab_1", False), ("deeplab_3", True)])
+def test_a_single_rate_has_a_hole_where_the_cell_at_64_is(network: str, sees: bool) -> None:
+    model, cell = NETWORKS[network], scenes.CELL
+    bits = np.random.default_rng(1).integers(0, 2, (2, 14), dtype=np.uint8)
+    flipped = bits.copy()
+    flipped[:, 9] ^= 1
+    image, other = (scenes.pixels(one)[None, ..., None] / np.float32(1) for one in (bits, flipped))
+    variables = jax.jit(lambda: model.init(jax.random.key(0), image, train=False))()
+    answer = jax.jit(lambda image: model.apply(variables, image, train=False))
+    differs = (np.asarray(answer(image)) != np.asarray(answer(other))).any((0, 1, 3))
+    assert sight.can_see(model, 64)  # the square of its receptive field is large enough
+    assert differs[2 * cell : 3 * cell].any()  # at 112, beyond the hole
+    assert differs[5 * cell : 6 * cell].any() == sees
+    assert differs[8 * cell : 9 * cell].any()
+
+
 # -- runs ------------------------------------------------------------------------------------------
 
 

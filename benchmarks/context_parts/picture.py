@@ -103,10 +103,10 @@ def _draw_tasks(places: "np.ndarray[tuple[int], np.dtype[np.object_]]") -> None:
 def _draw_distances(axes: Axes, found: Found, names: Sequence[str]) -> None:
     """Accuracy against r; hollow where a network cannot see the cue."""
     measured = {int(task.split("_")[1]) for _, task in found if task.startswith("cue_")}
-    distances = sorted(measured | {2, 8, 32, 64, 128})
+    distances = sorted(measured | {128} if measured else {2, 8, 32, 64, 128})
     for number, name in enumerate(names):
         style = STYLES[name]
-        nudge = 1.03 ** (number - len(names) / 2)  # else one marker hides another
+        nudge = 1.04 ** (number - len(names) / 2)  # else one marker hides another
         at, heights, hollow = [], [], []
         for r in distances:
             numbers = values(found, name, f"cue_{r}")
@@ -122,7 +122,9 @@ def _draw_distances(axes: Axes, found: Found, names: Sequence[str]) -> None:
             face = "white" if empty else style.color
             axes.plot(x, y, style.marker, color=style.color, markerfacecolor=face, markersize=6)
     axes.axhline(CHANCE, color="0.5", linewidth=0.8)
-    axes.text(distances[0], CHANCE - 0.018, "chance", color="0.4", fontsize=9, va="top")
+    axes.text(
+        distances[0], CHANCE - 0.018, "chance", color="0.4", fontsize=9, va="top", ha="center"
+    )
     axes.set_xscale("log", base=2)
     axes.set_xticks(distances, [str(r) for r in distances])
     axes.set_ylim(0.44, 1.03)

@@ -1,6 +1,7 @@
 """The tables of the probe, of the runs that are finished."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -80,7 +81,11 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _mean(numbers: Sequence[float]) -> str:
-    return f"{sum(numbers) / len(numbers):.0f}" if numbers else ""
+    """Of those that exist; "none" where no seed has one: nothing changes the decision."""
+    known = [number for number in numbers if not math.isnan(number)]
+    if numbers and not known:
+        return "none"
+    return f"{sum(known) / len(known):.0f}" if known else ""
 
 
 def _sights(found: Found, names: Sequence[str]) -> str:
