@@ -70,7 +70,8 @@ class Watched:
             warn: Shows a line.
             patience: Seconds that `close` waits.
         """
-        self._kind, self._workdir, self._config = kind, workdir, config
+        self._kind, self._open = kind, KINDS[kind]
+        self._workdir, self._config = workdir, config
         self._warn, self._patience = warn, patience
         self._waiting: queue.Queue[Send] = queue.Queue(ROOM)
         self._given_up = threading.Lock()
@@ -103,7 +104,7 @@ class Watched:
         try:
             ids = _ids(self._workdir, self._warn)
             start = Start(self._workdir, self._config, ids.get(self._kind, ""))
-            tracker = KINDS[self._kind](start)
+            tracker = self._open(start)
             if tracker.id != start.known:
                 side_files.write(self._workdir / FILE, ids | {self._kind: tracker.id})
             while not self.lost:
