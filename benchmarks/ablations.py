@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, default=Path("runs/ablations"))
     arguments = parser.parse_args()
     experiment.keep_compiled(arguments.workdir)
-    if arguments.steps:
+    if arguments.steps is not None:
         lengths, text = dict.fromkeys(networks(arguments.only), arguments.steps), ""
     else:
         curves = {name: pilot(name, arguments.workdir) for name in networks(arguments.only)}
