@@ -104,10 +104,19 @@ def test_without_a_radius_no_bit_changes(shallow: Any) -> None:
 
 
 def test_more_steps_are_stronger_and_all_numbers_share_one_program(shallow: Any) -> None:
-    config, variables, _, attack = shallow
-    one, ten = (loss(config, variables, run(shallow, 0.3, steps=n)).mean() for n in (1, 10))
+    config, variables, batch, _ = shallow
+    mesh = sharding.make_mesh(MeshShape(), jax.devices()[:1])
+    attack, traced = attacks.make_attack(config, mesh), []
+
+    def counted(*given: Any) -> Batch:
+        traced.append(given)
+        return attack(*given)
+
+    given = config, variables, batch, jax.jit(counted)
+    one, ten = (loss(config, variables, run(given, 0.3, steps=n)).mean() for n in (1, 10))
     assert ten > one
-    assert attack._cache_size() == 1
+    assert (run(given, 0.1, target=1, by_pixel=True)["image"] != batch["image"]).any()
+    assert len(traced) == 1
 
 
 def test_pixels_that_do_not_count_have_no_gradient() -> None:
