@@ -61,7 +61,7 @@ def compressed(band: Array, quality: float | Array) -> Array:
     # Sums of pixels often lie halfway between two steps, and files go away from zero there; the
     # margin is that of the sums in float32, so that every machine decides alike.
     steps = turned / table
-    kept = jnp.sign(steps) * jnp.floor(jnp.abs(steps) + 0.5 + 1e-4) * table
+    kept = jnp.sign(steps) * jnp.floor(jnp.abs(steps) + 0.5 + 1e-3) * table
     back = jnp.einsum("fy,...afxg,gz->...ayxz", cosines, kept, cosines, precision=exact)
     whole = jnp.clip(jnp.round(back + 128), 0, 255).reshape(padded.shape)
     return whole[..., :height, :width]
