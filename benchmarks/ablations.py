@@ -5,7 +5,7 @@
     python benchmarks/ablations.py --steps 1600           this number for all, without a pilot
 
 Every network is thin, so that the whole table takes some CPU hours: 8 windows of 64 x 64 optical
-pixels per step, AdamW at 2e-3 with a cosine schedule, cross-entropy. The two runs of a seed share
+pixels per step, AdamW at 1e-2 with a cosine schedule, cross-entropy. The two runs of a seed share
 everything but the idea. Evaluation is in windows of 64 x 64 as well, so that what is pooled over a
 window is pooled over as much ground as in training.
 
@@ -187,7 +187,7 @@ def planned(run: Run, steps: int, seed: int) -> Config:
         preprocess=(Standardize(mean=MEAN["optical"], std=STD["optical"]),),
         augment=(Dihedral(), Brightness(gain=0.05, offset=0.05)),
         loss={"ce": run.loss},
-        optimizer=Optimizer(learning_rate=2e-3, schedule="cosine", warmup=20, clip=1.0),
+        optimizer=Optimizer(learning_rate=1e-2, schedule="cosine", warmup=20, clip=1.0),
         seed=seed,
         num_steps=steps,
         eval_every=steps,
