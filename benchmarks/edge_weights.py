@@ -21,8 +21,9 @@ recipe that the arm names; all have AdamW and symmetries of the square, unless s
     elastic    plain, windows bent on a grid of 3 x 3
     momentum   plain, SGD with momentum 0.99
     recipe     both, elastic and momentum
-    mirrored   plain, the paper's network: unpadded, on windows mirrored by 92 pixels. Its windows
-               are 15 times as large, so it is trained only if `--arms` names it
+    mirrored   plain, the paper's network: unpadded, on windows mirrored by 92 pixels; unlike the
+               padded one it has dropout and no batch normalisation. It computes 15 times the
+               pixels, so it is trained only if `--arms` names it
 
 The displacements of `elastic` (a fiftieth or a twenty-fifth of a window) and the learning rate of
 `momentum` are chosen on the validation split with the first seed, by object F1; `recipe` takes
@@ -70,7 +71,7 @@ ARMS = {
     "elastic": "elastic deformation",
     "momentum": "momentum 0.99",
     "recipe": "all of these",
-    "mirrored": "unpadded, mirrored windows",
+    "mirrored": "the paper's network, mirrored windows",
 }
 MEASURES = {
     "f1": "object F1",
