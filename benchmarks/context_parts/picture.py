@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from context_parts import sight
 from context_parts.networks import NETWORKS, TITLES
-from context_parts.report import CHANCE, Found, scene_ceiling, values
+from context_parts.report import CHANCE, Found, order, scene_ceiling, values
 from context_parts.scenes import CELL, drawn, labels, pixels, size_for
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -149,21 +149,20 @@ def _draw_sights(axes: Axes, found: Found, names: Sequence[str]) -> None:
         ]
         if before:
             axes.plot(np.mean(before), place, "|", color="black", markersize=13, markeredgewidth=2)
-        for known, task in sorted(found):
-            if known == name and task.startswith("cue_"):
-                after = float(np.mean(values(found, name, task, "effective_after")))
-                right = float(np.mean(values(found, name, task))) > 0.75
-                if right:
-                    axes.plot(after, place, ".", color=INK, markersize=9)
-                    axes.annotate(
-                        task.split("_")[1],
-                        (after, place),
-                        xytext=(0, 5),
-                        textcoords="offset points",
-                        fontsize=7.5,
-                        color=INK,
-                        ha="center",
-                    )
+        marks = [task for known, task in found if known == name and task.startswith("cue_")]
+        for number, task in enumerate(sorted(marks, key=order)):
+            after = float(np.mean(values(found, name, task, "effective_after")))
+            if float(np.mean(values(found, name, task))) > 0.75:
+                axes.plot(after, place, ".", color=INK, markersize=9)
+                axes.annotate(
+                    task.split("_")[1],
+                    (after, place),
+                    xytext=(0, -11 if number % 2 else 5),  # neighbours are close together
+                    textcoords="offset points",
+                    fontsize=7.5,
+                    color=INK,
+                    ha="center",
+                )
     axes.set_yticks(range(len(names)), [TITLES[name] for name in reversed(names)], fontsize=8.5)
     axes.set_xlim(0, limit)
     axes.set_xticks((0, 32, 64, 96, 128, 160, 192))
