@@ -111,6 +111,9 @@ def test_four_processes_are_killed_go_on_and_equal_an_undisturbed_job_and_one_pr
     running[2].kill()
     for number in (0, 1, 3):
         said, _ = running[number].communicate(timeout=60)
+        if running[number].returncode == -signal.SIGABRT:  # docs/guides/many-processes.md
+            assert "the JAX distributed service detected fatal errors" in said
+            continue
         assert running[number].returncode == 3, said
         assert said.count(f"Process {number} of 4 has ended, because devices could not") == 1
         assert "another process has ended before; see its output" in said
